@@ -1,0 +1,286 @@
+"""Which database the models talk to *here*: a connection belongs to one thread's context.
+
+Peewee's models hold one database for the whole process. Ours is a proxy that looks the real one
+up in a context variable, so that each thread and task reaches the store it works for, and where
+none is open (as on an event loop's thread) a query is an error instead of a stall.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from threading import get_ident
+from types import TracebackType
+from typing import Any, NamedTuple, ParamSpec, TypeVar
+
+import peewee
+from anyio import NoEventLoopError
+from anyio.lowlevel import current_token
+from peewee import DatabaseProxy, SqliteDatabase
+
+from veritas_peewee.config import BUSY_TIMEOUT, MEMORY, Durability, Location, Role, pragmas
+from veritas_peewee.errors import DRIVER_ERRORS, NoDatabase, ReadOnlyStore, StoreError, store_error
+from veritas_peewee.sessions import Session
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_OPEN_MODE: dict[Role, str] = {"writer": "rw", "script": "rw", "reader": "rw", "viewer": "ro"}
+
+
+class StoreDatabase(SqliteDatabase):
+    """One SQLite connection to a store, for a role."""
+
+    # Peewee's own, which its type stubs leave out.
+    _state: Any
+    _run_commit_callbacks: Callable[[], None]
+
+    def __init__(self, location: Location, role: Role, durability: Durability = "normal") -> None:
+        self.location = location
+        self.role = role
+        self.session = Session(location.sessions)
+        self.undo: list[Callable[[], object]] = []
+        if location.path is None:
+            name = MEMORY
+        else:
+            name = f"{location.path.as_uri()}?mode={_OPEN_MODE[role]}"
+        super().__init__(
+            name,
+            pragmas=pragmas(role, durability),
+            lock_type="IMMEDIATE" if role in ("writer", "script") else "DEFERRED",
+            # DDL with the column types that schema.md names, not Peewee's SQLite synonyms.
+            field_types={"JSON": "JSON", "FLOAT": "FLOAT"},
+            thread_safe=False,
+            autoconnect=False,
+            timeout=BUSY_TIMEOUT,
+            uri=location.path is not None,
+            check_same_thread=False,
+            cached_statements=512,
+        )
+
+    def connect(self, reuse_if_open: bool = False) -> bool:
+        """Open the connection; a folder or file that forbids it is a typed error that names it."""
+        path = self.location.path
+        try:
+            if path is not None and self.role in ("writer", "script"):
+                _create_private(path)
+            elif path is not None and not path.is_file():
+                raise StoreError(f"{path}: there is no such database")
+            return bool(super().connect(reuse_if_open))
+        except OSError as error:
+            raise ReadOnlyStore(f"{path}: the database cannot be opened: {error}") from error
+        except DRIVER_ERRORS as error:
+            raise (store_error(error, self.location.name) or error) from error
+
+    def close(self) -> bool:
+        closed = bool(super().close())
+        self.session.close()
+        return closed
+
+    @property
+    def raw(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection = self.connection()
+        return connection
+
+    @property
+    def in_sqlite_transaction(self) -> bool:
+        """Whether SQLite itself still has the transaction: some errors end it inside SQLite."""
+        return not self.is_closed() and self.raw.in_transaction
+
+    def unit(self) -> Unit:
+        """An all-or-nothing scope: a transaction, or a savepoint within one."""
+        return Unit(self)
+
+    def after_rollback(self, fn: Callable[[], object]) -> None:
+        """Run `fn` if the unit now open is undone; forget it once the transaction commits."""
+        self.undo.append(fn)
+
+    def execute_sql(self, sql: str, params: Any = None) -> Any:
+        if self.role in ("script", "viewer") and on_event_loop():
+            raise NoDatabase(_ON_LOOP)
+        return super().execute_sql(sql, params)
+
+
+def _create_private(path: os.PathLike[str]) -> None:
+    """Create an empty file with mode 0600; SQLite gives its WAL the same mode."""
+    folder = os.path.dirname(os.fspath(path))
+    os.makedirs(folder, exist_ok=True)
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        if not os.path.isfile(path):
+            raise OSError(f"{path} is not a file") from None
+
+
+class Unit:
+    """See `StoreDatabase.unit`."""
+
+    __slots__ = ("callbacks", "database", "outermost", "undo")
+
+    def __init__(self, database: StoreDatabase) -> None:
+        self.database = database
+
+    def __enter__(self) -> None:
+        database = self.database
+        state = database._state
+        self.outermost = not state.transactions
+        if self.outermost:
+            database.undo.clear()
+            database.begin()
+        else:
+            state.conn.execute("SAVEPOINT unit")
+        self.callbacks = len(state.commit_callbacks)
+        self.undo = len(database.undo)
+        state.transactions.append(self)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        database = self.database
+        state = database._state
+        state.transactions.pop()
+        try:
+            if kind is None:
+                if not state.conn.in_transaction:
+                    raise StoreError("the transaction was ended inside it; nothing was saved")
+                state.conn.execute("COMMIT" if self.outermost else "RELEASE unit")
+        except BaseException:
+            self._roll_back()
+            raise
+        if kind is not None:
+            self._roll_back()
+        elif self.outermost:
+            database.undo.clear()
+            database._run_commit_callbacks()
+
+    def _roll_back(self) -> None:
+        database = self.database
+        state = database._state
+        if state.conn.in_transaction:  # or SQLite has ended it, and a ROLLBACK would only fail
+            if self.outermost:
+                state.conn.execute("ROLLBACK")
+            else:
+                state.conn.execute("ROLLBACK TO unit")
+                state.conn.execute("RELEASE unit")
+        del state.commit_callbacks[self.callbacks :]
+        undo = database.undo[self.undo :]
+        del database.undo[self.undo :]
+        for fn in reversed(undo):
+            fn()
+
+
+class _Binding(NamedTuple):
+    database: StoreDatabase
+    thread: int
+
+
+_current: ContextVar[_Binding | None] = ContextVar("veritas_peewee_database", default=None)
+
+_ON_LOOP = (
+    "this query would run on the event loop's own thread and stall it: await a method of the "
+    "store, or `store.read(fn)` and `store.write(fn)` for any other Peewee code"
+)
+_NOT_OPEN = (
+    "no database is open in this thread: use `with connect(path):` in a script, or pass the "
+    "code to `store.read(fn)` or `store.write(fn)`"
+)
+
+
+class CurrentDatabase(DatabaseProxy):
+    """The database that is open in this thread and context."""
+
+    def initialize(self, obj: Any) -> None:
+        if obj is not None:
+            raise NoDatabase("the models find their database by themselves: use connect()")
+
+    @property
+    def obj(self) -> StoreDatabase | None:
+        binding = _current.get()
+        if binding is None or binding.thread != get_ident():
+            return None
+        return binding.database
+
+    def __getattr__(self, name: str) -> Any:
+        found = self.obj
+        if found is None:
+            if name.startswith("__"):
+                raise AttributeError(name)
+            raise NoDatabase(_ON_LOOP if on_event_loop() else _NOT_OPEN)
+        return getattr(found, name)
+
+
+database = CurrentDatabase()
+
+
+def current_database() -> StoreDatabase:
+    """The database open in this thread and context; NoDatabase if there is none."""
+    binding = _current.get()
+    if binding is None or binding.thread != get_ident():
+        raise NoDatabase(_ON_LOOP if on_event_loop() else _NOT_OPEN)
+    return binding.database
+
+
+@contextmanager
+def bound(opened: StoreDatabase) -> Iterator[StoreDatabase]:
+    """Make `opened` the current database of this thread for the length of a `with` block."""
+    token = _current.set(_Binding(opened, get_ident()))
+    try:
+        yield opened
+    finally:
+        _current.reset(token)
+
+
+def on_event_loop() -> bool:
+    """Whether an event loop runs in this very thread."""
+    try:
+        current_token()
+    except NoEventLoopError:
+        return False
+    return True
+
+
+def atomic(fn: Callable[P, T]) -> Callable[P, T]:
+    """Run `fn` as one all-or-nothing unit of the current database, with the store's errors."""
+
+    @functools.wraps(fn)
+    def unit(*args: P.args, **kwargs: P.kwargs) -> T:
+        opened = current_database()
+        try:
+            with opened.unit():
+                return fn(*args, **kwargs)
+        except DRIVER_ERRORS as error:
+            raise (store_error(error, opened.location.name) or error) from error
+
+    # The writer gives each write a unit of its own; a second one would be waste.
+    unit.inside_unit = fn  # type: ignore[attr-defined]
+    return unit
+
+
+def rows_of(query: Any) -> list[tuple[Any, ...]]:
+    """What a query selects, as plain tuples."""
+    return list(query.tuples())
+
+
+@functools.cache
+def insert_sql(model: type[peewee.Model], *columns: str) -> str:
+    """`INSERT` for these columns, one `?` each: the model's SQL text, built once."""
+    fields = [getattr(model, name) for name in columns]
+    mark = peewee.SQL("?")
+    sql, _ = model.insert_many([[mark] * len(fields)], fields=fields).sql()
+    return str(sql)
+
+
+@functools.cache
+def update_sql(model: type[peewee.Model], *columns: str) -> str:
+    """`UPDATE … WHERE primary key = ?` for these columns, given in the model's own order."""
+    mark = peewee.SQL("?")
+    fields = {getattr(model, name): mark for name in columns}
+    sql, _ = model.update(fields).where(model._meta.primary_key == mark).sql()
+    return str(sql)

@@ -1,0 +1,135 @@
+"""Bring a file to this version's schema: numbered scripts, run by Peewee's own runner."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+
+from peewee import OperationalError
+from playhouse.migrations import Runner
+
+from veritas_peewee.config import BUSY_TIMEOUT
+from veritas_peewee.database import StoreDatabase
+from veritas_peewee.errors import (
+    DRIVER_ERRORS,
+    SchemaTooNew,
+    StoreBusy,
+    StoreError,
+    sqlite3,
+    store_error,
+)
+
+HISTORY = "veritas_migrations"
+DIRECTORY = Path(__file__).parent
+KNOWN = tuple(sorted(path.stem for path in DIRECTORY.glob("[0-9]*.py")))
+LEGACY_TABLES = {"audits", "audit_findings", "audit_screenshots", "audit_events"}
+
+
+def pending(database: StoreDatabase) -> list[str]:
+    """The migrations that the file still needs, read without changing anything.
+
+    Raises SchemaTooNew for a file of a newer version and StoreError for another program's.
+    """
+    name = database.location.name
+    tables = set(database.get_tables()) - {"sqlite_sequence", "sqlite_stat1", "sqlite_stat4"}
+    applied: set[str] = set()
+    if HISTORY in tables:
+        applied = {row[0] for row in database.execute_sql(f"SELECT name FROM {HISTORY}")}
+    elif tables and not tables >= LEGACY_TABLES:
+        found = ", ".join(sorted(tables)[:5])
+        raise StoreError(
+            f"{name}: this SQLite file belongs to another program (its tables: {found}); "
+            "choose another path"
+        )
+    if unknown := sorted(applied - set(KNOWN)):
+        raise SchemaTooNew(
+            f"{name}: a newer version of veritas-peewee wrote this file (it has "
+            f"{unknown[-1]}, this version knows up to {KNOWN[-1]}); upgrade the library to open it"
+        )
+    return [migration for migration in KNOWN if migration not in applied]
+
+
+def upgrade(database: StoreDatabase) -> list[str]:
+    """Create or upgrade the schema and switch the file to WAL; returns what was applied."""
+    try:
+        if not pending(database):
+            _use_wal(database)
+            return []
+        _use_wal(database)
+        return _apply(database)
+    except DRIVER_ERRORS as error:
+        raise (store_error(error, database.location.name) or error) from error
+
+
+def _apply(database: StoreDatabase) -> list[str]:
+    # Rebuilding a table with foreign keys on would delete its children by cascade, and the
+    # PRAGMA does nothing inside a transaction.
+    database.pragma("foreign_keys", 0)
+    try:
+        # One transaction around the whole run: a second process waits here for the first, then
+        # looks again; a kill leaves the old schema or the new one.
+        with database.unit():
+            needed = pending(database)
+            if KNOWN[0] in needed and set(database.get_tables()) >= LEGACY_TABLES:
+                back_up(database)
+            applied: list[str] = Runner(database, str(DIRECTORY), HISTORY).up() if needed else []
+            if applied and (broken := database.execute_sql("PRAGMA foreign_key_check").fetchone()):
+                raise StoreError(f"{database.location.name}: upgrade would break a row: {broken}")
+            return applied
+    finally:
+        database.pragma("foreign_keys", 1)
+
+
+def _use_wal(database: StoreDatabase) -> None:
+    """WAL is a property of the file; the switch does not wait for other connections by itself."""
+    if database.location.path is None:
+        return
+    deadline = time.monotonic() + BUSY_TIMEOUT
+    while True:
+        try:
+            if database.journal_mode == "wal":
+                return
+            database.journal_mode = "wal"
+        except OperationalError as error:
+            failure = store_error(error, database.location.name)
+            if not isinstance(failure, StoreBusy) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.005)
+
+
+def back_up(database: StoreDatabase) -> Path | None:
+    """Copy the file aside as it is committed now, through SQLite's backup API."""
+    path = database.location.path
+    if path is None:
+        return None
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+    target = path.with_name(f"{path.name}.backup-{stamp}")
+    partial = path.with_name(f".{target.name}.partial")
+    os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    try:
+        with (
+            closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as source,
+            closing(sqlite3.connect(partial)) as copy,
+        ):
+            source.backup(copy)
+            copy.execute("PRAGMA journal_mode = DELETE")
+            verdict = copy.execute("PRAGMA quick_check").fetchone()[0]
+        if verdict != "ok":
+            raise StoreError(f"{path}: not upgraded, its backup is damaged: {verdict}")
+        _sync(partial)
+        partial.rename(target)
+        _sync(path.parent)
+    finally:
+        partial.unlink(missing_ok=True)
+    return target
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

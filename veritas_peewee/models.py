@@ -1,0 +1,215 @@
+"""The four tables of an audit, and the one that tells which process runs it."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import peewee
+from peewee import SQL, ForeignKeyField, Index, Model
+
+from veritas_peewee.database import database
+from veritas_peewee.fields import (
+    CharField,
+    DateTimeField,
+    EnumField,
+    FloatField,
+    IntegerField,
+    JSONField,
+    TextField,
+)
+
+_ID_ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+class AuditStatus(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    ERROR = "error"
+    DISCONNECTED = "disconnected"
+
+
+class Severity(StrEnum):
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+    CRITICAL = "critical"
+
+
+def new_audit_id() -> str:
+    return "vrts_" + "".join(secrets.choice(_ID_ALPHABET) for _ in range(11))
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _default(value: str) -> list[Any]:
+    """The column's default in the DDL too, for rows inserted from a SQL shell."""
+    return [SQL(f"DEFAULT {value}")]
+
+
+class _Table(Model):
+    # Peewee's own, which its type stubs leave out.
+    _dirty: set[str]
+    _normalize_data: ClassVar[Any]
+
+    class Meta:
+        database = database
+        legacy_table_names = False
+
+
+class Audit(_Table):
+    if TYPE_CHECKING:  # queries; on an audit from the facade, lists
+        findings: Any
+        screenshots: Any
+        events: Any
+
+    id = CharField(16, primary_key=True, default=new_audit_id)
+    url = TextField()
+    status = EnumField(
+        AuditStatus, 12, default=AuditStatus.QUEUED, constraints=_default("'queued'")
+    )
+    audit_tier = CharField(50, default="standard_audit", constraints=_default("'standard_audit'"))
+    verdict_mode = CharField(20, default="expert", constraints=_default("'expert'"))
+    trust_score = FloatField(null=True, low=0, high=100)
+    risk_level = CharField(50, null=True)
+    signal_scores = JSONField(default=dict, constraints=_default("'{}'"))
+    narrative = TextField(null=True)
+    site_type = CharField(50, null=True)
+    site_type_confidence = FloatField(null=True, low=0, high=1)
+    security_results = JSONField(default=dict, constraints=_default("'{}'"))
+    pages_scanned = IntegerField(default=0, low=0, constraints=_default("0"))
+    screenshots_count = IntegerField(default=0, low=0, constraints=_default("0"))
+    elapsed_seconds = FloatField(default=0.0, low=0, constraints=_default("0"))
+    errors = JSONField(list, default=list, constraints=_default("'[]'"))
+    error_message = TextField(null=True)
+    started_at = DateTimeField(null=True)
+    completed_at = DateTimeField(null=True)
+    created_at = DateTimeField(default=utc_now)
+    updated_at = DateTimeField(default=utc_now)
+
+    class Meta:
+        table_name = "audits"
+
+    @classmethod
+    def update(cls, data: Any = None, /, **update: Any) -> peewee.ModelUpdate:
+        """Peewee's update, which also moves `updated_at` and sets `completed_at`."""
+        changes = cls._normalize_data(data, update)
+        now = utc_now()
+        changes.setdefault(cls.updated_at, now)
+        status = changes.get(cls.status)
+        if isinstance(status, str) and status == AuditStatus.COMPLETED:
+            changes.setdefault(cls.completed_at, peewee.fn.COALESCE(cls.completed_at, now))
+        return super().update(changes)
+
+    def save(self, *args: Any, **kwargs: Any) -> Any:
+        now = utc_now()
+        if self.status == AuditStatus.COMPLETED and self.completed_at is None:
+            self.completed_at = now
+        if "updated_at" not in self._dirty:
+            self.updated_at = now
+        return super().save(*args, **kwargs)
+
+
+class _Child(_Table):
+    if TYPE_CHECKING:
+        id: Any
+        audit: Any
+        audit_id: str
+
+
+class AuditFinding(_Child):
+    audit = ForeignKeyField(Audit, backref="findings", on_delete="CASCADE", index=False)
+    pattern_type = CharField(100)
+    category = CharField(50, null=True)
+    severity = EnumField(Severity, 20)
+    confidence = FloatField(low=0, high=1)
+    description = TextField()
+    plain_english = TextField(null=True)
+    screenshot_index = IntegerField(null=True, default=-1, low=-1, constraints=_default("-1"))
+    created_at = DateTimeField(null=True, default=utc_now)
+
+    class Meta:
+        table_name = "audit_findings"
+
+
+class AuditScreenshot(_Child):
+    audit = ForeignKeyField(Audit, backref="screenshots", on_delete="CASCADE", index=False)
+    file_path = TextField()
+    label = TextField()
+    index_num = IntegerField(low=0)
+    file_size_bytes = IntegerField(null=True, low=0)
+    media_type = CharField(50, null=True)
+    sha256 = CharField(64, null=True)
+    created_at = DateTimeField(null=True, default=utc_now)
+
+    class Meta:
+        table_name = "audit_screenshots"
+
+
+class AuditEvent(_Child):
+    # Never given out twice: a follower's resume token must not point at another event.
+    id = peewee.AutoField(constraints=[SQL("AUTOINCREMENT")])
+    audit = ForeignKeyField(Audit, backref="events", on_delete="CASCADE", index=False)
+    event_type = CharField(100)
+    data = JSONField(null=True)
+    timestamp = DateTimeField(null=True, default=utc_now)
+
+    class Meta:
+        table_name = "audit_events"
+
+
+class AuditRunner(_Table):
+    """The session (a living process) in which an audit is running; see `sessions`."""
+
+    audit = ForeignKeyField(Audit, on_delete="CASCADE", primary_key=True, index=False)
+    session = CharField(32)
+
+    class Meta:
+        table_name = "audit_runners"
+
+
+TABLES: tuple[type[_Table], ...] = (
+    Audit,
+    AuditFinding,
+    AuditScreenshot,
+    AuditEvent,
+    AuditRunner,
+)
+
+
+told_finding_id = peewee.fn.json_extract(AuditEvent.data, SQL("'$.finding.id'"))
+"""The engine's own id of the finding that a `finding` event tells."""
+
+
+def _index(model: type[_Table], name: str, *fields: Any, where: Any = None) -> None:
+    model.add_index(Index(name, model._meta.table, fields, where=where))
+
+
+_index(Audit, "idx_audits_status", Audit.status)
+_index(Audit, "idx_audits_created_at", Audit.created_at)
+_index(Audit, "idx_audits_trust_score", Audit.trust_score)
+_index(Audit, "idx_audits_url", Audit.url)
+# What the history is filtered by, each in the order it is shown in: no page needs a sort.
+_index(Audit, "idx_audits_history", Audit.created_at, Audit.id)
+_index(Audit, "idx_audits_status_history", Audit.status, Audit.created_at, Audit.id)
+_index(Audit, "idx_audits_risk_history", Audit.risk_level, Audit.created_at, Audit.id)
+_index(Audit, "idx_audits_url_history", Audit.url, Audit.created_at, Audit.id)
+_index(Audit, "idx_audits_site_history", Audit.site_type, Audit.created_at, Audit.id)
+_index(AuditFinding, "idx_findings_audit_id", AuditFinding.audit)
+_index(AuditFinding, "idx_findings_pattern_type", AuditFinding.pattern_type)
+_index(AuditScreenshot, "idx_screenshots_audit_id", AuditScreenshot.audit)
+_index(AuditEvent, "idx_events_audit_id", AuditEvent.audit)
+# Whether a finding has been told is asked of the log itself.
+_index(
+    AuditEvent,
+    "idx_events_finding",
+    AuditEvent.audit,
+    told_finding_id,
+    where=AuditEvent.event_type == "finding",
+)
+_index(AuditRunner, "idx_runners_session", AuditRunner.session)
