@@ -1,0 +1,129 @@
+"""A whole audit at once, from any form of the engine's output: a dict, a list or a file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from veritas_peewee import operations
+from veritas_peewee.database import atomic
+from veritas_peewee.engine_output import RESULT_EVENT, Event, events_of, parse
+from veritas_peewee.errors import InvalidAudit, StoreError
+from veritas_peewee.models import Audit, AuditStatus, new_audit_id
+from veritas_peewee.recorder import (
+    NOTES,
+    PreparedEvent,
+    apply_all,
+    discard_all,
+    end_of_output,
+    prepare_all,
+)
+from veritas_peewee.screenshots import ScreenshotFolder
+
+Source = dict[str, Any] | list[Any] | str | os.PathLike[str]
+
+
+@dataclass
+class PreparedAudit:
+    """An audit ready to be written: its events checked, its images on disk."""
+
+    audit_id: str
+    url: str | None
+    may_exist: bool
+    events: list[PreparedEvent]
+
+    def discard(self) -> None:
+        discard_all(self.events)
+
+
+def prepare_audit(
+    source: Source,
+    folder: ScreenshotFolder,
+    *,
+    audit_id: str | None = None,
+    url: str | None = None,
+) -> PreparedAudit:
+    """Read `source` and put its images on disk; runs anywhere, needs no database.
+
+    Raises InvalidAudit if it holds no audit or no url, and StoreError if a file cannot be read.
+    """
+    events, notes = _read(source)
+    if notes:
+        events[-1] = {**events[-1], NOTES: notes}
+    found_id = audit_id or next(_told_ids(events), None) or new_audit_id()
+    address = url or next(_told_urls(events), None)
+    if address is not None:
+        operations.check_url(address)
+    elif audit_id is None:
+        raise InvalidAudit("url: none is told in the events; pass the url of the audit")
+    prepared = prepare_all(operations.check_id(found_id), events, folder, lenient=True)
+    return PreparedAudit(found_id, address, audit_id is not None, prepared)
+
+
+@atomic
+def write_audit(prepared: PreparedAudit) -> str:
+    """Write a prepared audit, all or nothing; returns its id."""
+    audit_id = prepared.audit_id
+    status = Audit.select(Audit.status).where(Audit.id == audit_id).tuples().first()
+    if status is None:
+        if prepared.url is None:
+            raise operations.not_found(audit_id)
+        operations.create(prepared.url, id=audit_id)
+    elif not prepared.may_exist:
+        raise InvalidAudit(f"id: audit {audit_id!r} is in the store already")
+    elif status[0] in (AuditStatus.COMPLETED, AuditStatus.ERROR):
+        raise InvalidAudit(f"id: audit {audit_id!r} has already ended ({status[0]})")
+    apply_all(audit_id, prepared.events)
+    end_of_output(audit_id, "the engine's output ended before the audit did")
+    return audit_id
+
+
+def ingest(source: Source, *, audit_id: str | None = None, url: str | None = None) -> str:
+    """Store an audit from the engine's output, all or nothing; returns its id.
+
+    `source` is a result (dict), events (list), or the path of a file of any form. An existing
+    audit that has not ended can be named by `audit_id`; `url` is needed if the output tells none.
+    """
+    prepared = prepare_audit(source, operations.screenshot_folder(), audit_id=audit_id, url=url)
+    try:
+        return write_audit(prepared)
+    except BaseException:
+        prepared.discard()
+        raise
+
+
+def _read(source: Source) -> tuple[list[Event], list[str]]:
+    if isinstance(source, dict | list):
+        events = list(events_of(source))
+        if not events:
+            raise InvalidAudit("there is no audit in it: no event and no result was found")
+        return events, []
+    path = Path(source)
+    try:
+        data = path.read_bytes()
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path}: cannot be read: {error}") from error
+    try:
+        return parse(data)
+    except InvalidAudit as error:
+        raise InvalidAudit(f"{path}: {error}") from error
+
+
+def _told_ids(events: list[Event]) -> Iterator[str]:
+    for event in events:
+        if event.get("type") in ("audit_complete", "audit_error") and event.get("audit_id"):
+            yield event["audit_id"]
+
+
+def _told_urls(events: list[Event]) -> Iterator[str]:
+    for event in events:
+        result = event.get("result")
+        if (
+            event.get("type") in (RESULT_EVENT, "audit_result")
+            and isinstance(result, dict)
+            and result.get("url") is not None
+        ):
+            yield result["url"]

@@ -1,0 +1,288 @@
+"""Every domain write, sync, over the models; each one is all or nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from peewee import IntegrityError
+
+from veritas_peewee.database import atomic, current_database, insert_sql, rows_of, update_sql
+from veritas_peewee.errors import AuditNotFound, InvalidAudit, StoreError
+from veritas_peewee.fields import check_text, encode_json, format_datetime, invalid
+from veritas_peewee.models import (
+    Audit,
+    AuditEvent,
+    AuditFinding,
+    AuditRunner,
+    AuditScreenshot,
+    AuditStatus,
+    new_audit_id,
+    told_finding_id,
+    utc_now,
+)
+from veritas_peewee.screenshots import ScreenshotFolder
+
+KEPT_BY_STORE = frozenset({"id", "screenshots_count", "created_at", "updated_at"})
+COLUMNS = tuple(name for name in Audit._meta.fields if name not in KEPT_BY_STORE)
+"""The columns that a caller may change, in the model's order."""
+
+_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,15}")
+
+
+def check_id(value: object) -> str:
+    """`value` if it can be an audit's id; InvalidAudit if not."""
+    if not isinstance(value, str) or not _ID.fullmatch(value):
+        raise invalid(
+            "id", "must be 1 to 16 letters, digits, '_', '-' or '.', not beginning with '.'", value
+        )
+    return value
+
+
+def check_url(value: object) -> str:
+    """`value` if it is an absolute http or https address; InvalidAudit if not."""
+    text = check_text("url", value)
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        raise invalid("url", f"is malformed ({error})", value) from None
+    if parts.scheme not in ("http", "https") or not host or re.search(r"[\s\x00-\x1f]", text):
+        raise invalid("url", "must be an http:// or https:// address", value)
+    return text
+
+
+def check_column(name: str, value: Any) -> Any:
+    """`value` in the form column `name` stores; InvalidAudit names the column and the value."""
+    if name not in COLUMNS:
+        if name in KEPT_BY_STORE:
+            raise InvalidAudit(f"{name}: is kept by the store and cannot be set")
+        raise InvalidAudit(
+            f"{name}: there is no such column; there are {', '.join(sorted(COLUMNS))}"
+        )
+    if name == "url":
+        return check_url(value)
+    field = Audit._meta.fields[name]
+    if value is None and not field.null:
+        raise invalid(name, "cannot be empty", value)
+    return field.check(value)
+
+
+def screenshot_folder() -> ScreenshotFolder:
+    """The screenshot folder of the current database."""
+    folder = current_database().location.screenshots
+    if folder is None:
+        raise StoreError("this database in memory has no screenshot folder: give it one")
+    return ScreenshotFolder(folder)
+
+
+@atomic
+def create(
+    url: str,
+    *,
+    id: str | None = None,
+    audit_tier: str = "standard_audit",
+    verdict_mode: str = "expert",
+) -> Audit:
+    """Add a queued audit of `url` and return it.
+
+    Raises InvalidAudit for a url that is not http(s), a bad id or one that is taken.
+    """
+    now = utc_now()
+    audit = Audit(
+        id=new_audit_id() if id is None else check_id(id),
+        url=check_url(url),
+        audit_tier=check_column("audit_tier", audit_tier),
+        verdict_mode=check_column("verdict_mode", verdict_mode),
+        created_at=now,
+        updated_at=now,
+    )
+    try:
+        insert(Audit, {name: getattr(audit, name) for name in Audit._meta.sorted_field_names})
+    except IntegrityError as error:
+        raise InvalidAudit(f"id: there is already an audit {audit.id!r}") from error
+    audit._dirty.clear()
+    audit.findings, audit.screenshots = [], []
+    return audit
+
+
+@atomic
+def update(audit_id: str, /, **changes: Any) -> None:
+    """Change columns of an audit, and note the change in its event log.
+
+    Raises AuditNotFound, or InvalidAudit for an unknown column or a bad value.
+    """
+    checked = {name: check_column(name, value) for name, value in changes.items()}
+    told = {
+        name: format_datetime(value) if isinstance(value, datetime) else value
+        for name, value in checked.items()
+    }
+    now = utc_now()
+    append_event(
+        audit_id, "audit_update", encode_json({"type": "audit_update", "changes": told}, ""), now
+    )
+    if checked:
+        change_row(audit_id, now, checked)
+
+
+@atomic
+def update_status(
+    audit_id: str, status: AuditStatus | str, *, error_message: str | None = None
+) -> None:
+    """Set an audit's status and, with `error_message`, its last error."""
+    changes: dict[str, Any] = {"status": status}
+    if error_message is not None:
+        changes["error_message"] = error_message
+    update(audit_id, **changes)
+
+
+@atomic
+def delete(audit_id: str) -> None:
+    """Remove an audit and all that belongs to it: rows now, files once that is committed."""
+    files = _own_files(audit_id)
+    if not Audit.delete().where(Audit.id == audit_id).execute():
+        raise not_found(audit_id)
+    location = current_database().location
+    if files and location.screenshots is not None:
+        folder = ScreenshotFolder(location.screenshots)
+        current_database().after_commit(lambda: folder.remove(files))
+
+
+def _own_files(audit_id: str) -> list[str]:
+    """The audit's files that no other audit shows."""
+    path = AuditScreenshot.file_path
+    paths = {
+        row[0]
+        for row in rows_of(AuditScreenshot.select(path).where(AuditScreenshot.audit == audit_id))
+    }
+    # Only files of an older store lie outside the audit's own folder and can be shared.
+    foreign = [file for file in paths if not file.startswith(f"{audit_id}/")]
+    if foreign:
+        others = AuditScreenshot.select(path).where(
+            AuditScreenshot.audit != audit_id, path.in_(foreign)
+        )
+        paths -= {row[0] for row in rows_of(others)}
+    return sorted(paths)
+
+
+def not_found(audit_id: object) -> AuditNotFound:
+    return AuditNotFound(f"there is no audit {audit_id!a}")
+
+
+def insert(model: Any, values: dict[str, Any]) -> int:
+    """Insert one row through the model's prepared SQL; the values are converted, not checked."""
+    fields = model._meta.fields
+    sql = insert_sql(model, *values)
+    row = [fields[name].db_value(value) for name, value in values.items()]
+    return int(current_database().execute_sql(sql, row).lastrowid or 0)
+
+
+def append_event(audit_id: str, event_type: str, text: str, when: datetime) -> int:
+    """Add an event whose JSON text is ready to the audit's log; returns its id."""
+    sql = insert_sql(AuditEvent, "audit", "event_type", "data", "timestamp")
+    row = (audit_id, event_type, text, format_datetime(when))
+    try:
+        return int(current_database().execute_sql(sql, row).lastrowid)
+    except IntegrityError as error:
+        raise not_found(audit_id) from error
+
+
+_STATE = ("status", "started_at", "completed_at", "errors", "security_results")
+
+
+def audit_state(audit_id: str) -> dict[str, Any]:
+    """What a change of the row depends on: status, times, errors and security results."""
+    fields = [Audit._meta.fields[name] for name in _STATE]
+    rows = rows_of(Audit.select(*fields).where(Audit.id == audit_id))
+    if not rows:
+        raise not_found(audit_id)
+    return dict(zip(_STATE, rows[0], strict=True))
+
+
+def change_row(
+    audit_id: str,
+    when: datetime,
+    changes: dict[str, Any],
+    errors: Sequence[str] = (),
+    state: dict[str, Any] | None = None,
+) -> None:
+    """Write checked values, append `errors`, and do what a change of status brings with it."""
+    changes = dict(changes)
+    if "status" in changes or errors:
+        state = audit_state(audit_id) if state is None else state
+        if errors:
+            changes["errors"] = [*changes.get("errors", state["errors"]), *errors]
+        if "status" in changes:
+            _change_status(audit_id, when, changes, state)
+    changes["updated_at"] = when
+    fields = Audit._meta.fields
+    names = [name for name in Audit._meta.sorted_field_names if name in changes]
+    row = [fields[name].db_value(changes[name]) for name in names]
+    database = current_database()
+    if not database.execute_sql(update_sql(Audit, *names), [*row, audit_id]).rowcount:
+        raise not_found(audit_id)
+
+
+def _change_status(
+    audit_id: str, when: datetime, changes: dict[str, Any], state: dict[str, Any]
+) -> None:
+    old, new = state["status"], AuditStatus(changes["status"])
+    if new == AuditStatus.RUNNING:
+        if changes.get("started_at", state["started_at"]) is None:
+            changes["started_at"] = when
+        if old != new:
+            session = current_database().session.id
+            AuditRunner.insert(audit=audit_id, session=session).on_conflict_replace().execute()
+    elif old == AuditStatus.RUNNING:
+        AuditRunner.delete().where(AuditRunner.audit == audit_id).execute()
+    if new == AuditStatus.COMPLETED and old != new:
+        changes.setdefault("completed_at", when)
+
+
+def finding_told(audit_id: str, finding_id: str, before: int) -> bool:
+    """Whether a `finding` event older than `before` told the finding with the engine's id."""
+    return (
+        AuditEvent.select()
+        .where(
+            AuditEvent.audit == audit_id,
+            AuditEvent.event_type == "finding",
+            told_finding_id == finding_id,
+            AuditEvent.id < before,
+        )
+        .exists()
+    )
+
+
+def event_data(audit_id: str, event_type: str) -> list[dict[str, Any]]:
+    """The data of an audit's events of one type, in order."""
+    rows = (
+        AuditEvent.select(AuditEvent.data)
+        .where(AuditEvent.audit == audit_id, AuditEvent.event_type == event_type)
+        .order_by(AuditEvent.id)
+    )
+    return [row[0] for row in rows_of(rows) if isinstance(row[0], dict)]
+
+
+def finding_contents(audit_id: str) -> list[tuple[Any, ...]]:
+    """What tells an audit's findings apart where they have no id."""
+    rows = AuditFinding.select(
+        AuditFinding.category,
+        AuditFinding.pattern_type,
+        AuditFinding.severity,
+        AuditFinding.confidence,
+        AuditFinding.description,
+    ).where(AuditFinding.audit == audit_id)
+    return rows_of(rows)
+
+
+def add_finding(audit_id: str, values: dict[str, Any], when: datetime) -> int:
+    """Insert a finding row of checked values."""
+    return insert(AuditFinding, {"audit": audit_id, **values, "created_at": when})
+
+
+def add_screenshot(audit_id: str, values: dict[str, Any], when: datetime) -> int:
+    """Insert a screenshot row of checked values; its file is on disk already."""
+    return insert(AuditScreenshot, {"audit": audit_id, **values, "created_at": when})

@@ -1,0 +1,290 @@
+"""One engine event → rows: the event itself and its effect, in one unit.
+
+The event log is the truth and the rows are its projection: an effect depends on nothing but the
+stored event, its time and the rows before it, so replaying a log gives the same rows.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from veritas_peewee import operations
+from veritas_peewee.database import atomic, current_database, rows_of
+from veritas_peewee.effects import EFFECTS, Projection
+from veritas_peewee.engine_output import RESULT_EVENT, epoch
+from veritas_peewee.errors import InvalidAudit
+from veritas_peewee.fields import check_text, encode_json, invalid, unstorable
+from veritas_peewee.models import AuditEvent, AuditRunner, AuditStatus, utc_now
+from veritas_peewee.screenshots import ScreenshotFolder, read_image
+from veritas_peewee.sessions import forget, is_alive
+
+NOTES = "store_notes"
+"""The key under which a stored event lists what could not be kept as it came."""
+
+_LARGE_TEXT = 65536
+_REPLACEMENT = str.maketrans({"\0": "\ufffd"} | {chr(c): "\ufffd" for c in range(0xD800, 0xE000)})
+
+
+@dataclass(slots=True)
+class PreparedEvent:
+    """An event in its stored form; its image, if it has one, is on disk already."""
+
+    event: dict[str, Any]
+    text: str
+    folder: ScreenshotFolder | None = None
+    files: list[str] = field(default_factory=list)
+
+    def discard(self) -> None:
+        """Take back what was put on disk: the event will never be recorded."""
+        if self.folder is not None and self.files:
+            self.folder.remove(self.files)
+
+
+def is_heavy(event: object) -> bool:
+    """Whether preparing the event may take long: an image, a whole result, a very long text."""
+    if not isinstance(event, dict):
+        return False
+    return event.get("type") in ("screenshot", "audit_result", RESULT_EVENT) or any(
+        isinstance(value, str) and len(value) > _LARGE_TEXT for value in event.values()
+    )
+
+
+def prepare(
+    audit_id: str, event: object, folder: ScreenshotFolder, *, lenient: bool = False
+) -> PreparedEvent:
+    """Check an event and put its image on disk; runs anywhere, needs no database.
+
+    Raises InvalidAudit for what cannot be stored; if `lenient`, that is replaced or left out
+    instead, and a note of it goes into the stored event and from there into `errors`.
+    """
+    if not isinstance(event, dict):
+        raise invalid("event", "must be a JSON object", event)
+    notes: list[str] = []
+    if lenient:
+        event = clean(event, notes)
+    kind = event.get("type")
+    try:
+        check_text("event.type", kind, 100)
+        if not kind:
+            raise invalid("event.type", "cannot be empty", kind)
+    except InvalidAudit as error:
+        if not lenient:
+            raise
+        notes.append(str(error))
+        event = {**event, "type": "unknown"}
+    prepared = PreparedEvent(event, "", folder)
+    if kind == "screenshot":
+        prepared.event = _store_image(audit_id, event, prepared, folder, lenient=lenient)
+    if notes:
+        prepared.event = {**prepared.event, NOTES: notes}
+    try:
+        prepared.text = encode_json(prepared.event, "event")
+    except InvalidAudit:
+        prepared.discard()
+        raise
+    return prepared
+
+
+def clean(event: dict[str, Any], notes: list[str]) -> dict[str, Any]:
+    """A copy of `event` that strict JSON can hold, with a note for each value it cost."""
+    try:
+        encode_json(event, "event")
+    except InvalidAudit as error:
+        places = [f"{path}: {reason}" for path, reason in unstorable(event, "event")]
+        if not places:  # too deep, or it contains itself
+            raise error
+        notes.extend(places[:20])
+        if len(places) > 20:
+            notes.append(f"event: {len(places) - 20} more values that JSON cannot hold")
+        cleaned = _clean(event)
+        return cleaned if isinstance(cleaned, dict) else {}
+    return event
+
+
+def _clean(value: object) -> object:
+    if isinstance(value, dict):
+        return {str(key).translate(_REPLACEMENT): _clean(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_clean(inner) for inner in value]
+    if isinstance(value, str):
+        return value.translate(_REPLACEMENT)
+    if isinstance(value, float):
+        return value if value - value == 0 else None
+    if value is None or isinstance(value, int):
+        return value
+    return str(value).translate(_REPLACEMENT)
+
+
+def _store_image(
+    audit_id: str,
+    event: dict[str, Any],
+    prepared: PreparedEvent,
+    folder: ScreenshotFolder,
+    *,
+    lenient: bool,
+) -> dict[str, Any]:
+    """The event with its image replaced by a reference to the stored file."""
+    data, source = event.get("data"), event.get("url")
+    where = f"screenshot {str(event.get('label', ''))[:80]!r}"
+    try:
+        if data is not None:
+            image = _decode(data)
+        elif isinstance(source, str) and source:
+            image = read_image(source)
+        else:
+            return {**event, "data": {"error": f"{where}: has neither data nor a url"}}
+    except OSError as error:
+        return {**event, "data": {"error": f"{where}: {source} cannot be read: {error.strerror}"}}
+    except InvalidAudit as error:
+        if data is not None and not lenient:
+            raise
+        return {**event, "data": {"error": f"{where}: {error}"}}
+    operations.check_id(audit_id)
+    label, index = event.get("label"), event.get("index")
+    try:
+        stored = folder.put(
+            audit_id,
+            index if isinstance(index, int) and 0 <= index < 10**9 else 0,
+            label if isinstance(label, str) else "",
+            image,
+        )
+    except InvalidAudit as error:
+        if not lenient:
+            raise
+        return {**event, "data": {"error": f"{where}: {error}"}}
+    prepared.files.append(stored.file)
+    reference = stored._asdict()
+    if taken := epoch(event.get("taken_at")):
+        reference["taken_at"] = taken.isoformat()
+    return {**event, "data": reference}
+
+
+def _decode(data: object) -> bytes:
+    if not isinstance(data, str):
+        raise invalid("screenshot.data", "must be base64 text", data)
+    text = data.partition(",")[2] if data.startswith("data:") else data
+    try:
+        return base64.b64decode("".join(text.split()), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise invalid("screenshot.data", f"is not base64 ({error})", data) from None
+
+
+@atomic
+def apply(audit_id: str, prepared: PreparedEvent, when: datetime | None = None) -> int:
+    """Record one prepared event and its effect; returns the event's id."""
+    when = utc_now() if when is None else when
+    event = prepared.event
+    kind = event["type"]
+    event_id = operations.append_event(audit_id, kind, prepared.text, when)
+    effect = EFFECTS.get(kind)
+    notes = event.get(NOTES)
+    if effect is not None or notes:
+        projection = Projection(audit_id, event_id, when)
+        if effect is not None:
+            effect(projection, event)
+        if isinstance(notes, list):
+            projection.errors.extend(note for note in notes if isinstance(note, str))
+        projection.finish()
+    return event_id
+
+
+@atomic
+def apply_all(audit_id: str, prepared: Iterable[PreparedEvent]) -> list[int]:
+    """Record prepared events, all or none."""
+    when = utc_now()
+    return [apply(audit_id, one, when) for one in prepared]
+
+
+def prepare_all(
+    audit_id: str,
+    events: Iterable[object],
+    folder: ScreenshotFolder,
+    *,
+    lenient: bool = False,
+) -> list[PreparedEvent]:
+    """Prepare many events; if one is refused, nothing of the others is left on disk."""
+    done: list[PreparedEvent] = []
+    try:
+        for event in events:
+            done.append(prepare(audit_id, event, folder, lenient=lenient))
+    except BaseException:
+        discard_all(done)
+        raise
+    return done
+
+
+def discard_all(prepared: Iterable[PreparedEvent]) -> None:
+    for one in prepared:
+        one.discard()
+
+
+def record(audit_id: str, event: dict[str, Any], *, lenient: bool = False) -> int:
+    """Record one event and its effect on the rows; returns the event's id.
+
+    Raises AuditNotFound, or InvalidAudit for an event that cannot be stored.
+    """
+    return record_many(audit_id, [event], lenient=lenient)[0]
+
+
+def record_many(
+    audit_id: str, events: Iterable[dict[str, Any]], *, lenient: bool = False
+) -> list[int]:
+    """Record events in order, all or none; returns their ids."""
+    prepared = prepare_all(audit_id, events, operations.screenshot_folder(), lenient=lenient)
+    try:
+        return apply_all(audit_id, prepared)
+    except BaseException:
+        discard_all(prepared)
+        raise
+
+
+@atomic
+def replay(audit_id: str, events: Iterable[AuditEvent]) -> list[int]:
+    """Record stored events again, at their own times, into an audit that has none yet."""
+    if AuditEvent.select().where(AuditEvent.audit == audit_id).exists():
+        raise InvalidAudit(f"audit {audit_id!r} already has events: replay into an empty one")
+    ids = []
+    for stored in events:
+        event = {**(stored.data or {}), "type": stored.event_type}
+        ids.append(
+            apply(
+                audit_id, PreparedEvent(event, encode_json(stored.data, "event")), stored.timestamp
+            )
+        )
+    return ids
+
+
+@atomic
+def end_of_output(audit_id: str, reason: str) -> bool:
+    """Mark an audit whose engine went away before its end; False if it had ended."""
+    status = operations.audit_state(audit_id)["status"]
+    if status not in (AuditStatus.QUEUED, AuditStatus.RUNNING):
+        return False
+    record(audit_id, {"type": "audit_disconnected", "error": reason})
+    return True
+
+
+def disconnect_dead() -> list[str]:
+    """Mark audits that were running in a process which has died; returns their ids."""
+    folder = current_database().location.sessions
+    sessions = [row[0] for row in rows_of(AuditRunner.select(AuditRunner.session).distinct())]
+    dead = [session for session in sessions if not is_alive(folder, session)]
+    ended = _disconnect(dead) if dead else []
+    for session in dead:
+        forget(folder, session)
+    return ended
+
+
+@atomic
+def _disconnect(sessions: list[str]) -> list[str]:
+    rows = AuditRunner.select(AuditRunner.audit).where(AuditRunner.session.in_(sessions))
+    ids = [row[0] for row in rows_of(rows)]
+    reason = "the process that was running this audit died"
+    ended = [audit_id for audit_id in ids if end_of_output(audit_id, reason)]
+    AuditRunner.delete().where(AuditRunner.session.in_(sessions)).execute()
+    return ended

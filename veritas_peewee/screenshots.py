@@ -1,0 +1,175 @@
+"""Image files on disk, one folder per audit; knows no tables.
+
+Every step goes through descriptors of folders that are opened without following links, so that
+no name, id or link leads outside the folder, not even one that is swapped in at that instant.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from veritas_peewee.errors import InvalidAudit, ReadOnlyStore, StoreError, StoreFull
+
+MAX_BYTES = 50 * 1024 * 1024
+"""The largest image that is stored, in bytes."""
+
+_EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_SAFE_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
+
+
+class StoredImage(NamedTuple):
+    file: str
+    """Path relative to the screenshot folder."""
+    size: int
+    media_type: str
+    sha256: str
+
+
+def media_type(data: bytes) -> str | None:
+    """The media type by content, or None if it is no PNG, JPEG or WebP."""
+    if data[:8] == b"\x89PNG\r\n\x1a\n" and data[12:16] == b"IHDR":
+        return "image/png"
+    if data[:3] == b"\xff\xd8\xff":
+        return "image/jpeg"
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "image/webp"
+    return None
+
+
+def check_image(data: bytes, name: str) -> str:
+    """The media type of `data`; InvalidAudit if it cannot be stored as a screenshot."""
+    if len(data) > MAX_BYTES:
+        raise InvalidAudit(f"{name}: the image has {len(data)} bytes, the limit is {MAX_BYTES}")
+    if kind := media_type(data):
+        return kind
+    raise InvalidAudit(f"{name}: is not a PNG, JPEG or WebP image (it begins {data[:8]!r})")
+
+
+def read_image(path: str) -> bytes:
+    """The image at a path that an engine's result names; OSError or InvalidAudit if it is none.
+
+    Only a regular file is read, and only one that is an image: a result that names a device or
+    a secret must not bring it into the store.
+    """
+    if "\0" in path:
+        raise InvalidAudit("the path holds a NUL character")
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(handle, "rb") as file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise InvalidAudit("not a regular file")
+        if found.st_size > MAX_BYTES:
+            raise InvalidAudit(f"the file has {found.st_size} bytes, the limit is {MAX_BYTES}")
+        data = file.read(MAX_BYTES + 1)
+    check_image(data, "the file")
+    return data
+
+
+class ScreenshotFolder:
+    """The folder `root`, made when the first image is put into it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def put(self, audit_id: str, index: int, label: str, data: bytes) -> StoredImage:
+        """Store an image durably and return where; the name is new, nothing is overwritten.
+
+        Raises InvalidAudit if `data` is no image, StoreFull or ReadOnlyStore if the disk says so.
+        """
+        kind = check_image(data, "screenshot")
+        if not _SAFE_ID.fullmatch(audit_id):
+            raise InvalidAudit(f"audit id {audit_id!r} cannot name a folder")
+        slug = re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-")[:40] or "screenshot"
+        token = secrets.token_hex(4)
+        name = f"{max(index, 0):03d}-{slug}-{token}.{_EXTENSIONS[kind]}"
+        try:
+            with self._folder(audit_id, create=True) as folder:
+                _write(folder, name, data)
+        except OSError as error:
+            raise _typed(error, self.root / audit_id) from error
+        digest = hashlib.sha256(data).hexdigest()
+        return StoredImage(f"{audit_id}/{name}", len(data), kind, digest)
+
+    def read(self, file: str) -> bytes:
+        """The bytes of a stored image; StoreError if there is none by that name."""
+        try:
+            folder, name = _split(file)
+            with self._folder(folder) as handle:
+                flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+                with open(os.open(name, flags, dir_fd=handle), "rb") as found:
+                    return found.read(MAX_BYTES + 1)
+        except OSError as error:
+            raise StoreError(f"screenshot {file!r} cannot be read: {error.strerror}") from error
+
+    def remove(self, files: list[str]) -> None:
+        """Remove stored images, and their folder once it is empty; missing ones are no error."""
+        for file in files:
+            with suppress(OSError, InvalidAudit):
+                folder, name = _split(file)
+                with self._folder(folder) as handle:
+                    os.unlink(name, dir_fd=handle)
+                if folder != ".":
+                    (self.root / folder).rmdir()
+
+    @contextmanager
+    def _folder(self, name: str, *, create: bool = False) -> Iterator[int]:
+        if create:
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        root = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            handle = -1
+            for part in name.split("/"):
+                if create:
+                    with suppress(FileExistsError):
+                        os.mkdir(part, 0o700, dir_fd=root)
+                        os.fsync(root)
+                handle = os.open(part, _FOLDER, dir_fd=root)
+                os.close(root)
+                root = handle
+            yield root
+        finally:
+            os.close(root)
+
+
+def _split(file: str) -> tuple[str, str]:
+    """A relative path's folder and name; InvalidAudit if it could lead outside."""
+    parts = file.split("/")
+    if any(part in ("", ".", "..") or "\0" in part or "\\" in part for part in parts):
+        raise InvalidAudit(f"screenshot path {file!r} is not below the screenshot folder")
+    return "/".join(parts[:-1]) or ".", parts[-1]
+
+
+def _write(folder: int, name: str, data: bytes) -> None:
+    temporary = f".{name}.tmp"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        with open(os.open(temporary, flags, 0o600, dir_fd=folder), "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+        os.fsync(folder)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(temporary, dir_fd=folder)
+        raise
+
+
+def _typed(error: OSError, path: Path) -> StoreError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return StoreFull(f"{path}: no space left for a screenshot; nothing was saved")
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return ReadOnlyStore(f"{path}: the screenshot folder cannot be written")
+    if error.errno in (errno.ELOOP, errno.ENOTDIR):
+        return StoreError(f"{path}: is a link or a file where a folder should be")
+    return StoreError(f"{path}: a screenshot cannot be stored: {error}")
