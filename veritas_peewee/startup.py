@@ -1,0 +1,106 @@
+"""Opening a database: created or upgraded, and audits of dead processes told apart."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from anyio import to_thread
+
+from veritas_peewee import migrations
+from veritas_peewee.config import Durability, Location, locate
+from veritas_peewee.database import StoreDatabase, bound, on_event_loop
+from veritas_peewee.errors import DRIVER_ERRORS, NoDatabase, StoreError, store_error
+from veritas_peewee.recorder import disconnect_dead
+
+
+def open_writable(location: Location, durability: Durability = "normal") -> StoreDatabase:
+    """The connection of a store's writer: the file is created or upgraded, and recovered."""
+    return _prepare(StoreDatabase(location, "writer", durability))
+
+
+def open_reader(location: Location) -> StoreDatabase:
+    """A connection that cannot write, to a file that a writer has prepared."""
+    database = StoreDatabase(location, "reader")
+    database.connect()
+    return database
+
+
+def _prepare(database: StoreDatabase) -> StoreDatabase:
+    database.connect()
+    try:
+        migrations.upgrade(database)
+        with bound(database):
+            disconnect_dead()
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _open_viewer(location: Location) -> StoreDatabase:
+    database = StoreDatabase(location, "viewer")
+    database.connect()
+    try:
+        if migrations.pending(database):
+            raise StoreError(
+                f"{location.name}: has an older schema; open it once for writing, for example "
+                "with `veritas-peewee init`, and it is upgraded"
+            )
+    except DRIVER_ERRORS as error:
+        database.close()
+        raise (store_error(error, location.name) or error) from error
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+@contextmanager
+def with_screenshots(location: Location) -> Iterator[Location]:
+    """The location with a screenshot folder: a temporary one for a database in memory."""
+    if location.screenshots is not None:
+        yield location
+        return
+    with tempfile.TemporaryDirectory(prefix="veritas-") as folder:
+        yield replace(location, screenshots=Path(folder))
+
+
+@contextmanager
+def connect(
+    database: str | os.PathLike[str] | None = None,
+    *,
+    read_only: bool = False,
+    screenshots: str | os.PathLike[str] | None = None,
+) -> Iterator[StoreDatabase]:
+    """Open a database for this thread: inside the `with` block the models talk to it.
+
+    The file is created or upgraded first, unless `read_only`. Arguments as in `AuditStore.open`.
+    Raises NoDatabase on an event loop's thread, and the errors of opening a file: SchemaTooNew,
+    DatabaseCorrupt, ReadOnlyStore, StoreBusy.
+    """
+    if on_event_loop():
+        raise NoDatabase("connect() would stall the event loop: use `AuditStore.open()` there")
+    with ExitStack() as stack:
+        location = stack.enter_context(with_screenshots(locate(database, screenshots)))
+        opened = (
+            _open_viewer(location) if read_only else _prepare(StoreDatabase(location, "script"))
+        )
+        stack.callback(opened.close)
+        stack.enter_context(bound(opened))
+        yield opened
+
+
+def create_or_upgrade(database: str | os.PathLike[str] | None = None) -> Location:
+    """Create or upgrade a database and close it again; returns where it is."""
+    with connect(database) as opened:
+        return opened.location
+
+
+async def init_database(database: str | os.PathLike[str] | None = None) -> Location:
+    """Create or upgrade a database, off the event loop; returns where it is."""
+    return await to_thread.run_sync(create_or_upgrade, database)

@@ -1,0 +1,326 @@
+"""`AuditStore`: hands operations to the writer and queries to the readers, and awaits them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator, Iterable
+from contextlib import ExitStack
+from datetime import datetime
+from functools import partial
+from types import TracebackType
+from typing import Any, ParamSpec, Self, TypeVar
+from warnings import warn
+
+import anyio
+from anyio import to_thread
+from anyio.lowlevel import EventLoopToken, current_token
+
+from veritas_peewee import ingest, operations, queries, recorder
+from veritas_peewee.config import DURABILITIES, Durability, Location, locate
+from veritas_peewee.database import current_database
+from veritas_peewee.errors import DRIVER_ERRORS, StoreClosed, StoreError, store_error
+from veritas_peewee.models import Audit, AuditEvent, AuditStatus
+from veritas_peewee.queries import Page
+from veritas_peewee.readers import Readers
+from veritas_peewee.screenshots import ScreenshotFolder
+from veritas_peewee.startup import open_reader, open_writable, with_screenshots
+from veritas_peewee.writer import Writer, WriterStats
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class AuditStore:
+    """The store of audits for async callers, on asyncio and on trio.
+
+    Use `async with AuditStore.open() as store`, or `store = await AuditStore.open()` and later
+    `await store.close()`. It belongs to the event loop it was opened in.
+    """
+
+    def __init__(
+        self, location: Location, readers: int, max_pending: int, durability: Durability
+    ) -> None:
+        self.location = location
+        self._sizes = (readers, max_pending)
+        self._durability: Durability = durability
+        self._writer: Writer | None = None
+        self._readers: Readers | None = None
+        self._token: EventLoopToken | None = None
+        self._closing = False
+        self._changing: anyio.Lock | None = None
+        self._stack = ExitStack()
+
+    @classmethod
+    def open(
+        cls,
+        database: str | os.PathLike[str] | None = None,
+        *,
+        readers: int = 4,
+        max_pending: int = 10_000,
+        durability: Durability = "normal",
+        screenshots: str | os.PathLike[str] | None = None,
+    ) -> Self:
+        """A store on `database`: a path, `":memory:"` or a `sqlite:///` URL.
+
+        The default is $VERITAS_DATABASE, else data/veritas_audits.db. `readers` is how many reads
+        run at once, `max_pending` how many writes may wait (further callers wait for a place).
+        `durability="full"` survives a power cut without loss, `"normal"` without damage.
+        `screenshots` is a folder (default: `screenshots/` beside the file).
+        """
+        for name, value in (("readers", readers), ("max_pending", max_pending)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise StoreError(f"{name}: must be a whole number from 1 on, got {value!r}")
+        if durability not in DURABILITIES:
+            raise StoreError(f"durability: must be 'normal' or 'full', got {durability!r}")
+        return cls(locate(database, screenshots), readers, max_pending, durability)
+
+    # ---- opening and closing ----
+
+    async def __aenter__(self) -> Self:
+        await self._start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    def __await__(self) -> Generator[Any, Any, Self]:
+        return self.__aenter__().__await__()
+
+    async def _start(self) -> None:
+        if self._changing is None:
+            self._changing = anyio.Lock()
+        async with self._changing:
+            if self._closing:
+                raise StoreClosed("this store was closed: open a new one")
+            if self._writer is not None:
+                return
+            readers, max_pending = self._sizes
+            self.location = self._stack.enter_context(with_screenshots(self.location))
+            writer = Writer(partial(open_writable, self.location, self._durability), max_pending)
+            try:
+                await writer.open()
+            except BaseException:
+                self._stack.close()
+                raise
+            self._token = current_token()
+            if self.location.path is not None:
+                self._readers = Readers(partial(open_reader, self.location), readers)
+            self._writer = writer
+
+    async def close(self) -> None:
+        """Stop intake, finish the writes that are queued, checkpoint, and let go of the file.
+
+        May be called again; further calls of other methods raise StoreClosed.
+        """
+        self._closing = True
+        if self._changing is None:
+            return
+        with anyio.CancelScope(shield=True):
+            async with self._changing:
+                if self._readers is not None:
+                    await to_thread.run_sync(self._readers.close, limiter=anyio.CapacityLimiter(1))
+                    self._readers = None
+                if self._writer is not None:
+                    await self._writer.close()
+                    self._writer = None
+                self._stack.close()
+
+    def __del__(self) -> None:
+        writer = getattr(self, "_writer", None)
+        if writer is not None:
+            warn(f"{self.location.name}: the store was not closed", ResourceWarning, stacklevel=2)
+            writer.stop()
+
+    def _opened(self) -> Writer:
+        writer = self._writer
+        if writer is None or self._closing:
+            raise StoreClosed
+        if current_token() != self._token:
+            raise StoreError("this store was opened in another event loop: open one here")
+        return writer
+
+    # ---- writing ----
+
+    async def create(
+        self,
+        url: str,
+        *,
+        id: str | None = None,
+        audit_tier: str = "standard_audit",
+        verdict_mode: str = "expert",
+    ) -> Audit:
+        """Add a queued audit of `url`; InvalidAudit for a bad url or id."""
+        create = partial(
+            operations.create.inside_unit,  # type: ignore[attr-defined]
+            id=id,
+            audit_tier=audit_tier,
+            verdict_mode=verdict_mode,
+        )
+        audit: Audit = await self._opened().submit(create, url)
+        return audit
+
+    async def record(self, audit_id: str, event: dict[str, Any]) -> int:
+        """Record one event and its effect on the rows; returns the event's id.
+
+        Raises AuditNotFound, or InvalidAudit for an event that cannot be stored.
+        """
+        writer = self._opened()
+        prepare = partial(recorder.prepare, audit_id, event, self._folder())
+        prepared = await _in_thread(prepare) if recorder.is_heavy(event) else prepare()
+        event_id: int = await writer.submit(
+            recorder.apply, audit_id, prepared, undo=prepared.discard
+        )
+        return event_id
+
+    async def record_many(self, audit_id: str, events: Iterable[dict[str, Any]]) -> list[int]:
+        """Record events in order, all or none; returns their ids."""
+        writer = self._opened()
+        prepared = await _in_thread(recorder.prepare_all, audit_id, list(events), self._folder())
+        ids: list[int] = await writer.submit(
+            recorder.apply_all,
+            audit_id,
+            prepared,
+            undo=partial(recorder.discard_all, prepared),
+        )
+        return ids
+
+    async def ingest(
+        self, source: ingest.Source, *, audit_id: str | None = None, url: str | None = None
+    ) -> Audit:
+        """Store an audit from the engine's output, all or nothing; see `ingest.ingest`."""
+        writer = self._opened()
+        prepared = await _in_thread(
+            partial(ingest.prepare_audit, source, self._folder(), audit_id=audit_id, url=url)
+        )
+        audit: Audit = await writer.submit(_ingest, prepared, undo=prepared.discard)
+        return audit
+
+    async def update(self, audit_id: str, /, **changes: Any) -> Audit:
+        """Change columns of an audit and return it; InvalidAudit for a bad column or value."""
+        audit: Audit = await self._opened().submit(
+            _changed, partial(operations.update, audit_id, **changes), audit_id
+        )
+        return audit
+
+    async def update_status(
+        self, audit_id: str, status: AuditStatus | str, *, error_message: str | None = None
+    ) -> Audit:
+        """Set an audit's status and, with `error_message`, its last error; returns the audit."""
+        change = partial(operations.update_status, audit_id, status, error_message=error_message)
+        audit: Audit = await self._opened().submit(_changed, change, audit_id)
+        return audit
+
+    async def delete(self, audit_id: str) -> None:
+        """Remove an audit with its rows, then its screenshot files; AuditNotFound if absent."""
+        await self._opened().submit(operations.delete, audit_id)
+
+    async def write(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `fn` on the writer's thread, all or nothing; committed when this returns."""
+        result: T = await self._opened().submit(partial(fn, *args, **kwargs))
+        return result
+
+    # ---- reading ----
+
+    async def get(self, audit_id: str) -> Audit:
+        """An audit with `.findings` and `.screenshots` loaded; AuditNotFound if absent."""
+        return await self.read(queries.get, audit_id)
+
+    async def events(
+        self, audit_id: str, *, after: int = 0, limit: int | None = None
+    ) -> list[AuditEvent]:
+        """An audit's events in order, those after event id `after`."""
+        return await self.read(queries.events, audit_id, after=after, limit=limit)
+
+    async def history(
+        self,
+        *,
+        status: AuditStatus | str | None = None,
+        risk_level: str | None = None,
+        url: str | None = None,
+        site_type: str | None = None,
+        min_score: float | None = None,
+        max_score: float | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int = 20,
+        cursor: str | None = None,
+    ) -> Page[Audit]:
+        """One page of audits, newest first; pass `next_cursor` as `cursor` for the next one."""
+        return await self.read(
+            queries.history,
+            status=status,
+            risk_level=risk_level,
+            url=url,
+            site_type=site_type,
+            min_score=min_score,
+            max_score=max_score,
+            since=since,
+            until=until,
+            limit=limit,
+            cursor=cursor,
+        )
+
+    async def screenshot(self, file_path: str) -> bytes:
+        """The bytes of a stored screenshot, by its row's `file_path`."""
+        self._opened()
+        return await _in_thread(self._folder().read, file_path)
+
+    async def read(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run `fn` on a reader thread, in one consistent snapshot; writing there is an error."""
+        writer = self._opened()
+        call = partial(fn, *args, **kwargs)
+        if self._readers is None:  # a database in memory has one connection: the writer's
+            result: T = await writer.submit(_read_on_writer, call)
+        else:
+            result = await self._readers.run(call)
+        return result
+
+    def stats(self) -> WriterStats:
+        """What the writer did since the store was opened."""
+        return self._opened().stats()
+
+    def _folder(self) -> ScreenshotFolder:
+        assert self.location.screenshots is not None
+        return ScreenshotFolder(self.location.screenshots)
+
+
+def _changed(change: Callable[[], None], audit_id: str) -> Audit:
+    change()
+    return queries.get(audit_id)
+
+
+def _ingest(prepared: ingest.PreparedAudit) -> Audit:
+    return queries.get(ingest.write_audit(prepared))
+
+
+def _read_on_writer(fn: Callable[[], T]) -> T:
+    database = current_database()
+    database.pragma("query_only", 1)
+    try:
+        return fn()
+    except DRIVER_ERRORS as error:
+        raise (store_error(error, database.location.name, reading=True) or error) from error
+    finally:
+        database.pragma("query_only", 0)
+
+
+async def _in_thread(fn: Callable[..., T], *args: Any) -> T:
+    # A limiter of its own: other people's blocking code cannot starve the store.
+    return await to_thread.run_sync(partial(fn, *args), limiter=_preparing())
+
+
+_limiter: anyio.lowlevel.RunVar[anyio.CapacityLimiter] = anyio.lowlevel.RunVar("veritas_prepare")
+
+
+def _preparing() -> anyio.CapacityLimiter:
+    try:
+        return _limiter.get()
+    except LookupError:
+        limiter = anyio.CapacityLimiter(4)
+        _limiter.set(limiter)
+        return limiter

@@ -1,0 +1,326 @@
+"""One thread, one writable connection, group commit; knows nothing of audits.
+
+Work that arrives while a transaction is being committed joins the next one. Each piece has a
+savepoint of its own and is answered only after the COMMIT, with one wake-up of the event loop for
+the whole batch.
+"""
+
+from __future__ import annotations
+
+import atexit
+import threading
+import weakref
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+from time import perf_counter
+from types import CoroutineType
+from typing import Any, NamedTuple
+
+import anyio
+from anyio.lowlevel import EventLoopToken, current_token
+
+from veritas_peewee.database import StoreDatabase, bound
+from veritas_peewee.errors import (
+    DRIVER_ERRORS,
+    StoreClosed,
+    WriteUndone,
+    first_failure,
+    store_error,
+)
+
+MAX_BATCH = 1000
+"""The most pieces of work in one transaction."""
+EXIT_TIMEOUT = 10.0
+"""Seconds that the interpreter waits at its end for a writer that was not closed."""
+
+_running: weakref.WeakSet[Writer] = weakref.WeakSet()
+
+
+class WriterStats(NamedTuple):
+    """What a writer did since it was opened; times in seconds, over the last 10,000 writes."""
+
+    writes: int
+    commits: int
+    failed: int
+    pending: int
+    p50: float
+    p99: float
+
+
+class Job:
+    """A piece of work and, once its batch has ended, its outcome."""
+
+    __slots__ = ("args", "begun", "error", "event", "fn", "result", "started", "undo")
+
+    def __init__(
+        self, fn: Callable[..., Any], args: tuple[Any, ...], undo: Callable[[], object] | None
+    ) -> None:
+        self.fn = fn
+        self.args = args
+        self.undo = undo
+        self.event = anyio.Event()
+        self.begun = False
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self.started = perf_counter()
+
+
+class Writer:
+    """`open_database` is called on the writer's own thread."""
+
+    def __init__(self, open_database: Callable[[], StoreDatabase], max_pending: int) -> None:
+        self._open_database = open_database
+        self._queue: SimpleQueue[Job | None] = SimpleQueue()
+        self._slots = anyio.Semaphore(max_pending, max_value=max_pending, fast_acquire=True)
+        self._lock = threading.Lock()
+        self._token: EventLoopToken = current_token()
+        self._opened = anyio.Event()
+        self._failure: BaseException | None = None
+        self._closing = False
+        self._writes = self._commits = self._failed = 0
+        self._times: deque[float] = deque(maxlen=10_000)
+        # A daemon, so that a program that forgets to close the store still ends; `_at_exit`
+        # drains and joins it before the interpreter goes.
+        self._thread = threading.Thread(target=self._run, name="veritas-writer", daemon=True)
+
+    async def open(self) -> None:
+        """Start the thread and wait until the database is open; raises why it is not."""
+        _running.add(self)
+        self._thread.start()
+        with anyio.CancelScope(shield=True):
+            await self._opened.wait()
+        if self._failure is not None:
+            self._thread.join()
+            raise self._failure
+
+    async def submit(
+        self, fn: Callable[..., Any], *args: Any, undo: Callable[[], object] | None = None
+    ) -> Any:
+        """Run `fn(*args)` in a savepoint and return its result once it is committed.
+
+        `undo` is called if the effects of `fn` will never be. Cancelled before the writer has
+        begun, the work never happens; after that it goes on as if nobody had cancelled.
+        """
+        queued = False
+        job = Job(fn, args, undo)
+        try:
+            self._check_open()
+            await self._slots.acquire()
+            try:
+                with self._lock:
+                    self._check_open()
+                    self._queue.put(job)
+                    queued = True
+            finally:
+                if not queued:
+                    self._slots.release()
+            await job.event.wait()
+        except BaseException:
+            if not queued or self._withdraw(job):
+                if queued:
+                    self._slots.release()
+                if undo is not None:
+                    undo()
+            raise
+        if job.error is not None:
+            raise job.error
+        return job.result
+
+    def _check_open(self) -> None:
+        if self._closing or self._failure is not None:
+            raise self._stopped()
+
+    def _stopped(self) -> StoreClosed:
+        return StoreClosed(f"the writer has stopped: {self._failure}" if self._failure else None)
+
+    def _withdraw(self, job: Job) -> bool:
+        with self._lock:
+            begun, job.begun = job.begun, True
+        return not begun
+
+    async def close(self) -> None:
+        """Stop intake, finish what is queued, checkpoint, and join the thread."""
+        self.stop()
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(
+                self._thread.join, limiter=anyio.CapacityLimiter(1), abandon_on_cancel=False
+            )
+
+    def stop(self) -> None:
+        """Stop intake and let the thread end after what is queued; does not wait."""
+        with self._lock:
+            if not self._closing:
+                self._closing = True
+                self._queue.put(None)
+
+    def stats(self) -> WriterStats:
+        with self._lock:
+            times = sorted(self._times)
+        last = len(times) - 1
+        return WriterStats(
+            self._writes,
+            self._commits,
+            self._failed,
+            self._queue.qsize(),
+            times[last // 2] if times else 0.0,
+            times[round(last * 0.99)] if times else 0.0,
+        )
+
+    # ---- on the writer's thread ----
+
+    def _run(self) -> None:
+        try:
+            database = self._open_database()
+        except BaseException as error:
+            self._failure = error
+            self._wake(self._opened.set)
+            return
+        self._wake(self._opened.set)
+        try:
+            with bound(database):
+                self._serve(database)
+        except BaseException as error:
+            self._failure = error
+        finally:
+            try:
+                self._close_database(database)
+            finally:
+                self._fail_rest()
+
+    def _serve(self, database: StoreDatabase) -> None:
+        queue = self._queue
+        while True:
+            job = queue.get()
+            batch: list[Job] = []
+            while job is not None:
+                batch.append(job)
+                if len(batch) == MAX_BATCH:
+                    break
+                try:
+                    job = queue.get_nowait()
+                except Empty:
+                    break
+            if batch:
+                self._commit(database, batch)
+            if job is None:
+                return
+
+    def _commit(self, database: StoreDatabase, batch: list[Job]) -> None:
+        done: list[Job] = []
+        try:
+            with database.unit():
+                for job in batch:
+                    with self._lock:
+                        if job.begun:
+                            continue  # its caller has gone away
+                        job.begun = True
+                    done.append(job)
+                    self._perform(database, job)
+        except BaseException as error:
+            # BEGIN or COMMIT failed, or a write ended the transaction: nothing is saved.
+            self._undo_all(database, batch, done, error)
+        else:
+            self._commits += 1
+        self._answer(done)
+
+    def _perform(self, database: StoreDatabase, job: Job) -> None:
+        fn = getattr(job.fn, "inside_unit", job.fn)
+        try:
+            with database.unit():
+                job.result = fn(*job.args)
+                if type(job.result) is CoroutineType:
+                    job.result.close()
+                    raise TypeError("store.write takes a plain function, not an async one")
+        except BaseException as error:
+            if not database.in_sqlite_transaction:
+                error = first_failure(error)
+            job.error = store_error(error, database.location.name) or error
+        if job.error is not None:
+            if not database.in_sqlite_transaction:
+                raise job.error
+            self._undo(job)
+
+    def _undo_all(
+        self, database: StoreDatabase, batch: list[Job], done: list[Job], error: BaseException
+    ) -> None:
+        known = store_error(error, database.location.name)
+        kind = WriteUndone if known is None else type(known)
+        text = f"{WriteUndone.__doc__} ({error})" if known is None else str(known)
+        begun = set(done)
+        for job in batch:
+            if job not in begun:
+                with self._lock:
+                    if job.begun:
+                        continue
+                    job.begun = True
+                done.append(job)
+            if job.error is None:
+                job.error = kind(text)
+                job.error.__cause__ = error
+                job.result = None
+            self._undo(job)
+
+    def _undo(self, job: Job) -> None:
+        if job.undo is not None:
+            with suppress(Exception):  # a failure to tidy up must not stop the writer
+                job.undo()
+
+    def _answer(self, done: list[Job]) -> None:
+        now = perf_counter()
+        self._writes += len(done)
+        self._failed += sum(job.error is not None for job in done)
+        with self._lock:
+            self._times.extend(now - job.started for job in done)
+        if done:
+            self._wake(self._deliver, done)
+
+    def _deliver(self, done: list[Job]) -> None:
+        for job in done:
+            self._slots.release()
+            job.event.set()
+
+    def _wake(self, fn: Callable[..., object], *args: Any) -> None:
+        token = self._token
+        # A loop that has gone away has taken everybody who waited with it.
+        with suppress(anyio.RunFinishedError):
+            token.backend_class.run_sync_soon(fn, args, token.native_token)
+
+    def _close_database(self, database: StoreDatabase) -> None:
+        try:
+            if database.location.path is not None:
+                # Not for long: while another process reads, the WAL stays, and is complete.
+                database.pragma("busy_timeout", 1000)
+                with suppress(*DRIVER_ERRORS):
+                    database.pragma("wal_checkpoint(TRUNCATE)")
+        finally:
+            database.close()
+
+    def _fail_rest(self) -> None:
+        rest: list[Job] = []
+        with self._lock:
+            self._closing = True  # from here on nothing can be queued
+        while True:
+            try:
+                job = self._queue.get_nowait()
+            except Empty:
+                break
+            if job is None:
+                continue
+            with self._lock:
+                if job.begun:
+                    continue
+                job.begun = True
+            job.error = self._stopped()
+            self._undo(job)
+            rest.append(job)
+        self._answer(rest)
+
+
+@atexit.register
+def _at_exit() -> None:
+    for writer in list(_running):
+        writer.stop()
+        if writer._thread.is_alive():
+            writer._thread.join(EXIT_TIMEOUT)
