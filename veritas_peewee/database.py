@@ -44,6 +44,8 @@ class StoreDatabase(SqliteDatabase):
         self.role = role
         self.session = Session(location.sessions)
         self.undo: list[Callable[[], object]] = []
+        self.cursors: list[sqlite3.Cursor] = []
+        self._last_cursor: sqlite3.Cursor | None = None
         if location.path is None:
             name = MEMORY
         else:
@@ -99,10 +101,33 @@ class StoreDatabase(SqliteDatabase):
         """Run `fn` if the unit now open is undone; forget it once the transaction commits."""
         self.undo.append(fn)
 
+    def cursor(self, named_cursor: None = None) -> sqlite3.Cursor:
+        self._last_cursor = super().cursor(named_cursor)
+        return self._last_cursor
+
     def execute_sql(self, sql: str, params: Any = None) -> Any:
-        if self.role in ("script", "viewer") and on_event_loop():
-            raise NoDatabase(_ON_LOOP)
-        return super().execute_sql(sql, params)
+        if self.role in ("script", "viewer"):
+            if on_event_loop():
+                raise NoDatabase(_ON_LOOP)
+            return super().execute_sql(sql, params)
+        # A cursor in mid-statement that outlives its unit, in a traceback for example, is reset
+        # by whichever thread collects it, and that one waits until the connection is idle.
+        try:
+            cursor = super().execute_sql(sql, params)
+        except BaseException:
+            if self._last_cursor is not None:
+                self._last_cursor.close()
+            raise
+        if cursor.description is not None:
+            self.cursors.append(cursor)
+        return cursor
+
+    def close_cursors(self, first: int = 0) -> None:
+        """Close the cursors opened since there were `first` of them."""
+        if len(self.cursors) > first:
+            for cursor in self.cursors[first:]:
+                cursor.close()
+            del self.cursors[first:]
 
 
 def _create_private(path: os.PathLike[str]) -> None:
@@ -119,7 +144,7 @@ def _create_private(path: os.PathLike[str]) -> None:
 class Unit:
     """See `StoreDatabase.unit`."""
 
-    __slots__ = ("callbacks", "database", "outermost", "undo")
+    __slots__ = ("callbacks", "cursors", "database", "outermost", "undo")
 
     def __init__(self, database: StoreDatabase) -> None:
         self.database = database
@@ -135,6 +160,7 @@ class Unit:
             state.conn.execute("SAVEPOINT unit")
         self.callbacks = len(state.commit_callbacks)
         self.undo = len(database.undo)
+        self.cursors = len(database.cursors)
         state.transactions.append(self)
 
     def __exit__(
@@ -146,6 +172,7 @@ class Unit:
         database = self.database
         state = database._state
         state.transactions.pop()
+        database.close_cursors(self.cursors)
         try:
             if kind is None:
                 if not state.conn.in_transaction:

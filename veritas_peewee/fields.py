@@ -25,6 +25,10 @@ _MAX_INTEGER = 2**63 - 1
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
+class EndlessJSON(InvalidAudit):
+    """A value that is nested too deeply, or contains itself: it cannot be walked through."""
+
+
 def invalid(name: str, reason: str, value: object) -> InvalidAudit:
     """An error that names the field and shows the value, shortened."""
     shown = ascii(value)
@@ -52,9 +56,9 @@ def unstorable(value: object, name: str) -> Iterator[tuple[str, str]]:
         path, found = stack.pop()
         if isinstance(found, dict):
             for key, inner in found.items():
-                if not isinstance(key, str):
+                if not isinstance(key, str | int | float | None):
                     yield path, f"has a key that is not text: {key!r}"
-                elif _UNSTORABLE.search(key):
+                elif isinstance(key, str) and _UNSTORABLE.search(key):
                     yield path, "has a key with a NUL character or a lone surrogate"
                 stack.append((f"{path}.{ascii(key)[1:-1][:40]}", inner))
         elif isinstance(found, list | tuple):
@@ -78,8 +82,10 @@ def encode_json(value: object, name: str) -> str:
             text.encode()
             return text
     except RecursionError as error:
-        raise InvalidAudit(f"{name}: is nested too deeply to be stored") from error
+        raise EndlessJSON(f"{name}: is nested too deeply to be stored") from error
     except (TypeError, ValueError) as error:
+        if "Circular" in str(error):
+            raise EndlessJSON(f"{name}: contains itself and cannot be stored") from error
         for path, reason in unstorable(value, name):
             raise InvalidAudit(f"{path}: {reason}") from error
         raise InvalidAudit(f"{name}: cannot be stored as JSON: {error}") from error

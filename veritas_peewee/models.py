@@ -25,6 +25,8 @@ _ID_ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
 class AuditStatus(StrEnum):
+    """Where an audit stands; `disconnected` is one whose engine went away."""
+
     QUEUED = "queued"
     RUNNING = "running"
     COMPLETED = "completed"
@@ -33,6 +35,8 @@ class AuditStatus(StrEnum):
 
 
 class Severity(StrEnum):
+    """How grave a finding is."""
+
     LOW = "low"
     MEDIUM = "medium"
     HIGH = "high"
@@ -63,6 +67,8 @@ class _Table(Model):
 
 
 class Audit(_Table):
+    """One audit of one site: the projection of its events."""
+
     if TYPE_CHECKING:  # queries; on an audit from the facade, lists
         findings: Any
         screenshots: Any
@@ -123,6 +129,8 @@ class _Child(_Table):
 
 
 class AuditFinding(_Child):
+    """A dark pattern or fault that an audit found."""
+
     audit = ForeignKeyField(Audit, backref="findings", on_delete="CASCADE", index=False)
     pattern_type = CharField(100)
     category = CharField(50, null=True)
@@ -138,6 +146,8 @@ class AuditFinding(_Child):
 
 
 class AuditScreenshot(_Child):
+    """A screenshot's file, by its path relative to the screenshot folder."""
+
     audit = ForeignKeyField(Audit, backref="screenshots", on_delete="CASCADE", index=False)
     file_path = TextField()
     label = TextField()
@@ -152,6 +162,8 @@ class AuditScreenshot(_Child):
 
 
 class AuditEvent(_Child):
+    """One event as the engine told it; the log of them is the truth about an audit."""
+
     # Never given out twice: a follower's resume token must not point at another event.
     id = peewee.AutoField(constraints=[SQL("AUTOINCREMENT")])
     audit = ForeignKeyField(Audit, backref="events", on_delete="CASCADE", index=False)

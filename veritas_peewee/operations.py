@@ -101,9 +101,11 @@ def create(
         updated_at=now,
     )
     try:
-        insert(Audit, {name: getattr(audit, name) for name in Audit._meta.sorted_field_names})
+        values = {name: getattr(audit, name) for name in Audit._meta.sorted_field_names}
+        insert(Audit, values)
     except IntegrityError as error:
         raise InvalidAudit(f"id: there is already an audit {audit.id!r}") from error
+    audit.__data__ = values
     audit._dirty.clear()
     audit.findings, audit.screenshots = [], []
     return audit

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import operator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypeVar
@@ -81,22 +82,18 @@ def history(
     if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MAX_LIMIT:
         raise invalid("limit", f"must be a whole number from 1 to {MAX_LIMIT}", limit)
     conditions: list[Any] = []
-    for field, value in (
-        (Audit.status, status),
-        (Audit.risk_level, risk_level),
-        (Audit.url, url),
-        (Audit.site_type, site_type),
+    for name, field, compare, value in (
+        ("status", Audit.status, operator.eq, status),
+        ("risk_level", Audit.risk_level, operator.eq, risk_level),
+        ("url", Audit.url, operator.eq, url),
+        ("site_type", Audit.site_type, operator.eq, site_type),
+        ("min_score", Audit.trust_score, operator.ge, min_score),
+        ("max_score", Audit.trust_score, operator.le, max_score),
+        ("since", Audit.created_at, operator.ge, since),
+        ("until", Audit.created_at, operator.lt, until),
     ):
         if value is not None:
-            conditions.append(field == field.db_value(value))
-    if min_score is not None:
-        conditions.append(Audit.trust_score >= Audit.trust_score.db_value(min_score))
-    if max_score is not None:
-        conditions.append(Audit.trust_score <= Audit.trust_score.db_value(max_score))
-    if since is not None:
-        conditions.append(Audit.created_at >= Audit.created_at.db_value(since))
-    if until is not None:
-        conditions.append(Audit.created_at < Audit.created_at.db_value(until))
+            conditions.append(compare(field, _filter_value(name, field, value)))
     if cursor is not None:
         conditions.append(peewee.Tuple(Audit.created_at, Audit.id) < _read_cursor(cursor))
     query = Audit.select().order_by(Audit.created_at.desc(), Audit.id.desc()).limit(limit + 1)
@@ -104,6 +101,13 @@ def history(
     more = len(items) > limit
     items = items[:limit]
     return Page(items, _write_cursor(items[-1]) if more else None)
+
+
+def _filter_value(name: str, field: Any, value: Any) -> peewee.Value:
+    try:
+        return peewee.Value(field.db_value(value), converter=False)
+    except InvalidAudit as error:
+        raise InvalidAudit(str(error).replace(field.name, name, 1)) from None
 
 
 def _write_cursor(last: Audit) -> str:

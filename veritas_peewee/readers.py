@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,6 +15,8 @@ from anyio import to_thread
 from veritas_peewee.database import StoreDatabase, bound
 from veritas_peewee.errors import DRIVER_ERRORS, StoreClosed, store_error
 
+PROGRESS_STEPS = 20_000
+"""How many steps of SQLite's machine pass between two looks at whether a read is cancelled."""
 CLOSE_TIMEOUT = 10.0
 """Seconds that closing waits for a read to notice that it has been interrupted."""
 
@@ -27,7 +30,7 @@ class Readers:
         self._idle: SimpleQueue[StoreDatabase] = SimpleQueue()
         self._lock = threading.Lock()
         self._room = threading.Semaphore(size)
-        self._busy: set[StoreDatabase] = set()
+        self._running: set[_Call] = set()
         self._closing = False
         self._drained = threading.Condition(self._lock)
 
@@ -42,47 +45,55 @@ class Readers:
                 self._read, call, fn, args, limiter=self._limiter, abandon_on_cancel=True
             )
         except BaseException:
-            call.interrupt()
+            with self._lock:
+                self._interrupt(call)
             raise
 
     def _read(self, call: _Call, fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
         # An abandoned read gives its place in the limiter back before it has ended.
         with self._room:
-            database = self._take()
+            database = self._take(call)
             try:
-                call.begin(database)
                 with bound(database), database.unit():
                     return fn(*args)
             except DRIVER_ERRORS as error:
                 raise (store_error(error, database.location.name, reading=True) or error) from error
             finally:
-                call.end()
-                self._give_back(database)
+                self._give_back(call, database)
 
-    def _take(self) -> StoreDatabase:
+    def _take(self, call: _Call) -> StoreDatabase:
         with self._lock:
-            if self._closing:
+            if self._closing or call.cancelled:
                 raise StoreClosed
             try:
                 database = self._idle.get_nowait()
             except Empty:
                 database = self._open_database()
-            self._busy.add(database)
+            call.connection = database.raw
+            call.connection.set_progress_handler(call.is_cancelled, PROGRESS_STEPS)
+            self._running.add(call)
             return database
 
-    def _give_back(self, database: StoreDatabase) -> None:
+    def _give_back(self, call: _Call, database: StoreDatabase) -> None:
         with self._lock:
-            self._busy.discard(database)
+            call.connection = None
+            self._running.discard(call)
             self._idle.put(database)
             self._drained.notify_all()
+
+    def _interrupt(self, call: _Call) -> None:
+        """Under the lock: the connection may be somebody else's a moment later."""
+        call.cancelled = True
+        if call.connection is not None:
+            call.connection.interrupt()
 
     def close(self) -> None:
         """Refuse new reads, interrupt those under way, and close every connection; blocks."""
         with self._lock:
             self._closing = True
-            for database in self._busy:
-                database.raw.interrupt()
-            self._drained.wait_for(lambda: not self._busy, CLOSE_TIMEOUT)
+            for call in self._running:
+                self._interrupt(call)
+            self._drained.wait_for(lambda: not self._running, CLOSE_TIMEOUT)
         with suppress(Empty):
             while True:
                 self._idle.get_nowait().close()
@@ -91,23 +102,9 @@ class Readers:
 class _Call:
     """One read, so that a caller who goes away can interrupt it and nobody else's."""
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._database: StoreDatabase | None = None
-        self._cancelled = False
+    connection: sqlite3.Connection | None = None
+    cancelled = False
 
-    def begin(self, database: StoreDatabase) -> None:
-        with self._lock:
-            if self._cancelled:
-                raise StoreClosed("the caller of this read has gone away")
-            self._database = database
-
-    def end(self) -> None:
-        with self._lock:
-            self._database = None
-
-    def interrupt(self) -> None:
-        with self._lock:
-            self._cancelled = True
-            if self._database is not None:
-                self._database.raw.interrupt()
+    def is_cancelled(self) -> bool:
+        # SQLite forgets an interrupt that comes between two statements; this is asked in each.
+        return self.cancelled

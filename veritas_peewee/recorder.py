@@ -18,7 +18,7 @@ from veritas_peewee.database import atomic, current_database, rows_of
 from veritas_peewee.effects import EFFECTS, Projection
 from veritas_peewee.engine_output import RESULT_EVENT, epoch
 from veritas_peewee.errors import InvalidAudit
-from veritas_peewee.fields import check_text, encode_json, invalid, unstorable
+from veritas_peewee.fields import EndlessJSON, check_text, encode_json, invalid, unstorable
 from veritas_peewee.models import AuditEvent, AuditRunner, AuditStatus, utc_now
 from veritas_peewee.screenshots import ScreenshotFolder, read_image
 from veritas_peewee.sessions import forget, is_alive
@@ -94,10 +94,10 @@ def clean(event: dict[str, Any], notes: list[str]) -> dict[str, Any]:
     """A copy of `event` that strict JSON can hold, with a note for each value it cost."""
     try:
         encode_json(event, "event")
-    except InvalidAudit as error:
+    except EndlessJSON:
+        raise
+    except InvalidAudit:
         places = [f"{path}: {reason}" for path, reason in unstorable(event, "event")]
-        if not places:  # too deep, or it contains itself
-            raise error
         notes.extend(places[:20])
         if len(places) > 20:
             notes.append(f"event: {len(places) - 20} more values that JSON cannot hold")
@@ -284,7 +284,7 @@ def disconnect_dead() -> list[str]:
 def _disconnect(sessions: list[str]) -> list[str]:
     rows = AuditRunner.select(AuditRunner.audit).where(AuditRunner.session.in_(sessions))
     ids = [row[0] for row in rows_of(rows)]
-    reason = "the process that was running this audit died"
+    reason = "the process that was running this audit has ended"
     ended = [audit_id for audit_id in ids if end_of_output(audit_id, reason)]
     AuditRunner.delete().where(AuditRunner.session.in_(sessions)).execute()
     return ended

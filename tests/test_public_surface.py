@@ -1,0 +1,155 @@
+"""The names that other programs rely on, the package as it is installed, and its start-up."""
+
+import inspect
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+
+import veritas_peewee
+from veritas_peewee import AuditStore, StoreError, errors
+from veritas_peewee.config import DATABASE_URL, locate
+
+ROOT = Path(__file__).parent.parent
+
+
+def run(*command, cwd, **env):
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("VERITAS", "PYTHON"))}
+    return subprocess.run(
+        [str(part) for part in command],
+        cwd=cwd, env=clean | env, capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+
+
+def python(code, cwd, **env):
+    done = run(sys.executable, "-W", "error", "-c", code, cwd=cwd, **env)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_every_exported_name_exists_and_is_documented():
+    for name in veritas_peewee.__all__:
+        found = getattr(veritas_peewee, name)
+        if inspect.isclass(found) or inspect.isfunction(found):
+            assert found.__doc__, name
+    with pytest.raises(AttributeError, match="bogus"):
+        _ = veritas_peewee.bogus
+
+
+def test_every_error_is_a_store_error_with_a_default_message():
+    kinds = [
+        found for _, found in inspect.getmembers(errors, inspect.isclass)
+        if issubclass(found, Exception)
+    ]  # fmt: skip
+    for kind in kinds:
+        assert issubclass(kind, StoreError)
+        assert str(kind()) == kind.__doc__
+        assert kind.__name__ in errors.__doc__
+        assert kind.__name__ in veritas_peewee.__all__
+
+
+def test_every_public_method_of_the_store_is_documented():
+    for name, method in inspect.getmembers(AuditStore, inspect.isroutine):
+        if not name.startswith("_"):
+            assert method.__doc__, name
+
+
+def test_the_four_commands_that_verify_a_start(tmp_path):
+    assert python(
+        "from veritas_peewee.models import Audit, AuditFinding, AuditScreenshot, AuditEvent; "
+        "print('All models imported')", tmp_path,
+    ) == "All models imported"  # fmt: skip
+    assert (
+        python(
+            "from veritas_peewee.config import DATABASE_URL; print('DB URL:', DATABASE_URL)",
+            tmp_path,
+        )
+        == "DB URL: sqlite:///data/veritas_audits.db"
+    )
+    assert python(
+        "import asyncio; from veritas_peewee import init_database; "
+        "asyncio.run(init_database()); print('Database initialized')", tmp_path,
+    ) == "Database initialized"  # fmt: skip
+    path = tmp_path / "data" / "veritas_audits.db"
+    with sqlite3.connect(path) as file:
+        schema = file.execute("SELECT sql FROM sqlite_master WHERE name = 'audits'").fetchone()[0]
+        assert "trust_score" in schema
+        assert file.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    file.close()
+    if shell := shutil.which("sqlite3"):
+        done = run(shell, path, ".schema audits", "PRAGMA journal_mode", cwd=tmp_path)
+        assert done.stdout.rstrip().endswith("wal")
+        assert "idx_audits_status" in done.stdout
+
+
+def test_the_database_is_named_by_argument_then_environment_then_default(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("VERITAS_DATABASE", raising=False)
+    assert locate().path == tmp_path / "data" / "veritas_audits.db"
+    assert locate().screenshots == tmp_path / "data" / "screenshots"
+    monkeypatch.setenv("VERITAS_DATABASE", "elsewhere.db")
+    assert locate().path == tmp_path / "elsewhere.db"
+    assert locate("sqlite:///third.db").path == tmp_path / "third.db"
+    assert locate(f"sqlite:///{tmp_path}/x.db").path == tmp_path / "x.db"
+    assert locate(f"sqlite+aiosqlite:///{tmp_path}/x.db").path == tmp_path / "x.db"
+    assert locate(":memory:").path is locate("sqlite://").path is None
+    assert locate("x.db", tmp_path / "shots").screenshots == tmp_path / "shots"
+    (tmp_path / "link.db").symlink_to(tmp_path / "x.db")
+    assert locate("link.db") == locate("x.db")
+    assert DATABASE_URL.startswith("sqlite:///")
+
+
+def test_importing_the_package_brings_in_no_extra():
+    extras = "fastapi|starlette|typer|rich|click|trio|sqlalchemy"
+    code = f"""
+import re, sys, veritas_peewee
+found = [name for name in sys.modules if re.fullmatch('{extras}', name)]
+assert not found, found
+"""
+    assert python(code, ROOT) == ""
+
+
+def test_a_wheel_installs_into_an_empty_environment_and_works_there(tmp_path):
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in ("veritas_peewee", "pyproject.toml", "setup.cfg", "README.md", "LICENSE"):
+        if (ROOT / name).is_dir():
+            shutil.copytree(
+                ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__")
+            )
+        else:
+            shutil.copy(ROOT / name, source / name)
+    built = run(sys.executable, "-m", "build", "--wheel", ".", cwd=source)
+    assert built.returncode == 0, built.stdout + built.stderr
+    (wheel,) = (source / "dist").glob("*.whl")
+    venv.create(tmp_path / "env", with_pip=True)
+    binary = tmp_path / "env" / "bin"
+    constraints = ROOT / "constraints.txt"
+    pip = (binary / "python", "-m", "pip", "install", "-q", "--disable-pip-version-check")
+    done = run(*pip, wheel, "-c", constraints, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    code = """
+import anyio
+from veritas_peewee import AuditStore
+async def main():
+    async with AuditStore.open('new/audits.db') as store:
+        audit = await store.create('https://example.com')
+        await store.record(audit.id, {'type': 'audit_complete'})
+        return (await store.get(audit.id)).status
+print(anyio.run(main))
+"""
+    done = run(binary / "python", "-W", "error", "-c", code, cwd=tmp_path)
+    assert (done.returncode, done.stdout.strip()) == (0, "completed"), done.stderr
+    bare = run(binary / "veritas-peewee", "history", cwd=tmp_path)
+    assert bare.returncode == 1
+    assert "veritas-peewee[cli]" in bare.stderr
+    assert "Traceback" not in bare.stderr
+    done = run(*pip, f"{wheel}[cli]", "-c", constraints, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    done = run(binary / "veritas-peewee", "history", "--database", "new/audits.db", cwd=tmp_path)
+    assert "example.com" in done.stdout, done.stderr
