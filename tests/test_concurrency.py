@@ -14,10 +14,7 @@ EVENTS, FINDINGS, SHOTS = 12, 4, 2
 @pytest.mark.parametrize("audits", [10, 100, 1000])
 async def test_audits_recorded_at_once(store, finding, audits):
     image = base64.b64encode(make_png()).decode()
-    if audits == 1000:
-        shots = 1  # each one is fsynced
-    else:
-        shots = SHOTS
+    shots = 1 if audits == 1000 else SHOTS  # each one is fsynced
     reads = []
 
     async def record(number):

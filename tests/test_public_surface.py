@@ -107,7 +107,8 @@ def test_the_database_is_named_by_argument_then_environment_then_default(tmp_pat
 def test_importing_the_package_brings_in_no_extra():
     extras = "fastapi|starlette|typer|rich|click|trio|sqlalchemy"
     code = f"""
-import re, sys, veritas_peewee
+import re, sys
+from veritas_peewee import *
 found = [name for name in sys.modules if re.fullmatch('{extras}', name)]
 assert not found, found
 """

@@ -61,7 +61,7 @@ event = st.one_of(
     st.fixed_dictionaries({"type": st.just("screenshot"), "index": st.integers(0, 3) | scalar,
                            "label": text, "data": st.just(IMAGE) | st.none()}),
     st.fixed_dictionaries({"type": st.sampled_from(sorted(EFFECTS))},
-                          optional={key: value for key in KEYS}),
+                          optional=dict.fromkeys(KEYS, value)),
 )  # fmt: skip
 
 

@@ -31,7 +31,8 @@ from veritas_peewee.store import AuditStore
 from veritas_peewee.writer import WriterStats
 
 if TYPE_CHECKING:
-    from veritas_peewee.fastapi import get_store, store_lifespan
+    from veritas_peewee.fastapi import get_store as get_store
+    from veritas_peewee.fastapi import store_lifespan as store_lifespan
 
 __version__ = "0.1.0"
 
@@ -58,14 +59,12 @@ __all__ = [
     "WriteUndone",
     "WriterStats",
     "connect",
-    "get_store",
     "init_database",
-    "store_lifespan",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    # FastAPI is imported only by those who ask for its dependency.
+    # FastAPI is imported only by those who ask for its dependency (and not by `import *`).
     if name in ("get_store", "store_lifespan"):
         return getattr(import_module("veritas_peewee.fastapi"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

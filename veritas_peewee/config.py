@@ -67,7 +67,7 @@ def locate(
 
 
 def _text(database: str | os.PathLike[str] | None) -> str:
-    text = os.environ.get(DATABASE_VARIABLE, DEFAULT_DATABASE) if database is None else database
+    text = (os.environ.get(DATABASE_VARIABLE) or DEFAULT_DATABASE) if database is None else database
     text = os.fspath(text)
     if not isinstance(text, str) or not text.strip():
         raise StoreError(f"database {text!r}: give a path, ':memory:' or a sqlite:/// URL")

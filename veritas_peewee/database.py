@@ -39,7 +39,14 @@ class StoreDatabase(SqliteDatabase):
     _state: Any
     _run_commit_callbacks: Callable[[], None]
 
-    def __init__(self, location: Location, role: Role, durability: Durability = "normal") -> None:
+    def __init__(
+        self,
+        location: Location,
+        role: Role,
+        durability: Durability = "normal",
+        *,
+        immutable: bool = False,
+    ) -> None:
         self.location = location
         self.role = role
         self.session = Session(location.sessions)
@@ -50,6 +57,8 @@ class StoreDatabase(SqliteDatabase):
             name = MEMORY
         else:
             name = f"{location.path.as_uri()}?mode={_OPEN_MODE[role]}"
+            if immutable:
+                name += "&immutable=1"
         super().__init__(
             name,
             pragmas=pragmas(role, durability),

@@ -98,7 +98,7 @@ def parse(data: bytes | str) -> tuple[list[Event], list[str]]:
         raise InvalidAudit("the JSON is nested too deeply") from None
     except ValueError:
         parser = OutputParser()
-        events = [event for line in text.splitlines() for event in parser.feed(line)]
+        events = [event for line in text.split("\n") for event in parser.feed(line)]
         parser.finish()
         notes += parser.notes
     else:

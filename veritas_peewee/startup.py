@@ -14,7 +14,13 @@ from anyio import to_thread
 from veritas_peewee import migrations
 from veritas_peewee.config import Durability, Location, locate
 from veritas_peewee.database import StoreDatabase, bound, on_event_loop
-from veritas_peewee.errors import DRIVER_ERRORS, NoDatabase, StoreError, store_error
+from veritas_peewee.errors import (
+    DRIVER_ERRORS,
+    NoDatabase,
+    ReadOnlyStore,
+    StoreError,
+    store_error,
+)
 from veritas_peewee.recorder import disconnect_dead
 
 
@@ -43,7 +49,18 @@ def _prepare(database: StoreDatabase) -> StoreDatabase:
 
 
 def _open_viewer(location: Location) -> StoreDatabase:
-    database = StoreDatabase(location, "viewer")
+    try:
+        return _look_at(StoreDatabase(location, "viewer"))
+    except ReadOnlyStore:
+        # Where no file can be made beside it, SQLite cannot open a WAL file, unless it is told
+        # that nobody changes it; with a WAL beside it, that would be a lie.
+        if location.path is None or Path(f"{location.path}-wal").exists():
+            raise
+        return _look_at(StoreDatabase(location, "viewer", immutable=True))
+
+
+def _look_at(database: StoreDatabase) -> StoreDatabase:
+    location = database.location
     database.connect()
     try:
         if migrations.pending(database):

@@ -1,0 +1,99 @@
+"""The program: its commands, and how each way of failing looks to the caller."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+
+from veritas_peewee.cli import commands, demo, ingestion
+from veritas_peewee.cli.text import PROGRAM, ReaderGone, complain
+from veritas_peewee.errors import StoreError
+
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+
+# Typer's own copy of click or click itself, whichever this version of Typer uses.
+_UsageError: Any = typer.BadParameter.__base__
+_ClickError: Any = _UsageError.__base__
+
+app = typer.Typer(
+    name=PROGRAM,
+    help="The store of VERITAS's audits.",
+    epilog=f"Begin with: {PROGRAM} demo",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        # Not an import of the package's front, which knows floors beside this one.
+        version = import_module("veritas_peewee").__version__
+        typer.echo(f"{PROGRAM} {version}")
+        raise typer.Exit
+
+
+@app.callback()
+def _program(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    pass
+
+
+commands.add_to(app)
+ingestion.add_to(app)
+demo.add_to(app)
+
+
+def run(args: Sequence[str] | None = None) -> int:
+    """Run the program with `args` (default: the command line's); returns the exit code."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # closed by the shell
+            setattr(sys, name, io.StringIO())
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    try:
+        code = _run(args)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except (ReaderGone, BrokenPipeError):
+        # The interpreter flushes once more at its end, and would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except (StoreError, OSError) as error:
+        complain(error)
+        return 1
+    except Exception as error:
+        if sys.flags.dev_mode:
+            raise
+        complain(f"{type(error).__name__}: {error} (an error of the program: see `python -X dev`)")
+        return 1
+    return code
+
+
+def _run(args: Sequence[str] | None) -> int:
+    command = typer.main.get_command(app)
+    try:
+        code = command.main(args=args, prog_name=PROGRAM, standalone_mode=False)
+    except typer.Abort:
+        complain("nothing was done")
+        return 1
+    except _ClickError as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            sys.stderr.write(error.format_message() + "\n")
+        else:
+            complain(error.format_message())
+        return int(error.exit_code)
+    return code if isinstance(code, int) else 0

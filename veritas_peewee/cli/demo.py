@@ -1,0 +1,198 @@
+"""`demo`: the samples as audits that run at the same time."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import ExitStack, chdir
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+from typing import Annotated, TextIO
+
+import anyio
+import typer
+
+from veritas_peewee import engine_output
+from veritas_peewee.cli import demo_view
+from veritas_peewee.cli.options import Database, Json
+from veritas_peewee.cli.serialize import print_json
+from veritas_peewee.cli.text import PROGRAM, complain
+from veritas_peewee.config import locate
+from veritas_peewee.engine_output import RESULT_EVENT, Event
+from veritas_peewee.errors import InvalidAudit, StoreError
+from veritas_peewee.store import AuditStore
+
+SAMPLES = Path("data", "samples")
+_SUFFIXES = (".json", ".jsonl", ".txt")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command of this module."""
+    app.command(epilog=f"Example: {PROGRAM} demo --copies 20 --speed 0")(demo)
+
+
+def demo(
+    copies: Annotated[
+        int, typer.Option(min=1, max=1000, help="How many audits of each sample run at once.")
+    ] = 5,
+    speed: Annotated[
+        float, typer.Option(min=0, help="Events a second in each audit; 0: as fast as it goes.")
+    ] = 20,
+    ack: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Append a line `audit event` for each acknowledged event."
+        ),
+    ] = None,
+    database: Database = None,
+    json: Json = False,
+) -> None:
+    """Run the samples as concurrent audits, and show what the store kept.
+
+    It may be run again and again: each run adds its audits to the database.
+    """
+    location = str(locate(database).path or ":memory:")
+    with ExitStack() as stack:
+        log = stack.enter_context(ack.open("a", encoding="ascii")) if ack else None
+        # The samples name their screenshots relative to the project's folder.
+        stack.enter_context(chdir(_project()))
+        run = Run(_samples(), copies, speed, log)
+        try:
+            anyio.run(_demo, run, location, json)
+        except BaseExceptionGroup as group:
+            raise _first(group) from None
+
+
+@dataclass
+class Sample:
+    """A sample: events to be recorded one by one, or a result to be ingested whole."""
+
+    name: str
+    url: str
+    events: list[Event]
+    whole: bool
+
+
+@dataclass
+class Run:
+    """One run of the demo, and what came of it."""
+
+    samples: list[Sample]
+    copies: int
+    speed: float
+    log: TextIO | None = None
+    audits: list[str] = field(default_factory=list)
+    acknowledged: int = 0
+    refused: int = 0
+    seconds: float = 0.0
+    longest: tuple[int, str] = (-1, "")
+
+    def acknowledge(self, audit_id: str, event_id: int) -> None:
+        """Note an event that the store has promised to keep."""
+        self.acknowledged += 1
+        if self.log is not None:
+            self.log.write(f"{audit_id} {event_id}\n")
+            self.log.flush()
+
+
+async def _demo(run: Run, database: str, json: bool) -> None:
+    async with AuditStore.open(database) as store:
+        with demo_view.progress(run.samples, run.copies, quiet=json) as view:
+            began = perf_counter()
+            async with anyio.create_task_group() as tasks:
+                for sample in run.samples * run.copies:
+                    tasks.start_soon(_play, store, run, sample, view)
+            run.seconds = perf_counter() - began
+        stats = store.stats()
+        kept = 0
+        for audit_id in run.audits:
+            kept += len(await store.events(audit_id))
+        if json:
+            print_json(
+                {
+                    "database": database,
+                    "audits": run.audits,
+                    "events_acknowledged": run.acknowledged,
+                    "events_read_back": kept,
+                    "seconds": round(run.seconds, 3),
+                    "writer": stats._asdict(),
+                }
+            )
+        else:
+            page = await store.history(limit=min(len(run.audits), 12))
+            longest = await store.get(run.longest[1])
+            demo_view.show(run, database, page, longest, stats, kept)
+    if kept != run.acknowledged:
+        raise StoreError(f"{run.acknowledged} events were acknowledged, {kept} were read back")
+
+
+async def _play(store: AuditStore, run: Run, sample: Sample, view: demo_view.View) -> None:
+    """Run one sample as one audit."""
+    if sample.whole:
+        if run.speed:
+            await anyio.sleep(random.uniform(0, 30 / run.speed))
+        audit = await store.ingest(list(sample.events))
+        stored = await store.events(audit.id)
+        for row in stored:
+            run.acknowledge(audit.id, row.id)
+        view.advance(sample, len(stored))
+    else:
+        audit = await store.create(sample.url)
+        for event in sample.events:
+            if run.speed:
+                await anyio.sleep(random.uniform(0.5, 1.5) / run.speed)
+            if "audit_id" in event:
+                event = {**event, "audit_id": audit.id}
+            try:
+                run.acknowledge(audit.id, await store.record(audit.id, event))
+            except InvalidAudit as error:
+                run.refused += 1
+                complain(f"{sample.name}: {error}")
+            view.advance(sample, 1)
+        audit = await store.get(audit.id)
+    run.audits.append(audit.id)
+    run.longest = max(run.longest, (len(sample.events), audit.id))
+    view.ended(sample, audit)
+
+
+def _project() -> Path:
+    """The folder whose `data/samples` is to be used."""
+    checkout = Path(__file__).parents[2]
+    for folder in (Path.cwd(), checkout):
+        if (folder / SAMPLES).is_dir():
+            return folder
+    raise StoreError(
+        f"there are no samples: {SAMPLES} is neither in this folder nor beside the package; "
+        "run the demo in a checkout of the project"
+    )
+
+
+def _samples() -> list[Sample]:
+    found = []
+    for path in sorted(SAMPLES.iterdir()):
+        if path.suffix in _SUFFIXES:
+            events, _ = engine_output.parse(path.read_bytes())
+            whole = all(event["type"] in ("screenshot", RESULT_EVENT) for event in events)
+            url = next(_addresses(events), f"https://{path.stem}.example/")
+            found.append(Sample(path.name, url, events, whole))
+    if not found:
+        raise StoreError(f"{SAMPLES.absolute()}: there are no samples in it")
+    return found
+
+
+def _addresses(events: list[Event]) -> Iterator[str]:
+    """The audited address, as the result or any event tells it."""
+    for event in reversed(events):
+        result = event.get("result")
+        for value in (result.get("url") if isinstance(result, dict) else None, event.get("url")):
+            if isinstance(value, str) and value.startswith(("http://", "https://")):
+                yield value
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first error in a group: the others are mostly its echo."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,194 @@
+"""`ingest`: files of the engine's output, or its live pipe."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Annotated, BinaryIO
+
+import typer
+from rich.progress import Progress, TextColumn, track
+
+from veritas_peewee import operations, queries
+from veritas_peewee.cli import render, terminal
+from veritas_peewee.cli.options import Database, Json, audit_id, audit_url, opened
+from veritas_peewee.cli.serialize import audit_values, print_json
+from veritas_peewee.cli.text import PROGRAM, complain, one_line
+from veritas_peewee.engine_output import Event, OutputParser, parse
+from veritas_peewee.errors import AuditNotFound, InvalidAudit, StoreError
+from veritas_peewee.ingest import ingest as ingest_audit
+from veritas_peewee.models import Audit, AuditStatus
+from veritas_peewee.recorder import NOTES, end_of_output, record
+
+PIPE = "-"
+_NO_END = "the engine's output ended before the audit did"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command of this module."""
+    app.command(
+        epilog=f"Examples: {PROGRAM} ingest results/*.json\n\n"
+        f"veritas https://example.com | {PROGRAM} ingest - --url https://example.com"
+    )(ingest)
+
+
+def ingest(
+    files: Annotated[
+        list[str],
+        typer.Argument(help="Files of the engine's output, or - for a pipe.", metavar="FILE..."),
+    ],
+    url: Annotated[
+        str | None,
+        typer.Option(help="The audited address, where the output tells none.", callback=audit_url),
+    ] = None,
+    id: Annotated[
+        str | None,
+        typer.Option(help="The audit to store into, or a new one's id.", callback=audit_id),
+    ] = None,
+    database: Database = None,
+    json: Json = False,
+) -> None:
+    """Store audits from the engine's output: results, events or its standard output.
+
+    Each file is stored whole or not at all. From a pipe with --url or --id, each event is
+    stored as its line arrives; without them, all at the pipe's end.
+    """
+    if len(files) > 1 and id is not None:
+        raise typer.BadParameter("one id cannot name several audits", param_hint="--id")
+    if len(files) > 1 and PIPE in files:
+        raise typer.BadParameter("- stands alone", param_hint="FILE")
+    stored: list[tuple[str, Audit]] = []
+    failures = 0
+    troubles: list[str]
+    with opened(database):
+        for file in _with_progress(files):
+            try:
+                if file != PIPE:
+                    found, troubles = ingest_audit(file, audit_id=id, url=url), []
+                elif url is None and id is None:
+                    found, troubles = _whole_pipe(_pipe()), []
+                else:
+                    found, troubles = _live_pipe(_pipe(), url, id)
+                stored.append((file, queries.get(found)))
+            except StoreError as error:
+                troubles = [str(error)]
+            for text in troubles:
+                complain(text if text.startswith(f"{file}: ") else f"{file}: {text}")
+            failures += len(troubles)
+    if json:
+        print_json([{"file": file, **audit_values(audit)} for file, audit in stored])
+    elif stored:
+        console = terminal.console(wide=True)
+        console.print(render.stored_table(stored, console.width))
+    if failures:
+        raise typer.Exit(1)
+
+
+def _with_progress(files: list[str]) -> Iterable[str]:
+    console = terminal.console(stderr=True)
+    if len(files) < 2 or not console.is_terminal:
+        return files
+    return track(files, "storing", console=console, transient=True)
+
+
+def _pipe() -> BinaryIO:
+    if sys.stdin is None:  # closed by the shell
+        raise StoreError("the standard input is closed")
+    return sys.stdin.buffer
+
+
+def _whole_pipe(pipe: BinaryIO) -> str:
+    events, notes = parse(pipe.read())
+    if notes:
+        events[-1] = {**events[-1], NOTES: notes}
+    return ingest_audit(events)
+
+
+def _live_pipe(pipe: BinaryIO, url: str | None, audit_id: str | None) -> tuple[str, list[str]]:
+    """Record each event as its line arrives; returns the audit's id and what went wrong."""
+    audit = _begin(url, audit_id)
+    recording = _Recording(audit.id)
+    reason = _NO_END
+    try:
+        with _watched(audit) as told:
+            for line in pipe:
+                for event in recording.read(line):
+                    told(event)
+        recording.parser.finish()
+    except InvalidAudit as error:
+        reason = str(error)
+        recording.troubles.append(reason)
+    except KeyboardInterrupt:
+        with suppress(StoreError):
+            end_of_output(audit.id, "the program that recorded this audit was interrupted")
+        raise
+    except StoreError:
+        with suppress(StoreError):
+            end_of_output(audit.id, "the engine's output could not be recorded any further")
+        raise
+    end_of_output(audit.id, reason)
+    return audit.id, recording.troubles
+
+
+def _begin(url: str | None, audit_id: str | None) -> Audit:
+    if audit_id is not None:
+        try:
+            audit = queries.get(audit_id)
+        except AuditNotFound:
+            if url is None:
+                raise
+        else:
+            if audit.status in (AuditStatus.COMPLETED, AuditStatus.ERROR):
+                raise InvalidAudit(f"audit {audit_id!r} has already ended ({audit.status})")
+            return audit
+    assert url is not None
+    return operations.create(url, id=audit_id)
+
+
+class _Recording:
+    """The lines of a pipe on their way into one audit."""
+
+    def __init__(self, audit_id: str) -> None:
+        self.audit_id = audit_id
+        self.parser = OutputParser()
+        self.troubles: list[str] = []
+
+    def read(self, line: bytes) -> Iterator[Event]:
+        """Record the events that `line` completes."""
+        for event in self.parser.feed(self._text(line)):
+            try:
+                record(self.audit_id, self._noted(event), lenient=True)
+            except InvalidAudit as error:
+                self.troubles.append(f"an event was passed over: {error}")
+            else:
+                yield event
+
+    def _text(self, line: bytes) -> str:
+        try:
+            text = line.decode()
+        except UnicodeDecodeError:
+            text = line.decode(errors="replace")
+            self.parser.notes.append("bytes that are not valid text were replaced by U+FFFD")
+        return text.rstrip("\r\n")
+
+    def _noted(self, event: Event) -> Event:
+        """The event, with the parser's notes since the last one."""
+        notes, self.parser.notes = self.parser.notes, []
+        return {**event, NOTES: notes} if notes else event
+
+
+@contextmanager
+def _watched(audit: Audit) -> Iterator[Callable[[Event], None]]:
+    """On a terminal, show what arrives."""
+    console = terminal.console(stderr=True)
+    if not console.is_terminal:
+        yield lambda event: None
+        return
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        TextColumn("{task.completed} events"),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(f"{audit.id}  {one_line(audit.url)}", total=None)
+        yield lambda event: bar.advance(task)

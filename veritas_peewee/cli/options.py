@@ -1,0 +1,112 @@
+"""What several commands have in common: options, and opening the database they name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from veritas_peewee import queries
+from veritas_peewee.cli.text import PROGRAM, one_line
+from veritas_peewee.config import DATABASE_VARIABLE, DEFAULT_DATABASE, locate
+from veritas_peewee.errors import DRIVER_ERRORS, ReadOnlyStore, StoreError, store_error
+from veritas_peewee.operations import check_id, check_url
+from veritas_peewee.startup import connect
+
+
+def _database(value: str | None) -> str | None:
+    try:
+        locate(value)
+    except StoreError as error:
+        raise typer.BadParameter(str(error)) from None
+    return value
+
+
+def audit_id(value: str | None) -> str | None:
+    """Refuse what cannot be an audit's id as wrong usage."""
+    return _checked(value, check_id)
+
+
+def audit_url(value: str | None) -> str | None:
+    """Refuse what is no http(s) address as wrong usage."""
+    return _checked(value, check_url)
+
+
+def _checked(value: str | None, check: object) -> str | None:
+    try:
+        if value is not None and callable(check):
+            check(value)
+    except StoreError as error:
+        raise typer.BadParameter(str(error)) from None
+    return value
+
+
+def moment(value: str) -> datetime:
+    """An ISO date or date and time; without a zone it is taken as UTC."""
+    try:
+        found = datetime.fromisoformat(value)
+    except ValueError:
+        raise typer.BadParameter(
+            f"{value!r} is no ISO date such as 2026-01-31 or 2026-01-31T18:00+01:00"
+        ) from None
+    return found.replace(tzinfo=UTC) if found.tzinfo is None else found
+
+
+Database = Annotated[
+    str | None,
+    typer.Option(
+        "--database",
+        metavar="PATH",
+        callback=_database,
+        show_default=f"${DATABASE_VARIABLE}, else {DEFAULT_DATABASE}",
+        help="The database: a path or a sqlite:/// URL.",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for other programs.")]
+
+
+@contextmanager
+def opened(database: str | None) -> Iterator[None]:
+    """Open a database for writing; it is created or upgraded first."""
+    with _typed(database), connect(database):
+        yield
+
+
+@contextmanager
+def existing(database: str | None, *, reading: bool = False) -> Iterator[None]:
+    """Open a database that must be there; for `reading` one that cannot be written will do."""
+    path = locate(database).path
+    if path is not None and not path.is_file():
+        told = "" if database is None else f" --database {database}"
+        raise StoreError(f"{path}: there is no such database; `{PROGRAM} init{told}` creates it")
+    with _typed(database), ExitStack() as stack:
+        try:
+            stack.enter_context(connect(database))
+        except ReadOnlyStore:
+            if not reading:
+                raise
+            stack.enter_context(connect(database, read_only=True))
+        yield
+
+
+@contextmanager
+def _typed(database: str | None) -> Iterator[None]:
+    try:
+        yield
+    except DRIVER_ERRORS as error:
+        raise (store_error(error, locate(database).name) or error) from error
+
+
+def complete_id(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    """The newest audits' ids, for the shell; silent about any trouble."""
+    try:
+        with connect(ctx.params.get("database"), read_only=True):
+            items = queries.history(limit=200).items
+        return [
+            (audit.id, one_line(audit.url)) for audit in items if audit.id.startswith(incomplete)
+        ]
+    except Exception:  # a shell's line must never fill with errors
+        return []

@@ -1,0 +1,258 @@
+"""How audits look on a terminal, and off one."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.markdown import Markdown
+from rich.table import Table
+from rich.text import Text
+
+from veritas_peewee.cli.terminal import (
+    NONE,
+    address,
+    columns,
+    counted,
+    duration,
+    score,
+    status,
+    when,
+)
+from veritas_peewee.cli.text import clean, one_line
+from veritas_peewee.models import Audit, AuditEvent, AuditFinding, Severity
+
+_SEVERITY = {"critical": "bold red", "high": "red", "medium": "yellow", "low": "cyan"}
+
+
+def history_table(audits: Sequence[Audit], width: int) -> Table:
+    """Audits one a line, with as many columns as fit."""
+    table = columns()
+    table.add_column("Audit", no_wrap=True)
+    table.add_column("Created, UTC", no_wrap=True)
+    table.add_column("Status", no_wrap=True)
+    table.add_column("Score", justify="right", no_wrap=True)
+    if width >= 100:
+        table.add_column("Risk", no_wrap=True)
+    if width >= 120:
+        table.add_column("Site", no_wrap=True)
+    _rest(table, "URL", width)
+    form = "%Y-%m-%d %H:%M" if width >= 100 else "%m-%d %H:%M"
+    for audit in audits:
+        cells: list[str | Text] = [
+            one_line(audit.id),
+            when(audit.created_at, form),
+            status(audit.status),
+            score(audit.trust_score),
+        ]
+        if width >= 100:
+            cells.append(Text(one_line(audit.risk_level or NONE), score(audit.trust_score).style))
+        if width >= 120:
+            cells.append(one_line(audit.site_type or NONE))
+        table.add_row(*cells, address(audit.url))
+    return table
+
+
+def stored_table(stored: Sequence[tuple[str, Audit]], width: int) -> Table:
+    """What an ingest stored: the audit, and the file it came from."""
+    table = columns()
+    table.add_column("Audit", no_wrap=True)
+    table.add_column("Status", no_wrap=True)
+    table.add_column("Score", justify="right", no_wrap=True)
+    table.add_column("From", no_wrap=True, overflow="ellipsis", max_width=max(24, width // 4))
+    _rest(table, "URL", width)
+    for file, audit in stored:
+        source = "pipe" if file == "-" else one_line(os.path.basename(file))
+        table.add_row(
+            audit.id,
+            status(audit.status),
+            score(audit.trust_score),
+            source,
+            address(audit.url),
+        )
+    return table
+
+
+def _rest(table: Table, name: str, width: int) -> None:
+    """A last column that takes what is left of the line and is cut there."""
+    # Where the line has an end the table fills it: Rich would else shorten every column.
+    table.expand = width <= 1000
+    table.add_column(name, no_wrap=True, overflow="ellipsis", ratio=1 if table.expand else None)
+
+
+def show_audit(out: Console, audit: Audit) -> None:
+    """One audit in full."""
+    findings = sorted(audit.findings, key=_rank)
+    out.print(Text(one_line(audit.url), "bold"))
+    verdict = Text.assemble(score(audit.trust_score))
+    if audit.risk_level:
+        verdict.append(f" {one_line(audit.risk_level)}", score(audit.trust_score).style)
+    parts = [verdict, status(audit.status), _severities(findings)]
+    out.print(Text("  ").join(parts))
+    out.print(_facts(audit))
+    if isinstance(audit.signal_scores, dict) and audit.signal_scores:
+        _heading(out, "Signals")
+        out.print(_signals(out, audit.signal_scores))
+    if findings:
+        _heading(out, f"Findings ({len(findings)})")
+        out.print(_findings(findings))
+    if isinstance(audit.security_results, dict) and audit.security_results:
+        _heading(out, "Security")
+        table = columns()
+        table.show_header = False
+        table.add_column(no_wrap=True, style="bold")
+        table.add_column(overflow="fold")
+        for module, result in audit.security_results.items():
+            table.add_row(one_line(module), one_line(_told(result)))
+        out.print(table)
+    if audit.screenshots:
+        _heading(out, f"Screenshots ({len(audit.screenshots)})")
+        table = columns()
+        table.show_header = False
+        for shot in audit.screenshots:
+            size = "" if shot.file_size_bytes is None else f"{shot.file_size_bytes:,} bytes"
+            cells = (str(shot.index_num), one_line(shot.label), size, one_line(shot.file_path))
+            table.add_row(*cells)
+        out.print(table)
+    errors = audit.errors if isinstance(audit.errors, list) else [audit.errors]
+    errors = [error for error in errors if error]
+    if audit.error_message and audit.error_message not in errors:
+        errors.append(audit.error_message)
+    if errors:
+        _heading(out, f"Errors ({len(errors)})")
+        for error in errors:
+            out.print(Text(f"- {one_line(error)}", "red"))
+    if audit.narrative:
+        _heading(out, "Narrative")
+        out.print(_narrative(out, audit.narrative))
+
+
+def show_events(out: Console, events: Sequence[AuditEvent]) -> None:
+    """An event log, one event a line."""
+    _heading(out, f"Events ({len(events)})")
+    table = columns()
+    table.show_header = False
+    table.add_column(justify="right", style="dim", no_wrap=True)
+    table.add_column(no_wrap=True, style="dim")
+    table.add_column(no_wrap=True, max_width=30)
+    _rest(table, "", out.width)
+    for event in events:
+        moment = when(event.timestamp, "%H:%M:%S")
+        table.add_row(str(event.id), moment, one_line(event.event_type), _gist(event.data))
+    out.print(table)
+
+
+def _heading(out: Console, text: str) -> None:
+    out.print()
+    out.print(Text(text, "bold underline"))
+
+
+def _rank(finding: AuditFinding) -> int:
+    order = list(Severity)
+    return -order.index(finding.severity) if finding.severity in order else 1
+
+
+def _severities(findings: Sequence[AuditFinding]) -> Text:
+    if not findings:
+        return Text("no findings", "dim")
+    found = Text()
+    for severity, number in Counter(one_line(row.severity) for row in findings).items():
+        found.append(f"{', ' if found else ''}{number} {severity}", _SEVERITY.get(severity, ""))
+    return found
+
+
+def _facts(audit: Audit) -> Table:
+    table = columns()
+    table.show_header = False
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    site = one_line(audit.site_type or NONE)
+    if isinstance(audit.site_type_confidence, int | float):
+        site += f", {audit.site_type_confidence:.0%} sure"
+    table.add_row(
+        "audit",
+        f"{one_line(audit.id)}  {one_line(audit.audit_tier)}, {one_line(audit.verdict_mode)}",
+    )
+    table.add_row("site", site)
+    table.add_row(
+        "extent",
+        f"{counted(audit.pages_scanned, 'page')}, "
+        f"{counted(audit.screenshots_count, 'screenshot')}, {duration(audit.elapsed_seconds)}",
+    )
+    form = "%Y-%m-%d %H:%M:%S"
+    table.add_row("started", f"{when(audit.started_at, form)} UTC" if audit.started_at else NONE)
+    table.add_row("stored", f"{when(audit.created_at, form)} UTC")
+    return table
+
+
+def _signals(out: Console, scores: dict[str, Any]) -> Table:
+    full, empty = ("█", "░") if out.encoding.startswith("utf") else ("#", ".")
+    table = columns()
+    table.show_header = False
+    table.add_column(no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(no_wrap=True)
+    for name, value in scores.items():
+        text = score(value)
+        filled = round(value / 5) if isinstance(value, int | float) else 0
+        bar = Text(full * filled, text.style).append(empty * (20 - filled), "dim")
+        table.add_row(one_line(name), text, bar)
+    return table
+
+
+def _findings(findings: Sequence[AuditFinding]) -> Table:
+    table = columns()
+    table.show_header = False
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for row in findings:
+        severity = one_line(row.severity)
+        text = Text(one_line(row.pattern_type), "bold")
+        details = [one_line(row.category)] if row.category else []
+        if isinstance(row.confidence, int | float):
+            details.append(f"{row.confidence:.0%} sure")
+        if isinstance(row.screenshot_index, int) and row.screenshot_index >= 0:
+            details.append(f"screenshot {row.screenshot_index}")
+        text.append(f"  {', '.join(details)}\n", "not bold dim")
+        text.append(clean(row.description).strip(), "not bold")
+        if row.plain_english:
+            text.append(f"\n{clean(row.plain_english).strip()}", "not bold italic")
+        table.add_row(Text(severity, _SEVERITY.get(severity, "")), text)
+    return table
+
+
+def _told(value: object) -> str:
+    """A JSON value in as few words as will do."""
+    if isinstance(value, dict):
+        return "; ".join(f"{key} {_told(inner)}" for key, inner in value.items())
+    if isinstance(value, list):
+        return ", ".join(_told(inner) for inner in value) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "unknown" if value is None else str(value)
+
+
+def _gist(data: object) -> str:
+    """What an event says, in one line."""
+    if not isinstance(data, dict):
+        return NONE if data is None else one_line(data)
+    for key in ("error", "message", "label", "module", "site_type", "stats", "changes", "result"):
+        if data.get(key):
+            return one_line(_told(data[key])[:500])
+    rest = {key: value for key, value in data.items() if key not in ("type", "data")}
+    return one_line(_told(rest.get("finding", rest))[:500])
+
+
+def _narrative(out: Console, text: str) -> Markdown | Text:
+    if not out.is_terminal:
+        return Text(clean(text).strip())
+    # No links that can be clicked: their text need not be where they lead.
+    rendered = Markdown(clean(text), hyperlinks=False)
+    for token in rendered.parsed:
+        token.content = clean(token.content)  # an entity can stand for what was removed
+        for child in token.children or ():
+            child.content = clean(child.content)
+    return rendered

@@ -1,0 +1,49 @@
+"""Audits as JSON for other programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import datetime
+from typing import Any
+
+from peewee import Model
+
+from veritas_peewee.cli.text import ReaderGone
+from veritas_peewee.models import Audit, AuditEvent
+
+
+def print_json(value: object) -> None:
+    """Write `value` on standard output."""
+    # ASCII only: no control character and no encoding can get in the way.
+    text = json.dumps(value, indent=2, default=_text)
+    try:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise ReaderGone from None
+
+
+def audit_values(audit: Audit) -> dict[str, Any]:
+    """The columns of an audit."""
+    return _columns(audit)
+
+
+def full_audit(audit: Audit, events: list[AuditEvent]) -> dict[str, Any]:
+    """An audit with all that belongs to it."""
+    return {
+        **_columns(audit),
+        "findings": [_columns(row) for row in audit.findings],
+        "screenshots": [_columns(row) for row in audit.screenshots],
+        "events": [_columns(row) for row in events],
+    }
+
+
+def _columns(row: Model) -> dict[str, Any]:
+    values: dict[str, Any] = dict(row.__data__)
+    values.pop("audit", None)  # it stands above
+    return values
+
+
+def _text(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
