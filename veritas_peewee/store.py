@@ -120,8 +120,11 @@ class AuditStore:
         self._closing = True
         if self._changing is None:
             return
+        if self._writer is not None:
+            self._writer.stop_intake()
         with anyio.CancelScope(shield=True):
             async with self._changing:
+                # Readers first: an open snapshot would keep the WAL from being emptied.
                 if self._readers is not None:
                     await to_thread.run_sync(self._readers.close, limiter=anyio.CapacityLimiter(1))
                     self._readers = None

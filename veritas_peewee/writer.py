@@ -148,12 +148,15 @@ class Writer:
                 self._thread.join, limiter=anyio.CapacityLimiter(1), abandon_on_cancel=False
             )
 
+    def stop_intake(self) -> None:
+        """Refuse new work, also that of callers who still wait for a place."""
+        with self._lock:
+            self._closing = True
+
     def stop(self) -> None:
         """Stop intake and let the thread end after what is queued; does not wait."""
-        with self._lock:
-            if not self._closing:
-                self._closing = True
-                self._queue.put(None)
+        self.stop_intake()
+        self._queue.put(None)
 
     def stats(self) -> WriterStats:
         with self._lock:
