@@ -7,6 +7,7 @@ Form 1 is the backend's events, one JSON object each. Form 2 is the engine's sta
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import PureWindowsPath
@@ -17,6 +18,7 @@ from veritas_peewee.errors import InvalidAudit
 Event = dict[str, Any]
 
 PROGRESS = "##PROGRESS:"
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]]')
 RESULT_EVENT = "engine_result"
 _RESULT_KEYS = frozenset(
     {"judge_decision", "scout_results", "vision_result", "investigated_urls", "graph_result"}
@@ -24,41 +26,56 @@ _RESULT_KEYS = frozenset(
 
 
 class OutputParser:
-    """Turns lines of any form into events as they arrive; `finish()` tells of a cut-off end."""
+    """Turns lines of any form into events as they arrive; call `finish()` after the last one."""
 
     def __init__(self) -> None:
         self._line = 0
         self._begun = 0
+        self._depth = 0
         self._object: list[str] = []
         self.notes: list[str] = []
 
     def feed(self, line: str) -> Iterator[Event]:
         """The events that `line` completes."""
         self._line += 1
-        text = line.strip().lstrip("\ufeff")
-        if text.startswith(PROGRESS):
-            # Progress never stands inside JSON text: what was begun has been cut off.
-            if self._object:
-                self.notes.append(f"line {self._begun}: JSON that never ends was passed over")
-                self._object.clear()
-            yield from self._progress(text[len(PROGRESS) :])
-        elif self._object:
-            self._object.append(line)
-            if text.endswith(("}", "]")):
-                yield from self._complete()
-        elif text in ("{", "[") or text.startswith(('{"', "[{")):
-            self._begun = self._line
-            self._object = [line]
-            if text.endswith(("}", "]")):
-                yield from self._complete()
+        for part in line.split("\r"):  # progress bars overwrite their line
+            yield from self._feed(part.lstrip("\ufeff").rstrip())
 
-    def _complete(self) -> Iterator[Event]:
+    def _feed(self, text: str) -> Iterator[Event]:
+        if text.lstrip().startswith(PROGRESS):
+            # Progress never stands inside JSON text: what was begun has been cut off.
+            self._pass_over()
+            yield from self._progress(text.lstrip()[len(PROGRESS) :])
+        elif not self._object:
+            # Only a line that is not indented can begin a value: inner ones of a value that was
+            # cut off must not be taken for a result.
+            if text.startswith(("{", "[")):
+                self._begun, self._depth = self._line, 0
+                yield from self._add(text)
+        elif text.startswith('{"') and self._object[0].startswith("{") and _is_event(text):
+            self._pass_over()
+            yield from self._feed(text)
+        else:
+            yield from self._add(text)
+
+    def _add(self, text: str) -> Iterator[Event]:
+        self._object.append(text)
+        for token in _TOKEN.findall(text):
+            self._depth += (token in "{[") - (token in "}]")
+        if self._depth > 0:
+            return
+        whole = "\n".join(self._object)
+        self._object = []
         try:
-            found = json.loads("\n".join(self._object))
+            found = json.loads(whole)
         except (ValueError, RecursionError):
-            return  # not yet whole
-        self._object.clear()
+            return  # a line of other text that begins with a bracket
         yield from events_of(found)
+
+    def _pass_over(self) -> None:
+        if self._object:
+            self.notes.append(f"line {self._begun}: JSON that never ends was passed over")
+            self._object = []
 
     def _progress(self, text: str) -> Iterator[Event]:
         try:
@@ -72,12 +89,36 @@ class OutputParser:
                 f"line {self._line}: a progress line that is not JSON was passed over"
             )
 
-    def finish(self) -> None:
-        """InvalidAudit if the text ended in the middle of a JSON object."""
-        if self._object:
+    def finish(self) -> list[Event]:
+        """The events behind other text that only looked like JSON.
+
+        Raises InvalidAudit if the text ended in the middle of a JSON object.
+        """
+        begun, held = self._begun, self._object
+        for number, line in enumerate(held[1:], 1):
+            if line.startswith(("{", "[")):
+                rest = OutputParser()
+                rest._line = begun + number - 1
+                events = [event for later in held[number:] for event in rest.feed(later)]
+                events += rest.finish()
+                if events:
+                    self._pass_over()
+                    self.notes += rest.notes
+                    return events
+                break
+        if held:
             raise InvalidAudit(
-                f"line {self._begun}: the JSON object that begins here is cut off or damaged"
+                f"line {begun}: the JSON object that begins here is cut off or damaged"
             )
+        return []
+
+
+def _is_event(text: str) -> bool:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and isinstance(found.get("type"), str)
 
 
 def parse(data: bytes | str) -> tuple[list[Event], list[str]]:
@@ -87,8 +128,11 @@ def parse(data: bytes | str) -> tuple[list[Event], list[str]]:
     """
     notes: list[str] = []
     if isinstance(data, bytes):
-        text = data.decode(json.detect_encoding(data), errors="replace")
-        if "\ufffd" in text:
+        encoding = json.detect_encoding(data)
+        try:
+            text = data.decode(encoding)
+        except UnicodeDecodeError:
+            text = data.decode(encoding, errors="replace")
             notes.append("bytes that are not valid text were replaced by U+FFFD")
     else:
         text = data
@@ -99,7 +143,7 @@ def parse(data: bytes | str) -> tuple[list[Event], list[str]]:
     except ValueError:
         parser = OutputParser()
         events = [event for line in text.split("\n") for event in parser.feed(line)]
-        parser.finish()
+        events += parser.finish()
         notes += parser.notes
     else:
         events = list(events_of(whole))
@@ -198,6 +242,9 @@ def read_result(result: dict[str, Any]) -> ResultRows:
             raw = signal.get("raw_score") if isinstance(signal, dict) else signal
             scores[name] = round(raw * 100, 6) if _is_share(raw) else raw
         wanted.append(("signal_scores", scores, f"{at}.sub_signals"))
+    for name in ("investigated_urls", "scout_results"):
+        if not isinstance(result.get(name, []), list | None):
+            notes.append(f"{name}: must be a list, got {result[name]!r:.60}")
     if isinstance(visited := result.get("investigated_urls"), list):
         wanted.append(("pages_scanned", len(visited), "investigated_urls"))
     started = epoch(result.get("start_time"))

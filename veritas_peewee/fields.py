@@ -113,6 +113,13 @@ class CharField(peewee.CharField):
     check = db_value
 
 
+class IdField(CharField):
+    """An audit's id: a file of the older code can hold longer ones, which must be found too."""
+
+    def db_value(self, value: Any) -> Any:
+        return value if value is None else check_text(self.name, value)
+
+
 class EnumField(CharField):
     """A text column with a closed set of values; read back as members of `enum`."""
 

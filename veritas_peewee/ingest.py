@@ -51,9 +51,9 @@ def prepare_audit(
     Raises InvalidAudit if it holds no audit or no url, and StoreError if a file cannot be read.
     """
     events, notes = _read(source)
+    found_id = audit_id or next(_told_ids(events, notes), None) or new_audit_id()
     if notes:
         events[-1] = {**events[-1], NOTES: notes}
-    found_id = audit_id or next(_told_ids(events), None) or new_audit_id()
     address = url or next(_told_urls(events), None)
     if address is not None:
         operations.check_url(address)
@@ -112,10 +112,13 @@ def _read(source: Source) -> tuple[list[Event], list[str]]:
         raise InvalidAudit(f"{path}: {error}") from error
 
 
-def _told_ids(events: list[Event]) -> Iterator[str]:
+def _told_ids(events: list[Event], notes: list[str]) -> Iterator[str]:
     for event in events:
         if event.get("type") in ("audit_complete", "audit_error") and event.get("audit_id"):
-            yield event["audit_id"]
+            try:
+                yield operations.check_id(event["audit_id"])
+            except InvalidAudit as error:
+                notes.append(f"{event['type']}.audit_{error}; the audit was given another one")
 
 
 def _told_urls(events: list[Event]) -> Iterator[str]:

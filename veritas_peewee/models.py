@@ -16,9 +16,11 @@ from veritas_peewee.fields import (
     DateTimeField,
     EnumField,
     FloatField,
+    IdField,
     IntegerField,
     JSONField,
     TextField,
+    check_text,
 )
 
 _ID_ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
@@ -74,7 +76,7 @@ class Audit(_Table):
         screenshots: Any
         events: Any
 
-    id = CharField(16, primary_key=True, default=new_audit_id)
+    id = IdField(16, primary_key=True, default=new_audit_id)
     url = TextField()
     status = EnumField(
         AuditStatus, 12, default=AuditStatus.QUEUED, constraints=_default("'queued'")
@@ -114,6 +116,8 @@ class Audit(_Table):
 
     def save(self, *args: Any, **kwargs: Any) -> Any:
         now = utc_now()
+        if kwargs.get("force_insert"):
+            check_text("id", self.id, Audit.id.max_length)
         if self.status == AuditStatus.COMPLETED and self.completed_at is None:
             self.completed_at = now
         if "updated_at" not in self._dirty:

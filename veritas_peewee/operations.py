@@ -201,7 +201,12 @@ def audit_state(audit_id: str) -> dict[str, Any]:
     rows = rows_of(Audit.select(*fields).where(Audit.id == audit_id))
     if not rows:
         raise not_found(audit_id)
-    return dict(zip(_STATE, rows[0], strict=True))
+    state = dict(zip(_STATE, rows[0], strict=True))
+    # Edited by hand, they can be anything.
+    for name, kind in (("errors", list), ("security_results", dict)):
+        if not isinstance(state[name], kind):
+            state[name] = kind()
+    return state
 
 
 def change_row(

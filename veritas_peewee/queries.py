@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 import peewee
 
 from veritas_peewee.errors import AuditNotFound, InvalidAudit
-from veritas_peewee.fields import invalid
+from veritas_peewee.fields import check_text, invalid
 from veritas_peewee.models import Audit, AuditEvent, AuditFinding, AuditScreenshot, AuditStatus
 
 T = TypeVar("T")
@@ -46,9 +46,10 @@ def get(audit_id: str) -> Audit:
 
 def _text(audit_id: object) -> str:
     # An id that cannot be stored is simply not there.
-    if not isinstance(audit_id, str) or len(audit_id) > 16 or not audit_id.isprintable():
-        raise AuditNotFound(f"there is no audit {audit_id!a}")
-    return audit_id
+    try:
+        return check_text("id", audit_id)
+    except InvalidAudit as error:
+        raise AuditNotFound(f"there is no audit {audit_id!a}") from error
 
 
 def events(audit_id: str, *, after: int = 0, limit: int | None = None) -> list[AuditEvent]:

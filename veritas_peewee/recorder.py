@@ -21,7 +21,7 @@ from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.fields import EndlessJSON, check_text, encode_json, invalid, unstorable
 from veritas_peewee.models import AuditEvent, AuditRunner, AuditStatus, utc_now
 from veritas_peewee.screenshots import ScreenshotFolder, read_image
-from veritas_peewee.sessions import forget, is_alive
+from veritas_peewee.sessions import is_alive, sweep
 
 NOTES = "store_notes"
 """The key under which a stored event lists what could not be kept as it came."""
@@ -275,8 +275,7 @@ def disconnect_dead() -> list[str]:
     sessions = [row[0] for row in rows_of(AuditRunner.select(AuditRunner.session).distinct())]
     dead = [session for session in sessions if not is_alive(folder, session)]
     ended = _disconnect(dead) if dead else []
-    for session in dead:
-        forget(folder, session)
+    sweep(folder)
     return ended
 
 

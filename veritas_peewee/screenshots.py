@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from veritas_peewee.errors import InvalidAudit, ReadOnlyStore, StoreError, StoreFull
+from veritas_peewee.fields import check_text
 
 MAX_BYTES = 50 * 1024 * 1024
 """The largest image that is stored, in bytes."""
@@ -61,18 +62,25 @@ def read_image(path: str) -> bytes:
     Only a regular file is read, and only one that is an image: a result that names a device or
     a secret must not bring it into the store.
     """
-    if "\0" in path:
-        raise InvalidAudit("the path holds a NUL character")
-    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(handle, "rb") as file:
-        found = os.fstat(file.fileno())
+    data = _read(check_text("url", path), None)
+    check_image(data, "the file")
+    return data
+
+
+def _read(path: str, folder: int | None) -> bytes:
+    handle = os.open(
+        path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder
+    )
+    try:
+        found = os.fstat(handle)
         if not stat.S_ISREG(found.st_mode):
             raise InvalidAudit("not a regular file")
         if found.st_size > MAX_BYTES:
             raise InvalidAudit(f"the file has {found.st_size} bytes, the limit is {MAX_BYTES}")
-        data = file.read(MAX_BYTES + 1)
-    check_image(data, "the file")
-    return data
+        with open(handle, "rb", closefd=False) as file:
+            return file.read(MAX_BYTES + 1)
+    finally:
+        os.close(handle)
 
 
 class ScreenshotFolder:
@@ -102,14 +110,14 @@ class ScreenshotFolder:
 
     def read(self, file: str) -> bytes:
         """The bytes of a stored image; StoreError if there is none by that name."""
+        folder, name = _split(file)
         try:
-            folder, name = _split(file)
             with self._folder(folder) as handle:
-                flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-                with open(os.open(name, flags, dir_fd=handle), "rb") as found:
-                    return found.read(MAX_BYTES + 1)
+                return _read(name, handle)
         except OSError as error:
             raise StoreError(f"screenshot {file!r} cannot be read: {error.strerror}") from error
+        except InvalidAudit as error:
+            raise StoreError(f"screenshot {file!r} cannot be read: {error}") from error
 
     def remove(self, files: list[str]) -> None:
         """Remove stored images, and their folder once it is empty; missing ones are no error."""
@@ -143,8 +151,8 @@ class ScreenshotFolder:
 
 def _split(file: str) -> tuple[str, str]:
     """A relative path's folder and name; InvalidAudit if it could lead outside."""
-    parts = file.split("/")
-    if any(part in ("", ".", "..") or "\0" in part or "\\" in part for part in parts):
+    parts = check_text("screenshot path", file).split("/")
+    if any(part in ("", ".", "..") or "\\" in part for part in parts):
         raise InvalidAudit(f"screenshot path {file!r} is not below the screenshot folder")
     return "/".join(parts[:-1]) or ".", parts[-1]
 

@@ -39,14 +39,21 @@ class Session:
             self.folder.mkdir(mode=0o700, exist_ok=True)
             try:
                 self._handle = os.open(hidden, flags, 0o600)
-                break
             except FileNotFoundError:
                 continue  # the last session of another process has just tidied the folder away
-        fcntl.flock(self._handle, fcntl.LOCK_EX)
-        os.write(self._handle, f"{socket.gethostname()} {os.getpid()}\n".encode())
-        # Named only once it is locked: nobody can find it free while its owner lives.
-        hidden.rename(self.folder / name)
-        return name
+            try:
+                fcntl.flock(self._handle, fcntl.LOCK_EX)
+                os.write(self._handle, f"{socket.gethostname()} {os.getpid()}\n".encode())
+                # Named only once it is locked: nobody can find it free while its owner lives.
+                hidden.rename(self.folder / name)
+            except FileNotFoundError:
+                os.close(self._handle)  # swept away in the moment before it was locked
+            except BaseException:
+                os.close(self._handle)
+                self._handle = -1
+                raise
+            else:
+                return name
 
     def close(self) -> None:
         if self._handle >= 0 and self.folder is not None and self._id is not None:
@@ -70,6 +77,14 @@ def is_alive(folder: Path | None, session: str) -> bool:
     finally:
         os.close(handle)
     return False
+
+
+def sweep(folder: Path | None) -> None:
+    """Remove the files of dead sessions."""
+    names = os.listdir(folder) if folder is not None and folder.is_dir() else []
+    for name in names:
+        if not is_alive(folder, name):
+            forget(folder, name)
 
 
 def forget(folder: Path | None, session: str) -> None:

@@ -115,7 +115,8 @@ def _live_pipe(pipe: BinaryIO, url: str | None, audit_id: str | None) -> tuple[s
             for line in pipe:
                 for event in recording.read(line):
                     told(event)
-        recording.parser.finish()
+            for event in recording.end():
+                told(event)
     except InvalidAudit as error:
         reason = str(error)
         recording.troubles.append(reason)
@@ -156,7 +157,14 @@ class _Recording:
 
     def read(self, line: bytes) -> Iterator[Event]:
         """Record the events that `line` completes."""
-        for event in self.parser.feed(self._text(line)):
+        return self._record(self.parser.feed(self._text(line)))
+
+    def end(self) -> Iterator[Event]:
+        """Record what the parser held back; InvalidAudit if the output is cut off."""
+        return self._record(self.parser.finish())
+
+    def _record(self, events: Iterable[Event]) -> Iterator[Event]:
+        for event in events:
             try:
                 record(self.audit_id, self._noted(event), lenient=True)
             except InvalidAudit as error:

@@ -7,7 +7,7 @@ A frozen copy of the models as they were; it does not follow them.
 import json
 import os
 from datetime import UTC, datetime
-from pathlib import Path, PureWindowsPath
+from pathlib import PureWindowsPath
 
 from peewee import (
     SQL,
@@ -212,7 +212,10 @@ def copy_rows(db):
     )
     db.execute_sql(
         "INSERT INTO audit_events SELECT id, audit_id, COALESCE(event_type, 'unknown'), "
-        "CASE WHEN data IS NULL OR json_valid(data) THEN data ELSE fix_json(data, '{}') END, "
+        # What is strict already, as nearly all is, is not read again.
+        "CASE WHEN data IS NULL OR data = 'null' THEN NULL "
+        "WHEN json_valid(data) AND json_type(data) = 'object' AND instr(data, '\\u') = 0 "
+        "AND data NOT GLOB '*[0-9][eE][0-9+]*' THEN data ELSE fix_json(data, '{}') END, "
         "fix_time(timestamp, ?) FROM old_audit_events",
         (now,),
     )
@@ -283,27 +286,49 @@ def fix_time(value):
         return None
     try:
         moment = datetime.fromisoformat(value.strip())
-    except ValueError:
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        return moment.astimezone(UTC).isoformat(" ", "microseconds")[:26]
+    except (ValueError, OverflowError):
         return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return moment.astimezone(UTC).isoformat(" ", "microseconds")[:26]
 
 
 def fix_json(value, empty):
     if value is None or value == "":
         return json.dumps(empty)
     try:
-        found = json.loads(value, parse_constant=lambda name: None)
-    except (TypeError, ValueError):
-        found = {"unreadable": str(value)} if isinstance(empty, dict) else [str(value)]
+        found = strict(json.loads(value))
+    except (TypeError, ValueError, RecursionError):
+        found = str(value).translate(UNSTORABLE)
     if found is None:
         found = empty
-    return json.dumps(found, ensure_ascii=False)
+    elif isinstance(empty, dict) and not isinstance(found, dict):
+        found = {"unreadable": found}
+    elif isinstance(empty, list) and not isinstance(found, list):
+        found = [found]
+    return json.dumps(found, ensure_ascii=False, allow_nan=False)
+
+
+UNSTORABLE = {0: "\ufffd"} | dict.fromkeys(range(0xD800, 0xE000), "\ufffd")
+
+
+def strict(value):
+    """The JSON value with what strict JSON cannot hold replaced."""
+    if isinstance(value, dict):
+        return {key.translate(UNSTORABLE): strict(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [strict(inner) for inner in value]
+    if isinstance(value, str):
+        return value.translate(UNSTORABLE)
+    if isinstance(value, float) and value - value != 0:
+        return None
+    return value
 
 
 def fix_path(value, screenshots):
     """The path below the screenshot folder, where its last parts lead to a file there."""
+    if not isinstance(value, str):
+        value = bytes(value).decode(errors="replace") if isinstance(value, bytes) else str(value)
     if screenshots is None:
         return value
     # Splits at both kinds of slash: the file may have been written on any system.
@@ -313,9 +338,11 @@ def fix_path(value, screenshots):
         if ".." in tail or ":" in tail[0]:
             continue
         relative = "/".join(tail)
-        candidate = Path(screenshots, relative)
-        if candidate.is_file() and os.path.realpath(candidate) == os.path.join(
-            os.path.realpath(screenshots), relative
-        ):
-            return relative
+        candidate = os.path.join(screenshots, relative)
+        inside = os.path.join(os.path.realpath(screenshots), relative)
+        try:
+            if os.path.isfile(candidate) and os.path.realpath(candidate) == inside:
+                return relative
+        except (OSError, ValueError):
+            continue  # no name that a file can have
     return value

@@ -105,6 +105,8 @@ def back_up(database: StoreDatabase) -> Path | None:
     path = database.location.path
     if path is None:
         return None
+    for left in path.parent.glob(f".{path.name}.backup-*.partial"):
+        left.unlink()  # of an upgrade that was killed; the lock we hold says there is no other
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
     target = path.with_name(f"{path.name}.backup-{stamp}")
     partial = path.with_name(f".{target.name}.partial")
