@@ -17,7 +17,6 @@ from threading import get_ident
 from types import TracebackType
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
-import peewee
 from anyio import NoEventLoopError
 from anyio.lowlevel import current_token
 from peewee import DatabaseProxy, SqliteDatabase
@@ -297,26 +296,3 @@ def atomic(fn: Callable[P, T]) -> Callable[P, T]:
     # The writer gives each write a unit of its own; a second one would be waste.
     unit.inside_unit = fn  # type: ignore[attr-defined]
     return unit
-
-
-def rows_of(query: Any) -> list[tuple[Any, ...]]:
-    """What a query selects, as plain tuples."""
-    return list(query.tuples())
-
-
-@functools.cache
-def insert_sql(model: type[peewee.Model], *columns: str) -> str:
-    """`INSERT` for these columns, one `?` each: the model's SQL text, built once."""
-    fields = [getattr(model, name) for name in columns]
-    mark = peewee.SQL("?")
-    sql, _ = model.insert_many([[mark] * len(fields)], fields=fields).sql()
-    return str(sql)
-
-
-@functools.cache
-def update_sql(model: type[peewee.Model], *columns: str) -> str:
-    """`UPDATE … WHERE primary key = ?` for these columns, given in the model's own order."""
-    mark = peewee.SQL("?")
-    fields = {getattr(model, name): mark for name in columns}
-    sql, _ = model.update(fields).where(model._meta.primary_key == mark).sql()
-    return str(sql)

@@ -198,6 +198,9 @@ TABLES: tuple[type[_Table], ...] = (
 )
 
 
+score_band = Audit.trust_score.cast("INTEGER")
+"""The whole number at or below a trust score: 101 bands, each in the order of the history."""
+
 told_finding_id = peewee.fn.json_extract(AuditEvent.data, SQL("'$.finding.id'"))
 """The engine's own id of the finding that a `finding` event tells."""
 
@@ -212,10 +215,31 @@ _index(Audit, "idx_audits_trust_score", Audit.trust_score)
 _index(Audit, "idx_audits_url", Audit.url)
 # What the history is filtered by, each in the order it is shown in: no page needs a sort.
 _index(Audit, "idx_audits_history", Audit.created_at, Audit.id)
-_index(Audit, "idx_audits_status_history", Audit.status, Audit.created_at, Audit.id)
-_index(Audit, "idx_audits_risk_history", Audit.risk_level, Audit.created_at, Audit.id)
-_index(Audit, "idx_audits_url_history", Audit.url, Audit.created_at, Audit.id)
-_index(Audit, "idx_audits_site_history", Audit.site_type, Audit.created_at, Audit.id)
+for _name, *_fields in (
+    ("status", Audit.status),
+    ("risk", Audit.risk_level),
+    ("url", Audit.url),
+    ("site", Audit.site_type),
+    ("status_risk", Audit.status, Audit.risk_level),
+    ("status_site", Audit.status, Audit.site_type),
+    ("risk_site", Audit.risk_level, Audit.site_type),
+    ("status_risk_site", Audit.status, Audit.risk_level, Audit.site_type),
+    ("url_status", Audit.url, Audit.status),
+    ("status_score", Audit.status, score_band),
+):
+    _index(Audit, f"idx_audits_{_name}_history", *_fields, Audit.created_at, Audit.id)
+# A range of scores is read band by band; the columns behind the order let the others be filtered
+# without a look at the row.
+_index(
+    Audit,
+    "idx_audits_score_history",
+    score_band,
+    Audit.created_at,
+    Audit.id,
+    Audit.trust_score,
+    Audit.risk_level,
+    Audit.site_type,
+)
 _index(AuditFinding, "idx_findings_audit_id", AuditFinding.audit)
 _index(AuditFinding, "idx_findings_pattern_type", AuditFinding.pattern_type)
 _index(AuditScreenshot, "idx_screenshots_audit_id", AuditScreenshot.audit)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from peewee import IntegrityError
+from peewee import SQL, IntegrityError
 
-from veritas_peewee.database import atomic, current_database, insert_sql, rows_of, update_sql
+from veritas_peewee.database import atomic, current_database
 from veritas_peewee.errors import AuditNotFound, InvalidAudit, StoreError
 from veritas_peewee.fields import check_text, encode_json, format_datetime, invalid
 from veritas_peewee.models import (
@@ -24,6 +25,7 @@ from veritas_peewee.models import (
     told_finding_id,
     utc_now,
 )
+from veritas_peewee.rows import MARK, execute, insert_sql, rows_of, text_of, update_sql
 from veritas_peewee.screenshots import ScreenshotFolder
 
 KEPT_BY_STORE = frozenset({"id", "screenshots_count", "created_at", "updated_at"})
@@ -195,13 +197,21 @@ def append_event(audit_id: str, event_type: str, text: str, when: datetime) -> i
 _STATE = ("status", "started_at", "completed_at", "errors", "security_results")
 
 
+@functools.cache
+def _state_sql() -> str:
+    fields = [Audit._meta.fields[name] for name in _STATE]
+    return text_of(Audit.select(*fields).where(Audit.id == MARK))
+
+
 def audit_state(audit_id: str) -> dict[str, Any]:
     """What a change of the row depends on: status, times, errors and security results."""
-    fields = [Audit._meta.fields[name] for name in _STATE]
-    rows = rows_of(Audit.select(*fields).where(Audit.id == audit_id))
+    rows = execute(_state_sql(), (audit_id,))
     if not rows:
         raise not_found(audit_id)
-    state = dict(zip(_STATE, rows[0], strict=True))
+    state = {
+        name: Audit._meta.fields[name].python_value(value)
+        for name, value in zip(_STATE, rows[0], strict=True)
+    }
     # Edited by hand, they can be anything.
     for name, kind in (("errors", list), ("security_results", dict)):
         if not isinstance(state[name], kind):
@@ -251,16 +261,19 @@ def _change_status(
 
 def finding_told(audit_id: str, finding_id: str, before: int) -> bool:
     """Whether a `finding` event older than `before` told the finding with the engine's id."""
-    return (
-        AuditEvent.select()
-        .where(
-            AuditEvent.audit == audit_id,
-            AuditEvent.event_type == "finding",
-            told_finding_id == finding_id,
-            AuditEvent.id < before,
-        )
-        .exists()
+    return bool(execute(finding_told_sql(), (audit_id, finding_id, before)))
+
+
+@functools.cache
+def finding_told_sql() -> str:
+    query = AuditEvent.select(SQL("1")).where(
+        AuditEvent.audit == MARK,
+        # Said in the text: a partial index is used only where its condition is plain to see.
+        AuditEvent.event_type == SQL("'finding'"),
+        told_finding_id == MARK,
+        AuditEvent.id < MARK,
     )
+    return text_of(query.limit(SQL("1")))
 
 
 def event_data(audit_id: str, event_type: str) -> list[dict[str, Any]]:

@@ -123,16 +123,29 @@ INDEXES = (
     (Audit, "idx_audits_risk_history", ("risk_level", "created_at", "id")),
     (Audit, "idx_audits_url_history", ("url", "created_at", "id")),
     (Audit, "idx_audits_site_history", ("site_type", "created_at", "id")),
+    (Audit, "idx_audits_status_risk_history", ("status", "risk_level", "created_at", "id")),
+    (Audit, "idx_audits_status_site_history", ("status", "site_type", "created_at", "id")),
+    (Audit, "idx_audits_risk_site_history", ("risk_level", "site_type", "created_at", "id")),
+    (
+        Audit,
+        "idx_audits_status_risk_site_history",
+        ("status", "risk_level", "site_type", "created_at", "id"),
+    ),
+    (Audit, "idx_audits_url_status_history", ("url", "status", "created_at", "id")),
     (AuditFinding, "idx_findings_audit_id", ("audit",)),
     (AuditFinding, "idx_findings_pattern_type", ("pattern_type",)),
     (AuditScreenshot, "idx_screenshots_audit_id", ("audit",)),
     (AuditEvent, "idx_events_audit_id", ("audit",)),
     (AuditRunner, "idx_runners_session", ("session",)),
 )
-FINDING_INDEX = (
+EXPRESSION_INDEXES = (
+    'CREATE INDEX "idx_audits_status_score_history" ON "audits" '
+    '("status", CAST("trust_score" AS INTEGER), "created_at", "id")',
+    'CREATE INDEX "idx_audits_score_history" ON "audits" (CAST("trust_score" AS INTEGER), '
+    '"created_at", "id", "trust_score", "risk_level", "site_type")',
     'CREATE INDEX "idx_events_finding" ON "audit_events" '
     '("audit_id", json_extract("data", \'$.finding.id\')) '
-    "WHERE (\"event_type\" = 'finding')"
+    "WHERE (\"event_type\" = 'finding')",
 )
 # screenshots_count is the number of screenshot rows, whoever adds or removes one.
 COUNT = (
@@ -161,7 +174,8 @@ def up(migrator, db):
         for model, name, columns in INDEXES:
             fields = [getattr(model, column) for column in columns]
             db.execute(Index(name, model._meta.table, fields))
-    db.execute_sql(FINDING_INDEX)
+    for index in EXPRESSION_INDEXES:
+        db.execute_sql(index)
     if old:
         db.execute_sql(COUNT)
         for table in OLD:

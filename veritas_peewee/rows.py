@@ -1,0 +1,82 @@
+"""SQL text that is built from the models once, and model instances made from plain rows.
+
+Peewee builds a query's text anew each time, which takes longer than SQLite takes to run it, and
+makes instances through several layers. On the paths that are walked often we ask the models for
+both once; they stay the one place where the schema is said.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+import peewee
+
+from veritas_peewee.database import current_database
+from veritas_peewee.fields import DateTimeField, EnumField, JSONField
+
+M = TypeVar("M", bound=peewee.Model)
+
+MARK = peewee.SQL("?")
+"""Stands in a query for a value that is given when its text is executed."""
+
+
+def text_of(query: Any) -> str:
+    """A query's SQL text; its values must be marks."""
+    text, values = query.sql()
+    if values:
+        raise AssertionError(f"a value is built into {text}")
+    return str(text)
+
+
+@functools.cache
+def insert_sql(model: type[peewee.Model], *columns: str) -> str:
+    """`INSERT` for these columns, in this order; none that has a default may be left out."""
+    fields = [getattr(model, name) for name in columns]
+    return text_of(model.insert_many([[MARK] * len(fields)], fields=fields))
+
+
+@functools.cache
+def update_sql(model: type[peewee.Model], *columns: str) -> str:
+    """`UPDATE … WHERE primary key = ?` for these columns, given in the model's own order."""
+    fields = {getattr(model, name): MARK for name in columns}
+    return text_of(model.update(fields).where(model._meta.primary_key == MARK))
+
+
+def execute(text: str, values: Iterable[Any]) -> list[tuple[Any, ...]]:
+    """What a `SELECT` gives in the current database."""
+    rows: list[tuple[Any, ...]] = current_database().execute_sql(text, values).fetchall()
+    return rows
+
+
+def rows_of(query: Any) -> list[tuple[Any, ...]]:
+    """What a query selects, as plain tuples of Python values."""
+    return list(query.tuples())
+
+
+def models_of(model: type[M], rows: Iterable[tuple[Any, ...]]) -> list[M]:
+    """Instances from rows that hold all of the model's columns in its own order."""
+    names, converters = _columns(model)
+    made = []
+    for row in rows:
+        data = dict(zip(names, row, strict=True))
+        for name, convert in converters:
+            if data[name] is not None:
+                data[name] = convert(data[name])
+        instance = model(__no_default__=1)
+        instance.__data__ = data
+        made.append(instance)
+    return made
+
+
+@functools.cache
+def _columns(
+    model: type[peewee.Model],
+) -> tuple[tuple[str, ...], tuple[tuple[str, Callable[[Any], Any]], ...]]:
+    fields = model._meta.sorted_fields
+    converted = (DateTimeField, EnumField, JSONField)
+    return (
+        tuple(field.name for field in fields),
+        tuple((field.name, field.python_value) for field in fields if isinstance(field, converted)),
+    )
