@@ -50,9 +50,10 @@ def is_heavy(event: object) -> bool:
     """Whether preparing the event may take long: an image, a whole result, a very long text."""
     if not isinstance(event, dict):
         return False
-    return event.get("type") in ("screenshot", "audit_result", RESULT_EVENT) or any(
-        isinstance(value, str) and len(value) > _LARGE_TEXT for value in event.values()
-    )
+    for value in event.values():
+        if isinstance(value, str) and len(value) > _LARGE_TEXT:
+            return True
+    return event.get("type") in ("screenshot", "audit_result", RESULT_EVENT)
 
 
 def prepare(

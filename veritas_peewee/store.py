@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from asyncio import _get_running_loop
 from collections.abc import Callable, Generator, Iterable
 from contextlib import ExitStack
 from datetime import datetime
@@ -46,6 +47,7 @@ class AuditStore:
         self._writer: Writer | None = None
         self._readers: Readers | None = None
         self._token: EventLoopToken | None = None
+        self._loop: object = None
         self._closing = False
         self._changing: anyio.Lock | None = None
         self._stack = ExitStack()
@@ -107,7 +109,7 @@ class AuditStore:
             except BaseException:
                 self._stack.close()
                 raise
-            self._token = current_token()
+            self._token, self._loop = current_token(), _get_running_loop()
             if self.location.path is not None:
                 self._readers = Readers(partial(open_reader, self.location), readers)
             self._writer = writer
@@ -143,9 +145,15 @@ class AuditStore:
         writer = self._writer
         if writer is None or self._closing:
             raise StoreClosed
+        # asyncio tells its loop at once; for trio, which it does not know, anyio's token is asked.
+        loop = _get_running_loop()
+        if loop is None or loop is not self._loop:
+            self._check_loop()
+        return writer
+
+    def _check_loop(self) -> None:
         if current_token() != self._token:
             raise StoreError("this store was opened in another event loop: open one here")
-        return writer
 
     # ---- writing ----
 
@@ -173,8 +181,10 @@ class AuditStore:
         Raises AuditNotFound, or InvalidAudit for an event that cannot be stored.
         """
         writer = self._opened()
-        prepare = partial(recorder.prepare, audit_id, event, self._folder())
-        prepared = await _in_thread(prepare) if recorder.is_heavy(event) else prepare()
+        if recorder.is_heavy(event):
+            prepared = await _in_thread(recorder.prepare, audit_id, event, self._folder())
+        else:
+            prepared = recorder.prepare(audit_id, event, self._folder())
         event_id: int = await writer.submit(
             recorder.apply, audit_id, prepared, undo=prepared.discard
         )

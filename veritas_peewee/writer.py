@@ -73,7 +73,8 @@ class Writer:
     def __init__(self, open_database: Callable[[], StoreDatabase], max_pending: int) -> None:
         self._open_database = open_database
         self._queue: SimpleQueue[Job | None] = SimpleQueue()
-        self._slots = anyio.Semaphore(max_pending, max_value=max_pending, fast_acquire=True)
+        self._places = max_pending
+        self._waiting: deque[anyio.Event] = deque()
         self._lock = threading.Lock()
         self._token: EventLoopToken = current_token()
         self._opened = anyio.Event()
@@ -107,7 +108,10 @@ class Writer:
         job = Job(fn, args, undo)
         try:
             self._check_open()
-            await self._slots.acquire()
+            if self._places > 0:
+                self._places -= 1
+            else:
+                await self._wait_for_place()
             try:
                 with self._lock:
                     self._check_open()
@@ -115,18 +119,37 @@ class Writer:
                     queued = True
             finally:
                 if not queued:
-                    self._slots.release()
+                    self._give_place()
             await job.event.wait()
         except BaseException:
             if not queued or self._withdraw(job):
                 if queued:
-                    self._slots.release()
+                    self._give_place()
                 if undo is not None:
                     undo()
             raise
         if job.error is not None:
             raise job.error
         return job.result
+
+    async def _wait_for_place(self) -> None:
+        turn = anyio.Event()
+        self._waiting.append(turn)
+        try:
+            await turn.wait()
+        except BaseException:
+            if turn.is_set():
+                self._give_place()
+            else:
+                self._waiting.remove(turn)
+            raise
+
+    def _give_place(self) -> None:
+        # Handed over, so that a newcomer cannot overtake those who wait.
+        if self._waiting:
+            self._waiting.popleft().set()
+        else:
+            self._places += 1
 
     def _check_open(self) -> None:
         if self._closing or self._failure is not None:
@@ -281,7 +304,7 @@ class Writer:
 
     def _deliver(self, done: list[Job]) -> None:
         for job in done:
-            self._slots.release()
+            self._give_place()
             job.event.set()
 
     def _wake(self, fn: Callable[..., object], *args: Any) -> None:
