@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test check format clean
+.PHONY: demo test check bench format clean
 
 demo: $(READY)  ## run the samples as concurrent audits and show what the store kept
 	$(BIN)/veritas-peewee demo
@@ -17,6 +17,9 @@ check: $(READY)  ## format, lint, types, floors
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+bench: .venv/.bench  ## measure the store against its peers (a few minutes)
+	$(BIN)/python -m benchmarks
+
 format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -26,6 +29,11 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv --clear .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 		--editable '.[cli,test]' --constraint constraints.txt
+	touch $@
+
+.venv/.bench: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--editable '.[bench]' --constraint constraints.txt
 	touch $@
 
 clean:

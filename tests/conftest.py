@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import struct
+import threading
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -97,3 +98,14 @@ def finding() -> Callable[..., dict[str, Any]]:
         return {"type": "finding", "finding": told | changes}
 
     return make
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left() -> Iterator[None]:
+    """Every writer's thread has ended, or is about to, when its test has."""
+    before = set(threading.enumerate())
+    yield
+    for thread in set(threading.enumerate()) - before:
+        if thread.name == "veritas-writer":
+            thread.join(60)
+            assert not thread.is_alive()

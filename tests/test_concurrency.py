@@ -57,7 +57,8 @@ async def test_audits_recorded_at_once(store, finding, audits):
     ]  # fmt: skip
     assert reads
     assert store.stats().failed == 0
-    assert store.stats().commits < store.stats().writes / 2
+    if audits >= 100:
+        assert store.stats().commits < store.stats().writes / 2
 
 
 async def test_two_stores_on_one_file_record_at_once(tmp_path):

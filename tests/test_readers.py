@@ -228,3 +228,50 @@ async def test_a_traceback_that_is_collected_later_never_touches_a_busy_connecti
         for cursor in cursors:
             with pytest.raises(sqlite3.ProgrammingError, match="closed"):
                 cursor.fetchone()
+
+
+async def test_a_reader_cannot_be_made_a_writer(file_store):
+    def rude():
+        current_database().pragma("query_only", 0)
+        Audit.create(url="https://example.com")
+
+    for _ in range(6):
+        with pytest.raises(ReadOnlyStore):
+            await file_store.read(rude)
+    assert await file_store.read(count) == 0
+
+
+async def test_reads_that_are_stuck_in_python_do_not_pile_up_threads(tmp_path):
+    release = threading.Event()
+    async with AuditStore.open(tmp_path / "audits.db", readers=2) as store:
+        before = threading.active_count()
+        for _ in range(20):
+            with anyio.move_on_after(0.01):
+                await store.read(release.wait, 60)
+        assert threading.active_count() <= before + 3
+        release.set()
+        assert await store.read(count) == 0
+
+
+async def test_a_read_that_outlives_the_store_closes_its_connection(tmp_path, monkeypatch):
+    monkeypatch.setattr("veritas_peewee.readers.CLOSE_TIMEOUT", 0.1)
+    started, release, kept = threading.Event(), threading.Event(), []
+
+    def stuck():
+        kept.append(current_database())
+        started.set()
+        assert release.wait(60)
+
+    store = await AuditStore.open(tmp_path / "audits.db")
+    with anyio.CancelScope() as scope:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(store.read, stuck)
+            await to_thread.run_sync(started.wait, 60)
+            scope.cancel()
+    await store.close()
+    assert not kept[0].is_closed()
+    release.set()
+    deadline = anyio.current_time() + 60
+    while not kept[0].is_closed() and anyio.current_time() < deadline:
+        await anyio.sleep(0.001)
+    assert kept[0].is_closed()

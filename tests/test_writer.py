@@ -131,9 +131,155 @@ async def test_an_error_that_ends_the_transaction_fails_the_whole_batch(store):
 
 
 async def test_a_write_that_ends_the_transaction_itself_is_told(store):
-    with pytest.raises(StoreError, match="transaction was ended"):
-        await store.write(lambda: (add(), current_database().raw.execute("COMMIT")))
+    with pytest.raises(StoreError, match="ended the transaction"):
+        await store.write(lambda: current_database().raw.execute("COMMIT"))
+    with pytest.raises(StoreError, match="ended the transaction"):
+        await store.write(roll_back_and_begin)
     await store.write(add)
+    assert await store.read(count) == 1
+
+
+def roll_back_and_begin():
+    current_database().raw.execute("ROLLBACK")
+    current_database().raw.execute("BEGIN")
+
+
+@pytest.mark.parametrize(
+    "rude",
+    [
+        roll_back_and_begin,
+        lambda: current_database().rollback(),
+        lambda: current_database().commit(),
+        lambda: current_database().begin(),
+        lambda: current_database().transaction().__enter__().rollback(),
+        lambda: current_database().transaction().__enter__().commit(),
+    ],
+    ids=["driver", "rollback", "commit", "begin", "transaction.rollback", "transaction.commit"],
+)
+async def test_no_write_can_take_those_of_others_with_it_and_have_them_acknowledged(store, rude):
+    gate = Gate()
+    results = {}
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(outcome, results, "gate", store.write, gate)
+        await gate.wait()
+        for n in range(6):
+            tasks.start_soon(outcome, results, n, store.write, rude if n == 3 else add)
+        await anyio.wait_all_tasks_blocked()
+        gate.release.set()
+    acknowledged = {result for result in results.values() if isinstance(result, str)}
+    assert isinstance(results[3], Exception)
+    assert acknowledged == await store.read(lambda: {audit.id for audit in Audit.select()})
+    await store.write(add)
+
+
+async def test_a_callback_that_fails_after_the_commit_undoes_nothing(store, png_base64, caplog):
+    audit = await store.create("https://example.com")
+    gate = Gate()
+    results = {}
+    shot = {"type": "screenshot", "label": "t0", "index": 0, "data": png_base64}
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(outcome, results, "gate", store.write, gate)
+        await gate.wait()
+        tasks.start_soon(outcome, results, "shot", store.record, audit.id, shot)
+        await anyio.sleep(0)
+        fail = lambda: current_database().after_commit(lambda: 1 / 0)  # noqa: E731
+        tasks.start_soon(outcome, results, "fail", store.write, fail)
+        await anyio.wait_all_tasks_blocked()
+        gate.release.set()
+    assert isinstance(results["shot"], int)
+    assert callable(results["fail"])
+    assert "ZeroDivisionError" in caplog.text
+    found = await store.get(audit.id)
+    assert await store.screenshot(found.screenshots[0].file_path)
+
+
+async def test_withdrawn_writes_do_not_let_the_queue_grow(database):
+    async with AuditStore.open(database, max_pending=5) as store:
+        gate = Gate()
+        results = {}
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(outcome, results, "gate", store.write, gate)
+            await gate.wait()
+            for _ in range(20):
+                with anyio.CancelScope() as scope:
+                    async with anyio.create_task_group() as doomed:
+                        for n in range(20):
+                            doomed.start_soon(outcome, results, n, store.write, add)
+                        await anyio.wait_all_tasks_blocked()
+                        scope.cancel()
+            assert store.stats().pending <= 5
+            gate.release.set()
+        await store.write(add)
+        assert await store.read(count) == 1
+
+
+async def test_an_exception_that_cannot_be_told_does_not_stop_the_writer(store):
+    class Mute(Exception):
+        def __str__(self):
+            raise RuntimeError
+
+    def rude():
+        current_database().raw.execute("ROLLBACK")
+        raise Mute
+
+    with pytest.raises(Mute):
+        await store.write(rude)
+    await store.write(add)
+
+
+def test_native_cancellation_of_asyncio_leaves_no_thread_and_no_file(tmp_path, png_base64):
+    shot = {"type": "screenshot", "label": "t0", "index": 0, "data": png_base64}
+
+    async def main():
+        for n in range(20):
+            store = AuditStore.open(tmp_path / "audits.db")
+            task = asyncio.create_task(store._start())
+            await asyncio.sleep(n / 5000)
+            if not task.cancel():
+                await store.close()  # it was open before it could be cancelled
+            await asyncio.gather(task, return_exceptions=True)
+        async with AuditStore.open(tmp_path / "audits.db") as store:
+            audit = await store.create("https://example.com")
+
+            async def one(n):
+                async with asyncio.timeout(n / 5000):
+                    await store.record(audit.id, shot)
+
+            tasks = [asyncio.create_task(one(n % 20)) for n in range(100)]
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await store.write(count)
+
+        def files():
+            return {
+                str(path.relative_to(tmp_path / "screenshots"))
+                for path in (tmp_path / "screenshots").rglob("*.png")
+            }
+
+        async with AuditStore.open(tmp_path / "audits.db") as store:
+            kept = {s.file_path for s in (await store.get(audit.id)).screenshots}
+        assert files() == kept
+
+    asyncio.run(main())
+    for thread in threading.enumerate():
+        if thread.name == "veritas-writer":
+            thread.join(60)
+            assert not thread.is_alive()
+
+
+async def test_a_write_that_never_ends_does_not_hold_up_closing_for_ever(tmp_path, monkeypatch):
+    monkeypatch.setattr("veritas_peewee.writer.CLOSE_TIMEOUT", 0.2)
+    store = await AuditStore.open(tmp_path / "audits.db")
+    gate = Gate()
+    results = {}
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(outcome, results, "gate", store.write, gate)
+        await gate.wait()
+        tasks.start_soon(outcome, results, "queued", store.write, add)
+        await anyio.wait_all_tasks_blocked()
+        with pytest.raises(StoreError, match=r"has not ended within 0\.2 s"):
+            await store.close()
+        gate.release.set()
+    assert isinstance(results["queued"], StoreClosed)
 
 
 async def test_a_write_may_use_atomic_inside(store):

@@ -56,21 +56,27 @@ def locate(
         text = match["path"] or MEMORY
     elif "://" in text:
         raise StoreError(f"database {text!r}: only sqlite:/// URLs and paths are supported")
-    if "\0" in text:
-        raise StoreError(f"database {text!r}: a path cannot hold a NUL character")
+    folder = None if screenshots is None else Path(_path(screenshots, "screenshots")).absolute()
     if text == MEMORY:
-        return Location(None, Path(screenshots).absolute() if screenshots is not None else None)
+        return Location(None, folder)
     # The real path: SQLite names the WAL after it, and so must everything beside the file.
     path = Path(os.path.realpath(text))
-    folder = path.parent / "screenshots" if screenshots is None else Path(screenshots).absolute()
-    return Location(path, folder)
+    return Location(path, folder or path.parent / "screenshots")
 
 
 def _text(database: str | os.PathLike[str] | None) -> str:
     text = (os.environ.get(DATABASE_VARIABLE) or DEFAULT_DATABASE) if database is None else database
-    text = os.fspath(text)
-    if not isinstance(text, str) or not text.strip():
-        raise StoreError(f"database {text!r}: give a path, ':memory:' or a sqlite:/// URL")
+    return _path(text, "database", "give a path, ':memory:' or a sqlite:/// URL")
+
+
+def _path(value: object, name: str, advice: str = "give a path") -> str:
+    try:
+        text = os.fspath(value)  # type: ignore[call-overload]
+        os.fsencode(text)
+    except (TypeError, ValueError):
+        text = None
+    if not isinstance(text, str) or not text.strip() or "\0" in text:
+        raise StoreError(f"{name} {value!a}: {advice}")
     return text
 
 

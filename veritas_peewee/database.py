@@ -8,6 +8,7 @@ none is open (as on an event loop's thread) a query is an error instead of a sta
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -22,13 +23,24 @@ from anyio.lowlevel import current_token
 from peewee import DatabaseProxy, SqliteDatabase
 
 from veritas_peewee.config import BUSY_TIMEOUT, MEMORY, Durability, Location, Role, pragmas
-from veritas_peewee.errors import DRIVER_ERRORS, NoDatabase, ReadOnlyStore, StoreError, store_error
+from veritas_peewee.errors import (
+    DRIVER_ERRORS,
+    NoDatabase,
+    ReadOnlyStore,
+    StoreError,
+    StoreFull,
+    os_error,
+    store_error,
+)
 from veritas_peewee.sessions import Session
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_OPEN_MODE: dict[Role, str] = {"writer": "rw", "script": "rw", "reader": "rw", "viewer": "ro"}
+# Readers cannot write whatever becomes of their PRAGMAs.
+_OPEN_MODE: dict[Role, str] = {"writer": "rw", "script": "rw", "reader": "ro", "viewer": "ro"}
+_logger = logging.getLogger("veritas_peewee")
+_left_by_parent: list[object] = []
 
 
 class StoreDatabase(SqliteDatabase):
@@ -36,7 +48,6 @@ class StoreDatabase(SqliteDatabase):
 
     # Peewee's own, which its type stubs leave out.
     _state: Any
-    _run_commit_callbacks: Callable[[], None]
 
     def __init__(
         self,
@@ -48,6 +59,8 @@ class StoreDatabase(SqliteDatabase):
     ) -> None:
         self.location = location
         self.role = role
+        self.process = os.getpid()
+        self.lost = False
         self.session = Session(location.sessions)
         self.undo: list[Callable[[], object]] = []
         self.cursors: list[sqlite3.Cursor] = []
@@ -82,14 +95,65 @@ class StoreDatabase(SqliteDatabase):
                 raise StoreError(f"{path}: there is no such database")
             return bool(super().connect(reuse_if_open))
         except OSError as error:
+            # Whatever the reason, a path below a file or /proc is one that cannot be written.
+            full = os_error(error, path, "opened")
+            if isinstance(full, StoreFull):
+                raise full from error
             raise ReadOnlyStore(f"{path}: the database cannot be opened: {error}") from error
         except DRIVER_ERRORS as error:
             raise (store_error(error, self.location.name) or error) from error
 
     def close(self) -> bool:
+        if self.process != os.getpid():
+            # In a forked child the connection is the parent's: closing it would take its WAL away.
+            _left_by_parent.append(self._state.conn)
+            self.dispose()
+            self.session.close()
+            return False
         closed = bool(super().close())
         self.session.close()
         return closed
+
+    def _refuse_in_unit(self, what: str) -> None:
+        if any(isinstance(open_, Unit) for open_ in self._state.transactions):
+            raise StoreError(
+                f"{what} inside a write would end what it shares with others: use "
+                "`with current_database().atomic()` for a part that can be undone"
+            )
+
+    def begin(self, lock_type: str | None = None) -> None:
+        self._refuse_in_unit("BEGIN")
+        super().begin(lock_type)
+
+    def commit(self) -> None:
+        self._refuse_in_unit("COMMIT")
+        super().commit()
+        self.undo.clear()
+
+    def rollback(self) -> None:
+        self._refuse_in_unit("ROLLBACK")
+        super().rollback()
+        self.run_undo(0)
+
+    def run_undo(self, first: int) -> None:
+        """Call what was given to `after_rollback` since there were `first` of them."""
+        undo = self.undo[first:]
+        del self.undo[first:]
+        for fn in reversed(undo):
+            self._guard(fn)
+
+    def run_commit_callbacks(self) -> None:
+        """Call what was given to `after_commit`; the commit stands whatever they do."""
+        callbacks = list(self._state.commit_callbacks)
+        self._state.commit_callbacks.clear()
+        for fn in callbacks:
+            self._guard(fn)
+
+    def _guard(self, fn: Callable[[], object]) -> None:
+        try:
+            fn()
+        except Exception:
+            _logger.exception("%s: a callback after a transaction failed", self.location.name)
 
     @property
     def raw(self) -> sqlite3.Connection:
@@ -97,9 +161,12 @@ class StoreDatabase(SqliteDatabase):
         return connection
 
     @property
-    def in_sqlite_transaction(self) -> bool:
-        """Whether SQLite itself still has the transaction: some errors end it inside SQLite."""
-        return not self.is_closed() and self.raw.in_transaction
+    def in_whole_transaction(self) -> bool:
+        """Whether SQLite still has the transaction as it was begun.
+
+        Some errors end it inside SQLite, and SQL given directly to the driver can.
+        """
+        return not self.lost and not self.is_closed() and self.raw.in_transaction
 
     def unit(self) -> Unit:
         """An all-or-nothing scope: a transaction, or a savepoint within one."""
@@ -149,10 +216,15 @@ def _create_private(path: os.PathLike[str]) -> None:
             raise OSError(f"{path} is not a file") from None
 
 
+_ENDED = (
+    "a write ended the transaction that it shares with others; whether they were saved is not known"
+)
+
+
 class Unit:
     """See `StoreDatabase.unit`."""
 
-    __slots__ = ("callbacks", "cursors", "database", "outermost", "undo")
+    __slots__ = ("callbacks", "cursors", "database", "depth", "outermost", "undo")
 
     def __init__(self, database: StoreDatabase) -> None:
         self.database = database
@@ -163,12 +235,14 @@ class Unit:
         self.outermost = not state.transactions
         if self.outermost:
             database.undo.clear()
+            database.lost = False
             database.begin()
         else:
             state.conn.execute("SAVEPOINT unit")
         self.callbacks = len(state.commit_callbacks)
         self.undo = len(database.undo)
         self.cursors = len(database.cursors)
+        self.depth = len(state.transactions)
         state.transactions.append(self)
 
     def __exit__(
@@ -179,13 +253,13 @@ class Unit:
     ) -> None:
         database = self.database
         state = database._state
-        state.transactions.pop()
-        database.close_cursors(self.cursors)
+        del state.transactions[self.depth :]  # with what was entered inside and never left
         try:
+            database.close_cursors(self.cursors)
             if kind is None:
-                if not state.conn.in_transaction:
-                    raise StoreError("the transaction was ended inside it; nothing was saved")
-                state.conn.execute("COMMIT" if self.outermost else "RELEASE unit")
+                if not database.in_whole_transaction:
+                    raise StoreError(_ENDED)
+                self._end("COMMIT" if self.outermost else "RELEASE unit")
         except BaseException:
             self._roll_back()
             raise
@@ -193,27 +267,40 @@ class Unit:
             self._roll_back()
         elif self.outermost:
             database.undo.clear()
-            database._run_commit_callbacks()
+            database.run_commit_callbacks()
+
+    def _end(self, sql: str) -> None:
+        try:
+            self.database._state.conn.execute(sql)
+        except BaseException as error:
+            # Without its savepoint, the transaction is not the one that was begun.
+            self.database.lost = True
+            raise error if self.outermost else StoreError(_ENDED) from error
 
     def _roll_back(self) -> None:
         database = self.database
         state = database._state
-        if state.conn.in_transaction:  # or SQLite has ended it, and a ROLLBACK would only fail
-            if self.outermost:
-                state.conn.execute("ROLLBACK")
-            else:
-                state.conn.execute("ROLLBACK TO unit")
-                state.conn.execute("RELEASE unit")
-        del state.commit_callbacks[self.callbacks :]
-        undo = database.undo[self.undo :]
-        del database.undo[self.undo :]
-        for fn in reversed(undo):
-            fn()
+        try:
+            # If SQLite has ended it, a ROLLBACK would only fail, and mask the cause.
+            if state.conn.in_transaction:
+                if self.outermost:
+                    state.conn.execute("ROLLBACK")
+                elif not database.lost:
+                    self._end("ROLLBACK TO unit")
+                    self._end("RELEASE unit")
+        except (*DRIVER_ERRORS, StoreError):
+            _logger.exception("%s: a roll-back failed", database.location.name)
+        finally:
+            del state.commit_callbacks[self.callbacks :]
+            database.run_undo(self.undo)
 
 
 class _Binding(NamedTuple):
     database: StoreDatabase
     thread: int
+
+    def is_here(self) -> bool:
+        return self.thread == get_ident() and self.database.process == os.getpid()
 
 
 _current: ContextVar[_Binding | None] = ContextVar("veritas_peewee_database", default=None)
@@ -238,7 +325,7 @@ class CurrentDatabase(DatabaseProxy):
     @property
     def obj(self) -> StoreDatabase | None:
         binding = _current.get()
-        if binding is None or binding.thread != get_ident():
+        if binding is None or not binding.is_here():
             return None
         return binding.database
 
@@ -257,7 +344,7 @@ database = CurrentDatabase()
 def current_database() -> StoreDatabase:
     """The database open in this thread and context; NoDatabase if there is none."""
     binding = _current.get()
-    if binding is None or binding.thread != get_ident():
+    if binding is None or not binding.is_here():
         raise NoDatabase(_ON_LOOP if on_event_loop() else _NOT_OPEN)
     return binding.database
 

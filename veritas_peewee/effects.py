@@ -13,10 +13,9 @@ from typing import Any
 from veritas_peewee import operations
 from veritas_peewee.engine_output import RESULT_EVENT, Event, read_result
 from veritas_peewee.errors import InvalidAudit
-from veritas_peewee.fields import invalid
+from veritas_peewee.fields import invalid, shown
 from veritas_peewee.models import Audit, AuditFinding, AuditStatus, Severity
 
-_SCORE: Any = Audit.trust_score
 _RESULT_COLUMNS = tuple(
     name for name in operations.COLUMNS if name not in ("started_at", "completed_at")
 )
@@ -52,7 +51,7 @@ class Projection:
         if isinstance(value, str) and value:
             return value
         if value not in (None, ""):
-            self.errors.append(f"{event['type']}.{key}: must be text, got {ascii(value)[:80]}")
+            self.errors.append(f"{event['type']}.{key}: must be text, got {shown(value)}")
         return default
 
     def finish(self) -> None:
@@ -79,10 +78,10 @@ def _site_type(rows: Projection, event: Event) -> None:
 def _security_result(rows: Projection, event: Event) -> None:
     module, result = event.get("module"), event.get("result")
     if not isinstance(module, str) or not module:
-        rows.errors.append(f"security_result.module: must be text, got {ascii(module)[:80]}")
+        rows.errors.append(f"security_result.module: must be text, got {shown(module)}")
     elif not isinstance(result, dict):
         rows.errors.append(
-            f"security_result.result ({module[:50]}): must be an object, got {ascii(result)[:80]}"
+            f"security_result.result ({module[:50]}): must be an object, got {shown(result)}"
         )
     else:
         results = rows.state["security_results"]
@@ -92,7 +91,7 @@ def _security_result(rows: Projection, event: Event) -> None:
 def _stats_update(rows: Projection, event: Event) -> None:
     stats = event.get("stats")
     if not isinstance(stats, dict):
-        rows.errors.append(f"stats_update.stats: must be an object, got {ascii(stats)[:80]}")
+        rows.errors.append(f"stats_update.stats: must be an object, got {shown(stats)}")
         return
     for name in ("pages_scanned", "elapsed_seconds"):
         if stats.get(name) is not None:
@@ -108,7 +107,7 @@ def _screenshot(rows: Projection, event: Event) -> None:
         return
     label, index, when = event.get("label"), event.get("index"), rows.when
     if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < 2**63:
-        rows.errors.append(f"screenshot.index: must be a whole number, got {ascii(index)[:80]}")
+        rows.errors.append(f"screenshot.index: must be a whole number, got {shown(index)}")
         index = 0
     if isinstance(taken := reference.get("taken_at"), str):
         when = datetime.fromisoformat(taken)
@@ -130,7 +129,7 @@ def _screenshot(rows: Projection, event: Event) -> None:
 def _finding(rows: Projection, event: Event) -> None:
     finding = event.get("finding")
     if not isinstance(finding, dict):
-        rows.errors.append(f"finding.finding: must be an object, got {ascii(finding)[:80]}")
+        rows.errors.append(f"finding.finding: must be an object, got {shown(finding)}")
         return
     notes: list[str] = []
     values = finding_values(finding, "finding", notes)
@@ -138,7 +137,7 @@ def _finding(rows: Projection, event: Event) -> None:
     if isinstance(finding_id, str) and finding_id:
         if operations.finding_told(rows.audit_id, finding_id, rows.event_id):
             return
-    elif _content(values) in operations.finding_contents(rows.audit_id):
+    elif operations.finding_is_there(rows.audit_id, values):
         return
     operations.add_finding(rows.audit_id, values, rows.when)
     rows.errors.extend(notes)
@@ -196,7 +195,7 @@ def finding_values(finding: dict[str, Any], where: str, errors: list[str]) -> di
 def _audit_result(rows: Projection, event: Event) -> None:
     result = event.get("result")
     if not isinstance(result, dict):
-        rows.errors.append(f"audit_result.result: must be an object, got {ascii(result)[:80]}")
+        rows.errors.append(f"audit_result.result: must be an object, got {shown(result)}")
         return
     for name in _RESULT_COLUMNS:
         if result.get(name) is not None:
@@ -206,13 +205,13 @@ def _audit_result(rows: Projection, event: Event) -> None:
         told = [(item, f"audit_result.findings[{n}]") for n, item in enumerate(findings)]
         _add_untold(rows, _checked(rows, told, {}))
     elif findings is not None:
-        rows.errors.append(f"audit_result.findings: must be a list, got {ascii(findings)[:80]}")
+        rows.errors.append(f"audit_result.findings: must be a list, got {shown(findings)}")
 
 
 def _engine_result(rows: Projection, event: Event) -> None:
     result = event.get("result")
     if not isinstance(result, dict):
-        rows.errors.append(f"{RESULT_EVENT}.result: must be an object, got {ascii(result)[:80]}")
+        rows.errors.append(f"{RESULT_EVENT}.result: must be an object, got {shown(result)}")
         return
     columns, findings, notes = read_result(result)
     rows.errors.extend(notes)
@@ -245,7 +244,7 @@ def _checked(
     checked = []
     for finding, where in findings:
         if not isinstance(finding, dict):
-            rows.errors.append(f"{where}: must be an object, got {ascii(finding)[:80]}")
+            rows.errors.append(f"{where}: must be an object, got {shown(finding)}")
             continue
         values = finding_values(finding, where, rows.errors)
         path = finding.get("screenshot_path")
@@ -263,18 +262,16 @@ def _take_result(rows: Projection, name: str, value: object, where: str) -> None
         rows.changes[name] = scores = {}
         for signal, score in value.items():
             try:
-                scores[signal] = _SCORE.check(score)
+                if score is not None:
+                    scores[signal] = operations.check_score(f"{where}.{signal}", score)
             except InvalidAudit as error:
-                rows.errors.append(f"{where}.{signal}: {error}")
-            else:
-                if scores[signal] is None:
-                    del scores[signal]
+                rows.errors.append(str(error))
     elif name == "security_results" and isinstance(value, dict):
         # What events told before is kept: a result that has none takes nothing away.
         rows.changes[name] = {**rows.state[name], **value}
     elif name == "errors" and isinstance(value, list):
         before = rows.state[name]
-        told = [text if isinstance(text, str) else ascii(text) for text in value]
+        told = [text if isinstance(text, str) else shown(text) for text in value]
         rows.changes[name] = [*before, *(text for text in told if text not in before)]
     else:
         rows.take(name, value, where)
@@ -302,7 +299,7 @@ def _audit_update(rows: Projection, event: Event) -> None:
     changes = event.get("changes")
     for name, value in changes.items() if isinstance(changes, dict) else ():
         if name in ("started_at", "completed_at") and isinstance(value, str):
-            value = Audit._meta.fields[name].python_value(value)
+            value = Audit._meta.fields[name].python_value(value)  # or the text, which is refused
         rows.take(name, value, "audit_update")
 
 

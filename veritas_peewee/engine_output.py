@@ -146,10 +146,18 @@ def parse(data: bytes | str) -> tuple[list[Event], list[str]]:
         events += parser.finish()
         notes += parser.notes
     else:
-        events = list(events_of(whole))
+        events = all_events(whole)
     if not events:
         raise InvalidAudit("there is no audit in it: no event, progress line or result was found")
     return events, notes
+
+
+def all_events(found: object) -> list[Event]:
+    """`events_of`, with an error for lists within lists without end."""
+    try:
+        return list(events_of(found))
+    except RecursionError:
+        raise InvalidAudit("the JSON is nested too deeply") from None
 
 
 def events_of(found: object) -> Iterator[Event]:

@@ -17,6 +17,7 @@ A class's docstring is its default message.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from types import ModuleType
 
@@ -112,6 +113,22 @@ def sqlite_code(error: BaseException) -> int | None:
             value = getattr(candidate, "sqlite_errorcode", None)
             code = value if isinstance(value, int) else code
     return code
+
+
+def os_error(error: OSError, path: object, what: str) -> StoreError:
+    """The store's own error for a file that could not be `what` ("stored", "opened", …)."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        kind: type[StoreError] = StoreFull
+    elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        kind = ReadOnlyStore
+    else:
+        kind = StoreError
+    reason = error.strerror or str(error)
+    if error.errno in (errno.ELOOP, errno.ENOTDIR):
+        reason = "there is a link or a file where a folder should be"
+    found = kind(f"{path}: cannot be {what}: {reason}")
+    found.__cause__ = error
+    return found
 
 
 def store_error(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import reprlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from enum import Enum
@@ -31,10 +32,16 @@ class EndlessJSON(InvalidAudit):
 
 def invalid(name: str, reason: str, value: object) -> InvalidAudit:
     """An error that names the field and shows the value, shortened."""
-    shown = ascii(value)
-    if len(shown) > 80:
-        shown = shown[:77] + "..."
-    return InvalidAudit(f"{name}: {reason}, got {shown}")
+    return InvalidAudit(f"{name}: {reason}, got {shown(value)}")
+
+
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = _short.maxlong = 70
+
+
+def shown(value: object) -> str:
+    """`value` for an error's text: short, whatever its size, and plain ASCII."""
+    return _short.repr(value).encode("ascii", "backslashreplace").decode()[:80]
 
 
 def check_text(name: str, value: object, max_length: int | None = None) -> str:
@@ -217,7 +224,10 @@ class DateTimeField(peewee.DateTimeField):
 
     def python_value(self, value: Any) -> Any:
         if isinstance(value, str):
-            value = datetime.fromisoformat(value)
+            try:
+                value = datetime.fromisoformat(value)
+            except ValueError:
+                return value  # written by another program: show it rather than hide the row
         if isinstance(value, datetime) and value.tzinfo is None:
             return value.replace(tzinfo=UTC)
         return value

@@ -10,8 +10,9 @@ from typing import Any
 
 from veritas_peewee import operations
 from veritas_peewee.database import atomic
-from veritas_peewee.engine_output import RESULT_EVENT, Event, events_of, parse
+from veritas_peewee.engine_output import RESULT_EVENT, Event, all_events, parse
 from veritas_peewee.errors import InvalidAudit, StoreError
+from veritas_peewee.fields import invalid
 from veritas_peewee.models import Audit, AuditStatus, new_audit_id
 from veritas_peewee.recorder import (
     NOTES,
@@ -21,6 +22,7 @@ from veritas_peewee.recorder import (
     end_of_output,
     prepare_all,
 )
+from veritas_peewee.rows import not_found
 from veritas_peewee.screenshots import ScreenshotFolder
 
 Source = dict[str, Any] | list[Any] | str | os.PathLike[str]
@@ -55,10 +57,10 @@ def prepare_audit(
     if notes:
         events[-1] = {**events[-1], NOTES: notes}
     address = url or next(_told_urls(events), None)
-    if address is not None:
+    if audit_id is None or url is not None:
+        if address is None:
+            raise InvalidAudit("url: none is told in the events; pass the url of the audit")
         operations.check_url(address)
-    elif audit_id is None:
-        raise InvalidAudit("url: none is told in the events; pass the url of the audit")
     prepared = prepare_all(operations.check_id(found_id), events, folder, lenient=True)
     return PreparedAudit(found_id, address, audit_id is not None, prepared)
 
@@ -70,7 +72,7 @@ def write_audit(prepared: PreparedAudit) -> str:
     status = Audit.select(Audit.status).where(Audit.id == audit_id).tuples().first()
     if status is None:
         if prepared.url is None:
-            raise operations.not_found(audit_id)
+            raise not_found(audit_id)
         operations.create(prepared.url, id=audit_id)
     elif not prepared.may_exist:
         raise InvalidAudit(f"id: audit {audit_id!r} is in the store already")
@@ -97,10 +99,12 @@ def ingest(source: Source, *, audit_id: str | None = None, url: str | None = Non
 
 def _read(source: Source) -> tuple[list[Event], list[str]]:
     if isinstance(source, dict | list):
-        events = list(events_of(source))
+        events = all_events(source)
         if not events:
             raise InvalidAudit("there is no audit in it: no event and no result was found")
         return events, []
+    if not isinstance(source, str | os.PathLike):
+        raise invalid("source", "must be a result, a list of events or a path", source)
     path = Path(source)
     try:
         data = path.read_bytes()

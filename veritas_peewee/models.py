@@ -243,6 +243,7 @@ _index(
 _index(AuditFinding, "idx_findings_audit_id", AuditFinding.audit)
 _index(AuditFinding, "idx_findings_pattern_type", AuditFinding.pattern_type)
 _index(AuditScreenshot, "idx_screenshots_audit_id", AuditScreenshot.audit)
+_index(AuditScreenshot, "idx_screenshots_file_path", AuditScreenshot.file_path)
 _index(AuditEvent, "idx_events_audit_id", AuditEvent.audit)
 # Whether a finding has been told is asked of the log itself.
 _index(
@@ -252,4 +253,3 @@ _index(
     told_finding_id,
     where=AuditEvent.event_type == "finding",
 )
-_index(AuditRunner, "idx_runners_session", AuditRunner.session)

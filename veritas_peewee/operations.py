@@ -9,10 +9,10 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from peewee import SQL, IntegrityError
+from peewee import SQL, Expression, IntegrityError
 
 from veritas_peewee.database import atomic, current_database
-from veritas_peewee.errors import AuditNotFound, InvalidAudit, StoreError
+from veritas_peewee.errors import InvalidAudit, StoreError
 from veritas_peewee.fields import check_text, encode_json, format_datetime, invalid
 from veritas_peewee.models import (
     Audit,
@@ -25,7 +25,16 @@ from veritas_peewee.models import (
     told_finding_id,
     utc_now,
 )
-from veritas_peewee.rows import MARK, execute, insert_sql, rows_of, text_of, update_sql
+from veritas_peewee.rows import (
+    MARK,
+    execute,
+    insert_sql,
+    key_of,
+    not_found,
+    rows_of,
+    text_of,
+    update_sql,
+)
 from veritas_peewee.screenshots import ScreenshotFolder
 
 KEPT_BY_STORE = frozenset({"id", "screenshots_count", "created_at", "updated_at"})
@@ -70,7 +79,25 @@ def check_column(name: str, value: Any) -> Any:
     field = Audit._meta.fields[name]
     if value is None and not field.null:
         raise invalid(name, "cannot be empty", value)
-    return field.check(value)
+    checked = field.check(value)
+    if name == "errors":
+        for number, text in enumerate(checked):
+            check_text(f"errors[{number}]", text)
+    elif name == "signal_scores":
+        for signal, score in checked.items():
+            check_score(f"signal_scores.{signal}", score)
+    return checked
+
+
+def check_score(name: str, value: Any) -> float:
+    """`value` as a score from 0 to 100; InvalidAudit names where it stands if it is none."""
+    try:
+        score: float | None = Audit._meta.fields["trust_score"].check(value)
+        if score is not None:
+            return score
+    except InvalidAudit as error:
+        raise InvalidAudit(str(error).replace("trust_score", name, 1)) from None
+    raise invalid(name, "is missing", value)
 
 
 def screenshot_folder() -> ScreenshotFolder:
@@ -146,6 +173,7 @@ def update_status(
 @atomic
 def delete(audit_id: str) -> None:
     """Remove an audit and all that belongs to it: rows now, files once that is committed."""
+    audit_id = key_of(audit_id)
     files = _own_files(audit_id)
     if not Audit.delete().where(Audit.id == audit_id).execute():
         raise not_found(audit_id)
@@ -156,24 +184,12 @@ def delete(audit_id: str) -> None:
 
 
 def _own_files(audit_id: str) -> list[str]:
-    """The audit's files that no other audit shows."""
+    """The audit's files that no other audit shows: older audits and replayed logs can share."""
     path = AuditScreenshot.file_path
-    paths = {
-        row[0]
-        for row in rows_of(AuditScreenshot.select(path).where(AuditScreenshot.audit == audit_id))
-    }
-    # Only files of an older store lie outside the audit's own folder and can be shared.
-    foreign = [file for file in paths if not file.startswith(f"{audit_id}/")]
-    if foreign:
-        others = AuditScreenshot.select(path).where(
-            AuditScreenshot.audit != audit_id, path.in_(foreign)
-        )
-        paths -= {row[0] for row in rows_of(others)}
-    return sorted(paths)
-
-
-def not_found(audit_id: object) -> AuditNotFound:
-    return AuditNotFound(f"there is no audit {audit_id!a}")
+    own = AuditScreenshot.select(path).where(AuditScreenshot.audit == audit_id)
+    other = AuditScreenshot.alias()
+    shared = other.select(other.file_path).where(other.file_path.in_(own), other.audit != audit_id)
+    return sorted({row[0] for row in rows_of(own)} - {row[0] for row in rows_of(shared)})
 
 
 def insert(model: Any, values: dict[str, Any]) -> int:
@@ -187,7 +203,7 @@ def insert(model: Any, values: dict[str, Any]) -> int:
 def append_event(audit_id: str, event_type: str, text: str, when: datetime) -> int:
     """Add an event whose JSON text is ready to the audit's log; returns its id."""
     sql = insert_sql(AuditEvent, "audit", "event_type", "data", "timestamp")
-    row = (audit_id, event_type, text, format_datetime(when))
+    row = (key_of(audit_id), event_type, text, format_datetime(when))
     try:
         return int(current_database().execute_sql(sql, row).lastrowid)
     except IntegrityError as error:
@@ -205,7 +221,7 @@ def _state_sql() -> str:
 
 def audit_state(audit_id: str) -> dict[str, Any]:
     """What a change of the row depends on: status, times, errors and security results."""
-    rows = execute(_state_sql(), (audit_id,))
+    rows = execute(_state_sql(), (key_of(audit_id),))
     if not rows:
         raise not_found(audit_id)
     state = {
@@ -288,14 +304,27 @@ def event_data(audit_id: str, event_type: str) -> list[dict[str, Any]]:
 
 def finding_contents(audit_id: str) -> list[tuple[Any, ...]]:
     """What tells an audit's findings apart where they have no id."""
-    rows = AuditFinding.select(
-        AuditFinding.category,
-        AuditFinding.pattern_type,
-        AuditFinding.severity,
-        AuditFinding.confidence,
-        AuditFinding.description,
-    ).where(AuditFinding.audit == audit_id)
-    return rows_of(rows)
+    fields = [AuditFinding._meta.fields[name] for name in _CONTENT]
+    return rows_of(AuditFinding.select(*fields).where(AuditFinding.audit == audit_id))
+
+
+_CONTENT = ("category", "pattern_type", "severity", "confidence", "description")
+
+
+def finding_is_there(audit_id: str, values: dict[str, Any]) -> bool:
+    """Whether the audit has a finding row with the content of these checked values."""
+    fields = AuditFinding._meta.fields
+    wanted = [fields[name].db_value(values[name]) for name in _CONTENT]
+    return bool(execute(_content_sql(), (audit_id, *wanted)))
+
+
+@functools.cache
+def _content_sql() -> str:
+    query = AuditFinding.select(SQL("1")).where(AuditFinding.audit == MARK)
+    for name in _CONTENT:
+        # IS, for the category may be NULL.
+        query = query.where(Expression(AuditFinding._meta.fields[name], "IS", MARK))
+    return text_of(query.limit(SQL("1")))
 
 
 def add_finding(audit_id: str, values: dict[str, Any], when: datetime) -> int:

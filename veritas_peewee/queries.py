@@ -14,7 +14,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import peewee
 
 from veritas_peewee.database import current_database
-from veritas_peewee.errors import AuditNotFound, InvalidAudit
+from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.fields import check_text, invalid
 from veritas_peewee.models import (
     Audit,
@@ -24,7 +24,7 @@ from veritas_peewee.models import (
     AuditStatus,
     score_band,
 )
-from veritas_peewee.rows import MARK, execute, models_of, text_of
+from veritas_peewee.rows import MARK, execute, key_of, models_of, not_found, text_of
 
 T = TypeVar("T")
 
@@ -42,11 +42,11 @@ class Page(Generic[T]):
 
 def get(audit_id: str) -> Audit:
     """An audit with `.findings` and `.screenshots` loaded; AuditNotFound if there is none."""
-    key = (_text(audit_id),)
+    key = (key_of(audit_id),)
     audit_sql, findings_sql, screenshots_sql = _get_sql()
     found = models_of(Audit, execute(audit_sql, key))
     if not found:
-        raise AuditNotFound(f"there is no audit {audit_id!a}")
+        raise not_found(audit_id)
     (audit,) = found
     audit.findings = models_of(AuditFinding, execute(findings_sql, key))
     audit.screenshots = models_of(AuditScreenshot, execute(screenshots_sql, key))
@@ -66,21 +66,13 @@ def _get_sql() -> tuple[str, str, str]:
     )
 
 
-def _text(audit_id: object) -> str:
-    # An id that cannot be stored is simply not there.
-    try:
-        return check_text("id", audit_id)
-    except InvalidAudit as error:
-        raise AuditNotFound(f"there is no audit {audit_id!a}") from error
-
-
 def events(audit_id: str, *, after: int = 0, limit: int | None = None) -> list[AuditEvent]:
     """An audit's events in the order they were recorded, from the one after `after` on."""
     most = -1 if limit is None else limit
     for name, value in (("after", after), ("limit", most)):
         if isinstance(value, bool) or not isinstance(value, int) or abs(value) >= 2**63:
             raise invalid(name, "must be a whole number", value)
-    return models_of(AuditEvent, execute(_events_sql(), (_text(audit_id), after, most)))
+    return models_of(AuditEvent, execute(_events_sql(), (key_of(audit_id), after, most)))
 
 
 @functools.cache
@@ -139,10 +131,9 @@ def history(
         rows = _walk_bands(conditions, limit + 1)
     else:
         rows = execute(_history_sql(_shape(conditions)), [*_values(conditions), limit + 1])
-    items = models_of(Audit, rows)
-    more = len(items) > limit
-    items = items[:limit]
-    return Page(items, _write_cursor(items[-1]) if more else None)
+    more = len(rows) > limit
+    rows = rows[:limit]
+    return Page(models_of(Audit, rows), _write_cursor(rows[-1]) if more else None)
 
 
 def _walk_bands(conditions: list[_Condition], limit: int) -> list[tuple[Any, ...]]:
@@ -221,15 +212,16 @@ def _stored(name: str, column: str, value: Any) -> Any:
         raise InvalidAudit(str(error).replace(column, name, 1)) from None
 
 
-def _write_cursor(last: Audit) -> str:
-    position = [Audit.created_at.db_value(last.created_at), last.id]
+def _write_cursor(row: tuple[Any, ...]) -> str:
+    # As it is on disk: another program may have written a time in another form.
+    names = Audit._meta.sorted_field_names
+    position = [row[names.index("created_at")], row[names.index("id")]]
     return base64.urlsafe_b64encode(json.dumps(position).encode()).decode()
 
 
 def _read_cursor(cursor: str) -> tuple[str, str]:
     try:
         created_at, audit_id = json.loads(base64.urlsafe_b64decode(cursor))
-        datetime.fromisoformat(created_at)
-        return created_at, check_text("id", audit_id)
-    except (ValueError, TypeError, InvalidAudit):
+        return check_text("cursor", created_at), check_text("cursor", audit_id)
+    except (ValueError, TypeError, RecursionError):
         raise invalid("cursor", "is not one that history() returned", cursor) from None

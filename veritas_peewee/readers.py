@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from queue import Empty, SimpleQueue
 from typing import Any
 
 import anyio
 from anyio import to_thread
+from anyio.lowlevel import current_token
 
 from veritas_peewee.database import StoreDatabase, bound
 from veritas_peewee.errors import DRIVER_ERRORS, StoreClosed, store_error
@@ -26,10 +27,12 @@ class Readers:
 
     def __init__(self, open_database: Callable[[], StoreDatabase], size: int) -> None:
         self._open_database = open_database
-        self._limiter = anyio.CapacityLimiter(size)
-        self._idle: SimpleQueue[StoreDatabase] = SimpleQueue()
+        self._places = anyio.CapacityLimiter(size)
+        # The places are what limits; an abandoned read keeps its own until its thread has ended.
+        self._threads = anyio.CapacityLimiter(math.inf)
+        self._token = current_token()
+        self._idle: list[StoreDatabase] = []
         self._lock = threading.Lock()
-        self._room = threading.Semaphore(size)
         self._running: set[_Call] = set()
         self._closing = False
         self._drained = threading.Condition(self._lock)
@@ -40,46 +43,68 @@ class Readers:
         Cancelled, the caller goes on at once and SQLite is interrupted.
         """
         call = _Call()
+        await self._places.acquire_on_behalf_of(call)
         try:
             return await to_thread.run_sync(
-                self._read, call, fn, args, limiter=self._limiter, abandon_on_cancel=True
+                self._read, call, fn, args, limiter=self._threads, abandon_on_cancel=True
             )
         except BaseException:
             with self._lock:
                 self._interrupt(call)
             raise
+        finally:
+            with self._lock:
+                call.abandoned = call in self._running
+            if not call.abandoned:
+                self._places.release_on_behalf_of(call)
 
     def _read(self, call: _Call, fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
-        # An abandoned read gives its place in the limiter back before it has ended.
-        with self._room:
-            database = self._take(call)
-            try:
-                with bound(database), database.unit():
-                    return fn(*args)
-            except DRIVER_ERRORS as error:
-                raise (store_error(error, database.location.name, reading=True) or error) from error
-            finally:
-                self._give_back(call, database)
+        database = self._take(call)
+        try:
+            with bound(database), database.unit():
+                return fn(*args)
+        except DRIVER_ERRORS as error:
+            raise (store_error(error, database.location.name, reading=True) or error) from error
+        finally:
+            self._give_back(call, database)
 
     def _take(self, call: _Call) -> StoreDatabase:
         with self._lock:
             if self._closing or call.cancelled:
                 raise StoreClosed
-            try:
-                database = self._idle.get_nowait()
-            except Empty:
-                database = self._open_database()
+            self._running.add(call)
+            database = self._idle.pop() if self._idle else None
+        try:
+            database = database or self._open_database()
+        except BaseException:
+            self._leave(call)
+            raise
+        with self._lock:
             call.connection = database.raw
             call.connection.set_progress_handler(call.is_cancelled, PROGRESS_STEPS)
-            self._running.add(call)
-            return database
+        return database
 
     def _give_back(self, call: _Call, database: StoreDatabase) -> None:
         with self._lock:
             call.connection = None
+            late = self._closing
+            if not late:
+                self._idle.append(database)
+        if late:
+            database.close()
+        self._leave(call)
+
+    def _leave(self, call: _Call) -> None:
+        with self._lock:
             self._running.discard(call)
-            self._idle.put(database)
+            abandoned = call.abandoned
             self._drained.notify_all()
+        if abandoned:
+            # The loop may be gone, and its limiter with it.
+            with suppress(anyio.RunFinishedError):
+                self._token.backend_class.run_sync_soon(
+                    self._places.release_on_behalf_of, (call,), self._token.native_token
+                )
 
     def _interrupt(self, call: _Call) -> None:
         """Under the lock: the connection may be somebody else's a moment later."""
@@ -94,9 +119,9 @@ class Readers:
             for call in self._running:
                 self._interrupt(call)
             self._drained.wait_for(lambda: not self._running, CLOSE_TIMEOUT)
-        with suppress(Empty):
-            while True:
-                self._idle.get_nowait().close()
+            idle, self._idle = self._idle, []
+        for database in idle:
+            database.close()
 
 
 class _Call:
@@ -104,6 +129,7 @@ class _Call:
 
     connection: sqlite3.Connection | None = None
     cancelled = False
+    abandoned = False
 
     def is_cancelled(self) -> bool:
         # SQLite forgets an interrupt that comes between two statements; this is asked in each.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -37,6 +38,7 @@ class PreparedEvent:
 
     event: dict[str, Any]
     text: str
+    kind: str = ""
     folder: ScreenshotFolder | None = None
     files: list[str] = field(default_factory=list)
 
@@ -79,11 +81,12 @@ def prepare(
             raise
         notes.append(str(error))
         event = {**event, "type": "unknown"}
-    prepared = PreparedEvent(event, "", folder)
+    prepared = PreparedEvent(event, "", folder=folder)
     if kind == "screenshot":
         prepared.event = _store_image(audit_id, event, prepared, folder, lenient=lenient)
     if notes:
         prepared.event = {**prepared.event, NOTES: notes}
+    prepared.kind = prepared.event["type"]
     try:
         prepared.text = encode_json(prepared.event, "event")
     except InvalidAudit:
@@ -180,16 +183,18 @@ def _decode(data: object) -> bytes:
 def apply(audit_id: str, prepared: PreparedEvent, when: datetime | None = None) -> int:
     """Record one prepared event and its effect; returns the event's id."""
     when = utc_now() if when is None else when
-    event = prepared.event
-    kind = event["type"]
+    kind = prepared.kind
+    if prepared.files:
+        current_database().after_rollback(prepared.discard)
     event_id = operations.append_event(audit_id, kind, prepared.text, when)
     effect = EFFECTS.get(kind)
-    notes = event.get(NOTES)
-    if effect is not None or notes:
+    if effect is not None or NOTES in prepared.text:
+        # What is stored, not what was given: the caller may have changed that since.
+        event = json.loads(prepared.text)
         projection = Projection(audit_id, event_id, when)
         if effect is not None:
             effect(projection, event)
-        if isinstance(notes, list):
+        if isinstance(notes := event.get(NOTES), list):
             projection.errors.extend(note for note in notes if isinstance(note, str))
         projection.finish()
     return event_id
@@ -199,7 +204,17 @@ def apply(audit_id: str, prepared: PreparedEvent, when: datetime | None = None) 
 def apply_all(audit_id: str, prepared: Iterable[PreparedEvent]) -> list[int]:
     """Record prepared events, all or none."""
     when = utc_now()
-    return [apply(audit_id, one, when) for one in prepared]
+    ids = [apply(audit_id, one, when) for one in prepared]
+    if not ids:
+        operations.audit_state(audit_id)  # there must be such an audit all the same
+    return ids
+
+
+def listed(events: object) -> list[Any]:
+    """Events as a list; InvalidAudit if they are none."""
+    if isinstance(events, str | bytes | dict) or not isinstance(events, Iterable):
+        raise invalid("events", "must be a list of JSON objects", events)
+    return list(events)
 
 
 def prepare_all(
@@ -212,7 +227,7 @@ def prepare_all(
     """Prepare many events; if one is refused, nothing of the others is left on disk."""
     done: list[PreparedEvent] = []
     try:
-        for event in events:
+        for event in listed(events):
             done.append(prepare(audit_id, event, folder, lenient=lenient))
     except BaseException:
         discard_all(done)
@@ -252,12 +267,9 @@ def replay(audit_id: str, events: Iterable[AuditEvent]) -> list[int]:
         raise InvalidAudit(f"audit {audit_id!r} already has events: replay into an empty one")
     ids = []
     for stored in events:
-        event = {**(stored.data or {}), "type": stored.event_type}
-        ids.append(
-            apply(
-                audit_id, PreparedEvent(event, encode_json(stored.data, "event")), stored.timestamp
-            )
-        )
+        data = stored.data or {}
+        text = encode_json(data, "event")
+        ids.append(apply(audit_id, PreparedEvent(data, text, stored.event_type), stored.timestamp))
     return ids
 
 
@@ -274,18 +286,19 @@ def end_of_output(audit_id: str, reason: str) -> bool:
 def disconnect_dead() -> list[str]:
     """Mark audits that were running in a process which has died; returns their ids."""
     folder = current_database().location.sessions
-    sessions = [row[0] for row in rows_of(AuditRunner.select(AuditRunner.session).distinct())]
-    dead = [session for session in sessions if not is_alive(folder, session)]
+    rows = rows_of(AuditRunner.select(AuditRunner.audit, AuditRunner.session))
+    dead = {session for _, session in rows if not is_alive(folder, session)}
     ended = _disconnect(dead) if dead else []
     sweep(folder)
     return ended
 
 
 @atomic
-def _disconnect(sessions: list[str]) -> list[str]:
-    rows = AuditRunner.select(AuditRunner.audit).where(AuditRunner.session.in_(sessions))
-    ids = [row[0] for row in rows_of(rows)]
+def _disconnect(sessions: set[str]) -> list[str]:
+    rows = rows_of(AuditRunner.select(AuditRunner.audit, AuditRunner.session))
+    ids = [audit_id for audit_id, session in rows if session in sessions]
     reason = "the process that was running this audit has ended"
     ended = [audit_id for audit_id in ids if end_of_output(audit_id, reason)]
-    AuditRunner.delete().where(AuditRunner.session.in_(sessions)).execute()
+    for audit_id in ids:
+        AuditRunner.delete().where(AuditRunner.audit == audit_id).execute()
     return ended

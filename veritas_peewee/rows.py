@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 import peewee
 
 from veritas_peewee.database import current_database
-from veritas_peewee.fields import DateTimeField, EnumField, JSONField
+from veritas_peewee.errors import AuditNotFound, InvalidAudit
+from veritas_peewee.fields import DateTimeField, EnumField, JSONField, check_text, shown
 
 M = TypeVar("M", bound=peewee.Model)
 
@@ -42,6 +43,18 @@ def update_sql(model: type[peewee.Model], *columns: str) -> str:
     """`UPDATE … WHERE primary key = ?` for these columns, given in the model's own order."""
     fields = {getattr(model, name): MARK for name in columns}
     return text_of(model.update(fields).where(model._meta.primary_key == MARK))
+
+
+def not_found(audit_id: object) -> AuditNotFound:
+    return AuditNotFound(f"there is no audit {shown(audit_id)}")
+
+
+def key_of(audit_id: object) -> str:
+    """`audit_id` if an audit could have it; AuditNotFound for what no database can hold."""
+    try:
+        return check_text("id", audit_id)
+    except InvalidAudit as error:
+        raise not_found(audit_id) from error
 
 
 def execute(text: str, values: Iterable[Any]) -> list[tuple[Any, ...]]:

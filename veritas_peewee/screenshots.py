@@ -6,7 +6,6 @@ no name, id or link leads outside the folder, not even one that is swapped in at
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import re
@@ -17,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from veritas_peewee.errors import InvalidAudit, ReadOnlyStore, StoreError, StoreFull
+from veritas_peewee.errors import InvalidAudit, StoreError, os_error
 from veritas_peewee.fields import check_text
 
 MAX_BYTES = 50 * 1024 * 1024
@@ -104,7 +103,7 @@ class ScreenshotFolder:
             with self._folder(audit_id, create=True) as folder:
                 _write(folder, name, data)
         except OSError as error:
-            raise _typed(error, self.root / audit_id) from error
+            raise os_error(error, self.root / audit_id, "given a screenshot") from error
         digest = hashlib.sha256(data).hexdigest()
         return StoredImage(f"{audit_id}/{name}", len(data), kind, digest)
 
@@ -126,8 +125,10 @@ class ScreenshotFolder:
                 folder, name = _split(file)
                 with self._folder(folder) as handle:
                     os.unlink(name, dir_fd=handle)
-                if folder != ".":
-                    (self.root / folder).rmdir()
+                parent, _, last = folder.rpartition("/")
+                if last != ".":
+                    with self._folder(parent or ".") as handle:
+                        os.rmdir(last, dir_fd=handle)
 
     @contextmanager
     def _folder(self, name: str, *, create: bool = False) -> Iterator[int]:
@@ -171,13 +172,3 @@ def _write(folder: int, name: str, data: bytes) -> None:
         with suppress(OSError):
             os.unlink(temporary, dir_fd=folder)
         raise
-
-
-def _typed(error: OSError, path: Path) -> StoreError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return StoreFull(f"{path}: no space left for a screenshot; nothing was saved")
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return ReadOnlyStore(f"{path}: the screenshot folder cannot be written")
-    if error.errno in (errno.ELOOP, errno.ENOTDIR):
-        return StoreError(f"{path}: is a link or a file where a folder should be")
-    return StoreError(f"{path}: a screenshot cannot be stored: {error}")

@@ -8,10 +8,17 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import secrets
 import socket
-from contextlib import suppress
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from veritas_peewee.errors import os_error
+
+_NAME = re.compile(r"\.?[0-9a-f]{16}")
 
 
 class Session:
@@ -21,6 +28,7 @@ class Session:
         self.folder = folder
         self._id: str | None = None
         self._handle = -1
+        self._process = 0
 
     @property
     def id(self) -> str:
@@ -33,45 +41,93 @@ class Session:
         name = secrets.token_hex(8)
         if self.folder is None:
             return name
-        hidden = self.folder / f".{name}"
-        flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC
-        while True:
-            self.folder.mkdir(mode=0o700, exist_ok=True)
-            try:
-                self._handle = os.open(hidden, flags, 0o600)
-            except FileNotFoundError:
-                continue  # the last session of another process has just tidied the folder away
-            try:
-                fcntl.flock(self._handle, fcntl.LOCK_EX)
-                os.write(self._handle, f"{socket.gethostname()} {os.getpid()}\n".encode())
-                # Named only once it is locked: nobody can find it free while its owner lives.
-                hidden.rename(self.folder / name)
-            except FileNotFoundError:
-                os.close(self._handle)  # swept away in the moment before it was locked
-            except BaseException:
-                os.close(self._handle)
-                self._handle = -1
-                raise
-            else:
-                return name
+        try:
+            while not self._lock(self.folder, name):
+                pass  # another process has just swept the folder
+        except OSError as error:
+            raise os_error(error, self.folder, "given a session") from error
+        self._process = os.getpid()
+        return name
+
+    def _lock(self, folder: Path, name: str) -> bool:
+        hidden = folder / f".{name}"
+        flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+        folder.mkdir(mode=0o700, exist_ok=True)
+        try:
+            handle = os.open(hidden, flags, 0o600)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            os.write(handle, f"{socket.gethostname()} {os.getpid()}\n".encode())
+            # Named only once it is locked: nobody can find it free while its owner lives.
+            hidden.rename(folder / name)
+        except BaseException as error:
+            os.close(handle)
+            with suppress(OSError):
+                hidden.unlink()
+            if isinstance(error, FileNotFoundError):
+                return False
+            raise
+        self._handle = handle
+        return True
 
     def close(self) -> None:
-        if self._handle >= 0 and self.folder is not None and self._id is not None:
-            forget(self.folder, self._id)
+        if self._handle >= 0:
+            # A child that was forked has a copy of the handle; the session is its parent's.
+            if self._process == os.getpid() and self._id is not None:
+                with _opened(self.folder) as folder:
+                    _forget(folder, self._id)
+                _tidy(self.folder)
             os.close(self._handle)
         self._handle, self._id = -1, None
 
 
 def is_alive(folder: Path | None, session: str) -> bool:
     """Whether the process that began `session` still runs."""
-    if folder is None:
+    # What a database says is no path before it looks like a name that we give.
+    if not isinstance(session, str) or not _NAME.fullmatch(session):
+        return False
+    with _opened(folder) as handle:
+        return _is_locked(handle, session)
+
+
+def sweep(folder: Path | None) -> None:
+    """Remove the files of dead sessions."""
+    with _opened(folder) as handle:
+        for name in os.listdir(handle) if handle >= 0 else ():
+            if _NAME.fullmatch(name) and not _is_locked(handle, name):
+                _forget(handle, name)
+    _tidy(folder)
+
+
+@contextmanager
+def _opened(folder: Path | None) -> Iterator[int]:
+    """A descriptor of the folder itself, never of one that a link leads to; -1 if there is none."""
+    handle = -1
+    if folder is not None:
+        with suppress(OSError):
+            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        yield handle
+    finally:
+        if handle >= 0:
+            os.close(handle)
+
+
+def _is_locked(folder: int, name: str) -> bool:
+    if folder < 0:
+        return False
+    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    try:
+        handle = os.open(name, flags, dir_fd=folder)
+    except PermissionError:
+        return True  # another user's, about whom nothing can be said
+    except OSError:
         return False
     try:
-        handle = os.open(folder / session, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if stat.S_ISREG(os.fstat(handle).st_mode):
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     finally:
@@ -79,17 +135,13 @@ def is_alive(folder: Path | None, session: str) -> bool:
     return False
 
 
-def sweep(folder: Path | None) -> None:
-    """Remove the files of dead sessions."""
-    names = os.listdir(folder) if folder is not None and folder.is_dir() else []
-    for name in names:
-        if not is_alive(folder, name):
-            forget(folder, name)
+def _forget(folder: int, name: str) -> None:
+    if folder >= 0:
+        with suppress(OSError):
+            os.unlink(name, dir_fd=folder)
 
 
-def forget(folder: Path | None, session: str) -> None:
-    """Remove an ended session's file, and the folder with the last one."""
+def _tidy(folder: Path | None) -> None:
     if folder is not None:
-        (folder / session).unlink(missing_ok=True)
         with suppress(OSError):
             folder.rmdir()

@@ -42,6 +42,9 @@ def _prepare(database: StoreDatabase) -> StoreDatabase:
         migrations.upgrade(database)
         with bound(database):
             disconnect_dead()
+    except DRIVER_ERRORS as error:
+        database.close()
+        raise (store_error(error, database.location.name) or error) from error
     except BaseException:
         database.close()
         raise

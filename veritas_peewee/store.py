@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from asyncio import _get_running_loop
 from collections.abc import Callable, Generator, Iterable
 from contextlib import ExitStack
@@ -23,6 +24,7 @@ from veritas_peewee.errors import DRIVER_ERRORS, StoreClosed, StoreError, store_
 from veritas_peewee.models import Audit, AuditEvent, AuditStatus
 from veritas_peewee.queries import Page
 from veritas_peewee.readers import Readers
+from veritas_peewee.recorder import PreparedEvent
 from veritas_peewee.screenshots import ScreenshotFolder
 from veritas_peewee.startup import open_reader, open_writable, with_screenshots
 from veritas_peewee.writer import Writer, WriterStats
@@ -48,6 +50,7 @@ class AuditStore:
         self._readers: Readers | None = None
         self._token: EventLoopToken | None = None
         self._loop: object = None
+        self._process = os.getpid()
         self._closing = False
         self._changing: anyio.Lock | None = None
         self._stack = ExitStack()
@@ -120,7 +123,7 @@ class AuditStore:
         May be called again; further calls of other methods raise StoreClosed.
         """
         self._closing = True
-        if self._changing is None:
+        if self._changing is None or self._process != os.getpid():
             return
         if self._writer is not None:
             self._writer.stop_intake()
@@ -130,14 +133,16 @@ class AuditStore:
                 if self._readers is not None:
                     await to_thread.run_sync(self._readers.close, limiter=anyio.CapacityLimiter(1))
                     self._readers = None
-                if self._writer is not None:
-                    await self._writer.close()
-                    self._writer = None
-                self._stack.close()
+                writer, self._writer = self._writer, None
+                try:
+                    if writer is not None:
+                        await to_thread.run_sync(writer.close, limiter=anyio.CapacityLimiter(1))
+                finally:
+                    self._stack.close()
 
     def __del__(self) -> None:
         writer = getattr(self, "_writer", None)
-        if writer is not None:
+        if writer is not None and writer.process == os.getpid():
             warn(f"{self.location.name}: the store was not closed", ResourceWarning, stacklevel=2)
             writer.stop()
 
@@ -145,6 +150,8 @@ class AuditStore:
         writer = self._writer
         if writer is None or self._closing:
             raise StoreClosed
+        if self._process != os.getpid():
+            raise StoreError("this store was opened before a fork: open one in this process")
         # asyncio tells its loop at once; for trio, which it does not know, anyio's token is asked.
         loop = _get_running_loop()
         if loop is None or loop is not self._loop:
@@ -182,7 +189,9 @@ class AuditStore:
         """
         writer = self._opened()
         if recorder.is_heavy(event):
-            prepared = await _in_thread(recorder.prepare, audit_id, event, self._folder())
+            prepared = await _in_thread(
+                recorder.prepare, audit_id, event, self._folder(), discard=PreparedEvent.discard
+            )
         else:
             prepared = recorder.prepare(audit_id, event, self._folder())
         event_id: int = await writer.submit(
@@ -193,7 +202,13 @@ class AuditStore:
     async def record_many(self, audit_id: str, events: Iterable[dict[str, Any]]) -> list[int]:
         """Record events in order, all or none; returns their ids."""
         writer = self._opened()
-        prepared = await _in_thread(recorder.prepare_all, audit_id, list(events), self._folder())
+        prepared = await _in_thread(
+            recorder.prepare_all,
+            audit_id,
+            recorder.listed(events),
+            self._folder(),
+            discard=recorder.discard_all,
+        )
         ids: list[int] = await writer.submit(
             recorder.apply_all,
             audit_id,
@@ -208,7 +223,8 @@ class AuditStore:
         """Store an audit from the engine's output, all or nothing; see `ingest.ingest`."""
         writer = self._opened()
         prepared = await _in_thread(
-            partial(ingest.prepare_audit, source, self._folder(), audit_id=audit_id, url=url)
+            partial(ingest.prepare_audit, source, self._folder(), audit_id=audit_id, url=url),
+            discard=ingest.PreparedAudit.discard,
         )
         audit: Audit = await writer.submit(_ingest, prepared, undo=prepared.discard)
         return audit
@@ -322,9 +338,32 @@ def _read_on_writer(fn: Callable[[], T]) -> T:
         database.pragma("query_only", 0)
 
 
-async def _in_thread(fn: Callable[..., T], *args: Any) -> T:
-    # A limiter of its own: other people's blocking code cannot starve the store.
-    return await to_thread.run_sync(partial(fn, *args), limiter=_preparing())
+async def _in_thread(
+    fn: Callable[..., T], *args: Any, discard: Callable[[T], object] | None = None
+) -> T:
+    """Run `fn` in a thread; what it returns to a caller who has gone away is discarded."""
+    lock = threading.Lock()
+    abandoned = False
+    results: list[T] = []
+
+    def run() -> T:
+        result = fn(*args)
+        with lock:
+            results.append(result)
+            late = abandoned
+        if late and discard is not None:
+            discard(result)
+        return result
+
+    try:
+        # A limiter of its own: other people's blocking code cannot starve the store.
+        return await to_thread.run_sync(run, limiter=_preparing())
+    except BaseException:
+        with lock:
+            abandoned = True
+        if results and discard is not None:
+            discard(results[0])
+        raise
 
 
 _limiter: anyio.lowlevel.RunVar[anyio.CapacityLimiter] = anyio.lowlevel.RunVar("veritas_prepare")

@@ -8,6 +8,7 @@ the whole batch.
 from __future__ import annotations
 
 import atexit
+import os
 import threading
 import weakref
 from collections import deque
@@ -25,6 +26,7 @@ from veritas_peewee.database import StoreDatabase, bound
 from veritas_peewee.errors import (
     DRIVER_ERRORS,
     StoreClosed,
+    StoreError,
     WriteUndone,
     first_failure,
     store_error,
@@ -32,6 +34,8 @@ from veritas_peewee.errors import (
 
 MAX_BATCH = 1000
 """The most pieces of work in one transaction."""
+CLOSE_TIMEOUT = 60.0
+"""Seconds that closing waits for the writes that are queued."""
 EXIT_TIMEOUT = 10.0
 """Seconds that the interpreter waits at its end for a writer that was not closed."""
 
@@ -74,8 +78,9 @@ class Writer:
         self._open_database = open_database
         self._queue: SimpleQueue[Job | None] = SimpleQueue()
         self._places = max_pending
-        self._waiting: deque[anyio.Event] = deque()
+        self._waiting: dict[anyio.Event, None] = {}
         self._lock = threading.Lock()
+        self.process = os.getpid()
         self._token: EventLoopToken = current_token()
         self._opened = anyio.Event()
         self._failure: BaseException | None = None
@@ -90,8 +95,11 @@ class Writer:
         """Start the thread and wait until the database is open; raises why it is not."""
         _running.add(self)
         self._thread.start()
-        with anyio.CancelScope(shield=True):
+        try:
             await self._opened.wait()
+        except BaseException:
+            self.stop()  # the thread closes what it may yet open
+            raise
         if self._failure is not None:
             self._thread.join()
             raise self._failure
@@ -122,11 +130,9 @@ class Writer:
                     self._give_place()
             await job.event.wait()
         except BaseException:
-            if not queued or self._withdraw(job):
-                if queued:
-                    self._give_place()
-                if undo is not None:
-                    undo()
+            # A job that is withdrawn keeps its place until the writer comes across it.
+            if (not queued or self._begin(job)) and undo is not None:
+                undo()
             raise
         if job.error is not None:
             raise job.error
@@ -134,20 +140,22 @@ class Writer:
 
     async def _wait_for_place(self) -> None:
         turn = anyio.Event()
-        self._waiting.append(turn)
+        self._waiting[turn] = None
         try:
             await turn.wait()
         except BaseException:
             if turn.is_set():
                 self._give_place()
             else:
-                self._waiting.remove(turn)
+                del self._waiting[turn]
             raise
 
     def _give_place(self) -> None:
         # Handed over, so that a newcomer cannot overtake those who wait.
         if self._waiting:
-            self._waiting.popleft().set()
+            turn = next(iter(self._waiting))
+            del self._waiting[turn]
+            turn.set()
         else:
             self._places += 1
 
@@ -156,20 +164,21 @@ class Writer:
             raise self._stopped()
 
     def _stopped(self) -> StoreClosed:
-        return StoreClosed(f"the writer has stopped: {self._failure}" if self._failure else None)
+        failure = self._failure
+        return StoreClosed(f"the writer has stopped: {_told(failure)}" if failure else None)
 
-    def _withdraw(self, job: Job) -> bool:
-        with self._lock:
-            begun, job.begun = job.begun, True
-        return not begun
+    def close(self) -> None:
+        """Stop intake, finish what is queued, checkpoint, and join the thread; blocks.
 
-    async def close(self) -> None:
-        """Stop intake, finish what is queued, checkpoint, and join the thread."""
+        Raises StoreError if the thread has not ended after CLOSE_TIMEOUT; callers whose work had
+        not begun are told.
+        """
         self.stop()
-        with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(
-                self._thread.join, limiter=anyio.CapacityLimiter(1), abandon_on_cancel=False
-            )
+        self._thread.join(CLOSE_TIMEOUT)
+        if self._thread.is_alive():
+            self._failure = StoreError(f"a write has not ended within {CLOSE_TIMEOUT:g} s")
+            self._fail_rest()
+            raise self._failure
 
     def stop_intake(self) -> None:
         """Refuse new work, also that of callers who still wait for a place."""
@@ -238,18 +247,22 @@ class Writer:
         try:
             with database.unit():
                 for job in batch:
-                    with self._lock:
-                        if job.begun:
-                            continue  # its caller has gone away
-                        job.begun = True
-                    done.append(job)
-                    self._perform(database, job)
+                    if self._begin(job):
+                        done.append(job)
+                        self._perform(database, job)
         except BaseException as error:
-            # BEGIN or COMMIT failed, or a write ended the transaction: nothing is saved.
-            self._undo_all(database, batch, done, error)
+            # BEGIN or COMMIT failed, or a write ended the transaction.
+            done += [job for job in batch if self._begin(job)]
+            self._fail_all(database, done, error)
         else:
             self._commits += 1
-        self._answer(done)
+        self._answer(done, withdrawn=len(batch) - len(done))
+
+    def _begin(self, job: Job) -> bool:
+        """Whether the job is now the writer's; not if it has begun, or its caller has gone."""
+        with self._lock:
+            begun, job.begun = job.begun, True
+        return not begun
 
     def _perform(self, database: StoreDatabase, job: Job) -> None:
         fn = getattr(job.fn, "inside_unit", job.fn)
@@ -260,28 +273,21 @@ class Writer:
                     job.result.close()
                     raise TypeError("store.write takes a plain function, not an async one")
         except BaseException as error:
-            if not database.in_sqlite_transaction:
+            if not database.in_whole_transaction:
                 error = first_failure(error)
             job.error = store_error(error, database.location.name) or error
         if job.error is not None:
-            if not database.in_sqlite_transaction:
+            if not database.in_whole_transaction:
                 raise job.error
             self._undo(job)
 
-    def _undo_all(
-        self, database: StoreDatabase, batch: list[Job], done: list[Job], error: BaseException
-    ) -> None:
+    def _fail_all(self, database: StoreDatabase, done: list[Job], error: BaseException) -> None:
         known = store_error(error, database.location.name)
-        kind = WriteUndone if known is None else type(known)
-        text = f"{WriteUndone.__doc__} ({error})" if known is None else str(known)
-        begun = set(done)
-        for job in batch:
-            if job not in begun:
-                with self._lock:
-                    if job.begun:
-                        continue
-                    job.begun = True
-                done.append(job)
+        kind: type[StoreError] = WriteUndone
+        text = f"{WriteUndone.__doc__} ({_told(error)})"
+        if known is not None:
+            kind, text = type(known), _told(known)
+        for job in done:
             if job.error is None:
                 job.error = kind(text)
                 job.error.__cause__ = error
@@ -293,19 +299,21 @@ class Writer:
             with suppress(Exception):  # a failure to tidy up must not stop the writer
                 job.undo()
 
-    def _answer(self, done: list[Job]) -> None:
+    def _answer(self, done: list[Job], withdrawn: int = 0) -> None:
         now = perf_counter()
         self._writes += len(done)
         self._failed += sum(job.error is not None for job in done)
         with self._lock:
             self._times.extend(now - job.started for job in done)
-        if done:
-            self._wake(self._deliver, done)
+        if done or withdrawn:
+            self._wake(self._deliver, done, withdrawn)
 
-    def _deliver(self, done: list[Job]) -> None:
+    def _deliver(self, done: list[Job], withdrawn: int) -> None:
         for job in done:
             self._give_place()
             job.event.set()
+        for _ in range(withdrawn):
+            self._give_place()
 
     def _wake(self, fn: Callable[..., object], *args: Any) -> None:
         token = self._token
@@ -324,29 +332,35 @@ class Writer:
             database.close()
 
     def _fail_rest(self) -> None:
+        self.stop_intake()  # from here on nothing can be queued
         rest: list[Job] = []
-        with self._lock:
-            self._closing = True  # from here on nothing can be queued
-        while True:
-            try:
+        withdrawn = 0
+        with suppress(Empty):
+            while True:
                 job = self._queue.get_nowait()
-            except Empty:
-                break
-            if job is None:
-                continue
-            with self._lock:
-                if job.begun:
+                if job is None:
                     continue
-                job.begun = True
-            job.error = self._stopped()
-            self._undo(job)
-            rest.append(job)
-        self._answer(rest)
+                if not self._begin(job):
+                    withdrawn += 1
+                    continue
+                job.error = self._stopped()
+                self._undo(job)
+                rest.append(job)
+        self._queue.put(None)  # the sentinel was taken too
+        self._answer(rest, withdrawn)
+
+
+def _told(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # an exception of the caller's can be anything
+        return type(error).__name__
 
 
 @atexit.register
 def _at_exit() -> None:
     for writer in list(_running):
-        writer.stop()
-        if writer._thread.is_alive():
-            writer._thread.join(EXIT_TIMEOUT)
+        if writer.process == os.getpid():  # a forked child has no such thread
+            writer.stop()
+            if writer._thread.is_alive():
+                writer._thread.join(EXIT_TIMEOUT)

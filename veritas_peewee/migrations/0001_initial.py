@@ -6,6 +6,7 @@ A frozen copy of the models as they were; it does not follow them.
 
 import json
 import os
+from collections import defaultdict
 from datetime import UTC, datetime
 from pathlib import PureWindowsPath
 
@@ -135,8 +136,8 @@ INDEXES = (
     (AuditFinding, "idx_findings_audit_id", ("audit",)),
     (AuditFinding, "idx_findings_pattern_type", ("pattern_type",)),
     (AuditScreenshot, "idx_screenshots_audit_id", ("audit",)),
+    (AuditScreenshot, "idx_screenshots_file_path", ("file_path",)),
     (AuditEvent, "idx_events_audit_id", ("audit",)),
-    (AuditRunner, "idx_runners_session", ("session",)),
 )
 EXPRESSION_INDEXES = (
     'CREATE INDEX "idx_audits_status_score_history" ON "audits" '
@@ -208,7 +209,11 @@ def copy_rows(db):
     columns = [column.name for column in db.get_columns("old_audits")]
     rows = db.execute_sql("SELECT * FROM old_audits ORDER BY rowid")
     for group in chunked(rows, 500):
-        fixed = [fix_audit(dict(zip(columns, row, strict=True)), now) for row in group]
+        # A column that the file lacks is as one that holds NULL.
+        fixed = [
+            fix_audit(defaultdict(lambda: None, zip(columns, row, strict=True)), now)
+            for row in group
+        ]
         insert(db, "audits", fixed)
     rescue_orphans(db, now)
     db.execute_sql(
@@ -286,12 +291,13 @@ def fix_audit(row, now):
 
 def rescue_orphans(db, now):
     """Rows whose audit is gone (foreign keys were off) keep a place: an audit that says so."""
+    reason = "the older file held rows of this audit, but not the audit itself"
     for table in OLD[1:]:
         db.execute_sql(
             "INSERT INTO audits (id, url, status, error_message, errors, created_at, updated_at) "
-            "SELECT DISTINCT audit_id, '', 'error', ?1, json_array(?1), ?2, ?2 "
+            "SELECT DISTINCT audit_id, '', 'error', ?, json_array(?), ?, ? "
             f"FROM old_{table} WHERE audit_id NOT IN (SELECT id FROM audits)",
-            ("the older file held rows of this audit, but not the audit itself", now),
+            (reason, reason, now, now),
         )
 
 
