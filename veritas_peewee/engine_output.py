@@ -146,30 +146,24 @@ def parse(data: bytes | str) -> tuple[list[Event], list[str]]:
         events += parser.finish()
         notes += parser.notes
     else:
-        events = all_events(whole)
+        events = list(events_of(whole))
     if not events:
         raise InvalidAudit("there is no audit in it: no event, progress line or result was found")
     return events, notes
 
 
-def all_events(found: object) -> list[Event]:
-    """`events_of`, with an error for lists within lists without end."""
-    try:
-        return list(events_of(found))
-    except RecursionError:
-        raise InvalidAudit("the JSON is nested too deeply") from None
-
-
 def events_of(found: object) -> Iterator[Event]:
     """The events in one JSON value: an event, a result, or a list of them."""
-    if isinstance(found, list):
-        for item in found:
-            yield from events_of(item)
-    elif isinstance(found, dict):
-        if isinstance(found.get("type"), str):
-            yield found
-        elif _RESULT_KEYS & found.keys() or {"url", "status"} <= found.keys():
-            yield from result_events(found)
+    left = [found]
+    while left:
+        item = left.pop()
+        if isinstance(item, list):
+            left.extend(reversed(item))
+        elif isinstance(item, dict):
+            if isinstance(item.get("type"), str):
+                yield item
+            elif _RESULT_KEYS & item.keys() or {"url", "status"} <= item.keys():
+                yield from result_events(item)
 
 
 def progress_event(line: dict[str, Any]) -> Event:

@@ -10,7 +10,7 @@ from typing import Any
 
 from veritas_peewee import operations
 from veritas_peewee.database import atomic
-from veritas_peewee.engine_output import RESULT_EVENT, Event, all_events, parse
+from veritas_peewee.engine_output import RESULT_EVENT, Event, events_of, parse
 from veritas_peewee.errors import InvalidAudit, StoreError
 from veritas_peewee.fields import invalid
 from veritas_peewee.models import Audit, AuditStatus, new_audit_id
@@ -99,7 +99,7 @@ def ingest(source: Source, *, audit_id: str | None = None, url: str | None = Non
 
 def _read(source: Source) -> tuple[list[Event], list[str]]:
     if isinstance(source, dict | list):
-        events = all_events(source)
+        events = list(events_of(source))
         if not events:
             raise InvalidAudit("there is no audit in it: no event and no result was found")
         return events, []
