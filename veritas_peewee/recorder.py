@@ -179,6 +179,11 @@ def _decode(data: object) -> bytes:
         raise invalid("screenshot.data", f"is not base64 ({error})", data) from None
 
 
+def is_single(prepared: PreparedEvent) -> bool:
+    """Whether recording the event is one statement: it has no effect on other rows."""
+    return prepared.kind not in EFFECTS and NOTES not in prepared.text and not prepared.files
+
+
 @atomic
 def apply(audit_id: str, prepared: PreparedEvent, when: datetime | None = None) -> int:
     """Record one prepared event and its effect; returns the event's id."""

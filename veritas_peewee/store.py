@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-from asyncio import _get_running_loop
 from collections.abc import Callable, Generator, Iterable
 from contextlib import ExitStack
 from datetime import datetime
@@ -27,7 +26,7 @@ from veritas_peewee.readers import Readers
 from veritas_peewee.recorder import PreparedEvent
 from veritas_peewee.screenshots import ScreenshotFolder
 from veritas_peewee.startup import open_reader, open_writable, with_screenshots
-from veritas_peewee.writer import Writer, WriterStats
+from veritas_peewee.writer import Writer, WriterStats, asyncio_loop
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -112,7 +111,7 @@ class AuditStore:
             except BaseException:
                 self._stack.close()
                 raise
-            self._token, self._loop = current_token(), _get_running_loop()
+            self._token, self._loop = current_token(), asyncio_loop()
             if self.location.path is not None:
                 self._readers = Readers(partial(open_reader, self.location), readers)
             self._writer = writer
@@ -153,7 +152,7 @@ class AuditStore:
         if self._process != os.getpid():
             raise StoreError("this store was opened before a fork: open one in this process")
         # asyncio tells its loop at once; for trio, which it does not know, anyio's token is asked.
-        loop = _get_running_loop()
+        loop = asyncio_loop()
         if loop is None or loop is not self._loop:
             self._check_loop()
         return writer
@@ -195,7 +194,11 @@ class AuditStore:
         else:
             prepared = recorder.prepare(audit_id, event, self._folder())
         event_id: int = await writer.submit(
-            recorder.apply, audit_id, prepared, undo=prepared.discard
+            recorder.apply,
+            audit_id,
+            prepared,
+            undo=prepared.discard if prepared.files else None,
+            single=recorder.is_single(prepared),
         )
         return event_id
 

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
 import threading
 import weakref
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from queue import Empty, SimpleQueue
 from time import perf_counter
 from types import CoroutineType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import anyio
 from anyio.lowlevel import EventLoopToken, current_token
@@ -32,12 +33,22 @@ from veritas_peewee.errors import (
     store_error,
 )
 
+if TYPE_CHECKING:
+    import asyncio
+
 MAX_BATCH = 1000
 """The most pieces of work in one transaction."""
 CLOSE_TIMEOUT = 60.0
 """Seconds that closing waits for the writes that are queued."""
 EXIT_TIMEOUT = 10.0
 """Seconds that the interpreter waits at its end for a writer that was not closed."""
+
+
+def asyncio_loop() -> asyncio.AbstractEventLoop | None:
+    """The asyncio loop that runs in this thread, if asyncio is in use at all."""
+    module = sys.modules.get("asyncio")
+    return None if module is None else module._get_running_loop()
+
 
 _running: weakref.WeakSet[Writer] = weakref.WeakSet()
 
@@ -56,15 +67,21 @@ class WriterStats(NamedTuple):
 class Job:
     """A piece of work and, once its batch has ended, its outcome."""
 
-    __slots__ = ("args", "begun", "error", "event", "fn", "result", "started", "undo")
+    __slots__ = ("args", "begun", "done", "error", "fn", "result", "single", "started", "undo")
 
     def __init__(
-        self, fn: Callable[..., Any], args: tuple[Any, ...], undo: Callable[[], object] | None
+        self,
+        fn: Callable[..., Any],
+        args: tuple[Any, ...],
+        undo: Callable[[], object] | None,
+        single: bool,
+        done: anyio.Event | asyncio.Future[None],
     ) -> None:
         self.fn = fn
         self.args = args
         self.undo = undo
-        self.event = anyio.Event()
+        self.single = single
+        self.done = done
         self.begun = False
         self.result: Any = None
         self.error: BaseException | None = None
@@ -82,6 +99,7 @@ class Writer:
         self._lock = threading.Lock()
         self.process = os.getpid()
         self._token: EventLoopToken = current_token()
+        self._loop: asyncio.AbstractEventLoop | None = asyncio_loop()
         self._opened = anyio.Event()
         self._failure: BaseException | None = None
         self._closing = False
@@ -105,15 +123,23 @@ class Writer:
             raise self._failure
 
     async def submit(
-        self, fn: Callable[..., Any], *args: Any, undo: Callable[[], object] | None = None
+        self,
+        fn: Callable[..., Any],
+        *args: Any,
+        undo: Callable[[], object] | None = None,
+        single: bool = False,
     ) -> Any:
         """Run `fn(*args)` in a savepoint and return its result once it is committed.
 
         `undo` is called if the effects of `fn` will never be. Cancelled before the writer has
         begun, the work never happens; after that it goes on as if nobody had cancelled.
+        `single` says that `fn` runs one statement, which is whole or absent by itself.
         """
         queued = False
-        job = Job(fn, args, undo)
+        # A future is what asyncio waits for in the end; the event around it costs as much as
+        # all else that happens to a write on the loop.
+        done = anyio.Event() if self._loop is None else self._loop.create_future()
+        job = Job(fn, args, undo, single, done)
         try:
             self._check_open()
             if self._places > 0:
@@ -128,7 +154,7 @@ class Writer:
             finally:
                 if not queued:
                     self._give_place()
-            await job.event.wait()
+            await (done.wait() if isinstance(done, anyio.Event) else done)
         except BaseException:
             # A job that is withdrawn keeps its place until the writer comes across it.
             if (not queued or self._begin(job)) and undo is not None:
@@ -245,14 +271,26 @@ class Writer:
     def _commit(self, database: StoreDatabase, batch: list[Job]) -> None:
         done: list[Job] = []
         try:
-            with database.unit():
-                for job in batch:
-                    if self._begin(job):
-                        done.append(job)
-                        self._perform(database, job)
+            if len(batch) == 1:
+                # What is alone needs no savepoint within the transaction; and a statement that
+                # is alone needs no transaction around it.
+                if self._begin(batch[0]):
+                    done = batch
+                    with nullcontext() if batch[0].single else database.unit():
+                        self._run_job(batch[0])
+            else:
+                with database.unit():
+                    for job in batch:
+                        if self._begin(job):
+                            done.append(job)
+                            self._perform(database, job)
         except BaseException as error:
             # BEGIN or COMMIT failed, or a write ended the transaction.
-            done += [job for job in batch if self._begin(job)]
+            if done is batch:
+                failure = first_failure(error) if database.lost else error
+                batch[0].error = store_error(failure, database.location.name) or failure
+            else:
+                done += [job for job in batch if self._begin(job)]
             self._fail_all(database, done, error)
         else:
             self._commits += 1
@@ -264,14 +302,17 @@ class Writer:
             begun, job.begun = job.begun, True
         return not begun
 
-    def _perform(self, database: StoreDatabase, job: Job) -> None:
+    def _run_job(self, job: Job) -> None:
         fn = getattr(job.fn, "inside_unit", job.fn)
+        job.result = fn(*job.args)
+        if type(job.result) is CoroutineType:
+            job.result.close()
+            raise TypeError("store.write takes a plain function, not an async one")
+
+    def _perform(self, database: StoreDatabase, job: Job) -> None:
         try:
-            with database.unit():
-                job.result = fn(*job.args)
-                if type(job.result) is CoroutineType:
-                    job.result.close()
-                    raise TypeError("store.write takes a plain function, not an async one")
+            with nullcontext() if job.single else database.unit():
+                self._run_job(job)
         except BaseException as error:
             if not database.in_whole_transaction:
                 error = first_failure(error)
@@ -311,7 +352,10 @@ class Writer:
     def _deliver(self, done: list[Job], withdrawn: int) -> None:
         for job in done:
             self._give_place()
-            job.event.set()
+            if isinstance(job.done, anyio.Event):
+                job.done.set()
+            elif not job.done.done():  # its caller may have been cancelled
+                job.done.set_result(None)
         for _ in range(withdrawn):
             self._give_place()
 

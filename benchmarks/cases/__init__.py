@@ -1,0 +1,10 @@
+"""All cases, by name."""
+
+from __future__ import annotations
+
+from benchmarks.cases import processes, reads, together, writes
+from benchmarks.model import Case
+
+CASES: dict[str, Case] = {
+    case.name: case for case in (*writes.CASES, *reads.CASES, *together.CASES, *processes.CASES)
+}

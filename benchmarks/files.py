@@ -1,0 +1,142 @@
+"""Database files: made by the package's own connect(), filled by plain sqlite3, cached."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from benchmarks import history, sample
+from benchmarks.sample import Row, audit_id, insert_sql, stored_row
+from veritas_peewee import connect
+from veritas_peewee.ingest import ingest
+
+WRITERS = 100
+"""Queued audits in a file that is written to."""
+AUDITS = 1000
+"""Whole audits in the file that R1 and M1 read."""
+RESULTS = 1000
+
+
+def schema_key(data: Path) -> str:
+    """Changes with the schema, so that no cached file has an older one."""
+    with tempfile.TemporaryDirectory(dir=data) as folder:
+        path = Path(folder, "empty.db")
+        with connect(path):
+            pass
+        with closing(sqlite3.connect(path)) as database:
+            rows = database.execute("SELECT sql FROM sqlite_master ORDER BY name").fetchall()
+    return hashlib.sha256(repr((rows, history.VERSION)).encode()).hexdigest()[:10]
+
+
+def prepare(data: Path, sizes: Iterable[int], *, audits: bool, results: bool) -> None:
+    """Make the files that are missing."""
+    data.mkdir(parents=True, exist_ok=True)
+    key = schema_key(data)
+    (data / "schema-key").write_text(key)
+    _cached(data, "queued", _fill_queued)
+    if audits:
+        _cached(data, "audits", _fill_audits)
+    if results:
+        _make_results(data)
+        _cached(data, "results", lambda database: None, lambda path: _ingest_all(data, path))
+    for size in sizes:
+        _cached(data, f"history-{size}", lambda database, n=size: _fill_history(database, n))
+
+
+def cached_file(data: Path, name: str) -> Path:
+    return data / f"{name}-{(data / 'schema-key').read_text()}.db"
+
+
+def result_files(data: Path) -> list[Path]:
+    return sorted((data / "results").glob("*.json"))
+
+
+@contextmanager
+def copy_of(data: Path, name: str) -> Iterator[Path]:
+    """A copy of a cached file, which may be written to; removed afterwards."""
+    with tempfile.TemporaryDirectory(dir=data, prefix="run-") as folder:
+        path = Path(folder, "audits.db")
+        shutil.copyfile(cached_file(data, name), path)
+        yield path
+
+
+def _cached(data: Path, name: str, fill, before=None) -> None:  # type: ignore[no-untyped-def]
+    path = cached_file(data, name)
+    if path.exists():
+        return
+    for old in data.glob(f"{name}-??????????.db*"):
+        shutil.rmtree(old) if old.is_dir() else old.unlink()
+    temporary = path.with_suffix(".tmp")
+    for old in data.glob(f"{temporary.name}*"):
+        shutil.rmtree(old) if old.is_dir() else old.unlink()
+    with connect(temporary):
+        pass
+    if before is not None:
+        before(temporary)
+    with closing(sqlite3.connect(temporary)) as database:
+        database.execute("PRAGMA synchronous = OFF")
+        fill(database)
+        database.commit()
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    os.replace(temporary, path)
+
+
+def _fill_queued(database: sqlite3.Connection) -> None:
+    rows = [sample.audit_row(audit_id(n), f"https://queued.example/{n}") for n in range(WRITERS)]
+    insert_rows(database, "audits", rows)
+
+
+def _fill_audits(database: sqlite3.Connection) -> None:
+    for number in range(AUDITS):
+        insert_whole(database, number)
+
+
+def insert_whole(database: sqlite3.Connection, number: int) -> None:
+    whole = sample.whole_audit(number)
+    insert_rows(database, "audits", [whole.audit])
+    insert_rows(database, "audit_findings", whole.findings)
+    insert_rows(database, "audit_screenshots", whole.screenshots)
+    insert_rows(database, "audit_events", whole.events)
+
+
+def insert_rows(database: sqlite3.Connection, table: str, rows: list[Row]) -> None:
+    database.executemany(insert_sql(table, rows[0]), [stored_row(row) for row in rows])
+
+
+def _fill_history(database: sqlite3.Connection, size: int) -> None:
+    # Indexes are built in one go afterwards: the same file, sooner.
+    indexes = database.execute(
+        "SELECT name, sql FROM sqlite_master "
+        "WHERE type = 'index' AND tbl_name = 'audits' AND sql IS NOT NULL"
+    ).fetchall()
+    for name, _ in indexes:
+        database.execute(f'DROP INDEX "{name}"')
+    marks = ", ".join("?" * len(history.COLUMNS))
+    database.executemany(
+        f"INSERT INTO audits ({', '.join(history.COLUMNS)}) VALUES ({marks})", history.rows(size)
+    )
+    for _, sql in indexes:
+        database.execute(sql)
+
+
+def _make_results(data: Path) -> None:
+    folder = data / "results"
+    if len(result_files(data)) == RESULTS:
+        return
+    folder.mkdir(exist_ok=True)
+    for number in range(RESULTS):
+        text = json.dumps(sample.engine_result(number), indent=2)
+        (folder / f"{number:04d}.json").write_text(text)
+
+
+def _ingest_all(data: Path, path: Path) -> None:
+    with connect(path):
+        for source in result_files(data):
+            ingest(source)

@@ -1,0 +1,98 @@
+"""Plain sqlite3 on the calling thread, rows made ready beforehand: the limits, not a design.
+
+A web backend cannot work so: every call blocks the event loop.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from benchmarks.history import PAGE, HistoryQuery
+from benchmarks.peers.base import Peer, PragmaConnection, history_sql
+from benchmarks.sample import Row, WholeAudit, event_row, insert_sql, stored, stored_row
+
+Ready = list[tuple[str, list[tuple[object, ...]]]]
+"""(INSERT, rows) of one or more tables."""
+
+
+def ready_events(audit_id: str, events: Sequence[Row]) -> Ready:
+    rows = [event_row(audit_id, event) for event in events]
+    return [(insert_sql("audit_events", rows[0]), [stored_row(row) for row in rows])]
+
+
+def ready_audit(whole: WholeAudit) -> Ready:
+    tables = {
+        "audits": [whole.audit],
+        "audit_findings": whole.findings,
+        "audit_screenshots": whole.screenshots,
+        "audit_events": whole.events,
+    }
+    return [
+        (insert_sql(table, rows[0]), [stored_row(row) for row in rows])
+        for table, rows in tables.items()
+    ]
+
+
+class _Plain(Peer):
+    async def open(self, path: Path) -> None:
+        self.connection = sqlite3.connect(path, isolation_level=None, factory=PragmaConnection)
+
+    async def close(self) -> None:
+        self.connection.close()
+
+    def insert(self, pieces: Sequence[Ready]) -> None:
+        """Insert what is ready, in one transaction."""
+        self.connection.execute("BEGIN IMMEDIATE")
+        for piece in pieces:
+            for sql, rows in piece:
+                self.connection.executemany(sql, rows)
+        self.connection.execute("COMMIT")
+
+    async def read_audit(self, audit_id: str) -> int:
+        key = (audit_id,)
+        execute = self.connection.execute
+        execute("SELECT * FROM audits WHERE id = ?", key).fetchall()
+        findings = execute("SELECT * FROM audit_findings WHERE audit_id = ? ORDER BY id", key)
+        children = len(findings.fetchall())
+        sql = "SELECT * FROM audit_screenshots WHERE audit_id = ? ORDER BY index_num, id"
+        return children + len(execute(sql, key).fetchall())
+
+    async def history(self, query: HistoryQuery, after: Any = None) -> int:
+        if after is not None:
+            after = tuple(stored(value) for value in after)
+        return min(len(self.connection.execute(*history_sql(query, after)).fetchall()), PAGE)
+
+    async def count(self, status: str) -> int:
+        sql = "SELECT count(*) FROM audits WHERE status = ?"
+        return int(self.connection.execute(sql, (status,)).fetchone()[0])
+
+    async def series(self, url: str) -> int:
+        sql = "SELECT created_at, trust_score FROM audits WHERE url = ? ORDER BY created_at, id"
+        return len(self.connection.execute(sql, (url,)).fetchall())
+
+
+class TransactionPerRow(_Plain):
+    name: ClassVar[str] = "sqlite3-row"
+    group_of: ClassVar[int | None] = 1
+
+
+class TransactionPerGroup(_Plain):
+    name: ClassVar[str] = "sqlite3-group"
+    group_of: ClassVar[int | None] = 0
+
+
+class ExecuteMany(_Plain):
+    name: ClassVar[str] = "executemany"
+    group_of: ClassVar[int | None] = 50_000
+
+
+class ParseAndExecuteMany(_Plain):
+    """W3 of result files only: reads and parses them too, as any store of them has to."""
+
+    name: ClassVar[str] = "parse+executemany"
+
+
+KINDS = (TransactionPerRow, TransactionPerGroup, ExecuteMany, ParseAndExecuteMany)
