@@ -10,7 +10,6 @@ import fcntl
 import os
 import re
 import secrets
-import socket
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -59,7 +58,7 @@ class Session:
             return False
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
-            os.write(handle, f"{socket.gethostname()} {os.getpid()}\n".encode())
+            os.write(handle, f"{os.uname().nodename} {os.getpid()}\n".encode())
             # Named only once it is locked: nobody can find it free while its owner lives.
             hidden.rename(folder / name)
         except BaseException as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -86,6 +85,8 @@ def with_screenshots(location: Location) -> Iterator[Location]:
     if location.screenshots is not None:
         yield location
         return
+    import tempfile  # for databases in memory only
+
     with tempfile.TemporaryDirectory(prefix="veritas-") as folder:
         yield replace(location, screenshots=Path(folder))
 

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from peewee import OperationalError
-from playhouse.migrations import Runner
 
 from veritas_peewee.config import BUSY_TIMEOUT
 from veritas_peewee.database import StoreDatabase
@@ -75,12 +74,20 @@ def _apply(database: StoreDatabase) -> list[str]:
             needed = pending(database)
             if KNOWN[0] in needed and set(database.get_tables()) >= LEGACY_TABLES:
                 back_up(database)
-            applied: list[str] = Runner(database, str(DIRECTORY), HISTORY).up() if needed else []
+            applied = _run(database) if needed else []
             if applied and (broken := database.execute_sql("PRAGMA foreign_key_check").fetchone()):
                 raise StoreError(f"{database.location.name}: upgrade would break a row: {broken}")
             return applied
     finally:
         database.pragma("foreign_keys", 1)
+
+
+def _run(database: StoreDatabase) -> list[str]:
+    # Only a file that is created or upgraded pays for importing it.
+    from playhouse.migrations import Runner
+
+    applied: list[str] = Runner(database, str(DIRECTORY), HISTORY).up()
+    return applied
 
 
 def _use_wal(database: StoreDatabase) -> None:
