@@ -18,12 +18,11 @@ from veritas_peewee.engine_output import (
     PROGRESS,
     RESULT_EVENT,
     OutputParser,
-    epoch,
     events_of,
     parse,
     progress_event,
-    read_result,
 )
+from veritas_peewee.engine_result import epoch, read_result
 from veritas_peewee.models import Audit, AuditEvent
 
 EVENTS: list[dict[str, Any]] = [

@@ -111,6 +111,8 @@ async def test_an_error_that_ends_the_transaction_fails_the_whole_batch(store):
             add("https://example.com/deadly")
 
     for deadly in (lambda: add("https://example.com/deadly"), nested):
+        with pytest.raises(peewee.IntegrityError, match="deadly row"):
+            await store.write(deadly)  # alone
         gate = Gate()
         results = {}
         async with anyio.create_task_group() as tasks:

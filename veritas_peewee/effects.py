@@ -11,7 +11,8 @@ from datetime import datetime
 from typing import Any
 
 from veritas_peewee import operations
-from veritas_peewee.engine_output import RESULT_EVENT, Event, read_result
+from veritas_peewee.engine_output import RESULT_EVENT, Event
+from veritas_peewee.engine_result import read_result
 from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.fields import invalid, shown
 from veritas_peewee.models import Audit, AuditFinding, AuditStatus, Severity

@@ -9,9 +9,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import PureWindowsPath
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any
 
 from veritas_peewee.errors import InvalidAudit
 
@@ -215,103 +214,9 @@ def result_events(result: dict[str, Any]) -> Iterator[Event]:
     yield {"type": RESULT_EVENT, "result": result}
 
 
-class ResultRows(NamedTuple):
-    """What a result says of the rows, not yet checked: (column, value, where it stands)."""
-
-    columns: list[tuple[str, Any, str]]
-    findings: list[tuple[dict[str, Any], str]]
-    notes: list[str]
-
-
-def read_result(result: dict[str, Any]) -> ResultRows:
-    """Where the parts of a result go in the rows."""
-    notes: list[str] = []
-    decision = _dict(result, "judge_decision", notes)
-    trust = _dict(decision, "trust_score_result", notes, "judge_decision.")
-    vision = _dict(result, "vision_result", notes)
-    at = "judge_decision.trust_score_result"
-    wanted = [(name, result.get(name), name) for name in _SAME_NAMES]
-    wanted += [
-        ("trust_score", trust.get("final_score"), f"{at}.final_score"),
-        ("risk_level", trust.get("risk_level"), f"{at}.risk_level"),
-        ("narrative", decision.get("narrative"), "judge_decision.narrative"),
-    ]
-    if trust.get("signal_scores") is not None:
-        wanted.append(("signal_scores", trust["signal_scores"], f"{at}.signal_scores"))
-    elif isinstance(trust.get("sub_signals"), dict):
-        scores = {}
-        for name, signal in trust["sub_signals"].items():
-            raw = signal.get("raw_score") if isinstance(signal, dict) else signal
-            scores[name] = round(raw * 100, 6) if _is_share(raw) else raw
-        wanted.append(("signal_scores", scores, f"{at}.sub_signals"))
-    for name in ("investigated_urls", "scout_results"):
-        if not isinstance(result.get(name, []), list | None):
-            notes.append(f"{name}: must be a list, got {result[name]!r:.60}")
-    if isinstance(visited := result.get("investigated_urls"), list):
-        wanted.append(("pages_scanned", len(visited), "investigated_urls"))
-    started = epoch(result.get("start_time"))
-    if started is not None:
-        wanted.append(("started_at", started, "start_time"))
-        ended = _add_seconds(started, result.get("elapsed_seconds"))
-        if ended is not None and str(result.get("status")).lower() == "completed":
-            wanted.append(("completed_at", ended, "start_time"))
-    elif result.get("start_time") is not None:
-        notes.append(f"start_time: must be epoch seconds, got {result['start_time']!r:.60}")
-    findings = vision.get("findings")
-    if findings is not None and not isinstance(findings, list):
-        notes.append(f"vision_result.findings: must be a list, got {findings!r:.60}")
-    told = [
-        (item, f"vision_result.findings[{number}]") for number, item in enumerate(_list(findings))
-    ]
-    return ResultRows([entry for entry in wanted if entry[1] is not None], told, notes)
-
-
-_SAME_NAMES = (
-    "url",
-    "status",
-    "audit_tier",
-    "verdict_mode",
-    "elapsed_seconds",
-    "errors",
-    "security_results",
-    "site_type",
-    "site_type_confidence",
-)
-
-
-def epoch(value: object) -> datetime | None:
-    """Epoch seconds as a datetime in UTC, or None."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        return datetime.fromtimestamp(value, UTC)
-    except (ValueError, OverflowError, OSError):
-        return None
-
-
-def _add_seconds(start: datetime, seconds: object) -> datetime | None:
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds < 0:
-        return None
-    try:
-        return start + timedelta(seconds=seconds)
-    except (ValueError, OverflowError):
-        return None
-
-
-def _is_share(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value <= 1
-
-
 def _list(value: object) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
 def _dicts(value: object) -> list[dict[str, Any]]:
     return [item for item in _list(value) if isinstance(item, dict)]
-
-
-def _dict(parent: dict[str, Any], key: str, notes: list[str], at: str = "") -> dict[str, Any]:
-    found = parent.get(key)
-    if found is not None and not isinstance(found, dict):
-        notes.append(f"{at}{key}: must be an object, got {found!r:.60}")
-    return found if isinstance(found, dict) else {}

@@ -17,7 +17,8 @@ from typing import Any
 from veritas_peewee import operations
 from veritas_peewee.database import atomic, current_database
 from veritas_peewee.effects import EFFECTS, Projection
-from veritas_peewee.engine_output import RESULT_EVENT, epoch
+from veritas_peewee.engine_output import RESULT_EVENT
+from veritas_peewee.engine_result import epoch
 from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.fields import EndlessJSON, check_text, encode_json, invalid, unstorable
 from veritas_peewee.models import AuditEvent, AuditRunner, AuditStatus, utc_now

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Generator, Iterable
 from contextlib import ExitStack
 from datetime import datetime
@@ -21,6 +20,7 @@ from veritas_peewee.config import DURABILITIES, Durability, Location, locate
 from veritas_peewee.database import current_database
 from veritas_peewee.errors import DRIVER_ERRORS, StoreClosed, StoreError, store_error
 from veritas_peewee.models import Audit, AuditEvent, AuditStatus
+from veritas_peewee.offload import in_thread
 from veritas_peewee.queries import Page
 from veritas_peewee.readers import Readers
 from veritas_peewee.recorder import PreparedEvent
@@ -188,7 +188,7 @@ class AuditStore:
         """
         writer = self._opened()
         if recorder.is_heavy(event):
-            prepared = await _in_thread(
+            prepared = await in_thread(
                 recorder.prepare, audit_id, event, self._folder(), discard=PreparedEvent.discard
             )
         else:
@@ -205,7 +205,7 @@ class AuditStore:
     async def record_many(self, audit_id: str, events: Iterable[dict[str, Any]]) -> list[int]:
         """Record events in order, all or none; returns their ids."""
         writer = self._opened()
-        prepared = await _in_thread(
+        prepared = await in_thread(
             recorder.prepare_all,
             audit_id,
             recorder.listed(events),
@@ -225,7 +225,7 @@ class AuditStore:
     ) -> Audit:
         """Store an audit from the engine's output, all or nothing; see `ingest.ingest`."""
         writer = self._opened()
-        prepared = await _in_thread(
+        prepared = await in_thread(
             partial(ingest.prepare_audit, source, self._folder(), audit_id=audit_id, url=url),
             discard=ingest.PreparedAudit.discard,
         )
@@ -300,7 +300,7 @@ class AuditStore:
     async def screenshot(self, file_path: str) -> bytes:
         """The bytes of a stored screenshot, by its row's `file_path`."""
         self._opened()
-        return await _in_thread(self._folder().read, file_path)
+        return await in_thread(self._folder().read, file_path)
 
     async def read(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `fn` on a reader thread, in one consistent snapshot; writing there is an error."""
@@ -339,43 +339,3 @@ def _read_on_writer(fn: Callable[[], T]) -> T:
         raise (store_error(error, database.location.name, reading=True) or error) from error
     finally:
         database.pragma("query_only", 0)
-
-
-async def _in_thread(
-    fn: Callable[..., T], *args: Any, discard: Callable[[T], object] | None = None
-) -> T:
-    """Run `fn` in a thread; what it returns to a caller who has gone away is discarded."""
-    lock = threading.Lock()
-    abandoned = False
-    results: list[T] = []
-
-    def run() -> T:
-        result = fn(*args)
-        with lock:
-            results.append(result)
-            late = abandoned
-        if late and discard is not None:
-            discard(result)
-        return result
-
-    try:
-        # A limiter of its own: other people's blocking code cannot starve the store.
-        return await to_thread.run_sync(run, limiter=_preparing())
-    except BaseException:
-        with lock:
-            abandoned = True
-        if results and discard is not None:
-            discard(results[0])
-        raise
-
-
-_limiter: anyio.lowlevel.RunVar[anyio.CapacityLimiter] = anyio.lowlevel.RunVar("veritas_prepare")
-
-
-def _preparing() -> anyio.CapacityLimiter:
-    try:
-        return _limiter.get()
-    except LookupError:
-        limiter = anyio.CapacityLimiter(4)
-        _limiter.set(limiter)
-        return limiter

@@ -14,24 +14,17 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from time import perf_counter
-from types import CoroutineType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import anyio
 from anyio.lowlevel import EventLoopToken, current_token
 
 from veritas_peewee.database import StoreDatabase, bound
-from veritas_peewee.errors import (
-    DRIVER_ERRORS,
-    StoreClosed,
-    StoreError,
-    WriteUndone,
-    first_failure,
-    store_error,
-)
+from veritas_peewee.errors import DRIVER_ERRORS, StoreClosed, StoreError
+from veritas_peewee.group_commit import Job, commit, told
 
 if TYPE_CHECKING:
     import asyncio
@@ -62,30 +55,6 @@ class WriterStats(NamedTuple):
     pending: int
     p50: float
     p99: float
-
-
-class Job:
-    """A piece of work and, once its batch has ended, its outcome."""
-
-    __slots__ = ("args", "begun", "done", "error", "fn", "result", "single", "started", "undo")
-
-    def __init__(
-        self,
-        fn: Callable[..., Any],
-        args: tuple[Any, ...],
-        undo: Callable[[], object] | None,
-        single: bool,
-        done: anyio.Event | asyncio.Future[None],
-    ) -> None:
-        self.fn = fn
-        self.args = args
-        self.undo = undo
-        self.single = single
-        self.done = done
-        self.begun = False
-        self.result: Any = None
-        self.error: BaseException | None = None
-        self.started = perf_counter()
 
 
 class Writer:
@@ -157,7 +126,7 @@ class Writer:
             await (done.wait() if isinstance(done, anyio.Event) else done)
         except BaseException:
             # A job that is withdrawn keeps its place until the writer comes across it.
-            if (not queued or self._begin(job)) and undo is not None:
+            if (not queued or job.claim()) and undo is not None:
                 undo()
             raise
         if job.error is not None:
@@ -191,7 +160,7 @@ class Writer:
 
     def _stopped(self) -> StoreClosed:
         failure = self._failure
-        return StoreClosed(f"the writer has stopped: {_told(failure)}" if failure else None)
+        return StoreClosed(f"the writer has stopped: {told(failure)}" if failure else None)
 
     def close(self) -> None:
         """Stop intake, finish what is queued, checkpoint, and join the thread; blocks.
@@ -264,81 +233,11 @@ class Writer:
                 except Empty:
                     break
             if batch:
-                self._commit(database, batch)
+                done, committed = commit(database, batch)
+                self._commits += committed
+                self._answer(done, withdrawn=len(batch) - len(done))
             if job is None:
                 return
-
-    def _commit(self, database: StoreDatabase, batch: list[Job]) -> None:
-        done: list[Job] = []
-        try:
-            if len(batch) == 1:
-                # What is alone needs no savepoint within the transaction; and a statement that
-                # is alone needs no transaction around it.
-                if self._begin(batch[0]):
-                    done = batch
-                    with nullcontext() if batch[0].single else database.unit():
-                        self._run_job(batch[0])
-            else:
-                with database.unit():
-                    for job in batch:
-                        if self._begin(job):
-                            done.append(job)
-                            self._perform(database, job)
-        except BaseException as error:
-            # BEGIN or COMMIT failed, or a write ended the transaction.
-            if done is batch:
-                failure = first_failure(error) if database.lost else error
-                batch[0].error = store_error(failure, database.location.name) or failure
-            else:
-                done += [job for job in batch if self._begin(job)]
-            self._fail_all(database, done, error)
-        else:
-            self._commits += 1
-        self._answer(done, withdrawn=len(batch) - len(done))
-
-    def _begin(self, job: Job) -> bool:
-        """Whether the job is now the writer's; not if it has begun, or its caller has gone."""
-        with self._lock:
-            begun, job.begun = job.begun, True
-        return not begun
-
-    def _run_job(self, job: Job) -> None:
-        fn = getattr(job.fn, "inside_unit", job.fn)
-        job.result = fn(*job.args)
-        if type(job.result) is CoroutineType:
-            job.result.close()
-            raise TypeError("store.write takes a plain function, not an async one")
-
-    def _perform(self, database: StoreDatabase, job: Job) -> None:
-        try:
-            with nullcontext() if job.single else database.unit():
-                self._run_job(job)
-        except BaseException as error:
-            if not database.in_whole_transaction:
-                error = first_failure(error)
-            job.error = store_error(error, database.location.name) or error
-        if job.error is not None:
-            if not database.in_whole_transaction:
-                raise job.error
-            self._undo(job)
-
-    def _fail_all(self, database: StoreDatabase, done: list[Job], error: BaseException) -> None:
-        known = store_error(error, database.location.name)
-        kind: type[StoreError] = WriteUndone
-        text = f"{WriteUndone.__doc__} ({_told(error)})"
-        if known is not None:
-            kind, text = type(known), _told(known)
-        for job in done:
-            if job.error is None:
-                job.error = kind(text)
-                job.error.__cause__ = error
-                job.result = None
-            self._undo(job)
-
-    def _undo(self, job: Job) -> None:
-        if job.undo is not None:
-            with suppress(Exception):  # a failure to tidy up must not stop the writer
-                job.undo()
 
     def _answer(self, done: list[Job], withdrawn: int = 0) -> None:
         now = perf_counter()
@@ -384,21 +283,14 @@ class Writer:
                 job = self._queue.get_nowait()
                 if job is None:
                     continue
-                if not self._begin(job):
+                if not job.claim():
                     withdrawn += 1
                     continue
                 job.error = self._stopped()
-                self._undo(job)
+                job.take_back()
                 rest.append(job)
         self._queue.put(None)  # the sentinel was taken too
         self._answer(rest, withdrawn)
-
-
-def _told(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception:  # an exception of the caller's can be anything
-        return type(error).__name__
 
 
 @atexit.register

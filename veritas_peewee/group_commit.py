@@ -1,0 +1,130 @@
+"""Many pieces of work in one transaction, each whole or absent by itself."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
+from time import perf_counter
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from veritas_peewee.database import StoreDatabase
+from veritas_peewee.errors import StoreError, WriteUndone, first_failure, store_error
+
+if TYPE_CHECKING:
+    import asyncio
+
+_claims = threading.Lock()
+
+
+class Job:
+    """A piece of work and, once its batch has ended, its outcome."""
+
+    __slots__ = ("args", "begun", "done", "error", "fn", "result", "single", "started", "undo")
+
+    def __init__(
+        self,
+        fn: Callable[..., Any],
+        args: tuple[Any, ...],
+        undo: Callable[[], object] | None,
+        single: bool,
+        done: anyio.Event | asyncio.Future[None],
+    ) -> None:
+        self.fn = fn
+        self.args = args
+        self.undo = undo
+        self.single = single
+        self.done = done
+        self.begun = False
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self.started = perf_counter()
+
+    def claim(self) -> bool:
+        """Whether the job is now the one's who asks: the writer's, or its caller's who leaves."""
+        with _claims:
+            begun, self.begun = self.begun, True
+        return not begun
+
+    def take_back(self) -> None:
+        """Undo what was done for the job outside the database; its effects will never be."""
+        if self.undo is not None:
+            with suppress(Exception):  # a failure to tidy up must not stop the writer
+                self.undo()
+
+    def run(self) -> None:
+        fn = getattr(self.fn, "inside_unit", self.fn)
+        self.result = fn(*self.args)
+        if type(self.result) is CoroutineType:
+            self.result.close()
+            raise TypeError("store.write takes a plain function, not an async one")
+
+
+def commit(database: StoreDatabase, batch: list[Job]) -> tuple[list[Job], bool]:
+    """Run a batch in one transaction; returns the jobs that now have an outcome, and whether it
+    was committed. Jobs whose callers have gone away before they began are left out."""
+    done: list[Job] = []
+    database.lost = False
+    try:
+        if len(batch) == 1:
+            # What is alone needs no savepoint within the transaction; and a statement that is
+            # alone needs no transaction around it.
+            if batch[0].claim():
+                done = batch
+                with nullcontext() if batch[0].single else database.unit():
+                    batch[0].run()
+        else:
+            with database.unit():
+                for job in batch:
+                    if job.claim():
+                        done.append(job)
+                        _run(database, job)
+    except BaseException as error:
+        # BEGIN or COMMIT failed, or a write ended the transaction.
+        if done is batch:
+            failure = first_failure(error) if database.lost else error
+            batch[0].error = store_error(failure, database.location.name) or failure
+        else:
+            done += [job for job in batch if job.claim()]
+        _fail_all(database, done, error)
+        return done, False
+    return done, bool(done)
+
+
+def _run(database: StoreDatabase, job: Job) -> None:
+    try:
+        with nullcontext() if job.single else database.unit():
+            job.run()
+    except BaseException as error:
+        if not database.in_whole_transaction:
+            error = first_failure(error)
+        job.error = store_error(error, database.location.name) or error
+    if job.error is not None:
+        if not database.in_whole_transaction:
+            raise job.error
+        job.take_back()
+
+
+def _fail_all(database: StoreDatabase, done: list[Job], error: BaseException) -> None:
+    known = store_error(error, database.location.name)
+    kind: type[StoreError] = WriteUndone
+    text = f"{WriteUndone.__doc__} ({told(error)})"
+    if known is not None:
+        kind, text = type(known), told(known)
+    for job in done:
+        if job.error is None:
+            job.error = kind(text)
+            job.error.__cause__ = error
+            job.result = None
+        job.take_back()
+
+
+def told(error: BaseException) -> str:
+    """An error's text, whatever the error."""
+    try:
+        return str(error)
+    except Exception:  # an exception of a caller's can be anything
+        return type(error).__name__
