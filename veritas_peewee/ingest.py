@@ -11,9 +11,9 @@ from typing import Any
 from veritas_peewee import operations
 from veritas_peewee.database import atomic
 from veritas_peewee.engine_output import RESULT_EVENT, Event, events_of, parse
-from veritas_peewee.errors import InvalidAudit, StoreError
+from veritas_peewee.errors import AuditNotFound, InvalidAudit, StoreError
 from veritas_peewee.fields import invalid
-from veritas_peewee.models import Audit, AuditStatus, new_audit_id
+from veritas_peewee.models import AuditStatus, new_audit_id
 from veritas_peewee.recorder import (
     NOTES,
     PreparedEvent,
@@ -22,7 +22,6 @@ from veritas_peewee.recorder import (
     end_of_output,
     prepare_all,
 )
-from veritas_peewee.rows import not_found
 from veritas_peewee.screenshots import ScreenshotFolder
 
 Source = dict[str, Any] | list[Any] | str | os.PathLike[str]
@@ -69,15 +68,17 @@ def prepare_audit(
 def write_audit(prepared: PreparedAudit) -> str:
     """Write a prepared audit, all or nothing; returns its id."""
     audit_id = prepared.audit_id
-    status = Audit.select(Audit.status).where(Audit.id == audit_id).tuples().first()
-    if status is None:
+    try:
+        status = operations.audit_state(audit_id)["status"]
+    except AuditNotFound:
         if prepared.url is None:
-            raise not_found(audit_id)
+            raise
         operations.create(prepared.url, id=audit_id)
-    elif not prepared.may_exist:
-        raise InvalidAudit(f"id: audit {audit_id!r} is in the store already")
-    elif status[0] in (AuditStatus.COMPLETED, AuditStatus.ERROR):
-        raise InvalidAudit(f"id: audit {audit_id!r} has already ended ({status[0]})")
+    else:
+        if not prepared.may_exist:
+            raise InvalidAudit(f"id: audit {audit_id!r} is in the store already")
+        if status in (AuditStatus.COMPLETED, AuditStatus.ERROR):
+            raise InvalidAudit(f"id: audit {audit_id!r} has already ended ({status})")
     apply_all(audit_id, prepared.events)
     end_of_output(audit_id, "the engine's output ended before the audit did")
     return audit_id

@@ -13,6 +13,7 @@ from peewee import SQL, Expression, IntegrityError
 
 from veritas_peewee.database import atomic, current_database
 from veritas_peewee.errors import InvalidAudit, StoreError
+from veritas_peewee.errors import sqlite3 as driver
 from veritas_peewee.fields import check_text, encode_json, format_datetime, invalid
 from veritas_peewee.models import (
     Audit,
@@ -32,6 +33,7 @@ from veritas_peewee.rows import (
     key_of,
     not_found,
     rows_of,
+    stored_forms,
     text_of,
     update_sql,
 )
@@ -193,11 +195,13 @@ def _own_files(audit_id: str) -> list[str]:
 
 
 def insert(model: Any, values: dict[str, Any]) -> int:
-    """Insert one row through the model's prepared SQL; the values are converted, not checked."""
-    fields = model._meta.fields
-    sql = insert_sql(model, *values)
-    row = [fields[name].db_value(value) for name, value in values.items()]
-    return int(current_database().execute_sql(sql, row).lastrowid or 0)
+    """Insert one row of checked values through the model's prepared SQL; returns its rowid."""
+    names = tuple(values)
+    row = list(values.values())
+    for place, convert in stored_forms(model, names):
+        if row[place] is not None:
+            row[place] = convert(row[place])
+    return int(current_database().execute_sql(insert_sql(model, *names), row).lastrowid or 0)
 
 
 def append_event(audit_id: str, event_type: str, text: str, when: datetime) -> int:
@@ -208,6 +212,20 @@ def append_event(audit_id: str, event_type: str, text: str, when: datetime) -> i
         return int(current_database().execute_sql(sql, row).lastrowid)
     except IntegrityError as error:
         raise not_found(audit_id) from error
+
+
+def append_events(audit_id: str, events: list[tuple[str, str]], when: datetime) -> list[int]:
+    """Add events, as (type, JSON text), to the audit's log; returns their ids."""
+    key, moment = key_of(audit_id), format_datetime(when)
+    sql = insert_sql(AuditEvent, "audit", "event_type", "data", "timestamp")
+    database = current_database()
+    try:
+        database.raw.executemany(sql, [(key, kind, text, moment) for kind, text in events])
+    except driver.IntegrityError as error:
+        raise not_found(audit_id) from error
+    # The ids are consecutive: they only grow, and nobody else can write in this transaction.
+    last = int(execute("SELECT last_insert_rowid()", ())[0][0])
+    return list(range(last - len(events) + 1, last + 1))
 
 
 _STATE = ("status", "started_at", "completed_at", "errors", "security_results")
@@ -267,12 +285,19 @@ def _change_status(
         if changes.get("started_at", state["started_at"]) is None:
             changes["started_at"] = when
         if old != new:
-            session = current_database().session.id
-            AuditRunner.insert(audit=audit_id, session=session).on_conflict_replace().execute()
+            database = current_database()
+            database.execute_sql(_runner_sql()[0], (audit_id, database.session.id))
     elif old == AuditStatus.RUNNING:
-        AuditRunner.delete().where(AuditRunner.audit == audit_id).execute()
+        current_database().execute_sql(_runner_sql()[1], (audit_id,))
     if new == AuditStatus.COMPLETED and old != new:
         changes.setdefault("completed_at", when)
+
+
+@functools.cache
+def _runner_sql() -> tuple[str, str]:
+    begun = AuditRunner.insert({AuditRunner.audit: MARK, AuditRunner.session: MARK})
+    ended = AuditRunner.delete().where(AuditRunner.audit == MARK)
+    return text_of(begun.on_conflict_replace()), text_of(ended)
 
 
 def finding_told(audit_id: str, finding_id: str, before: int) -> bool:
@@ -294,18 +319,27 @@ def finding_told_sql() -> str:
 
 def event_data(audit_id: str, event_type: str) -> list[dict[str, Any]]:
     """The data of an audit's events of one type, in order."""
-    rows = (
-        AuditEvent.select(AuditEvent.data)
-        .where(AuditEvent.audit == audit_id, AuditEvent.event_type == event_type)
-        .order_by(AuditEvent.id)
-    )
-    return [row[0] for row in rows_of(rows) if isinstance(row[0], dict)]
+    rows = execute(_event_data_sql(), (audit_id, event_type))
+    found = [AuditEvent._meta.fields["data"].python_value(text) for (text,) in rows]
+    return [data for data in found if isinstance(data, dict)]
+
+
+@functools.cache
+def _event_data_sql() -> str:
+    query = AuditEvent.select(AuditEvent.data)
+    query = query.where(AuditEvent.audit == MARK, AuditEvent.event_type == MARK)
+    return text_of(query.order_by(AuditEvent.id))
 
 
 def finding_contents(audit_id: str) -> list[tuple[Any, ...]]:
     """What tells an audit's findings apart where they have no id."""
+    return execute(_contents_sql(), (audit_id,))
+
+
+@functools.cache
+def _contents_sql() -> str:
     fields = [AuditFinding._meta.fields[name] for name in _CONTENT]
-    return rows_of(AuditFinding.select(*fields).where(AuditFinding.audit == audit_id))
+    return text_of(AuditFinding.select(*fields).where(AuditFinding.audit == MARK))
 
 
 _CONTENT = ("category", "pattern_type", "severity", "confidence", "description")

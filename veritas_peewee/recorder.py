@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import itertools
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -186,9 +187,12 @@ def is_single(prepared: PreparedEvent) -> bool:
 
 
 @atomic
-def apply(audit_id: str, prepared: PreparedEvent, when: datetime | None = None) -> int:
+def apply(audit_id: str, prepared: PreparedEvent) -> int:
     """Record one prepared event and its effect; returns the event's id."""
-    when = utc_now() if when is None else when
+    return _apply(audit_id, prepared, utc_now())
+
+
+def _apply(audit_id: str, prepared: PreparedEvent, when: datetime) -> int:
     kind = prepared.kind
     if prepared.files:
         current_database().after_rollback(prepared.discard)
@@ -210,7 +214,13 @@ def apply(audit_id: str, prepared: PreparedEvent, when: datetime | None = None) 
 def apply_all(audit_id: str, prepared: Iterable[PreparedEvent]) -> list[int]:
     """Record prepared events, all or none."""
     when = utc_now()
-    ids = [apply(audit_id, one, when) for one in prepared]
+    ids: list[int] = []
+    for single, run in itertools.groupby(prepared, is_single):
+        if single:  # nothing is asked in between: they can go in together
+            texts = [(one.kind, one.text) for one in run]
+            ids += operations.append_events(audit_id, texts, when)
+        else:
+            ids += [_apply(audit_id, one, when) for one in run]
     if not ids:
         operations.audit_state(audit_id)  # there must be such an audit all the same
     return ids
@@ -275,7 +285,7 @@ def replay(audit_id: str, events: Iterable[AuditEvent]) -> list[int]:
     for stored in events:
         data = stored.data or {}
         text = encode_json(data, "event")
-        ids.append(apply(audit_id, PreparedEvent(data, text, stored.event_type), stored.timestamp))
+        ids.append(_apply(audit_id, PreparedEvent(data, text, stored.event_type), stored.timestamp))
     return ids
 
 

@@ -71,16 +71,23 @@ def rows_of(query: Any) -> list[tuple[Any, ...]]:
 def models_of(model: type[M], rows: Iterable[tuple[Any, ...]]) -> list[M]:
     """Instances from rows that hold all of the model's columns in its own order."""
     names, converters = _columns(model)
-    made = []
+    # As Peewee's own constructor would, but for defaults that the row has values for.
+    new: Any = model.__new__
+    made: list[Any] = []
     for row in rows:
         data = dict(zip(names, row, strict=True))
         for name, convert in converters:
             if data[name] is not None:
                 data[name] = convert(data[name])
-        instance = model(__no_default__=1)
+        instance = new(model)
         instance.__data__ = data
+        instance.__rel__ = {}
+        instance._dirty = set()
         made.append(instance)
     return made
+
+
+_CONVERTED = (DateTimeField, EnumField, JSONField)
 
 
 @functools.cache
@@ -88,8 +95,20 @@ def _columns(
     model: type[peewee.Model],
 ) -> tuple[tuple[str, ...], tuple[tuple[str, Callable[[Any], Any]], ...]]:
     fields = model._meta.sorted_fields
-    converted = (DateTimeField, EnumField, JSONField)
     return (
         tuple(field.name for field in fields),
-        tuple((field.name, field.python_value) for field in fields if isinstance(field, converted)),
+        tuple((f.name, f.python_value) for f in fields if isinstance(f, _CONVERTED)),
+    )
+
+
+@functools.cache
+def stored_forms(
+    model: type[peewee.Model], names: tuple[str, ...]
+) -> tuple[tuple[int, Callable[[Any], Any]], ...]:
+    """The columns among `names`, by place, whose values are stored in another form."""
+    fields = [model._meta.fields[name] for name in names]
+    return tuple(
+        (place, field.db_value)
+        for place, field in enumerate(fields)
+        if isinstance(field, _CONVERTED)
     )
