@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import re
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -32,7 +33,7 @@ from veritas_peewee.errors import (
     store_error,
 )
 from veritas_peewee.sessions import Session
-from veritas_peewee.units import Unit
+from veritas_peewee.units import Savepoint, Unit
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -40,6 +41,7 @@ T = TypeVar("T")
 # Readers cannot write whatever becomes of their PRAGMAs.
 _OPEN_MODE: dict[Role, str] = {"writer": "rw", "script": "rw", "reader": "ro", "viewer": "ro"}
 _logger = logging.getLogger("veritas_peewee")
+_CONTROL = re.compile(r"\s*(?:BEGIN|COMMIT|END|ROLLBACK(?!\s+(?:TRANSACTION\s+)?TO))\b", re.I)
 _left_by_parent: list[object] = []
 
 
@@ -135,6 +137,21 @@ class StoreDatabase(SqliteDatabase):
         super().rollback()
         self.run_undo(0)
 
+    def savepoint(self) -> Savepoint:
+        return Savepoint(self)
+
+    def settle(self) -> None:
+        """Between transactions there is none, whatever a callback or a write left behind."""
+        self.close_cursors()
+        state = self._state
+        if state.transactions or state.conn.in_transaction:
+            _logger.error("%s: a transaction was left open and is undone", self.location.name)
+            state.transactions.clear()
+            state.commit_callbacks.clear()
+            self.undo.clear()
+            if state.conn.in_transaction:
+                state.conn.execute("ROLLBACK")
+
     def run_undo(self, first: int) -> None:
         """Call what was given to `after_rollback` since there were `first` of them."""
         undo = self.undo[first:]
@@ -152,7 +169,7 @@ class StoreDatabase(SqliteDatabase):
     def _guard(self, fn: Callable[[], object]) -> None:
         try:
             fn()
-        except Exception:
+        except BaseException:  # SystemExit too: nothing that it raises is the transaction's
             _logger.exception("%s: a callback after a transaction failed", self.location.name)
 
     @property
@@ -185,6 +202,8 @@ class StoreDatabase(SqliteDatabase):
             if on_event_loop():
                 raise NoDatabase(_ON_LOOP)
             return super().execute_sql(sql, params)
+        if _CONTROL.match(sql):
+            self._refuse_in_unit(sql.split()[0].upper())
         # A cursor in mid-statement that outlives its unit, in a traceback for example, is reset
         # by whichever thread collects it, and that one waits until the connection is idle.
         try:
@@ -249,6 +268,13 @@ class CurrentDatabase(DatabaseProxy):
         if binding is None or not binding.is_here():
             return None
         return binding.database
+
+    # Peewee's proxy makes these for itself, past the database's own.
+    def atomic(self, *args: Any, **kwargs: Any) -> Any:
+        return current_database().atomic(*args, **kwargs)
+
+    def savepoint(self) -> Any:
+        return current_database().savepoint()
 
     def __getattr__(self, name: str) -> Any:
         found = self.obj

@@ -76,6 +76,14 @@ class WriteUndone(StoreError):
     """Another write ended the transaction; this one was not saved and may be tried again."""
 
 
+OWN_ERRORS = frozenset(
+    (StoreError, StoreBusy, StoreFull, ReadOnlyStore, DatabaseCorrupt, WriteUndone)
+)
+"""What the failure of a whole transaction can be called."""
+
+FOREIGN_KEY = 787
+"""SQLite's code for a row whose parent is missing."""
+
 # SQLite's primary result codes, and one extended code: a write refused by a quota.
 _BY_CODE: dict[int, type[StoreError]] = {
     5: StoreBusy,  # SQLITE_BUSY

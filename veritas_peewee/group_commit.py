@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from veritas_peewee.database import StoreDatabase
-from veritas_peewee.errors import StoreError, WriteUndone, first_failure, store_error
+from veritas_peewee.errors import (
+    OWN_ERRORS,
+    StoreError,
+    WriteUndone,
+    first_failure,
+    store_error,
+)
+from veritas_peewee.units import TransactionEnded
 
 if TYPE_CHECKING:
     import asyncio
@@ -23,7 +30,18 @@ _claims = threading.Lock()
 class Job:
     """A piece of work and, once its batch has ended, its outcome."""
 
-    __slots__ = ("args", "begun", "done", "error", "fn", "result", "single", "started", "undo")
+    __slots__ = (
+        "args",
+        "begun",
+        "done",
+        "error",
+        "fn",
+        "result",
+        "single",
+        "started",
+        "undo",
+        "withdrawn",
+    )
 
     def __init__(
         self,
@@ -39,15 +57,25 @@ class Job:
         self.single = single
         self.done = done
         self.begun = False
+        self.withdrawn = False
         self.result: Any = None
         self.error: BaseException | None = None
         self.started = perf_counter()
 
     def claim(self) -> bool:
-        """Whether the job is now the one's who asks: the writer's, or its caller's who leaves."""
+        """Whether the job is now the writer's; one that was withdrawn is tidied up after."""
         with _claims:
             begun, self.begun = self.begun, True
+        if self.withdrawn:
+            self.withdrawn = False
+            self.take_back()
         return not begun
+
+    def withdraw(self) -> None:
+        """Let the job never happen, if it has not begun."""
+        with _claims:
+            if not self.begun:
+                self.begun = self.withdrawn = True
 
     def take_back(self) -> None:
         """Undo what was done for the job outside the database; its effects will never be."""
@@ -68,6 +96,7 @@ def commit(database: StoreDatabase, batch: list[Job]) -> tuple[list[Job], bool]:
     was committed. Jobs whose callers have gone away before they began are left out."""
     done: list[Job] = []
     database.lost = False
+    database.settle()
     try:
         if len(batch) == 1:
             # What is alone needs no savepoint within the transaction; and a statement that is
@@ -109,17 +138,20 @@ def _run(database: StoreDatabase, job: Job) -> None:
 
 
 def _fail_all(database: StoreDatabase, done: list[Job], error: BaseException) -> None:
-    known = store_error(error, database.location.name)
     kind: type[StoreError] = WriteUndone
     text = f"{WriteUndone.__doc__} ({told(error)})"
-    if known is not None:
-        kind, text = type(known), told(known)
+    if known := store_error(error, database.location.name):
+        # Not one of a caller's own classes, which may not be made from a text.
+        kind = type(known) if type(known) in OWN_ERRORS else StoreError
+        text = told(known)
     for job in done:
         if job.error is None:
             job.error = kind(text)
             job.error.__cause__ = error
             job.result = None
-        job.take_back()
+        # Where rows may have been committed, their files are left.
+        if not isinstance(error, TransactionEnded):
+            job.take_back()
 
 
 def told(error: BaseException) -> str:

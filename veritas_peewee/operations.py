@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from peewee import SQL, Expression, IntegrityError
 
 from veritas_peewee.database import atomic, current_database
-from veritas_peewee.errors import InvalidAudit, StoreError
+from veritas_peewee.errors import FOREIGN_KEY, InvalidAudit, StoreError, sqlite_code
 from veritas_peewee.errors import sqlite3 as driver
 from veritas_peewee.fields import check_text, encode_json, format_datetime, invalid
 from veritas_peewee.models import (
@@ -211,6 +211,8 @@ def append_event(audit_id: str, event_type: str, text: str, when: datetime) -> i
     try:
         return int(current_database().execute_sql(sql, row).lastrowid)
     except IntegrityError as error:
+        if sqlite_code(error) != FOREIGN_KEY:
+            raise
         raise not_found(audit_id) from error
 
 
@@ -222,6 +224,8 @@ def append_events(audit_id: str, events: list[tuple[str, str]], when: datetime) 
     try:
         database.raw.executemany(sql, [(key, kind, text, moment) for kind, text in events])
     except driver.IntegrityError as error:
+        if sqlite_code(error) != FOREIGN_KEY:
+            raise IntegrityError(*error.args) from error
         raise not_found(audit_id) from error
     # The ids are consecutive: they only grow, and nobody else can write in this transaction.
     last = int(execute("SELECT last_insert_rowid()", ())[0][0])

@@ -64,6 +64,8 @@ class Readers:
             with bound(database), database.unit():
                 return fn(*args)
         except DRIVER_ERRORS as error:
+            if self._closing:
+                raise StoreClosed from error
             raise (store_error(error, database.location.name, reading=True) or error) from error
         finally:
             self._give_back(call, database)
@@ -87,7 +89,7 @@ class Readers:
     def _give_back(self, call: _Call, database: StoreDatabase) -> None:
         with self._lock:
             call.connection = None
-            late = self._closing
+            late = self._closing or database.raw.in_transaction
             if not late:
                 self._idle.append(database)
         if late:

@@ -100,8 +100,14 @@ class ScreenshotFolder:
         token = secrets.token_hex(4)
         name = f"{max(index, 0):03d}-{slug}-{token}.{_EXTENSIONS[kind]}"
         try:
-            with self._folder(audit_id, create=True) as folder:
-                _write(folder, name, data)
+            for attempt in range(10):
+                try:
+                    with self._folder(audit_id, create=True) as folder:
+                        _write(folder, name, data)
+                    break
+                except FileNotFoundError:
+                    if attempt == 9:  # or the last file of the folder was removed just then
+                        raise
         except OSError as error:
             raise os_error(error, self.root / audit_id, "given a screenshot") from error
         digest = hashlib.sha256(data).hexdigest()

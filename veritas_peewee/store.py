@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Generator, Iterable
 from contextlib import ExitStack
 from datetime import datetime
@@ -50,6 +51,7 @@ class AuditStore:
         self._token: EventLoopToken | None = None
         self._loop: object = None
         self._process = os.getpid()
+        self._shutting = threading.Lock()
         self._closing = False
         self._changing: anyio.Lock | None = None
         self._stack = ExitStack()
@@ -128,22 +130,29 @@ class AuditStore:
             self._writer.stop_intake()
         with anyio.CancelScope(shield=True):
             async with self._changing:
+                # In one thread, for asyncio's own cancellation stops at no shield.
+                await to_thread.run_sync(self._shut, limiter=anyio.CapacityLimiter(1))
+
+    def _shut(self) -> None:
+        with self._shutting:
+            readers, self._readers = self._readers, None
+            writer, self._writer = self._writer, None
+            try:
                 # Readers first: an open snapshot would keep the WAL from being emptied.
-                if self._readers is not None:
-                    await to_thread.run_sync(self._readers.close, limiter=anyio.CapacityLimiter(1))
-                    self._readers = None
-                writer, self._writer = self._writer, None
+                if readers is not None:
+                    readers.close()
+            finally:
                 try:
                     if writer is not None:
-                        await to_thread.run_sync(writer.close, limiter=anyio.CapacityLimiter(1))
+                        writer.close()
                 finally:
                     self._stack.close()
 
     def __del__(self) -> None:
         writer = getattr(self, "_writer", None)
         if writer is not None and writer.process == os.getpid():
-            warn(f"{self.location.name}: the store was not closed", ResourceWarning, stacklevel=2)
             writer.stop()
+            warn(f"{self.location.name}: the store was not closed", ResourceWarning, stacklevel=2)
 
     def _opened(self) -> Writer:
         writer = self._writer

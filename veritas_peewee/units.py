@@ -6,6 +6,8 @@ import logging
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+import peewee
+
 from veritas_peewee.errors import DRIVER_ERRORS, StoreError
 
 if TYPE_CHECKING:
@@ -13,9 +15,24 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger("veritas_peewee")
 
-_ENDED = (
-    "a write ended the transaction that it shares with others; whether they were saved is not known"
-)
+
+class TransactionEnded(StoreError):
+    """A write ended the transaction that it shares with others; whether they were saved is not
+    known."""
+
+
+class Savepoint(peewee._savepoint):
+    """Peewee's, which also forgets what was to follow a commit, and undoes what must be."""
+
+    def _begin(self) -> None:
+        super()._begin()  # type: ignore[misc]
+        self.callbacks = len(self.db._state.commit_callbacks)
+        self.undo = len(self.db.undo)
+
+    def rollback(self, begin: bool = True) -> None:
+        del self.db._state.commit_callbacks[self.callbacks :]
+        self.db.run_undo(self.undo)
+        super().rollback(begin)
 
 
 class Unit:
@@ -57,16 +74,17 @@ class Unit:
             database.close_cursors(self.cursors)
             if kind is None:
                 if not database.in_whole_transaction:
-                    raise StoreError(_ENDED)
+                    raise TransactionEnded
                 self._end("COMMIT" if self.outermost else "RELEASE unit")
-        except BaseException:
-            self._roll_back()
+        except BaseException as failure:
+            self._roll_back(known=not isinstance(failure, TransactionEnded))
             raise
         if kind is not None:
-            self._roll_back()
+            self._roll_back(known=not isinstance(error, TransactionEnded))
         elif self.outermost:
             database.undo.clear()
             database.run_commit_callbacks()
+            database.settle()
 
     def _end(self, sql: str) -> None:
         try:
@@ -74,9 +92,9 @@ class Unit:
         except BaseException as error:
             # Without its savepoint, the transaction is not the one that was begun.
             self.database.lost = True
-            raise error if self.outermost else StoreError(_ENDED) from error
+            raise error if self.outermost else TransactionEnded() from error
 
-    def _roll_back(self) -> None:
+    def _roll_back(self, *, known: bool) -> None:
         database = self.database
         state = database._state
         try:
@@ -91,4 +109,8 @@ class Unit:
             _logger.exception("%s: a roll-back failed", database.location.name)
         finally:
             del state.commit_callbacks[self.callbacks :]
-            database.run_undo(self.undo)
+            # Where rows may have been committed, a file too many is better than one too few.
+            if known:
+                database.run_undo(self.undo)
+            else:
+                del database.undo[self.undo :]

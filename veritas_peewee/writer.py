@@ -65,10 +65,13 @@ class Writer:
         self._queue: SimpleQueue[Job | None] = SimpleQueue()
         self._places = max_pending
         self._waiting: dict[anyio.Event, None] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a collected store stops its writer wherever it is
         self.process = os.getpid()
         self._token: EventLoopToken = current_token()
-        self._loop: asyncio.AbstractEventLoop | None = asyncio_loop()
+        # asyncio may be there only as the host of trio.
+        loop = asyncio_loop()
+        self._loop = loop if loop is self._token.native_token else None
+        self._batch: list[Job] = []
         self._opened = anyio.Event()
         self._failure: BaseException | None = None
         self._closing = False
@@ -125,9 +128,11 @@ class Writer:
                     self._give_place()
             await (done.wait() if isinstance(done, anyio.Event) else done)
         except BaseException:
-            # A job that is withdrawn keeps its place until the writer comes across it.
-            if (not queued or job.claim()) and undo is not None:
-                undo()
+            # A job that is withdrawn keeps its place, and its files, until the writer meets it.
+            if queued:
+                job.withdraw()
+            else:
+                job.take_back()
             raise
         if job.error is not None:
             raise job.error
@@ -179,6 +184,12 @@ class Writer:
         """Refuse new work, also that of callers who still wait for a place."""
         with self._lock:
             self._closing = True
+        self._wake(self._refuse_waiting)
+
+    def _refuse_waiting(self) -> None:
+        for turn in list(self._waiting):
+            del self._waiting[turn]
+            turn.set()
 
     def stop(self) -> None:
         """Stop intake and let the thread end after what is queued; does not wait."""
@@ -233,6 +244,7 @@ class Writer:
                 except Empty:
                     break
             if batch:
+                self._batch = batch
                 done, committed = commit(database, batch)
                 self._commits += committed
                 self._answer(done, withdrawn=len(batch) - len(done))
@@ -243,8 +255,9 @@ class Writer:
         now = perf_counter()
         self._writes += len(done)
         self._failed += sum(job.error is not None for job in done)
+        times = [now - job.started for job in done]
         with self._lock:
-            self._times.extend(now - job.started for job in done)
+            self._times.extend(times)
         if done or withdrawn:
             self._wake(self._deliver, done, withdrawn)
 
@@ -276,21 +289,19 @@ class Writer:
 
     def _fail_rest(self) -> None:
         self.stop_intake()  # from here on nothing can be queued
-        rest: list[Job] = []
-        withdrawn = 0
+        queued: list[Job] = []
         with suppress(Empty):
             while True:
-                job = self._queue.get_nowait()
-                if job is None:
-                    continue
-                if not job.claim():
-                    withdrawn += 1
-                    continue
-                job.error = self._stopped()
-                job.take_back()
-                rest.append(job)
+                if job := self._queue.get_nowait():
+                    queued.append(job)
+        # Of the batch that is stuck, those that have not begun.
+        rest = [job for job in (*self._batch, *queued) if job.claim()]
+        withdrawn = len(queued) - len(rest)
+        for job in rest:
+            job.error = self._stopped()
+            job.take_back()
         self._queue.put(None)  # the sentinel was taken too
-        self._answer(rest, withdrawn)
+        self._answer(rest, max(withdrawn, 0))
 
 
 @atexit.register

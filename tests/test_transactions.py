@@ -1,0 +1,120 @@
+"""What follows a commit or a roll-back, and what cannot be done inside a write."""
+
+import anyio
+import peewee
+import pytest
+
+from veritas_peewee import Audit, AuditNotFound, AuditStore, StoreError, operations, recorder
+from veritas_peewee.database import current_database, database
+
+
+def files(store):
+    return sorted(path.name for path in store.location.screenshots.rglob("*.png"))
+
+
+@pytest.fixture
+async def audit(file_store, png_base64):
+    made = await file_store.create("https://example.com")
+    shot = {"type": "screenshot", "label": "kept", "index": 0, "data": png_base64}
+    await file_store.record(made.id, shot)
+    return made
+
+
+@pytest.mark.parametrize("reached", [current_database, lambda: database], ids=["own", "proxy"])
+async def test_a_part_that_is_undone_takes_back_its_files_and_removes_none(
+    file_store, audit, png_base64, reached
+):
+    shot = {"type": "screenshot", "label": "undone", "index": 1, "data": png_base64}
+
+    def part():
+        for do in (
+            lambda: operations.delete(audit.id),
+            lambda: recorder.record(audit.id, shot),
+        ):
+            try:
+                with reached().atomic():
+                    do()
+                    raise LookupError
+            except LookupError:
+                pass
+
+    await file_store.write(part)
+    assert [name[:8] for name in files(file_store)] == ["000-kept"]
+    assert (await file_store.get(audit.id)).screenshots_count == 1
+
+
+def throw(error):
+    raise error
+
+
+@pytest.mark.parametrize(
+    "rude",
+    [
+        lambda: current_database().begin(),
+        lambda: current_database().session_start(),
+        lambda: current_database().atomic().__enter__(),
+        lambda: next(iter(Audit.select())),
+        lambda: throw(SystemExit(3)),
+        lambda: throw(KeyboardInterrupt()),
+    ],
+    ids=["begin", "session", "atomic", "cursor", "exit", "interrupt"],
+)
+async def test_what_a_callback_after_the_commit_leaves_behind_costs_no_later_write(
+    file_store, audit, png_base64, rude
+):
+    shot = {"type": "screenshot", "label": "more", "index": 1, "data": png_base64}
+    results = []
+
+    async def record():
+        results.append(await file_store.record(audit.id, shot))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(record)
+        tasks.start_soon(file_store.write, lambda: current_database().after_commit(rude))
+    for _ in range(3):
+        results.append(await file_store.record(audit.id, {"type": "log_entry"}))
+    async with AuditStore.open(file_store.location.path) as other:
+        await other.create("https://example.com/other")  # a pinned snapshot would be in the way
+    await file_store.create("https://example.com/last")
+    stored = [event.id for event in await file_store.events(audit.id)]
+    assert set(results) <= set(stored)
+    assert len(files(file_store)) == 2
+
+
+@pytest.mark.parametrize("sql", ["COMMIT", " end transaction", "ROLLBACK", "begin immediate"])
+async def test_sql_that_would_end_the_transaction_is_refused(file_store, audit, sql):
+    with pytest.raises(StoreError, match="inside a write would end what it shares"):
+        await file_store.write(lambda: current_database().execute_sql(sql))
+    await file_store.write(lambda: current_database().execute_sql("SELECT 1").fetchone())
+    await file_store.create("https://example.com")
+
+
+async def test_a_trigger_that_refuses_an_event_is_not_taken_for_a_missing_audit(file_store, audit):
+    await file_store.write(
+        lambda: current_database().execute_sql(
+            "CREATE TRIGGER no BEFORE INSERT ON audit_events WHEN NEW.event_type = 'no' "
+            "BEGIN SELECT RAISE(ABORT, 'not this'); END"
+        )
+    )
+    for events in ([{"type": "no"}], [{"type": "log_entry"}, {"type": "no"}]):
+        with pytest.raises(peewee.IntegrityError, match="not this"):
+            await file_store.record_many(audit.id, events)
+    with pytest.raises(peewee.IntegrityError, match="not this"):
+        await file_store.record(audit.id, {"type": "no"})
+    with pytest.raises(AuditNotFound):
+        await file_store.record_many("none", [{"type": "log_entry"}])
+    assert len(await file_store.events(audit.id)) == 1
+
+
+async def test_an_error_that_cannot_be_made_from_a_text_leaves_nobody_waiting(file_store):
+    class Mine(StoreError):
+        def __init__(self, one, two):
+            super().__init__(f"{one} {two}")
+
+    def rude():
+        current_database().raw.execute("ROLLBACK")
+        raise Mine(1, 2)
+
+    with pytest.raises(Mine, match="1 2"):
+        await file_store.write(rude)
+    await file_store.create("https://example.com")
