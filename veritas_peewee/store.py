@@ -121,7 +121,8 @@ class AuditStore:
     async def close(self) -> None:
         """Stop intake, finish the writes that are queued, checkpoint, and let go of the file.
 
-        May be called again; further calls of other methods raise StoreClosed.
+        May be called again; further calls of other methods raise StoreClosed. Raises StoreError
+        if a write has not ended after 60 s; those that had not begun are then told.
         """
         self._closing = True
         if self._changing is None or self._process != os.getpid():
