@@ -8,8 +8,9 @@ import os
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 from benchmarks import history, sample
@@ -47,7 +48,7 @@ def prepare(data: Path, sizes: Iterable[int], *, audits: bool, results: bool) ->
         _make_results(data)
         _cached(data, "results", lambda database: None, lambda path: _ingest_all(data, path))
     for size in sizes:
-        _cached(data, f"history-{size}", lambda database, n=size: _fill_history(database, n))
+        _cached(data, f"history-{size}", partial(_fill_history, size=size))
 
 
 def cached_file(data: Path, name: str) -> Path:
@@ -67,7 +68,12 @@ def copy_of(data: Path, name: str) -> Iterator[Path]:
         yield path
 
 
-def _cached(data: Path, name: str, fill, before=None) -> None:  # type: ignore[no-untyped-def]
+def _cached(
+    data: Path,
+    name: str,
+    fill: Callable[[sqlite3.Connection], object],
+    before: Callable[[Path], object] | None = None,
+) -> None:
     path = cached_file(data, name)
     if path.exists():
         return

@@ -182,7 +182,10 @@ async def test_a_callback_that_fails_after_the_commit_undoes_nothing(store, png_
         await gate.wait()
         tasks.start_soon(outcome, results, "shot", store.record, audit.id, shot)
         await anyio.sleep(0)
-        fail = lambda: current_database().after_commit(lambda: 1 / 0)  # noqa: E731
+
+        def fail():
+            return current_database().after_commit(lambda: 1 / 0)
+
         tasks.start_soon(outcome, results, "fail", store.write, fail)
         await anyio.wait_all_tasks_blocked()
         gate.release.set()

@@ -6,7 +6,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from veritas_peewee.errors import StoreError
 
@@ -69,9 +69,9 @@ def _text(database: str | os.PathLike[str] | None) -> str:
     return _path(text, "database", "give a path, ':memory:' or a sqlite:/// URL")
 
 
-def _path(value: object, name: str, advice: str = "give a path") -> str:
+def _path(value: Any, name: str, advice: str = "give a path") -> str:
     try:
-        text = os.fspath(value)  # type: ignore[call-overload]
+        text = os.fspath(value)
         os.fsencode(text)
     except (TypeError, ValueError):
         text = None

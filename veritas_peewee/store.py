@@ -183,7 +183,7 @@ class AuditStore:
     ) -> Audit:
         """Add a queued audit of `url`; InvalidAudit for a bad url or id."""
         create = partial(
-            operations.create.inside_unit,  # type: ignore[attr-defined]
+            operations.create,
             id=id,
             audit_tier=audit_tier,
             verdict_mode=verdict_mode,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -33,7 +34,7 @@ class PragmaConnection(sqlite3.Connection):
             self.execute(f"PRAGMA {name} = {value}")
 
 
-class Peer:
+class Peer(ABC):
     """One library, used as its own documentation says a web backend should.
 
     A method that is not overridden is something the peer has no way to do.
@@ -43,11 +44,13 @@ class Peer:
     group_of: ClassVar[int | None] = None
     """For the limits: rows in one transaction, 0 for as many as tasks wait; None for others."""
 
+    @abstractmethod
     async def open(self, path: Path) -> None:
-        raise NotImplementedError
+        """Open the file, as a backend does at its start."""
 
+    @abstractmethod
     async def close(self) -> None:
-        raise NotImplementedError
+        """Let go of it."""
 
     async def write_event(self, audit_id: str, event: Row) -> None:
         """Record one event; durable, as far as the PRAGMAs say, when it returns."""

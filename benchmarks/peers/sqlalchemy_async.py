@@ -20,7 +20,7 @@ _SIGNS: dict[str, Any] = {"=": eq, ">=": ge, "<=": le, "<": lt}
 
 
 class Base(DeclarativeBase):
-    type_annotation_map: ClassVar[dict[Any, Any]] = {dict: JSON, list: JSON}
+    type_annotation_map: ClassVar[dict[Any, Any]] = {dict[str, Any]: JSON, list[str]: JSON}
 
 
 class Audit(Base):
@@ -32,15 +32,15 @@ class Audit(Base):
     verdict_mode: Mapped[str]
     trust_score: Mapped[float | None]
     risk_level: Mapped[str | None]
-    signal_scores: Mapped[dict]  # type: ignore[type-arg]
+    signal_scores: Mapped[dict[str, Any]]
     narrative: Mapped[str | None]
     site_type: Mapped[str | None]
     site_type_confidence: Mapped[float | None]
-    security_results: Mapped[dict]  # type: ignore[type-arg]
+    security_results: Mapped[dict[str, Any]]
     pages_scanned: Mapped[int]
     screenshots_count: Mapped[int]
     elapsed_seconds: Mapped[float]
-    errors: Mapped[list]  # type: ignore[type-arg]
+    errors: Mapped[list[str]]
     error_message: Mapped[str | None]
     started_at: Mapped[datetime | None]
     completed_at: Mapped[datetime | None]
@@ -83,7 +83,7 @@ class AuditEvent(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     audit_id: Mapped[str] = mapped_column(ForeignKey("audits.id"))
     event_type: Mapped[str]
-    data: Mapped[dict]  # type: ignore[type-arg]
+    data: Mapped[dict[str, Any]]
     timestamp: Mapped[datetime | None]
 
 
