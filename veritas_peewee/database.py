@@ -224,6 +224,15 @@ class StoreDatabase(SqliteDatabase):
             del self.cursors[first:]
 
 
+LARGEST_SLICE = 64
+"""The most rows in one statement: with more of them a row no longer gets cheaper."""
+
+
+def slice_size(count: int) -> int:
+    """How many of `count` rows go into the next statement: few sizes, so few statements."""
+    return min(LARGEST_SLICE, 1 << (count.bit_length() - 1))
+
+
 def _create_private(path: os.PathLike[str]) -> None:
     """Create an empty file with mode 0600; SQLite gives its WAL the same mode."""
     folder = os.path.dirname(os.fspath(path))

@@ -5,13 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
+from itertools import groupby
+from operator import attrgetter
 from time import perf_counter
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from veritas_peewee.database import StoreDatabase
+from veritas_peewee.database import StoreDatabase, slice_size
 from veritas_peewee.errors import (
     OWN_ERRORS,
     StoreError,
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
 
 _claims = threading.Lock()
 
+Together = Callable[[list[tuple[Any, ...]]], list[Any]]
+"""Does as many jobs of one kind as `slice_size` allows in one statement, whole or absent."""
+
 
 class Job:
     """A piece of work and, once its batch has ended, its outcome."""
@@ -37,8 +42,8 @@ class Job:
         "error",
         "fn",
         "result",
-        "single",
         "started",
+        "together",
         "undo",
         "withdrawn",
     )
@@ -48,13 +53,13 @@ class Job:
         fn: Callable[..., Any],
         args: tuple[Any, ...],
         undo: Callable[[], object] | None,
-        single: bool,
+        together: Together | None,
         done: anyio.Event | asyncio.Future[None],
     ) -> None:
         self.fn = fn
         self.args = args
         self.undo = undo
-        self.single = single
+        self.together = together
         self.done = done
         self.begun = False
         self.withdrawn = False
@@ -103,14 +108,23 @@ def commit(database: StoreDatabase, batch: list[Job]) -> tuple[list[Job], bool]:
             # alone needs no transaction around it.
             if batch[0].claim():
                 done = batch
-                with nullcontext() if batch[0].single else database.unit():
+                with nullcontext() if batch[0].together else database.unit():
                     batch[0].run()
         else:
             with database.unit():
-                for job in batch:
-                    if job.claim():
-                        done.append(job)
-                        _run(database, job)
+                for together, run in groupby(batch, attrgetter("together")):
+                    if together is None:
+                        for job in run:
+                            if job.claim():
+                                done.append(job)
+                                _run(database, job)
+                    else:
+                        claimed = [job for job in run if job.claim()]
+                        done += claimed
+                        while claimed:
+                            size = slice_size(len(claimed))
+                            _run_together(database, together, claimed[:size])
+                            del claimed[:size]
     except BaseException as error:
         # BEGIN or COMMIT failed, or a write ended the transaction.
         if done is batch:
@@ -123,9 +137,23 @@ def commit(database: StoreDatabase, batch: list[Job]) -> tuple[list[Job], bool]:
     return done, bool(done)
 
 
+def _run_together(database: StoreDatabase, together: Together, jobs: list[Job]) -> None:
+    try:
+        results = together([job.args for job in jobs])
+    except Exception:
+        # Which of them it was shows when each is run by itself.
+        if not database.in_whole_transaction:
+            raise
+        for job in jobs:
+            _run(database, job)
+    else:
+        for job, result in zip(jobs, results, strict=True):
+            job.result = result
+
+
 def _run(database: StoreDatabase, job: Job) -> None:
     try:
-        with nullcontext() if job.single else database.unit():
+        with nullcontext() if job.together else database.unit():
             job.run()
     except BaseException as error:
         if not database.in_whole_transaction:

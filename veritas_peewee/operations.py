@@ -13,7 +13,6 @@ from peewee import SQL, Expression, IntegrityError
 
 from veritas_peewee.database import atomic, current_database
 from veritas_peewee.errors import FOREIGN_KEY, InvalidAudit, StoreError, sqlite_code
-from veritas_peewee.errors import sqlite3 as driver
 from veritas_peewee.fields import check_text, encode_json, format_datetime, invalid
 from veritas_peewee.models import (
     Audit,
@@ -29,6 +28,7 @@ from veritas_peewee.models import (
 from veritas_peewee.rows import (
     MARK,
     execute,
+    insert_rows,
     insert_sql,
     key_of,
     not_found,
@@ -206,30 +206,26 @@ def insert(model: Any, values: dict[str, Any]) -> int:
 
 def append_event(audit_id: str, event_type: str, text: str, when: datetime) -> int:
     """Add an event whose JSON text is ready to the audit's log; returns its id."""
-    sql = insert_sql(AuditEvent, "audit", "event_type", "data", "timestamp")
-    row = (key_of(audit_id), event_type, text, format_datetime(when))
+    return append_events([(audit_id, event_type, text)], when)[0]
+
+
+_EVENT = ("audit", "event_type", "data", "timestamp")
+
+
+def append_events(events: list[tuple[str, str, str]], when: datetime) -> list[int]:
+    """Add events, as (audit id, type, JSON text), to the logs; returns their ids.
+
+    As many as `slice_size` says go in as one statement. Raises AuditNotFound.
+    """
+    moment = format_datetime(when)
+    rows = [(key_of(audit_id), kind, text, moment) for audit_id, kind, text in events]
     try:
-        return int(current_database().execute_sql(sql, row).lastrowid)
+        return insert_rows(AuditEvent, _EVENT, rows)
     except IntegrityError as error:
         if sqlite_code(error) != FOREIGN_KEY:
             raise
-        raise not_found(audit_id) from error
-
-
-def append_events(audit_id: str, events: list[tuple[str, str]], when: datetime) -> list[int]:
-    """Add events, as (type, JSON text), to the audit's log; returns their ids."""
-    key, moment = key_of(audit_id), format_datetime(when)
-    sql = insert_sql(AuditEvent, "audit", "event_type", "data", "timestamp")
-    database = current_database()
-    try:
-        database.raw.executemany(sql, [(key, kind, text, moment) for kind, text in events])
-    except driver.IntegrityError as error:
-        if sqlite_code(error) != FOREIGN_KEY:
-            raise IntegrityError(*error.args) from error
-        raise not_found(audit_id) from error
-    # The ids are consecutive: they only grow, and nobody else can write in this transaction.
-    last = int(execute("SELECT last_insert_rowid()", ())[0][0])
-    return list(range(last - len(events) + 1, last + 1))
+        audits = sorted({audit_id for audit_id, _, _ in events})
+        raise not_found(audits[0] if len(audits) == 1 else audits) from error
 
 
 _STATE = ("status", "started_at", "completed_at", "errors", "security_results")

@@ -186,6 +186,11 @@ def is_single(prepared: PreparedEvent) -> bool:
     return prepared.kind not in EFFECTS and NOTES not in prepared.text and not prepared.files
 
 
+def apply_together(jobs: list[tuple[str, PreparedEvent]]) -> list[int]:
+    """Record events that have no effect, of any audits, in one statement; returns their ids."""
+    return operations.append_events([(a, one.kind, one.text) for a, one in jobs], utc_now())
+
+
 @atomic
 def apply(audit_id: str, prepared: PreparedEvent) -> int:
     """Record one prepared event and its effect; returns the event's id."""
@@ -217,8 +222,7 @@ def apply_all(audit_id: str, prepared: Iterable[PreparedEvent]) -> list[int]:
     ids: list[int] = []
     for single, run in itertools.groupby(prepared, is_single):
         if single:  # nothing is asked in between: they can go in together
-            texts = [(one.kind, one.text) for one in run]
-            ids += operations.append_events(audit_id, texts, when)
+            ids += operations.append_events([(audit_id, e.kind, e.text) for e in run], when)
         else:
             ids += [_apply(audit_id, one, when) for one in run]
     if not ids:

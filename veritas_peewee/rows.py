@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import peewee
 
-from veritas_peewee.database import current_database
+from veritas_peewee.database import current_database, slice_size
 from veritas_peewee.errors import AuditNotFound, InvalidAudit
 from veritas_peewee.fields import DateTimeField, EnumField, JSONField, check_text, shown
 
@@ -32,10 +32,36 @@ def text_of(query: Any) -> str:
 
 
 @functools.cache
-def insert_sql(model: type[peewee.Model], *columns: str) -> str:
+def insert_sql(model: type[peewee.Model], *columns: str, rows: int = 1) -> str:
     """`INSERT` for these columns, in this order; none that has a default may be left out."""
     fields = [getattr(model, name) for name in columns]
-    return text_of(model.insert_many([[MARK] * len(fields)], fields=fields))
+    return text_of(model.insert_many([[MARK] * len(fields)] * rows, fields=fields))
+
+
+def insert_slice(
+    model: type[peewee.Model], columns: tuple[str, ...], values: list[Any], rows: int
+) -> range:
+    """Insert `rows` rows of stored values, one after the other in `values`; returns their ids.
+
+    One statement is whole or absent, gives the interpreter lock away once, and costs a row a
+    quarter of what a statement of its own does.
+    """
+    cursor = current_database().execute_sql(insert_sql(model, *columns, rows=rows), values)
+    # The ids are consecutive: they only grow, and nobody else can write at the same time.
+    last = int(cursor.lastrowid)
+    return range(last - rows + 1, last + 1)
+
+
+def insert_rows(
+    model: type[peewee.Model], columns: tuple[str, ...], rows: list[tuple[Any, ...]]
+) -> list[int]:
+    """Insert many rows of stored values; returns their ids."""
+    ids: list[int] = []
+    while len(ids) < len(rows):
+        size = slice_size(len(rows) - len(ids))
+        values = [value for row in rows[len(ids) : len(ids) + size] for value in row]
+        ids += insert_slice(model, columns, values, size)
+    return ids
 
 
 @functools.cache

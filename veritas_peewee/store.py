@@ -208,7 +208,7 @@ class AuditStore:
             audit_id,
             prepared,
             undo=prepared.discard if prepared.files else None,
-            single=recorder.is_single(prepared),
+            together=recorder.apply_together if recorder.is_single(prepared) else None,
         )
         return event_id
 

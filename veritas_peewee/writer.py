@@ -24,7 +24,7 @@ from anyio.lowlevel import EventLoopToken, current_token
 
 from veritas_peewee.database import StoreDatabase, bound
 from veritas_peewee.errors import DRIVER_ERRORS, StoreClosed, StoreError
-from veritas_peewee.group_commit import Job, commit, told
+from veritas_peewee.group_commit import Job, Together, commit, told
 
 if TYPE_CHECKING:
     import asyncio
@@ -99,19 +99,20 @@ class Writer:
         fn: Callable[..., Any],
         *args: Any,
         undo: Callable[[], object] | None = None,
-        single: bool = False,
+        together: Together | None = None,
     ) -> Any:
         """Run `fn(*args)` in a savepoint and return its result once it is committed.
 
         `undo` is called if the effects of `fn` will never be. Cancelled before the writer has
         begun, the work never happens; after that it goes on as if nobody had cancelled.
-        `single` says that `fn` runs one statement, which is whole or absent by itself.
+        `together`, if given, does in one statement, whole or absent, what `fn` would do for each
+        of several tuples of arguments, and returns their results.
         """
         queued = False
         # A future is what asyncio waits for in the end; the event around it costs as much as
         # all else that happens to a write on the loop.
         done = anyio.Event() if self._loop is None else self._loop.create_future()
-        job = Job(fn, args, undo, single, done)
+        job = Job(fn, args, undo, together, done)
         try:
             self._check_open()
             if self._places > 0:
