@@ -248,7 +248,7 @@ async def test_reads_that_are_stuck_in_python_do_not_pile_up_threads(tmp_path):
         for _ in range(20):
             with anyio.move_on_after(0.01):
                 await store.read(release.wait, 60)
-        assert threading.active_count() <= before + 3
+        assert threading.active_count() <= before + 2 * 2  # at work, and idle ones
         release.set()
         assert await store.read(count) == 0
 

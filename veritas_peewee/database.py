@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from threading import get_ident
+from time import perf_counter, sleep
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from anyio import NoEventLoopError
@@ -40,9 +41,24 @@ T = TypeVar("T")
 
 # Readers cannot write whatever becomes of their PRAGMAs.
 _OPEN_MODE: dict[Role, str] = {"writer": "rw", "script": "rw", "reader": "ro", "viewer": "ro"}
+PAUSE_EVERY, PAUSE = 0.001, 0.00002
+"""Seconds after which a long read lets other threads run, and for how long it then sleeps."""
 _logger = logging.getLogger("veritas_peewee")
 _CONTROL = re.compile(r"\s*(?:BEGIN|COMMIT|END|ROLLBACK(?!\s+(?:TRANSACTION\s+)?TO))\b", re.I)
 _left_by_parent: list[object] = []
+
+
+class _LongRead(sqlite3.Cursor):
+    """Pauses while many rows are fetched one by one."""
+
+    database: StoreDatabase
+    rows = 0
+
+    def fetchone(self) -> Any:
+        self.rows += 1
+        if not self.rows % 32:
+            self.database.pause()
+        return super().fetchone()
 
 
 class StoreDatabase(SqliteDatabase):
@@ -67,6 +83,8 @@ class StoreDatabase(SqliteDatabase):
         self.undo: list[Callable[[], object]] = []
         self.cursors: list[sqlite3.Cursor] = []
         self._last_cursor: sqlite3.Cursor | None = None
+        self.paused = 0.0
+        self.work = 0
         if location.path is None:
             name = MEMORY
         else:
@@ -194,8 +212,23 @@ class StoreDatabase(SqliteDatabase):
         self.undo.append(fn)
 
     def cursor(self, named_cursor: None = None) -> sqlite3.Cursor:
-        self._last_cursor = super().cursor(named_cursor)
-        return self._last_cursor
+        if self.role == "reader":
+            cursor = self.raw.cursor(_LongRead)
+            cursor.database = self
+        else:
+            cursor = super().cursor(named_cursor)
+        self._last_cursor = cursor
+        return cursor
+
+    def pause(self) -> None:
+        """Now and then in a long read: let other threads run, the event loop's above all.
+
+        A thread that waits for the interpreter gets it only after 5 ms otherwise: SQLite lets go
+        of it for each row, but never for long enough to be taken.
+        """
+        if self.role == "reader" and perf_counter() - self.paused > PAUSE_EVERY:
+            sleep(PAUSE)
+            self.paused = perf_counter()
 
     def execute_sql(self, sql: str, params: Any = None) -> Any:
         if self.role in ("script", "viewer"):

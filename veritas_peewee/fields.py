@@ -132,6 +132,7 @@ class EnumField(CharField):
 
     def __init__(self, enum: type[Enum], *args: Any, **kwargs: Any) -> None:
         self.enum = enum
+        self._members: dict[Any, Enum] = {member.value: member for member in enum}
         super().__init__(*args, **kwargs)
 
     def db_value(self, value: Any) -> Any:
@@ -146,10 +147,8 @@ class EnumField(CharField):
     check = db_value
 
     def python_value(self, value: Any) -> Any:
-        try:
-            return None if value is None else self.enum(value)
-        except ValueError:
-            return value  # written by another program: show it rather than hide the row
+        # What another program wrote is shown as it is, rather than hide the row.
+        return self._members.get(value, value)
 
 
 class FloatField(peewee.FloatField):
@@ -225,6 +224,8 @@ class DateTimeField(peewee.DateTimeField):
     def python_value(self, value: Any) -> Any:
         if isinstance(value, str):
             try:
+                if len(value) == 26 and value[19] == ".":  # as we write it, without a zone
+                    return datetime.fromisoformat(value + "+00:00")
                 value = datetime.fromisoformat(value)
             except ValueError:
                 return value  # written by another program: show it rather than hide the row

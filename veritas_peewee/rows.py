@@ -100,7 +100,10 @@ def models_of(model: type[M], rows: Iterable[tuple[Any, ...]]) -> list[M]:
     # As Peewee's own constructor would, but for defaults that the row has values for.
     new: Any = model.__new__
     made: list[Any] = []
-    for row in rows:
+    database = current_database()
+    for number, row in enumerate(rows):
+        if not number % 64:
+            database.pause()
         data = dict(zip(names, row, strict=True))
         for name, convert in converters:
             if data[name] is not None:
