@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from threading import get_ident
 from time import perf_counter, sleep
-from typing import Any, NamedTuple, ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar, cast
 
 from anyio import NoEventLoopError
 from anyio.lowlevel import current_token
@@ -38,6 +38,7 @@ from veritas_peewee.units import Savepoint, Unit
 
 P = ParamSpec("P")
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 # Readers cannot write whatever becomes of their PRAGMAs.
 _OPEN_MODE: dict[Role, str] = {"writer": "rw", "script": "rw", "reader": "ro", "viewer": "ro"}
@@ -357,7 +358,16 @@ def on_event_loop() -> bool:
     return True
 
 
-def atomic(fn: Callable[P, T]) -> Callable[P, T]:
+class Atomic(Protocol[P, T_co]):
+    """What `atomic` makes of a function."""
+
+    inside_unit: Callable[P, Any]
+    """The function itself, for callers who are in a unit that fails as a whole with it."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T_co: ...
+
+
+def atomic(fn: Callable[P, T]) -> Atomic[P, T]:
     """Run `fn` as one all-or-nothing unit of the current database, with the store's errors."""
 
     @functools.wraps(fn)
@@ -369,6 +379,6 @@ def atomic(fn: Callable[P, T]) -> Callable[P, T]:
         except DRIVER_ERRORS as error:
             raise (store_error(error, opened.location.name) or error) from error
 
-    # The writer gives each write a unit of its own; a second one would be waste.
-    unit.inside_unit = fn  # type: ignore[attr-defined]
-    return unit
+    made = cast(Atomic[P, T], unit)
+    made.inside_unit = fn
+    return made

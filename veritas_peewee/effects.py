@@ -127,27 +127,44 @@ def _screenshot(rows: Projection, event: Event) -> None:
     rows.changes["updated_at"] = rows.when
 
 
+def _findings(rows: Projection, events: list[tuple[int, Event]]) -> None:
+    """The effect of `finding` events, with their ids, that follow each other in the log."""
+    first = len(events) > 1 and not operations.findings_told(rows.audit_id, events[0][0])
+    seen: set[str] = set()
+    new: list[dict[str, Any]] = []
+    for event_id, event in events:
+        finding = event.get("finding")
+        if not isinstance(finding, dict):
+            rows.errors.append(f"finding.finding: must be an object, got {shown(finding)}")
+            continue
+        notes: list[str] = []
+        values = finding_values(finding, "finding", notes)
+        finding_id = finding.get("id")
+        if isinstance(finding_id, str) and finding_id:
+            if finding_id in seen:
+                continue
+            seen.add(finding_id)
+            if not first and operations.finding_told(rows.audit_id, finding_id, event_id):
+                continue
+        else:
+            operations.add_findings(rows.audit_id, new, rows.when)
+            new.clear()
+            if operations.finding_is_there(rows.audit_id, values):
+                continue
+        new.append(values)
+        rows.errors.extend(notes)
+    operations.add_findings(rows.audit_id, new, rows.when)
+
+
 def _finding(rows: Projection, event: Event) -> None:
-    finding = event.get("finding")
-    if not isinstance(finding, dict):
-        rows.errors.append(f"finding.finding: must be an object, got {shown(finding)}")
-        return
-    notes: list[str] = []
-    values = finding_values(finding, "finding", notes)
-    finding_id = finding.get("id")
-    if isinstance(finding_id, str) and finding_id:
-        if operations.finding_told(rows.audit_id, finding_id, rows.event_id):
-            return
-    elif operations.finding_is_there(rows.audit_id, values):
-        return
-    operations.add_finding(rows.audit_id, values, rows.when)
-    rows.errors.extend(notes)
+    _findings(rows, [(rows.event_id, event)])
 
 
 def _add_untold(rows: Projection, findings: list[tuple[object, dict[str, Any], str]]) -> None:
     """Add the findings of a result that the log has not told: neither by id nor by content."""
     told = set(operations.finding_contents(rows.audit_id)) if findings else set()
     own: set[tuple[Any, ...]] = set()
+    new: list[dict[str, Any]] = []
     for finding_id, values, _ in findings:
         exact = (*_content(values), values["screenshot_index"], finding_id)
         if _content(values) in told or exact in own:
@@ -157,7 +174,8 @@ def _add_untold(rows: Projection, findings: list[tuple[object, dict[str, Any], s
         ):
             continue
         own.add(exact)
-        operations.add_finding(rows.audit_id, values, rows.when)
+        new.append(values)
+    operations.add_findings(rows.audit_id, new, rows.when)
 
 
 def _content(values: dict[str, Any]) -> tuple[Any, ...]:
@@ -319,3 +337,6 @@ EFFECTS: dict[str, Callable[[Projection, Event], None]] = {
     "audit_disconnected": _audit_disconnected,
     "audit_update": _audit_update,
 }
+
+RUNS: dict[str, Callable[[Projection, list[tuple[int, Event]]], None]] = {"finding": _findings}
+"""Effects that do many events of their type at once, for less than one by one."""

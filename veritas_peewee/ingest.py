@@ -73,14 +73,14 @@ def write_audit(prepared: PreparedAudit) -> str:
     except AuditNotFound:
         if prepared.url is None:
             raise
-        operations.create(prepared.url, id=audit_id)
+        operations.create.inside_unit(prepared.url, id=audit_id)
     else:
         if not prepared.may_exist:
             raise InvalidAudit(f"id: audit {audit_id!r} is in the store already")
         if status in (AuditStatus.COMPLETED, AuditStatus.ERROR):
             raise InvalidAudit(f"id: audit {audit_id!r} has already ended ({status})")
-    apply_all(audit_id, prepared.events)
-    end_of_output(audit_id, "the engine's output ended before the audit did")
+    apply_all.inside_unit(audit_id, prepared.events)
+    end_of_output.inside_unit(audit_id, "the engine's output ended before the audit did")
     return audit_id
 
 

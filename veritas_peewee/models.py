@@ -46,7 +46,12 @@ class Severity(StrEnum):
 
 
 def new_audit_id() -> str:
-    return "vrts_" + "".join(secrets.choice(_ID_ALPHABET) for _ in range(11))
+    base = len(_ID_ALPHABET)
+    number, text = secrets.randbelow(base**11), "vrts_"
+    for _ in range(11):
+        number, digit = divmod(number, base)
+        text += _ID_ALPHABET[digit]
+    return text
 
 
 def utc_now() -> datetime:

@@ -300,6 +300,22 @@ def _runner_sql() -> tuple[str, str]:
     return text_of(begun.on_conflict_replace()), text_of(ended)
 
 
+def findings_told(audit_id: str, before: int) -> bool:
+    """Whether any `finding` event with an id, older than `before`, is in the log."""
+    return bool(execute(_findings_told_sql(), (audit_id, before)))
+
+
+@functools.cache
+def _findings_told_sql() -> str:
+    query = AuditEvent.select(SQL("1")).where(
+        AuditEvent.audit == MARK,
+        AuditEvent.event_type == SQL("'finding'"),
+        told_finding_id > SQL("''"),  # by the index of those, past all other events
+        AuditEvent.id < MARK,
+    )
+    return text_of(query.limit(SQL("1")))
+
+
 def finding_told(audit_id: str, finding_id: str, before: int) -> bool:
     """Whether a `finding` event older than `before` told the finding with the engine's id."""
     return bool(execute(finding_told_sql(), (audit_id, finding_id, before)))
@@ -361,9 +377,20 @@ def _content_sql() -> str:
     return text_of(query.limit(SQL("1")))
 
 
-def add_finding(audit_id: str, values: dict[str, Any], when: datetime) -> int:
-    """Insert a finding row of checked values."""
-    return insert(AuditFinding, {"audit": audit_id, **values, "created_at": when})
+def add_findings(audit_id: str, findings: list[dict[str, Any]], when: datetime) -> None:
+    """Insert finding rows of checked values, each with the same columns."""
+    if not findings:
+        return
+    moment = format_datetime(when)
+    names = tuple(findings[0])
+    forms = stored_forms(AuditFinding, names)
+    rows = []
+    for values in findings:
+        row = list(values.values())
+        for place, convert in forms:
+            row[place] = convert(row[place])
+        rows.append((audit_id, *row, moment))
+    insert_rows(AuditFinding, ("audit", *names, "created_at"), rows)
 
 
 def add_screenshot(audit_id: str, values: dict[str, Any], when: datetime) -> int:

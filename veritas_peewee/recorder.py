@@ -17,7 +17,7 @@ from typing import Any
 
 from veritas_peewee import operations
 from veritas_peewee.database import atomic, current_database
-from veritas_peewee.effects import EFFECTS, Projection
+from veritas_peewee.effects import EFFECTS, RUNS, Projection
 from veritas_peewee.engine_output import RESULT_EVENT
 from veritas_peewee.engine_result import epoch
 from veritas_peewee.errors import InvalidAudit
@@ -71,8 +71,9 @@ def prepare(
     if not isinstance(event, dict):
         raise invalid("event", "must be a JSON object", event)
     notes: list[str] = []
+    given, text = event, ""
     if lenient:
-        event = clean(event, notes)
+        event, text = clean(event, notes)
     kind = event.get("type")
     try:
         check_text("event.type", kind, 100)
@@ -90,17 +91,20 @@ def prepare(
         prepared.event = {**prepared.event, NOTES: notes}
     prepared.kind = prepared.event["type"]
     try:
-        prepared.text = encode_json(prepared.event, "event")
+        # Already encoded, unless something of it was replaced.
+        unchanged = prepared.event is given and text
+        prepared.text = text if unchanged else encode_json(prepared.event, "event")
     except InvalidAudit:
         prepared.discard()
         raise
     return prepared
 
 
-def clean(event: dict[str, Any], notes: list[str]) -> dict[str, Any]:
-    """A copy of `event` that strict JSON can hold, with a note for each value it cost."""
+def clean(event: dict[str, Any], notes: list[str]) -> tuple[dict[str, Any], str]:
+    """`event` and its text; if strict JSON cannot hold it, a copy that it can, and no text, with
+    a note for each value that it cost."""
     try:
-        encode_json(event, "event")
+        return event, encode_json(event, "event")
     except EndlessJSON:
         raise
     except InvalidAudit:
@@ -109,8 +113,7 @@ def clean(event: dict[str, Any], notes: list[str]) -> dict[str, Any]:
         if len(places) > 20:
             notes.append(f"event: {len(places) - 20} more values that JSON cannot hold")
         cleaned = _clean(event)
-        return cleaned if isinstance(cleaned, dict) else {}
-    return event
+        return cleaned if isinstance(cleaned, dict) else {}, ""
 
 
 def _clean(value: object) -> object:
@@ -220,13 +223,35 @@ def apply_all(audit_id: str, prepared: Iterable[PreparedEvent]) -> list[int]:
     """Record prepared events, all or none."""
     when = utc_now()
     ids: list[int] = []
-    for single, run in itertools.groupby(prepared, is_single):
-        if single:  # nothing is asked in between: they can go in together
-            ids += operations.append_events([(audit_id, e.kind, e.text) for e in run], when)
-        else:
+    for kind, run in itertools.groupby(prepared, _kind_of_run):
+        if kind is None:
             ids += [_apply(audit_id, one, when) for one in run]
+        else:
+            ids += _apply_run(audit_id, kind, list(run), when)
     if not ids:
         operations.audit_state(audit_id)  # there must be such an audit all the same
+    return ids
+
+
+_NO_EFFECT = ""
+
+
+def _kind_of_run(prepared: PreparedEvent) -> str | None:
+    """What lets events that follow each other go in together: no effect, or one for many."""
+    if is_single(prepared):
+        return _NO_EFFECT
+    return prepared.kind if prepared.kind in RUNS and NOTES not in prepared.text else None
+
+
+def _apply_run(
+    audit_id: str, kind: str, run: list[PreparedEvent], when: datetime
+) -> list[int]:
+    ids = operations.append_events([(audit_id, one.kind, one.text) for one in run], when)
+    if kind != _NO_EFFECT:
+        projection = Projection(audit_id, ids[0], when)
+        told = [json.loads(one.text) for one in run]
+        RUNS[kind](projection, list(zip(ids, told, strict=True)))
+        projection.finish()
     return ids
 
 
