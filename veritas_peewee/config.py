@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from veritas_peewee.errors import StoreError
 
@@ -23,8 +22,7 @@ DURABILITIES: tuple[Durability, ...] = ("normal", "full")
 _URL = re.compile(r"sqlite(?:\+\w+)?://(?:/(?P<path>.*))?", re.DOTALL)
 
 
-@dataclass(frozen=True)
-class Location:
+class Location(NamedTuple):
     """A database file and its screenshot folder; both None for a database in memory."""
 
     path: Path | None

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from veritas_peewee import operations
 from veritas_peewee.database import atomic
@@ -27,8 +26,7 @@ from veritas_peewee.screenshots import ScreenshotFolder
 Source = dict[str, Any] | list[Any] | str | os.PathLike[str]
 
 
-@dataclass
-class PreparedAudit:
+class PreparedAudit(NamedTuple):
     """An audit ready to be written: its events checked, its images on disk."""
 
     audit_id: str

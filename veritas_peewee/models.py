@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -47,7 +47,7 @@ class Severity(StrEnum):
 
 def new_audit_id() -> str:
     base = len(_ID_ALPHABET)
-    number, text = secrets.randbelow(base**11), "vrts_"
+    number, text = int.from_bytes(os.urandom(16)) % base**11, "vrts_"
     for _ in range(11):
         number, digit = divmod(number, base)
         text += _ID_ALPHABET[digit]

@@ -7,7 +7,6 @@ import functools
 import heapq
 import json
 import operator
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -32,8 +31,7 @@ MAX_LIMIT = 1000
 """The most items a page can have."""
 
 
-@dataclass(frozen=True)
-class Page(Generic[T]):
+class Page(NamedTuple, Generic[T]):
     """Some items, and the cursor that continues after them (None: these were the last)."""
 
     items: list[T]

@@ -11,7 +11,6 @@ import binascii
 import itertools
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -34,15 +33,23 @@ _LARGE_TEXT = 65536
 _REPLACEMENT = str.maketrans({"\0": "\ufffd"} | {chr(c): "\ufffd" for c in range(0xD800, 0xE000)})
 
 
-@dataclass(slots=True)
 class PreparedEvent:
     """An event in its stored form; its image, if it has one, is on disk already."""
 
-    event: dict[str, Any]
-    text: str
-    kind: str = ""
-    folder: ScreenshotFolder | None = None
-    files: list[str] = field(default_factory=list)
+    __slots__ = ("event", "files", "folder", "kind", "text")
+
+    def __init__(
+        self,
+        event: dict[str, Any],
+        text: str,
+        kind: str = "",
+        folder: ScreenshotFolder | None = None,
+    ) -> None:
+        self.event = event
+        self.text = text
+        self.kind = kind
+        self.folder = folder
+        self.files: list[str] = []
 
     def discard(self) -> None:
         """Take back what was put on disk: the event will never be recorded."""
@@ -243,9 +250,7 @@ def _kind_of_run(prepared: PreparedEvent) -> str | None:
     return prepared.kind if prepared.kind in RUNS and NOTES not in prepared.text else None
 
 
-def _apply_run(
-    audit_id: str, kind: str, run: list[PreparedEvent], when: datetime
-) -> list[int]:
+def _apply_run(audit_id: str, kind: str, run: list[PreparedEvent], when: datetime) -> list[int]:
     ids = operations.append_events([(audit_id, one.kind, one.text) for one in run], when)
     if kind != _NO_EFFECT:
         projection = Projection(audit_id, ids[0], when)

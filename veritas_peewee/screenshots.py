@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -97,7 +96,7 @@ class ScreenshotFolder:
         if not _SAFE_ID.fullmatch(audit_id):
             raise InvalidAudit(f"audit id {audit_id!r} cannot name a folder")
         slug = re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-")[:40] or "screenshot"
-        token = secrets.token_hex(4)
+        token = os.urandom(4).hex()
         name = f"{max(index, 0):03d}-{slug}-{token}.{_EXTENSIONS[kind]}"
         try:
             for attempt in range(10):

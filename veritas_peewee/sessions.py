@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -37,7 +36,7 @@ class Session:
         return self._id
 
     def _begin(self) -> str:
-        name = secrets.token_hex(8)
+        name = os.urandom(8).hex()
         if self.folder is None:
             return name
         try:

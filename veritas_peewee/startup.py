@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 from anyio import to_thread
@@ -88,7 +87,7 @@ def with_screenshots(location: Location) -> Iterator[Location]:
     import tempfile  # for databases in memory only
 
     with tempfile.TemporaryDirectory(prefix="veritas-") as folder:
-        yield replace(location, screenshots=Path(folder))
+        yield location._replace(screenshots=Path(folder))
 
 
 @contextmanager

@@ -238,12 +238,9 @@ class Writer:
             batch: list[Job] = []
             while job is not None:
                 batch.append(job)
-                if len(batch) == MAX_BATCH:
+                if len(batch) == MAX_BATCH or queue.empty():  # this thread alone takes from it
                     break
-                try:
-                    job = queue.get_nowait()
-                except Empty:
-                    break
+                job = queue.get()
             if batch:
                 self._batch = batch
                 done, committed = commit(database, batch)
@@ -255,12 +252,12 @@ class Writer:
     def _answer(self, done: list[Job], withdrawn: int = 0) -> None:
         now = perf_counter()
         self._writes += len(done)
-        self._failed += sum(job.error is not None for job in done)
+        self._failed += len([job for job in done if job.error is not None])
+        if done or withdrawn:
+            self._wake(self._deliver, done, withdrawn)
         times = [now - job.started for job in done]
         with self._lock:
             self._times.extend(times)
-        if done or withdrawn:
-            self._wake(self._deliver, done, withdrawn)
 
     def _deliver(self, done: list[Job], withdrawn: int) -> None:
         for job in done:
@@ -275,8 +272,12 @@ class Writer:
     def _wake(self, fn: Callable[..., object], *args: Any) -> None:
         token = self._token
         # A loop that has gone away has taken everybody who waited with it.
-        with suppress(anyio.RunFinishedError):
-            token.backend_class.run_sync_soon(fn, args, token.native_token)
+        if self._loop is None:
+            with suppress(anyio.RunFinishedError):
+                token.backend_class.run_sync_soon(fn, args, token.native_token)
+        else:
+            with suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(fn, *args)
 
     def _close_database(self, database: StoreDatabase) -> None:
         try:
