@@ -68,13 +68,13 @@ event = st.one_of(
 def state(audit_id):
     """All rows of an audit, but for what names one audit or the moment it was created."""
     audit = queries.get(audit_id)
-    own = {"id", "audit", "created_at"}
+    own = {"id", "audit", "created_at", "seal", "sealed_events", "digest"}
     row = {key: item for key, item in audit.__data__.items() if key not in own}
     # A change made at creation counts as of then; all others carry their event's time.
     if audit.updated_at == audit.created_at:
         row["updated_at"] = None
     children = [
-        {key: item for key, item in child.__data__.items() if key not in ("id", "audit")}
+        {key: item for key, item in child.__data__.items() if key not in ("id", "audit", "digest")}
         for child in (*audit.findings, *audit.screenshots)
     ]
     return row, children

@@ -84,6 +84,16 @@ class StoreDatabase(SqliteDatabase):
         self.undo: list[Callable[[], object]] = []
         self.cursors: list[sqlite3.Cursor] = []
         self._last_cursor: sqlite3.Cursor | None = None
+        self.chain: dict[str, bytes] = {}
+        """The last event's digest of the logs that were added to; see `event_log`."""
+        self.next_head = 0
+        self.since_head: list[bytes] | None = None
+        self.unchained: set[int] = set()
+        self.touched: set[str] = set()
+        self.touched_rows: set[tuple[str, int]] = set()
+        """Events, audits and rows that were changed and are not yet sealed; see `seals`."""
+        self.renew: Callable[[], None] | None = None
+        self._data_version = -1
         self.paused = 0.0
         self.work = 0
         if location.path is None:
@@ -148,13 +158,40 @@ class StoreDatabase(SqliteDatabase):
 
     def commit(self) -> None:
         self._refuse_in_unit("COMMIT")
+        self.seal_changes()
         super().commit()
         self.undo.clear()
 
     def rollback(self) -> None:
         self._refuse_in_unit("ROLLBACK")
         super().rollback()
+        self.forget_log()
         self.run_undo(0)
+
+    def seal_changes(self) -> None:
+        """Before what was changed is committed: its digests and seals."""
+        if self.renew is not None and (self.touched or self.touched_rows or self.unchained):
+            self.renew()
+
+    def unchained_event(self, event_id: int) -> None:
+        self.unchained.add(event_id)
+
+    def forget_log(self) -> None:
+        """What was remembered of the logs may have been undone, or others have added to them."""
+        self.chain.clear()
+        self.next_head, self.since_head = 0, None
+
+    def forget_changes(self) -> None:
+        self.unchained.clear()
+        self.touched.clear()
+        self.touched_rows.clear()
+
+    def check_others(self) -> None:
+        """In a transaction: whether another connection has written since the last one."""
+        (version,) = self._state.conn.execute("PRAGMA data_version").fetchone()
+        if version != self._data_version:
+            self._data_version = version
+            self.forget_log()
 
     def savepoint(self) -> Savepoint:
         return Savepoint(self)
@@ -235,7 +272,11 @@ class StoreDatabase(SqliteDatabase):
         if self.role in ("script", "viewer"):
             if on_event_loop():
                 raise NoDatabase(_ON_LOOP)
-            return super().execute_sql(sql, params)
+            found = super().execute_sql(sql, params)
+            if (self.touched or self.unchained) and not self.raw.in_transaction:
+                with self.unit():
+                    self.seal_changes()
+            return found
         if _CONTROL.match(sql):
             self._refuse_in_unit(sql.split()[0].upper())
         # A cursor in mid-statement that outlives its unit, in a traceback for example, is reset

@@ -155,6 +155,7 @@ def _run(database: StoreDatabase, job: Job) -> None:
     try:
         with nullcontext() if job.together else database.unit():
             job.run()
+            database.seal_changes()  # a failure of it is this job's
     except BaseException as error:
         if not database.in_whole_transaction:
             error = first_failure(error)

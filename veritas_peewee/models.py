@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import peewee
-from peewee import SQL, ForeignKeyField, Index, Model
+from peewee import SQL, BlobField, ForeignKeyField, Index, Model
 
 from veritas_peewee.database import database
 from veritas_peewee.fields import (
@@ -104,6 +104,8 @@ class Audit(_Table):
     completed_at = DateTimeField(null=True)
     created_at = DateTimeField(default=utc_now)
     updated_at = DateTimeField(default=utc_now)
+    seal = CharField(64, null=True)
+    sealed_events = IntegerField(null=True)
 
     class Meta:
         table_name = "audits"
@@ -149,6 +151,7 @@ class AuditFinding(_Child):
     plain_english = TextField(null=True)
     screenshot_index = IntegerField(null=True, default=-1, low=-1, constraints=_default("-1"))
     created_at = DateTimeField(null=True, default=utc_now)
+    digest = BlobField(null=True)
 
     class Meta:
         table_name = "audit_findings"
@@ -165,6 +168,7 @@ class AuditScreenshot(_Child):
     media_type = CharField(50, null=True)
     sha256 = CharField(64, null=True)
     created_at = DateTimeField(null=True, default=utc_now)
+    digest = BlobField(null=True)
 
     class Meta:
         table_name = "audit_screenshots"
@@ -179,6 +183,7 @@ class AuditEvent(_Child):
     event_type = CharField(100)
     data = JSONField(null=True)
     timestamp = DateTimeField(null=True, default=utc_now)
+    digest = BlobField(null=True)
 
     class Meta:
         table_name = "audit_events"
@@ -194,12 +199,46 @@ class AuditRunner(_Table):
         table_name = "audit_runners"
 
 
+class RemovedEvent(_Table):
+    """What is left of an event that was removed with its audit; kept by a trigger."""
+
+    event_id = IntegerField(primary_key=True)
+    digest = BlobField(null=True)
+
+    class Meta:
+        table_name = "removed_events"
+
+
+class RemovedAudit(_Table):
+    """That an audit was removed, and when; kept by a trigger."""
+
+    audit_id = CharField(16)
+    created_at = DateTimeField()
+    removed_at = DateTimeField()
+
+    class Meta:
+        table_name = "removed_audits"
+
+
+class StoreHead(_Table):
+    """The digest over the digests of all events up to one; see `event_log`."""
+
+    event_id = IntegerField(primary_key=True)
+    digest = CharField(64)
+
+    class Meta:
+        table_name = "store_heads"
+
+
 TABLES: tuple[type[_Table], ...] = (
     Audit,
     AuditFinding,
     AuditScreenshot,
     AuditEvent,
     AuditRunner,
+    RemovedEvent,
+    RemovedAudit,
+    StoreHead,
 )
 
 

@@ -11,18 +11,17 @@ from urllib.parse import urlsplit
 
 from peewee import SQL, Expression, IntegrityError
 
+from veritas_peewee import event_log, seals
 from veritas_peewee.database import atomic, current_database
-from veritas_peewee.errors import FOREIGN_KEY, InvalidAudit, StoreError, sqlite_code
+from veritas_peewee.errors import InvalidAudit, StoreError
 from veritas_peewee.fields import check_text, encode_json, format_datetime, invalid
 from veritas_peewee.models import (
     Audit,
-    AuditEvent,
     AuditFinding,
     AuditRunner,
     AuditScreenshot,
     AuditStatus,
     new_audit_id,
-    told_finding_id,
     utc_now,
 )
 from veritas_peewee.rows import (
@@ -39,7 +38,9 @@ from veritas_peewee.rows import (
 )
 from veritas_peewee.screenshots import ScreenshotFolder
 
-KEPT_BY_STORE = frozenset({"id", "screenshots_count", "created_at", "updated_at"})
+KEPT_BY_STORE = frozenset(
+    {"id", "screenshots_count", "created_at", "updated_at", "seal", "sealed_events"}
+)
 COLUMNS = tuple(name for name in Audit._meta.fields if name not in KEPT_BY_STORE)
 """The columns that a caller may change, in the model's order."""
 
@@ -133,6 +134,7 @@ def create(
     )
     try:
         values = {name: getattr(audit, name) for name in Audit._meta.sorted_field_names}
+        values["seal"] = seals.first_seal(values)
         insert(Audit, values)
     except IntegrityError as error:
         raise InvalidAudit(f"id: there is already an audit {audit.id!r}") from error
@@ -154,7 +156,7 @@ def update(audit_id: str, /, **changes: Any) -> None:
         for name, value in checked.items()
     }
     now = utc_now()
-    append_event(
+    event_log.append_event(
         audit_id, "audit_update", encode_json({"type": "audit_update", "changes": told}, ""), now
     )
     if checked:
@@ -202,30 +204,6 @@ def insert(model: Any, values: dict[str, Any]) -> int:
         if row[place] is not None:
             row[place] = convert(row[place])
     return int(current_database().execute_sql(insert_sql(model, *names), row).lastrowid or 0)
-
-
-def append_event(audit_id: str, event_type: str, text: str, when: datetime) -> int:
-    """Add an event whose JSON text is ready to the audit's log; returns its id."""
-    return append_events([(audit_id, event_type, text)], when)[0]
-
-
-_EVENT = ("audit", "event_type", "data", "timestamp")
-
-
-def append_events(events: list[tuple[str, str, str]], when: datetime) -> list[int]:
-    """Add events, as (audit id, type, JSON text), to the logs; returns their ids.
-
-    As many as `slice_size` says go in as one statement. Raises AuditNotFound.
-    """
-    moment = format_datetime(when)
-    rows = [(key_of(audit_id), kind, text, moment) for audit_id, kind, text in events]
-    try:
-        return insert_rows(AuditEvent, _EVENT, rows)
-    except IntegrityError as error:
-        if sqlite_code(error) != FOREIGN_KEY:
-            raise
-        audits = sorted({audit_id for audit_id, _, _ in events})
-        raise not_found(audits[0] if len(audits) == 1 else audits) from error
 
 
 _STATE = ("status", "started_at", "completed_at", "errors", "security_results")
@@ -300,53 +278,6 @@ def _runner_sql() -> tuple[str, str]:
     return text_of(begun.on_conflict_replace()), text_of(ended)
 
 
-def findings_told(audit_id: str, before: int) -> bool:
-    """Whether any `finding` event with an id, older than `before`, is in the log."""
-    return bool(execute(_findings_told_sql(), (audit_id, before)))
-
-
-@functools.cache
-def _findings_told_sql() -> str:
-    query = AuditEvent.select(SQL("1")).where(
-        AuditEvent.audit == MARK,
-        AuditEvent.event_type == SQL("'finding'"),
-        told_finding_id > SQL("''"),  # by the index of those, past all other events
-        AuditEvent.id < MARK,
-    )
-    return text_of(query.limit(SQL("1")))
-
-
-def finding_told(audit_id: str, finding_id: str, before: int) -> bool:
-    """Whether a `finding` event older than `before` told the finding with the engine's id."""
-    return bool(execute(finding_told_sql(), (audit_id, finding_id, before)))
-
-
-@functools.cache
-def finding_told_sql() -> str:
-    query = AuditEvent.select(SQL("1")).where(
-        AuditEvent.audit == MARK,
-        # Said in the text: a partial index is used only where its condition is plain to see.
-        AuditEvent.event_type == SQL("'finding'"),
-        told_finding_id == MARK,
-        AuditEvent.id < MARK,
-    )
-    return text_of(query.limit(SQL("1")))
-
-
-def event_data(audit_id: str, event_type: str) -> list[dict[str, Any]]:
-    """The data of an audit's events of one type, in order."""
-    rows = execute(_event_data_sql(), (audit_id, event_type))
-    found = [AuditEvent._meta.fields["data"].python_value(text) for (text,) in rows]
-    return [data for data in found if isinstance(data, dict)]
-
-
-@functools.cache
-def _event_data_sql() -> str:
-    query = AuditEvent.select(AuditEvent.data)
-    query = query.where(AuditEvent.audit == MARK, AuditEvent.event_type == MARK)
-    return text_of(query.order_by(AuditEvent.id))
-
-
 def finding_contents(audit_id: str) -> list[tuple[Any, ...]]:
     """What tells an audit's findings apart where they have no id."""
     return execute(_contents_sql(), (audit_id,))
@@ -382,17 +313,23 @@ def add_findings(audit_id: str, findings: list[dict[str, Any]], when: datetime) 
     if not findings:
         return
     moment = format_datetime(when)
-    names = tuple(findings[0])
-    forms = stored_forms(AuditFinding, names)
+    names = seals.covered(AuditFinding)
+    forms = stored_forms(AuditFinding, names[1:-1])
     rows = []
     for values in findings:
-        row = list(values.values())
+        row = [values[name] for name in names[1:-1]]
         for place, convert in forms:
             row[place] = convert(row[place])
-        rows.append((audit_id, *row, moment))
-    insert_rows(AuditFinding, ("audit", *names, "created_at"), rows)
+        whole = (audit_id, *row, moment)
+        rows.append((*whole, seals.digest_of(whole)))
+    insert_rows(AuditFinding, (*names, "digest"), rows)
+    current_database().touched.add(audit_id)
 
 
 def add_screenshot(audit_id: str, values: dict[str, Any], when: datetime) -> int:
     """Insert a screenshot row of checked values; its file is on disk already."""
-    return insert(AuditScreenshot, {"audit": audit_id, **values, "created_at": when})
+    row = {"audit": audit_id, **values, "created_at": format_datetime(when)}
+    stored = tuple([row[name] for name in seals.covered(AuditScreenshot)])
+    columns = (*seals.covered(AuditScreenshot), "digest")
+    current_database().touched.add(audit_id)
+    return insert_rows(AuditScreenshot, columns, [(*stored, seals.digest_of(stored))])[0]

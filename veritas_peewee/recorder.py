@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from veritas_peewee import operations
+from veritas_peewee import event_log, operations
 from veritas_peewee.database import atomic, current_database
 from veritas_peewee.effects import EFFECTS, RUNS, Projection
 from veritas_peewee.engine_output import RESULT_EVENT
@@ -198,7 +198,7 @@ def is_single(prepared: PreparedEvent) -> bool:
 
 def apply_together(jobs: list[tuple[str, PreparedEvent]]) -> list[int]:
     """Record events that have no effect, of any audits, in one statement; returns their ids."""
-    return operations.append_events([(a, one.kind, one.text) for a, one in jobs], utc_now())
+    return event_log.append_events([(a, one.kind, one.text) for a, one in jobs], utc_now())
 
 
 @atomic
@@ -211,7 +211,7 @@ def _apply(audit_id: str, prepared: PreparedEvent, when: datetime) -> int:
     kind = prepared.kind
     if prepared.files:
         current_database().after_rollback(prepared.discard)
-    event_id = operations.append_event(audit_id, kind, prepared.text, when)
+    event_id = event_log.append_event(audit_id, kind, prepared.text, when)
     effect = EFFECTS.get(kind)
     if effect is not None or NOTES in prepared.text:
         # What is stored, not what was given: the caller may have changed that since.
@@ -251,7 +251,7 @@ def _kind_of_run(prepared: PreparedEvent) -> str | None:
 
 
 def _apply_run(audit_id: str, kind: str, run: list[PreparedEvent], when: datetime) -> list[int]:
-    ids = operations.append_events([(audit_id, one.kind, one.text) for one in run], when)
+    ids = event_log.append_events([(audit_id, one.kind, one.text) for one in run], when)
     if kind != _NO_EFFECT:
         projection = Projection(audit_id, ids[0], when)
         told = [json.loads(one.text) for one in run]

@@ -68,7 +68,9 @@ def insert_rows(
 def update_sql(model: type[peewee.Model], *columns: str) -> str:
     """`UPDATE … WHERE primary key = ?` for these columns, given in the model's own order."""
     fields = {getattr(model, name): MARK for name in columns}
-    return text_of(model.update(fields).where(model._meta.primary_key == MARK))
+    # Not the model's own `update`, which may add to what is changed.
+    update = peewee.ModelUpdate(model, fields)
+    return text_of(update.where(model._meta.primary_key == MARK))
 
 
 def not_found(audit_id: object) -> AuditNotFound:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from anyio import to_thread
 
-from veritas_peewee import migrations
+from veritas_peewee import migrations, seals
 from veritas_peewee.config import Durability, Location, locate
 from veritas_peewee.database import StoreDatabase, bound, on_event_loop
 from veritas_peewee.errors import (
@@ -37,8 +37,9 @@ def open_reader(location: Location) -> StoreDatabase:
 def _prepare(database: StoreDatabase) -> StoreDatabase:
     database.connect()
     try:
-        migrations.upgrade(database)
         with bound(database):
+            migrations.upgrade(database, seals.seal_everything)
+            seals.watch(database)
             disconnect_dead()
     except DRIVER_ERRORS as error:
         database.close()

@@ -32,6 +32,7 @@ class Savepoint(peewee._savepoint):
     def rollback(self, begin: bool = True) -> None:
         del self.db._state.commit_callbacks[self.callbacks :]
         self.db.run_undo(self.undo)
+        self.db.forget_log()
         super().rollback(begin)
 
 
@@ -51,6 +52,8 @@ class Unit:
             database.undo.clear()
             database.lost = False
             database.begin()
+            if database.renew is not None:
+                database.check_others()
         else:
             state.conn.execute("SAVEPOINT unit")
         self.callbacks = len(state.commit_callbacks)
@@ -73,6 +76,8 @@ class Unit:
         try:
             database.close_cursors(self.cursors)
             if kind is None:
+                if self.outermost and database.in_whole_transaction:
+                    database.seal_changes()
                 if not database.in_whole_transaction:
                     raise TransactionEnded
                 self._end("COMMIT" if self.outermost else "RELEASE unit")
@@ -105,6 +110,9 @@ class Unit:
                 elif not database.lost:
                     self._end("ROLLBACK TO unit")
                     self._end("RELEASE unit")
+            database.forget_log()
+            if self.outermost:
+                database.forget_changes()
         except (*DRIVER_ERRORS, StoreError):
             _logger.exception("%s: a roll-back failed", database.location.name)
         finally:

@@ -46,4 +46,6 @@ def _columns(row: Model) -> dict[str, Any]:
 
 
 def _text(value: object) -> str:
+    if isinstance(value, bytes):
+        return value.hex()
     return value.isoformat() if isinstance(value, datetime) else str(value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -51,19 +52,22 @@ def pending(database: StoreDatabase) -> list[str]:
     return [migration for migration in KNOWN if migration not in applied]
 
 
-def upgrade(database: StoreDatabase) -> list[str]:
-    """Create or upgrade the schema and switch the file to WAL; returns what was applied."""
+def upgrade(database: StoreDatabase, afterwards: Callable[[StoreDatabase], None]) -> list[str]:
+    """Create or upgrade the schema and switch the file to WAL; returns what was applied.
+
+    `afterwards` is called in the same transaction, if anything was.
+    """
     try:
         if not pending(database):
             _use_wal(database)
             return []
         _use_wal(database)
-        return _apply(database)
+        return _apply(database, afterwards)
     except DRIVER_ERRORS as error:
         raise (store_error(error, database.location.name) or error) from error
 
 
-def _apply(database: StoreDatabase) -> list[str]:
+def _apply(database: StoreDatabase, afterwards: Callable[[StoreDatabase], None]) -> list[str]:
     # Rebuilding a table with foreign keys on would delete its children by cascade, and the
     # PRAGMA does nothing inside a transaction.
     database.pragma("foreign_keys", 0)
@@ -75,6 +79,8 @@ def _apply(database: StoreDatabase) -> list[str]:
             if KNOWN[0] in needed and set(database.get_tables()) >= LEGACY_TABLES:
                 back_up(database)
             applied = _run(database) if needed else []
+            if applied:
+                afterwards(database)
             if applied and (broken := database.execute_sql("PRAGMA foreign_key_check").fetchone()):
                 raise StoreError(f"{database.location.name}: upgrade would break a row: {broken}")
             return applied

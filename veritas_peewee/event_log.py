@@ -1,0 +1,231 @@
+"""The log of events: each one's digest covers the one before, so that none can go unnoticed.
+
+A digest covers the audit, not the store, so that an audit can be taken elsewhere with it. What
+covers the store are its heads: one for each thousandth event, over the digests of all so far.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from datetime import datetime
+from hashlib import sha256
+from typing import Any
+
+from peewee import SQL, IntegrityError
+
+from veritas_peewee.database import StoreDatabase, current_database
+from veritas_peewee.errors import FOREIGN_KEY, sqlite_code
+from veritas_peewee.fields import format_datetime
+from veritas_peewee.models import AuditEvent, RemovedEvent, StoreHead, told_finding_id
+from veritas_peewee.rows import MARK, execute, insert_rows, insert_sql, key_of, not_found, text_of
+
+HEAD_EVERY = 1000
+"""Events between two heads that are kept."""
+_CHAINS = 10_000
+"""Audits whose last digest is remembered."""
+_COLUMNS = ("audit", "event_type", "data", "timestamp", "digest")
+
+
+def link(before: bytes, event_type: str, timestamp: str | None, data: str | None) -> bytes:
+    """An event's digest: SHA-256 over the one before it (the audit's id for the first) and it."""
+    text = f"\0{event_type}\0{timestamp or ''}\0{data or ''}"
+    return sha256(before + text.encode(errors="surrogatepass")).digest()
+
+
+def append_event(audit_id: str, event_type: str, text: str, when: datetime) -> int:
+    """Add an event whose JSON text is ready to the audit's log; returns its id."""
+    return append_events([(audit_id, event_type, text)], when)[0]
+
+
+def append_events(events: list[tuple[str, str, str]], when: datetime) -> list[int]:
+    """Add events, as (audit id, type, JSON text), to the logs; returns their ids.
+
+    As many as `slice_size` says go in as one statement. Raises AuditNotFound.
+    """
+    database = current_database()
+    if database.unchained:
+        chain_raw(database)
+    moment = format_datetime(when)
+    chain = database.chain
+    rows: list[tuple[str, str, str, str, bytes]] = []
+    try:
+        for audit_id, kind, text in events:
+            before = chain.get(audit_id) or _end(database, audit_id)
+            chain[audit_id] = digest = link(before, kind, moment, text)
+            rows.append((audit_id, kind, text, moment, digest))
+        if len(rows) == 1 and not database.raw.in_transaction:
+            ids = _append_alone(database, rows[0], before)
+            if not ids:  # another process has added to the same log
+                chain.clear()
+                with database.unit():
+                    return append_events(events, when)
+        else:
+            ids = insert_rows(AuditEvent, _COLUMNS, rows)
+    except BaseException as error:
+        database.forget_log()
+        if isinstance(error, IntegrityError) and sqlite_code(error) == FOREIGN_KEY:
+            audits = sorted({audit_id for audit_id, _, _ in events})
+            raise not_found(audits[0] if len(audits) == 1 else audits) from error
+        raise
+    if database.since_head is not None:
+        database.since_head += [row[4] for row in rows]
+    if ids[-1] >= database.next_head:
+        with database.unit():
+            _keep_heads(database, ids[-1])
+    return ids
+
+
+def _append_alone(database: StoreDatabase, row: tuple[Any, ...], before: bytes) -> list[int]:
+    """Insert one event without a transaction around it, if its audit's log ends as we know it."""
+    last = None if before == row[0].encode() else before
+    cursor = database.execute_sql(_alone_sql(), (*row, row[0], last))
+    return [int(cursor.lastrowid)] if cursor.rowcount == 1 else []
+
+
+@functools.cache
+def _alone_sql() -> str:
+    insert, _, _ = insert_sql(AuditEvent, *_COLUMNS).rpartition(" VALUES ")
+    last = AuditEvent.select(AuditEvent.digest).where(AuditEvent.audit == MARK)
+    last = last.order_by(AuditEvent.id.desc()).limit(SQL("1"))
+    return f"{insert} SELECT ?, ?, ?, ?, ? WHERE ({text_of(last)}) IS ?"
+
+
+def _end(database: StoreDatabase, audit_id: str) -> bytes:
+    """The digest of the last event in an audit's log."""
+    rows = execute(_end_sql(), (key_of(audit_id),))
+    if len(database.chain) >= _CHAINS:
+        database.chain.clear()
+    return rows[0][0] if rows else audit_id.encode()
+
+
+@functools.cache
+def _end_sql() -> str:
+    query = AuditEvent.select(AuditEvent.digest)
+    query = query.where(AuditEvent.audit == MARK, AuditEvent.digest.is_null(False))
+    return text_of(query.order_by(AuditEvent.id.desc()).limit(SQL("1")))
+
+
+def chain_raw(database: StoreDatabase) -> None:
+    """Give events that were inserted past `append_events` their place in the chain."""
+    new, database.unchained = sorted(database.unchained), set()
+    for event_id in new:
+        query = AuditEvent.select(
+            AuditEvent.audit, AuditEvent.event_type, AuditEvent.timestamp, AuditEvent.data
+        )
+        text = str(query.where(AuditEvent.id == event_id, AuditEvent.digest.is_null()))
+        for audit_id, kind, moment, data in execute(text, ()):
+            before = database.chain.get(audit_id) or _end(database, audit_id)
+            database.chain[audit_id] = digest = link(before, kind, moment, data)
+            AuditEvent.update(digest=digest).where(AuditEvent.id == event_id).execute()
+
+
+# ---- the store's heads ----
+
+
+def head(before: str, rows: Sequence[tuple[int, bytes | None]]) -> str:
+    """The digest over a head and the events, as (id, digest), that follow it."""
+    told = b"".join([b"%d:%b\n" % (event_id, digest or b"") for event_id, digest in rows])
+    return sha256(before.encode() + told).hexdigest()
+
+
+def newest_head() -> tuple[int, str]:
+    """The newest event's id and the digest over all events so far."""
+    position, digest = _last_head()
+    rows = execute(_since_sql(), (position, 2**62, position, 2**62))
+    return (rows[-1][0], head(digest, rows)) if rows else (position, digest)
+
+
+def _last_head() -> tuple[int, str]:
+    rows = execute(_last_head_sql(), ())
+    return rows[0] if rows else (0, head("", []))
+
+
+@functools.cache
+def _last_head_sql() -> str:
+    query = StoreHead.select(StoreHead.event_id, StoreHead.digest)
+    return text_of(query.order_by(StoreHead.event_id.desc()).limit(SQL("1")))
+
+
+@functools.cache
+def _since_sql() -> str:
+    """Events after one and up to another, also those that were removed."""
+    kept = AuditEvent.select(AuditEvent.id, AuditEvent.digest)
+    removed = RemovedEvent.select(RemovedEvent.event_id, RemovedEvent.digest)
+    kept = kept.where(AuditEvent.id > MARK, AuditEvent.id <= MARK)
+    removed = removed.where(RemovedEvent.event_id > MARK, RemovedEvent.event_id <= MARK)
+    return f"{text_of(kept)} UNION ALL {text_of(removed)} ORDER BY 1"
+
+
+def _keep_heads(database: StoreDatabase, newest: int) -> None:
+    """Keep a head for each full thousand up to `newest`, and say when the next one is due."""
+    position, digest = _last_head()
+    due = position - position % HEAD_EVERY + HEAD_EVERY
+    since = database.since_head
+    # What was just written is not read again, if it is all that was: that would cost as much as
+    # the digests themselves.
+    known = since is not None and len(since) == newest - position
+    rows: Sequence[tuple[int, bytes | None]]
+    while due <= newest:
+        if known and since is not None:
+            rows = list(enumerate(since[: due - position], position + 1))
+            del since[: due - position]
+        else:
+            rows = execute(_since_sql(), (position, due, position, due))
+        digest = head(digest, rows)
+        StoreHead.insert(event_id=due, digest=digest).execute()
+        position, due = due, due + HEAD_EVERY
+    database.next_head = due
+    if not known:
+        rows = execute(_since_sql(), (position, newest, position, newest))
+        database.since_head = [row[1] or b"" for row in rows]
+
+
+# ---- what the log tells ----
+
+
+def event_data(audit_id: str, event_type: str) -> list[dict[str, Any]]:
+    """The data of an audit's events of one type, in order."""
+    rows = execute(_event_data_sql(), (audit_id, event_type))
+    found = [AuditEvent._meta.fields["data"].python_value(text) for (text,) in rows]
+    return [data for data in found if isinstance(data, dict)]
+
+
+@functools.cache
+def _event_data_sql() -> str:
+    query = AuditEvent.select(AuditEvent.data)
+    query = query.where(AuditEvent.audit == MARK, AuditEvent.event_type == MARK)
+    return text_of(query.order_by(AuditEvent.id))
+
+
+def findings_told(audit_id: str, before: int) -> bool:
+    """Whether any `finding` event with an id, older than `before`, is in the log."""
+    return bool(execute(_findings_told_sql(), (audit_id, before)))
+
+
+@functools.cache
+def _findings_told_sql() -> str:
+    query = AuditEvent.select(SQL("1")).where(
+        AuditEvent.audit == MARK,
+        AuditEvent.event_type == SQL("'finding'"),
+        told_finding_id > SQL("''"),  # by the index of those, past all other events
+        AuditEvent.id < MARK,
+    )
+    return text_of(query.limit(SQL("1")))
+
+
+def finding_told(audit_id: str, finding_id: str, before: int) -> bool:
+    """Whether a `finding` event older than `before` told the finding with the engine's id."""
+    return bool(execute(finding_told_sql(), (audit_id, finding_id, before)))
+
+
+@functools.cache
+def finding_told_sql() -> str:
+    query = AuditEvent.select(SQL("1")).where(
+        AuditEvent.audit == MARK,
+        # Said in the text: a partial index is used only where its condition is plain to see.
+        AuditEvent.event_type == SQL("'finding'"),
+        told_finding_id == MARK,
+        AuditEvent.id < MARK,
+    )
+    return text_of(query.limit(SQL("1")))

@@ -1,0 +1,181 @@
+"""Digests of rows, and the seal of an audit over all of it.
+
+Whatever changes a row through this library renews its digest and its audit's seal, before the
+change is committed. What changes a row in any other way does not, and `verify` names that row.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Iterable
+from hashlib import sha256
+from typing import Any
+
+import peewee
+
+from veritas_peewee import event_log
+from veritas_peewee.database import StoreDatabase
+from veritas_peewee.models import (
+    Audit,
+    AuditEvent,
+    AuditFinding,
+    AuditScreenshot,
+    AuditStatus,
+)
+from veritas_peewee.rows import MARK, execute, rows_of, stored_forms, text_of, update_sql
+
+UNFINISHED = frozenset((AuditStatus.QUEUED, AuditStatus.RUNNING))
+_KEPT_APART = frozenset(("id", "digest"))
+_SEAL = frozenset(("seal", "sealed_events"))
+
+_encode = json.JSONEncoder(
+    ensure_ascii=False, separators=(",", ":"), default=lambda value: bytes(value).hex()
+).encode
+
+
+def digest_of(values: Iterable[Any]) -> bytes:
+    """SHA-256 over values in the form in which they are on disk."""
+    return sha256(_encode(list(values)).encode(errors="surrogatepass")).digest()
+
+
+@functools.cache
+def covered(model: type[peewee.Model]) -> tuple[str, ...]:
+    """The fields that a row's digest covers, in their order; the row's own id is not among them,
+    for an audit taken elsewhere gets other ones."""
+    left_out = _SEAL if model is Audit else _KEPT_APART
+    return tuple(name for name in model._meta.sorted_field_names if name not in left_out)
+
+
+def renew(database: StoreDatabase) -> None:
+    """Bring digests and seals up to date with what this unit has changed."""
+    if database.unchained:
+        event_log.chain_raw(database)
+    rows, database.touched_rows = database.touched_rows, set()
+    for table, row_id in rows:
+        model = AuditFinding if table == AuditFinding._meta.table_name else AuditScreenshot
+        for values in execute(_row_sql(model), (row_id,)):
+            database.execute_sql(update_sql(model, "digest"), (digest_of(values), row_id))
+    audits, database.touched = database.touched, set()
+    for audit_id in audits:
+        for *columns, old_seal, old_count in execute(_audit_sql(), (audit_id,)):
+            seal, count = seal_of(audit_id, columns)
+            if (seal, count) != (old_seal, old_count):
+                sql = update_sql(Audit, "seal", "sealed_events")
+                database.execute_sql(sql, (seal, count, audit_id))
+
+
+def seal_of(
+    audit_id: str, values: list[Any], events: tuple[int, bytes | None] | None = None
+) -> tuple[str, int | None]:
+    """An audit's seal, from its row's stored values, and how many events it covers.
+
+    While an audit runs the seal covers its row; from its end on also its findings, its
+    screenshots and the log as it was then (`events`: their number and the last one's digest).
+    """
+    if values[covered(Audit).index("status")] in UNFINISHED:
+        return digest_of(values).hex(), None
+    count, last = events or execute(_events_sql(), (audit_id, audit_id))[0]
+    children = [
+        [digest for (digest,) in execute(_digests_sql(model), (audit_id,))]
+        for model in (AuditFinding, AuditScreenshot)
+    ]
+    return digest_of([*values, *children, count, last]).hex(), count
+
+
+def first_seal(values: dict[str, Any]) -> str:
+    """The seal of a new audit, from its checked values."""
+    names = covered(Audit)
+    row = [values[name] for name in names]
+    for place, convert in stored_forms(Audit, names):
+        row[place] = convert(row[place])
+    return digest_of(row).hex()
+
+
+def stored_audit(audit_id: str) -> list[Any] | None:
+    """What a seal covers of an audit's row, and then the seal and the number of events."""
+    rows = execute(_audit_sql(), (audit_id,))
+    return list(rows[0]) if rows else None
+
+
+@functools.cache
+def _audit_sql() -> str:
+    names = (*covered(Audit), "seal", "sealed_events")
+    fields = [Audit._meta.fields[name] for name in names]
+    return text_of(Audit.select(*fields).where(Audit.id == MARK))
+
+
+@functools.cache
+def _row_sql(model: Any) -> str:
+    fields = [model._meta.fields[name] for name in covered(model)]
+    return text_of(model.select(*fields).where(model.id == MARK))
+
+
+@functools.cache
+def _digests_sql(model: Any) -> str:
+    return text_of(model.select(model.digest).where(model.audit == MARK).order_by(model.id))
+
+
+@functools.cache
+def _events_sql() -> str:
+    last = AuditEvent.select(AuditEvent.digest).where(AuditEvent.audit == MARK)
+    last = last.order_by(AuditEvent.id.desc()).limit(peewee.SQL("1"))
+    count = AuditEvent.select(peewee.fn.COUNT(peewee.SQL("*"))).where(AuditEvent.audit == MARK)
+    return f"SELECT ({text_of(count)}), ({text_of(last)})"
+
+
+def seal_everything(database: StoreDatabase) -> None:
+    """Digests and seals for all rows of a file that had none."""
+    for model in (AuditFinding, AuditScreenshot):
+        query = model.select(model.id).where(model.digest.is_null())
+        database.touched_rows |= {(model._meta.table_name, row) for (row,) in rows_of(query)}
+    database.touched |= {row for (row,) in rows_of(Audit.select(Audit.id))}
+    renew(database)
+
+
+def watch(database: StoreDatabase) -> None:
+    """Notice, from here on, every change of a row that is made on this connection."""
+    connection = database.raw
+
+    def touch(audit_id: str) -> None:
+        database.touched.add(audit_id)
+
+    def touch_row(table: str, row_id: int, audit_id: str) -> None:
+        database.touched_rows.add((table, row_id))
+        database.touched.add(audit_id)
+
+    connection.create_function("veritas_touch", 1, touch)
+    connection.create_function("veritas_touch_row", 3, touch_row)
+    connection.create_function("veritas_unchained", 1, database.unchained_event)
+    for trigger in _triggers():
+        connection.execute(trigger)
+    database.renew = functools.partial(renew, database)
+
+
+@functools.cache
+def _triggers() -> tuple[str, ...]:
+    """Triggers of this connection alone: no other program sees them, or could run them."""
+    found = [
+        "CREATE TEMP TRIGGER veritas_audit_new AFTER INSERT ON main.audits "
+        "WHEN NEW.seal IS NULL BEGIN SELECT veritas_touch(NEW.id); END",
+        f"CREATE TEMP TRIGGER veritas_audit_changed AFTER UPDATE OF {_columns(Audit)} "
+        "ON main.audits BEGIN SELECT veritas_touch(NEW.id); END",
+        "CREATE TEMP TRIGGER IF NOT EXISTS veritas_event_new AFTER INSERT ON main.audit_events "
+        "WHEN NEW.digest IS NULL BEGIN SELECT veritas_unchained(NEW.id); END",
+    ]
+    for model in (AuditFinding, AuditScreenshot):
+        table = model._meta.table_name
+        touch = f"SELECT veritas_touch_row('{table}', NEW.id, NEW.audit_id)"
+        found += [
+            f"CREATE TEMP TRIGGER veritas_{table}_new AFTER INSERT ON main.{table} "
+            f"WHEN NEW.digest IS NULL BEGIN {touch}; END",
+            f"CREATE TEMP TRIGGER veritas_{table}_changed AFTER UPDATE OF {_columns(model)} "
+            f"ON main.{table} BEGIN {touch}; SELECT veritas_touch(OLD.audit_id); END",
+            f"CREATE TEMP TRIGGER veritas_{table}_gone AFTER DELETE ON main.{table} "
+            "BEGIN SELECT veritas_touch(OLD.audit_id); END",
+        ]
+    return tuple(found)
+
+
+def _columns(model: Any) -> str:
+    return ", ".join(f'"{model._meta.fields[name].column_name}"' for name in covered(model))
