@@ -12,18 +12,18 @@ from typing import Any
 
 import pytest
 
-from veritas_peewee import Audit, AuditScreenshot, AuditStore, connect
-from veritas_peewee.database import current_database
+from veritas_peewee import Audit, AuditStore, connect
+from veritas_peewee.maintenance.verify import verify
 
 
 def check_invariants() -> None:
-    """What must hold in every store at any time, checked in the current database."""
-    database = current_database()
-    assert database.pragma("integrity_check") == "ok"
-    assert database.execute_sql("PRAGMA foreign_key_check").fetchall() == []
+    """What must hold in every store at any time, checked in the current database.
+
+    That is the integrity of the file, foreign keys, counts, the chain of every log, the digest
+    of every row, the seal of every audit, and every screenshot's file.
+    """
+    assert verify().problems == []
     for audit in Audit.select():
-        rows = AuditScreenshot.select().where(AuditScreenshot.audit == audit.id).count()
-        assert audit.screenshots_count == rows
         if audit.status == "completed":
             assert audit.completed_at is not None
 

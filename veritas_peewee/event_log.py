@@ -7,17 +7,25 @@ covers the store are its heads: one for each thousandth event, over the digests 
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
 from peewee import SQL, IntegrityError
 
 from veritas_peewee.database import StoreDatabase, current_database
-from veritas_peewee.errors import FOREIGN_KEY, sqlite_code
-from veritas_peewee.fields import format_datetime
-from veritas_peewee.models import AuditEvent, RemovedEvent, StoreHead, told_finding_id
+from veritas_peewee.errors import FOREIGN_KEY, StoreError, sqlite_code
+from veritas_peewee.fields import format_datetime, shown
+from veritas_peewee.models import (
+    Audit,
+    AuditEvent,
+    RemovedAudit,
+    RemovedEvent,
+    StoreHead,
+    told_finding_id,
+)
 from veritas_peewee.rows import MARK, execute, insert_rows, insert_sql, key_of, not_found, text_of
 
 HEAD_EVERY = 1000
@@ -129,11 +137,39 @@ def head(before: str, rows: Sequence[tuple[int, bytes | None]]) -> str:
     return sha256(before.encode() + told).hexdigest()
 
 
-def newest_head() -> tuple[int, str]:
-    """The newest event's id and the digest over all events so far."""
+class Head(NamedTuple):
+    """What a store holds, in short: keep its text elsewhere, and `verify` tells what is gone."""
+
+    position: int
+    """The newest event's id."""
+    audits: int
+    """How many audits there were so far, those that were removed among them."""
+    digest: str
+
+    def __str__(self) -> str:
+        return f"{self.position}-{self.audits}-{self.digest}"
+
+
+def newest_head() -> Head:
+    """The head of the current database."""
     position, digest = _last_head()
     rows = execute(_since_sql(), (position, 2**62, position, 2**62))
-    return (rows[-1][0], head(digest, rows)) if rows else (position, digest)
+    if rows:
+        position, digest = rows[-1][0], head(digest, rows)
+    audits = Audit.select().count() + RemovedAudit.select().count()
+    return Head(position, audits, digest)
+
+
+def parse_head(text: str) -> Head:
+    """A head from its text; StoreError if it is none."""
+    if match := re.fullmatch(r"\s*(\d{1,18})-(\d{1,18})-([0-9a-f]{64})\s*", text):
+        return Head(int(match[1]), int(match[2]), match[3])
+    raise StoreError(f"{shown(text)} is no head: it is printed by `veritas-peewee head`")
+
+
+def all_digests() -> Iterator[tuple[int, bytes | None]]:
+    """The id and digest of every event so far, in order, those that were removed among them."""
+    yield from current_database().execute_sql(_since_sql(), (0, 2**62, 0, 2**62))
 
 
 def _last_head() -> tuple[int, str]:

@@ -203,6 +203,7 @@ class RemovedEvent(_Table):
     """What is left of an event that was removed with its audit; kept by a trigger."""
 
     event_id = IntegerField(primary_key=True)
+    audit_id = CharField(16)
     digest = BlobField(null=True)
 
     class Meta:

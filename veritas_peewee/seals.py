@@ -73,7 +73,7 @@ def seal_of(
     While an audit runs the seal covers its row; from its end on also its findings, its
     screenshots and the log as it was then (`events`: their number and the last one's digest).
     """
-    if values[covered(Audit).index("status")] in UNFINISHED:
+    if is_unfinished(values):
         return digest_of(values).hex(), None
     count, last = events or execute(_events_sql(), (audit_id, audit_id))[0]
     children = [
@@ -90,6 +90,11 @@ def first_seal(values: dict[str, Any]) -> str:
     for place, convert in stored_forms(Audit, names):
         row[place] = convert(row[place])
     return digest_of(row).hex()
+
+
+def is_unfinished(values: list[Any]) -> bool:
+    """Whether an audit, by its row's stored values, has not ended."""
+    return values[covered(Audit).index("status")] in UNFINISHED
 
 
 def stored_audit(audit_id: str) -> list[Any] | None:

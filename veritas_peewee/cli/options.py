@@ -93,6 +93,16 @@ def existing(database: str | None, *, reading: bool = False) -> Iterator[None]:
 
 
 @contextmanager
+def looked_at(database: str | None) -> Iterator[None]:
+    """Open a database that must be there without changing anything of it."""
+    path = locate(database).path
+    if path is not None and not path.is_file():
+        raise StoreError(f"{path}: there is no such database")
+    with _typed(database), connect(database, read_only=True):
+        yield
+
+
+@contextmanager
 def _typed(database: str | None) -> Iterator[None]:
     try:
         yield

@@ -16,7 +16,8 @@ COLUMNS = (
     ("audit_events", "digest", "BLOB"),
 )
 TABLES = (
-    'CREATE TABLE "removed_events" ("event_id" INTEGER NOT NULL PRIMARY KEY, "digest" BLOB)',
+    'CREATE TABLE "removed_events" ("event_id" INTEGER NOT NULL PRIMARY KEY, '
+    '"audit_id" VARCHAR(16) NOT NULL, "digest" BLOB)',
     'CREATE TABLE "removed_audits" ("id" INTEGER NOT NULL PRIMARY KEY, '
     '"audit_id" VARCHAR(16) NOT NULL, "created_at" DATETIME NOT NULL, '
     '"removed_at" DATETIME NOT NULL)',
@@ -25,8 +26,8 @@ TABLES = (
 )
 TRIGGERS = (
     "CREATE TRIGGER remember_removed_event AFTER DELETE ON audit_events "
-    "BEGIN INSERT OR REPLACE INTO removed_events (event_id, digest) "
-    "VALUES (OLD.id, OLD.digest); END",
+    "BEGIN INSERT OR REPLACE INTO removed_events (event_id, audit_id, digest) "
+    "VALUES (OLD.id, OLD.audit_id, OLD.digest); END",
     "CREATE TRIGGER remember_removed_audit AFTER DELETE ON audits "
     "BEGIN INSERT INTO removed_audits (audit_id, created_at, removed_at) "
     "VALUES (OLD.id, OLD.created_at, strftime('%Y-%m-%d %H:%M:%f000', 'now')); END",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -148,3 +149,11 @@ def _sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def triggers() -> list[str]:
+    """The statements that make the triggers of the schema."""
+    found: list[str] = []
+    for name in KNOWN:
+        found += runpy.run_path(str(DIRECTORY / f"{name}.py")).get("TRIGGERS", ())
+    return found

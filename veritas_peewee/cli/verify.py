@@ -1,0 +1,120 @@
+"""`verify` and `head`: whether a store holds all that it held."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import MofNCompleteColumn, Progress, TextColumn
+
+from veritas_peewee.cli import terminal
+from veritas_peewee.cli.options import Database, Json, existing, looked_at
+from veritas_peewee.cli.serialize import print_json
+from veritas_peewee.cli.text import PROGRAM, complain, one_line
+from veritas_peewee.errors import DatabaseCorrupt, StoreError
+from veritas_peewee.event_log import Head, newest_head, parse_head
+from veritas_peewee.maintenance.repair import orphans, repair
+from veritas_peewee.maintenance.verify import Report
+from veritas_peewee.maintenance.verify import verify as verify_store
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command(epilog=f"Example: {PROGRAM} verify --against head.txt")(verify)
+    app.command(epilog=f"Example: {PROGRAM} head > head.txt, and keep it on another machine")(head)
+
+
+def _kept_head(value: str | None) -> str | None:
+    if value is None:
+        return None
+    try:
+        text = Path(value).read_text() if Path(value).is_file() else value
+        return str(parse_head(text))
+    except (StoreError, OSError, ValueError) as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def verify(
+    against: Annotated[
+        str | None,
+        typer.Option(
+            help="A head that was kept elsewhere, or a file that holds it.",
+            metavar="HEAD",
+            callback=_kept_head,
+        ),
+    ] = None,
+    fix: Annotated[
+        bool,
+        typer.Option("--fix", help="Make again what can be: counts, indexes; remove stray files."),
+    ] = False,
+    files: Annotated[bool, typer.Option(help="Read every screenshot file.")] = True,
+    database: Database = None,
+    json: Json = False,
+) -> None:
+    """Check everything: the file, each event, row and screenshot, and that none is missing."""
+    done: list[str] = []
+    if fix:
+        with existing(database):
+            done = repair()
+    try:
+        with looked_at(database), _progress() as progress:
+            report = verify_store(against=against, files=files, progress=progress)
+            stray = [path.name for path in orphans()]
+    except DatabaseCorrupt as error:
+        report, stray = Report(), []
+        report.problem(str(error))
+    report.notes += [f"{name}: no row names this file (--fix removes it)" for name in stray]
+    if json:
+        print_json({
+            "ok": report.ok, "problems": report.problems, "notes": report.notes, "fixed": done,
+            "audits": report.audits, "events": report.events, "screenshots": report.files,
+            "head": None if report.head is None else str(report.head),
+        })  # fmt: skip
+    else:
+        _print(report, done)
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+def _print(report: Report, done: list[str]) -> None:
+    console = terminal.console(wide=True)
+    for text in done:
+        console.print(f"fixed: {one_line(text)}", style="green")
+    for text in report.notes:
+        console.print(f"note: {one_line(text)}", style="dim")
+    for text in report.problems:
+        complain(one_line(text))
+    checked = (
+        f"{terminal.counted(report.audits, 'audit')}, {terminal.counted(report.events, 'event')} "
+        f"and {terminal.counted(report.files, 'screenshot')} checked"
+    )
+    if report.ok:
+        console.print(f"{checked}: all is there, as it was", style="green")
+        console.print(f"head: {report.head}", style="dim", soft_wrap=True)
+    else:
+        console.print(f"{checked}: {terminal.counted(len(report.problems), 'problem')}")
+
+
+def head(database: Database = None, json: Json = False) -> None:
+    """Print the store's newest position and digest, to be kept elsewhere."""
+    with looked_at(database):
+        found: Head = newest_head()
+    if json:
+        print_json({"head": str(found), **found._asdict()})
+    else:
+        typer.echo(str(found))
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], object] | None]:
+    if not sys.stderr.isatty():
+        yield None
+        return
+    columns = (TextColumn("audits"), MofNCompleteColumn())
+    with Progress(*columns, console=terminal.console(stderr=True), transient=True) as bar:
+        task = bar.add_task("audits", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

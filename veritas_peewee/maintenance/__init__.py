@@ -1,0 +1,1 @@
+"""What an operator does with a store: verify, back up, restore, look after, prune."""
