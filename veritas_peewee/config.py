@@ -12,6 +12,8 @@ from veritas_peewee.errors import StoreError
 DEFAULT_DATABASE = "data/veritas_audits.db"
 DATABASE_VARIABLE = "VERITAS_DATABASE"
 MEMORY = ":memory:"
+SCREENSHOTS = "screenshots"
+"""The screenshot folder's name, beside the database."""
 BUSY_TIMEOUT = 30.0
 """Seconds a connection waits for another process's write lock."""
 
@@ -59,7 +61,7 @@ def locate(
         return Location(None, folder)
     # The real path: SQLite names the WAL after it, and so must everything beside the file.
     path = Path(os.path.realpath(text))
-    return Location(path, folder or path.parent / "screenshots")
+    return Location(path, folder or path.parent / SCREENSHOTS)
 
 
 def _text(database: str | os.PathLike[str] | None) -> str:
@@ -94,6 +96,16 @@ def pragmas(role: Role, durability: Durability = "normal") -> dict[str, int | st
     else:
         values["query_only"] = "ON"
     return values
+
+
+def has_wal_reset_bug(version: str) -> bool:
+    """Whether this SQLite can lose commits when two connections checkpoint at the same instant.
+
+    That is 3.7.0 to 3.51.2, but 3.44.6 and 3.50.7, into which the fix was taken back.
+    """
+    found = tuple(int(part) for part in version.split("."))
+    mended = {(3, 44): (3, 44, 6), (3, 50): (3, 50, 7)}.get(found[:2], (3, 51, 3))
+    return (3, 7) <= found < mended
 
 
 DATABASE_URL = database_url()

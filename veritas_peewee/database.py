@@ -46,6 +46,9 @@ PAUSE_EVERY, PAUSE = 0.001, 0.00002
 """Seconds after which a long read lets other threads run, and for how long it then sleeps."""
 _logger = logging.getLogger("veritas_peewee")
 _CONTROL = re.compile(r"\s*(?:BEGIN|COMMIT|END|ROLLBACK(?!\s+(?:TRANSACTION\s+)?TO))\b", re.I)
+_INSERT = re.compile(r"\s*(?:INSERT|REPLACE|WITH)\b", re.I)
+SEALED_INSERTS: set[str] = set()
+"""Statements that insert rows with their digests."""
 _left_by_parent: list[object] = []
 
 
@@ -88,10 +91,10 @@ class StoreDatabase(SqliteDatabase):
         """The last event's digest of the logs that were added to; see `event_log`."""
         self.next_head = 0
         self.since_head: list[bytes] | None = None
-        self.unchained: set[int] = set()
+        self.unchained_after: int | None = None
         self.touched: set[str] = set()
         self.touched_rows: set[tuple[str, int]] = set()
-        """Events, audits and rows that were changed and are not yet sealed; see `seals`."""
+        """From where on events, and which audits and rows, are not yet sealed; see `seals`."""
         self.renew: Callable[[], None] | None = None
         self._data_version = -1
         self.paused = 0.0
@@ -170,11 +173,19 @@ class StoreDatabase(SqliteDatabase):
 
     def seal_changes(self) -> None:
         """Before what was changed is committed: its digests and seals."""
-        if self.renew is not None and (self.touched or self.touched_rows or self.unchained):
+        if self.renew is not None and self.has_unsealed:
             self.renew()
 
-    def unchained_event(self, event_id: int) -> None:
-        self.unchained.add(event_id)
+    @property
+    def has_unsealed(self) -> bool:
+        return bool(self.touched or self.touched_rows or self.unchained_after is not None)
+
+    def _notice_events(self, sql: str) -> None:
+        """Before a statement that may add to a log past `event_log`: those have no digest yet."""
+        # Not a trigger, as for other tables: the log is what is written most.
+        if self.renew is not None and self.unchained_after is None and _INSERT.match(sql):
+            newest = self.raw.execute("SELECT COALESCE(MAX(id), 0) FROM audit_events").fetchone()
+            self.unchained_after = newest[0]
 
     def forget_log(self) -> None:
         """What was remembered of the logs may have been undone, or others have added to them."""
@@ -182,7 +193,7 @@ class StoreDatabase(SqliteDatabase):
         self.next_head, self.since_head = 0, None
 
     def forget_changes(self) -> None:
-        self.unchained.clear()
+        self.unchained_after = None
         self.touched.clear()
         self.touched_rows.clear()
 
@@ -269,11 +280,13 @@ class StoreDatabase(SqliteDatabase):
             self.paused = perf_counter()
 
     def execute_sql(self, sql: str, params: Any = None) -> Any:
+        if "audit_events" in sql and sql not in SEALED_INSERTS:
+            self._notice_events(sql)
         if self.role in ("script", "viewer"):
             if on_event_loop():
                 raise NoDatabase(_ON_LOOP)
             found = super().execute_sql(sql, params)
-            if (self.touched or self.unchained) and not self.raw.in_transaction:
+            if self.has_unsealed and not self.raw.in_transaction:
                 with self.unit():
                     self.seal_changes()
             return found

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from hashlib import sha256
 from typing import Any, NamedTuple
 
 from peewee import SQL, IntegrityError
 
-from veritas_peewee.database import StoreDatabase, current_database
+from veritas_peewee.database import SEALED_INSERTS, StoreDatabase, current_database
 from veritas_peewee.errors import FOREIGN_KEY, StoreError, sqlite_code
 from veritas_peewee.fields import format_datetime, shown
 from veritas_peewee.models import (
@@ -26,7 +26,16 @@ from veritas_peewee.models import (
     StoreHead,
     told_finding_id,
 )
-from veritas_peewee.rows import MARK, execute, insert_rows, insert_sql, key_of, not_found, text_of
+from veritas_peewee.rows import (
+    MARK,
+    execute,
+    insert_sql,
+    insert_values,
+    key_of,
+    not_found,
+    text_of,
+    update_sql,
+)
 
 HEAD_EVERY = 1000
 """Events between two heads that are kept."""
@@ -52,24 +61,26 @@ def append_events(events: list[tuple[str, str, str]], when: datetime) -> list[in
     As many as `slice_size` says go in as one statement. Raises AuditNotFound.
     """
     database = current_database()
-    if database.unchained:
+    if database.unchained_after is not None:
         chain_raw(database)
     moment = format_datetime(when)
     chain = database.chain
-    rows: list[tuple[str, str, str, str, bytes]] = []
+    digests: list[bytes] = []
+    values: list[Any] = []  # of all rows, one after the other
     try:
         for audit_id, kind, text in events:
             before = chain.get(audit_id) or _end(database, audit_id)
             chain[audit_id] = digest = link(before, kind, moment, text)
-            rows.append((audit_id, kind, text, moment, digest))
-        if len(rows) == 1 and not database.raw.in_transaction:
-            ids = _append_alone(database, rows[0], before)
+            digests.append(digest)
+            values += audit_id, kind, text, moment, digest
+        if len(events) == 1 and not database.raw.in_transaction:
+            ids = _append_alone(database, values, before)
             if not ids:  # another process has added to the same log
                 chain.clear()
                 with database.unit():
                     return append_events(events, when)
         else:
-            ids = insert_rows(AuditEvent, _COLUMNS, rows)
+            ids = insert_values(AuditEvent, _COLUMNS, values)
     except BaseException as error:
         database.forget_log()
         if isinstance(error, IntegrityError) and sqlite_code(error) == FOREIGN_KEY:
@@ -77,14 +88,14 @@ def append_events(events: list[tuple[str, str, str]], when: datetime) -> list[in
             raise not_found(audits[0] if len(audits) == 1 else audits) from error
         raise
     if database.since_head is not None:
-        database.since_head += [row[4] for row in rows]
+        database.since_head += digests
     if ids[-1] >= database.next_head:
         with database.unit():
             _keep_heads(database, ids[-1])
     return ids
 
 
-def _append_alone(database: StoreDatabase, row: tuple[Any, ...], before: bytes) -> list[int]:
+def _append_alone(database: StoreDatabase, row: list[Any], before: bytes) -> list[int]:
     """Insert one event without a transaction around it, if its audit's log ends as we know it."""
     last = None if before == row[0].encode() else before
     cursor = database.execute_sql(_alone_sql(), (*row, row[0], last))
@@ -96,7 +107,9 @@ def _alone_sql() -> str:
     insert, _, _ = insert_sql(AuditEvent, *_COLUMNS).rpartition(" VALUES ")
     last = AuditEvent.select(AuditEvent.digest).where(AuditEvent.audit == MARK)
     last = last.order_by(AuditEvent.id.desc()).limit(SQL("1"))
-    return f"{insert} SELECT ?, ?, ?, ?, ? WHERE ({text_of(last)}) IS ?"
+    text = f"{insert} SELECT ?, ?, ?, ?, ? WHERE ({text_of(last)}) IS ?"
+    SEALED_INSERTS.add(text)
+    return text
 
 
 def _end(database: StoreDatabase, audit_id: str) -> bytes:
@@ -116,25 +129,33 @@ def _end_sql() -> str:
 
 def chain_raw(database: StoreDatabase) -> None:
     """Give events that were inserted past `append_events` their place in the chain."""
-    new, database.unchained = sorted(database.unchained), set()
-    for event_id in new:
-        query = AuditEvent.select(
-            AuditEvent.audit, AuditEvent.event_type, AuditEvent.timestamp, AuditEvent.data
-        )
-        text = str(query.where(AuditEvent.id == event_id, AuditEvent.digest.is_null()))
-        for audit_id, kind, moment, data in execute(text, ()):
-            before = database.chain.get(audit_id) or _end(database, audit_id)
-            database.chain[audit_id] = digest = link(before, kind, moment, data)
-            AuditEvent.update(digest=digest).where(AuditEvent.id == event_id).execute()
+    after, database.unchained_after = database.unchained_after, None
+    for event_id, audit_id, kind, moment, data in execute(_raw_sql(), (after,)):
+        before = database.chain.get(audit_id) or _end(database, audit_id)
+        database.chain[audit_id] = digest = link(before, kind, moment, data)
+        database.execute_sql(update_sql(AuditEvent, "digest"), (digest, event_id))
+        database.since_head = None
+
+
+@functools.cache
+def _raw_sql() -> str:
+    query = AuditEvent.select(
+        AuditEvent.id,
+        AuditEvent.audit,
+        AuditEvent.event_type,
+        AuditEvent.timestamp,
+        AuditEvent.data,
+    )
+    query = query.where(AuditEvent.id > MARK, AuditEvent.digest.is_null())
+    return text_of(query.order_by(AuditEvent.id))
 
 
 # ---- the store's heads ----
 
 
-def head(before: str, rows: Sequence[tuple[int, bytes | None]]) -> str:
-    """The digest over a head and the events, as (id, digest), that follow it."""
-    told = b"".join([b"%d:%b\n" % (event_id, digest or b"") for event_id, digest in rows])
-    return sha256(before.encode() + told).hexdigest()
+def head(before: str, digests: Iterable[bytes | None]) -> str:
+    """The digest over a head and the events that follow it, by their digests."""
+    return sha256(before.encode() + b"".join([one or b"?" for one in digests])).hexdigest()
 
 
 class Head(NamedTuple):
@@ -155,7 +176,7 @@ def newest_head() -> Head:
     position, digest = _last_head()
     rows = execute(_since_sql(), (position, 2**62, position, 2**62))
     if rows:
-        position, digest = rows[-1][0], head(digest, rows)
+        position, digest = rows[-1][0], head(digest, [row[1] for row in rows])
     audits = Audit.select().count() + RemovedAudit.select().count()
     return Head(position, audits, digest)
 
@@ -201,14 +222,13 @@ def _keep_heads(database: StoreDatabase, newest: int) -> None:
     # What was just written is not read again, if it is all that was: that would cost as much as
     # the digests themselves.
     known = since is not None and len(since) == newest - position
-    rows: Sequence[tuple[int, bytes | None]]
     while due <= newest:
         if known and since is not None:
-            rows = list(enumerate(since[: due - position], position + 1))
+            digest = head(digest, since[: due - position])
             del since[: due - position]
         else:
             rows = execute(_since_sql(), (position, due, position, due))
-        digest = head(digest, rows)
+            digest = head(digest, [row[1] for row in rows])
         StoreHead.insert(event_id=due, digest=digest).execute()
         position, due = due, due + HEAD_EVERY
     database.next_head = due

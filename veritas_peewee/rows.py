@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import peewee
 
-from veritas_peewee.database import current_database, slice_size
+from veritas_peewee.database import SEALED_INSERTS, current_database, slice_size
 from veritas_peewee.errors import AuditNotFound, InvalidAudit
 from veritas_peewee.fields import DateTimeField, EnumField, JSONField, check_text, shown
 
@@ -35,7 +35,10 @@ def text_of(query: Any) -> str:
 def insert_sql(model: type[peewee.Model], *columns: str, rows: int = 1) -> str:
     """`INSERT` for these columns, in this order; none that has a default may be left out."""
     fields = [getattr(model, name) for name in columns]
-    return text_of(model.insert_many([[MARK] * len(fields)] * rows, fields=fields))
+    text = text_of(model.insert_many([[MARK] * len(fields)] * rows, fields=fields))
+    if "digest" in columns:
+        SEALED_INSERTS.add(text)
+    return text
 
 
 def insert_slice(
@@ -56,11 +59,20 @@ def insert_rows(
     model: type[peewee.Model], columns: tuple[str, ...], rows: list[tuple[Any, ...]]
 ) -> list[int]:
     """Insert many rows of stored values; returns their ids."""
+    return insert_values(model, columns, [value for row in rows for value in row])
+
+
+def insert_values(
+    model: type[peewee.Model], columns: tuple[str, ...], values: list[Any]
+) -> list[int]:
+    """Insert the rows whose values stand one after the other; returns their ids."""
     ids: list[int] = []
-    while len(ids) < len(rows):
-        size = slice_size(len(rows) - len(ids))
-        values = [value for row in rows[len(ids) : len(ids) + size] for value in row]
-        ids += insert_slice(model, columns, values, size)
+    width, start = len(columns), 0
+    while left := (len(values) - start) // width:
+        size = slice_size(left)
+        part = values[start : start + size * width] if start or size < left else values
+        ids += insert_slice(model, columns, part, size)
+        start += size * width
     return ids
 
 

@@ -123,6 +123,22 @@ class ScreenshotFolder:
         except InvalidAudit as error:
             raise StoreError(f"screenshot {file!r} cannot be read: {error}") from error
 
+    def keep(self, file: str, data: bytes) -> None:
+        """Store an image durably under the name that it has elsewhere, in place of any other."""
+        folder, name = _split(file)
+        with self._folder(folder, create=True) as handle:
+            _write(handle, name, data)
+
+    def link(self, file: str, other: ScreenshotFolder) -> None:
+        """Give a stored image the same name in another folder of this file system."""
+        folder, name = _split(file)
+        with (
+            self._folder(folder) as mine,
+            other._folder(folder, create=True) as its,
+            suppress(FileExistsError),
+        ):
+            os.link(name, name, src_dir_fd=mine, dst_dir_fd=its, follow_symlinks=False)
+
     def remove(self, files: list[str]) -> None:
         """Remove stored images, and their folder once it is empty; missing ones are no error."""
         for file in files:

@@ -49,7 +49,7 @@ def covered(model: type[peewee.Model]) -> tuple[str, ...]:
 
 def renew(database: StoreDatabase) -> None:
     """Bring digests and seals up to date with what this unit has changed."""
-    if database.unchained:
+    if database.unchained_after is not None:
         event_log.chain_raw(database)
     rows, database.touched_rows = database.touched_rows, set()
     for table, row_id in rows:
@@ -151,7 +151,6 @@ def watch(database: StoreDatabase) -> None:
 
     connection.create_function("veritas_touch", 1, touch)
     connection.create_function("veritas_touch_row", 3, touch_row)
-    connection.create_function("veritas_unchained", 1, database.unchained_event)
     for trigger in _triggers():
         connection.execute(trigger)
     database.renew = functools.partial(renew, database)
@@ -165,8 +164,6 @@ def _triggers() -> tuple[str, ...]:
         "WHEN NEW.seal IS NULL BEGIN SELECT veritas_touch(NEW.id); END",
         f"CREATE TEMP TRIGGER veritas_audit_changed AFTER UPDATE OF {_columns(Audit)} "
         "ON main.audits BEGIN SELECT veritas_touch(NEW.id); END",
-        "CREATE TEMP TRIGGER IF NOT EXISTS veritas_event_new AFTER INSERT ON main.audit_events "
-        "WHEN NEW.digest IS NULL BEGIN SELECT veritas_unchained(NEW.id); END",
     ]
     for model in (AuditFinding, AuditScreenshot):
         table = model._meta.table_name

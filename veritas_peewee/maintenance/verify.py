@@ -231,7 +231,7 @@ def _check_log(report: Report, kept: Head | None) -> None:
     heads = dict(rows_of(StoreHead.select(StoreHead.event_id, StoreHead.digest)))
     start = min(heads, default=0)
     position, digest, newest = 0, event_log.head("", []), 0
-    since: list[tuple[int, bytes | None]] = []
+    since: list[bytes | None] = []
     at_kept = digest if kept is not None and kept.position == 0 else None
     if start == 0 and heads.pop(0, digest) != digest:
         report.problem("up to event 0 the log is not what it was")
@@ -240,7 +240,7 @@ def _check_log(report: Report, kept: Head | None) -> None:
             gone = f"{newest + 1}" if event_id == newest + 2 else f"{newest + 1} to {event_id - 1}"
             report.problem(f"event {gone}: missing from the store")
         newest = event_id
-        since.append((event_id, one))
+        since.append(one)
         if kept is not None and event_id == kept.position:
             at_kept = event_log.head(digest, since)
         if event_id == start or (event_id > start and event_id % HEAD_EVERY == 0):

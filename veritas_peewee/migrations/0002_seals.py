@@ -61,6 +61,8 @@ def chain(db):
             digests.append((before, event_id))
         connection.executemany("UPDATE audit_events SET digest = ? WHERE id = ?", digests)
     head, last = sha256(), 0
-    for last, digest in connection.execute("SELECT id, digest FROM audit_events ORDER BY id"):
-        head.update(b"%d:%b\n" % (last, digest))
+    rows = connection.execute("SELECT id, digest FROM audit_events ORDER BY id")
+    for event_id, digest in rows:
+        head.update(digest)
+        last = event_id
     connection.execute("INSERT INTO store_heads VALUES (?, ?)", (last, head.hexdigest()))

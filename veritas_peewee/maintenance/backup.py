@@ -1,0 +1,153 @@
+"""A backup: a folder with the database as it was at one moment, and the images that it names."""
+
+from __future__ import annotations
+
+import os
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+
+from veritas_peewee import operations
+from veritas_peewee.config import Location, locate
+from veritas_peewee.database import StoreDatabase, current_database
+from veritas_peewee.errors import DatabaseCorrupt, StoreError
+from veritas_peewee.maintenance.copying import (
+    Progress,
+    copy_database,
+    layout,
+    opened,
+    partial,
+    sync,
+    time_stamp,
+    typed,
+)
+from veritas_peewee.maintenance.restore import RestoreReport, restore
+from veritas_peewee.maintenance.verify import Report, verify
+from veritas_peewee.models import Audit, AuditScreenshot
+from veritas_peewee.rows import execute, rows_of, text_of, MARK
+from veritas_peewee.screenshots import ScreenshotFolder
+from veritas_peewee.startup import connect
+
+__all__ = ["BackupReport", "RestoreReport", "backup", "default_target", "restore"]
+
+
+@dataclass
+class BackupReport:
+    """What a backup holds."""
+
+    path: Path
+    """The folder."""
+    database: Path
+    head: str
+    """The newest event's position and the digest of the log, for `verify` and for comparing."""
+    audits: int
+    events: int
+    screenshots: int
+    bytes: int
+    """The size of the database."""
+    deleted: list[str]
+    """What was deleted from the store while the backup was made, and so is not in it."""
+    problems: list[str] = field(default_factory=list)
+    """What was damaged in the store already; empty unless `damaged` was said."""
+    seconds: float = 0.0
+
+
+def default_target(location: Location) -> Path:
+    """A name for a backup made now, beside the database."""
+    if location.path is None:
+        raise StoreError(_IN_MEMORY)
+    return location.path.with_name(f"{location.path.stem}-backup-{time_stamp()}")
+
+
+_IN_MEMORY = "a database in memory has no file to back up: open the store on a file"
+
+
+def backup(
+    target: str | os.PathLike[str] | None = None,
+    *,
+    database: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+    damaged: bool = False,
+) -> BackupReport:
+    """Back up a store while it is in use, to the new folder `target` (default: one beside it).
+
+    `database` (default: the current one) is a path or URL. `progress` is called with what is
+    being done ("database", "screenshots", "verify"), how much of it and of how much. The folder
+    appears under its name when all of it is on disk and has been verified. A store that is
+    damaged is not backed up, unless `damaged` says so; `problems` then tells what is wrong.
+    Raises StoreFull, ReadOnlyStore, DatabaseCorrupt, StoreError if `target` exists.
+    """
+    location = current_database().location if database is None else locate(database)
+    if location.path is None:
+        raise StoreError(_IN_MEMORY)
+    target = Path(os.path.abspath(default_target(location) if target is None else target))
+    if os.path.lexists(target):
+        raise StoreError(f"{target}: is there already; a backup never replaces anything")
+    if not target.parent.is_dir():
+        raise StoreError(f"{target.parent}: there is no such folder to put a backup in")
+    began = perf_counter()
+    with (
+        typed(target, "written"),
+        connect(location.path, screenshots=location.screenshots, read_only=True) as live,
+        partial(target) as folder,
+    ):
+        copy = layout(folder)
+        assert copy.path is not None
+        size = copy_database(live, copy.path, progress)
+        deleted = _copy_images(live, copy, progress)
+        report = _verified(copy, location, progress, damaged)
+        sync(copy.path)
+        sync(folder)
+        # No folder that holds anything can be replaced by this, nor a file.
+        os.rename(folder, target)
+        sync(target.parent)
+    made = layout(target).path
+    assert made is not None
+    return BackupReport(
+        target,
+        made,
+        str(report.head),
+        report.audits,
+        report.events,
+        report.files,
+        size,
+        deleted,
+        report.problems,
+        perf_counter() - began,
+    )
+
+
+def _verified(
+    copy: Location, source: Location, progress: Progress | None, damaged: bool
+) -> Report:
+    with connect(copy.path, read_only=True):
+        report = verify(progress=progress and (lambda n, total: progress("verify", n, total)))
+    if report.problems and not damaged:
+        more = f" (and {len(report.problems) - 1} more)" if len(report.problems) > 1 else ""
+        raise DatabaseCorrupt(
+            f"{source.name}: not backed up, for it is damaged: {report.problems[0]}{more}"
+        )
+    return report
+
+
+def _copy_images(live: StoreDatabase, copy: Location, progress: Progress | None) -> list[str]:
+    """Copy the images that the copy names; returns what has been deleted from the store since."""
+    if live.location.screenshots is None or copy.screenshots is None:
+        return []
+    source, target = ScreenshotFolder(live.location.screenshots), ScreenshotFolder(copy.screenshots)
+    shots = AuditScreenshot.select(
+        AuditScreenshot.id, AuditScreenshot.audit, AuditScreenshot.file_path
+    )
+    deleted: list[str] = []
+    with opened(StoreDatabase(copy, "script")) as made:
+        seals.watch(made)
+        rows = list(rows_of(shots.order_by(AuditScreenshot.id)))
+        for number, (row_id, audit_id, file) in enumerate(rows, 1):
+            try:
+                target.keep(file, source.read(file))
+            except StoreError as error:
+                pass
+            if progress is not None:
+                progress("screenshots", number, len(rows))
+    return deleted
