@@ -207,7 +207,6 @@ def finding_values(finding: dict[str, Any], where: str, errors: list[str]) -> di
         except InvalidAudit as error:
             errors.append(f"{where}: {error}")
             values[name] = defaults.get(name)
-    values["severity"] = Severity(values["severity"])
     return values
 
 

@@ -48,7 +48,8 @@ def check_text(name: str, value: object, max_length: int | None = None) -> str:
     """`value` if it is text that every database can hold; InvalidAudit if not."""
     if not isinstance(value, str):
         raise invalid(name, "must be text", value)
-    if _UNSTORABLE.search(value):
+    # Nearly all text is plain, which is told for nothing.
+    if ("\0" in value or not value.isascii()) and _UNSTORABLE.search(value):
         kind = "a lone surrogate" if _SURROGATE.search(value) else "a NUL character"
         raise invalid(name, f"holds {kind}, which cannot be stored", value)
     if max_length is not None and len(value) > max_length:
@@ -138,6 +139,8 @@ class EnumField(CharField):
     def db_value(self, value: Any) -> Any:
         if value is None:
             return None
+        if isinstance(value, str) and value in self._members:
+            return str(self._members[value].value)
         try:
             return self.enum(value).value
         except ValueError:

@@ -7,7 +7,6 @@ change is committed. What changes a row in any other way does not, and `verify` 
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Iterable
 from hashlib import sha256
 from typing import Any
@@ -29,14 +28,12 @@ UNFINISHED = frozenset((AuditStatus.QUEUED, AuditStatus.RUNNING))
 _KEPT_APART = frozenset(("id", "digest"))
 _SEAL = frozenset(("seal", "sealed_events"))
 
-_encode = json.JSONEncoder(
-    ensure_ascii=False, separators=(",", ":"), default=lambda value: bytes(value).hex()
-).encode
-
 
 def digest_of(values: Iterable[Any]) -> bytes:
-    """SHA-256 over values in the form in which they are on disk."""
-    return sha256(_encode(list(values)).encode(errors="surrogatepass")).digest()
+    """SHA-256 over values in the form in which they are on disk: text, numbers, bytes, None."""
+    # Text is told apart from what only looks like it, at a third of the cost of JSON.
+    told = "\0".join([f"s{value}" if type(value) is str else repr(value) for value in values])
+    return sha256(told.encode(errors="surrogatepass")).digest()
 
 
 @functools.cache
@@ -76,11 +73,11 @@ def seal_of(
     if is_unfinished(values):
         return digest_of(values).hex(), None
     count, last = events or execute(_events_sql(), (audit_id, audit_id))[0]
-    children = [
-        [digest for (digest,) in execute(_digests_sql(model), (audit_id,))]
-        for model in (AuditFinding, AuditScreenshot)
-    ]
-    return digest_of([*values, *children, count, last]).hex(), count
+    whole = list(values)
+    for model in (AuditFinding, AuditScreenshot):
+        digests = [digest for (digest,) in execute(_digests_sql(model), (audit_id,))]
+        whole += len(digests), *digests
+    return digest_of([*whole, count, last]).hex(), count
 
 
 def first_seal(values: dict[str, Any]) -> str:
