@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test check bench format clean
+.PHONY: demo test check bench torture format clean
 
 demo: $(READY)  ## run the samples as concurrent audits and show what the store kept
 	$(BIN)/veritas-peewee demo
@@ -19,6 +19,9 @@ check: $(READY)  ## format, lint, types, floors
 
 bench: .venv/.bench  ## measure the store against its peers (a few minutes)
 	$(BIN)/python -m benchmarks
+
+torture: $(READY)  ## kill, cut the power, fill the disk, flip bytes; root for some (10 minutes)
+	$(BIN)/python -m torture
 
 format: $(READY)
 	$(BIN)/ruff format .

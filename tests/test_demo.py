@@ -196,7 +196,9 @@ def test_killed_midway_nothing_acknowledged_is_lost(
         if moment > 1:
             assert orphans
         out, err = live.communicate(b'{"type": "audit_complete", "elapsed": 5}\n', DEADLINE)
-    assert (live.returncode, err) == (0, b"")
+    # Two processes wrote to one file, and with some versions of SQLite that is told.
+    told = [line for line in err.splitlines() if b"the WAL-reset bug" not in line]
+    assert (live.returncode, told) == (0, [])
     assert json.loads(out)[0]["status"] == "completed"
     check_files(database)
     assert not running(database)

@@ -12,7 +12,16 @@ from typing import Any
 import pytest
 from conftest import make_png
 
-from veritas_peewee import Audit, AuditStore, StoreError, connect, ingest, operations, recorder
+from veritas_peewee import (
+    Audit,
+    AuditStore,
+    DatabaseCorrupt,
+    StoreError,
+    connect,
+    ingest,
+    operations,
+    recorder,
+)
 from veritas_peewee.cli.app import run
 from veritas_peewee.database import current_database
 from veritas_peewee.event_log import HEAD_EVERY, newest_head, parse_head
@@ -92,7 +101,7 @@ def test_an_empty_store_is_whole_and_has_a_head(path):
     with connect(path):
         pass
     head = kept_head(path)
-    assert head.startswith("0-0-")
+    assert head.startswith("0-0-0-")
     assert verified(path, against=head).ok
 
 
@@ -154,7 +163,7 @@ def test_removing_an_audit_is_no_loss(path, ids):
 
 
 def test_a_damaged_head_is_refused(path, ids):
-    for text in ("", "5", "5-5-abc", kept_head(path)[:-1] + "x", "-" * 70):
+    for text in ("", "5", "5-5-5-abc", kept_head(path)[:-1] + "x", "-" * 70):
         with pytest.raises(StoreError, match="is no head"):
             parse_head(text)
 
@@ -255,6 +264,54 @@ def test_newest_writes_that_are_gone_are_told_by_a_head(tmp_path, size):
     assert any("not what it was when the head was kept" in problem for problem in problems)
 
 
+@pytest.mark.parametrize("change", ["delete", "update", "remove a row"])
+def test_a_change_that_no_event_tells_and_that_is_gone_is_told_by_a_head(tmp_path, change):
+    live = tmp_path / "live" / "audits.db"
+    with connect(live) as database:
+        ids = fill(2)
+        database.pragma("wal_checkpoint(TRUNCATE)")
+        if change == "delete":
+            operations.delete(ids[0])
+        elif change == "update":
+            Audit.update(narrative="x").where(Audit.id == ids[0]).execute()
+        else:
+            AuditFinding.delete().where(AuditFinding.audit == ids[0]).execute()
+        head = newest_head()
+        shutil.copytree(live.parent, tmp_path / "copy")
+    copy = tmp_path / "copy" / "audits.db"
+    assert verified(copy, against=head, files=False).problems == []
+    Path(f"{copy}-wal").unlink()
+    Path(f"{copy}-shm").unlink()
+    problems = verified(copy, against=head, files=False).problems
+    assert any("changes and removals of rows" in problem for problem in problems), problems
+
+
+def test_a_schema_that_another_program_changed_is_named(path, ids):
+    by_hand(
+        path,
+        "PRAGMA writable_schema = ON",
+        "UPDATE sqlite_master SET sql = replace(sql, 'COUNT(*)', 'COUNT(1)') "
+        "WHERE name = 'count_screenshots_delete'",
+    )
+    assert verified(path).problems == [
+        "the schema of count_screenshots_delete is not that of this version"
+    ]
+
+
+def test_an_emptied_file_is_not_taken_for_a_new_store(tmp_path):
+    live = tmp_path / "live" / "audits.db"
+    with connect(live):
+        fill(1)
+        shutil.copytree(live.parent, tmp_path / "copy")
+    copy = tmp_path / "copy" / "audits.db"
+    os.truncate(copy, 0)
+    before = Path(f"{copy}-wal").read_bytes()
+    for read_only in (True, False):
+        with pytest.raises(DatabaseCorrupt, match="WAL"), connect(copy, read_only=read_only):
+            pass
+    assert Path(f"{copy}-wal").read_bytes() == before
+
+
 def test_a_screenshot_that_is_altered_missing_or_a_link_is_named(path, ids):
     with connect(path):
         folder = operations.screenshot_folder()
@@ -310,6 +367,22 @@ def test_what_can_be_made_again_is(path, ids):
         assert new.exists()  # its row may be on the way
         assert repair() == []
     assert verified(path).problems == []
+
+
+def test_files_that_may_be_another_database_s_are_left_alone(path, ids):
+    with connect(path):
+        root = operations.screenshot_folder().root
+        strays = [root / ids[0] / "000-x-00000000.png", root / "vrts_elsewhere" / "000-x.png"]
+        for stray in strays:
+            stray.parent.mkdir(exist_ok=True)
+            stray.write_bytes(make_png())
+            os.utime(stray, (0, 0))
+        with connect(path.with_name("other.db")):
+            pass
+        assert repair() == []
+        path.with_name("other.db").unlink()
+        repair()
+        assert [stray.exists() for stray in strays] == [False, True]
 
 
 def test_fixing_does_not_make_an_altered_row_look_right(path, ids):

@@ -104,8 +104,10 @@ def has_wal_reset_bug(version: str) -> bool:
     That is 3.7.0 to 3.51.2, but 3.44.6 and 3.50.7, into which the fix was taken back.
     """
     found = tuple(int(part) for part in version.split("."))
-    mended = {(3, 44): (3, 44, 6), (3, 50): (3, 50, 7)}.get(found[:2], (3, 51, 3))
-    return (3, 7) <= found < mended
+    taken_back = {(3, 44): 6, (3, 50): 7}
+    if (patch := taken_back.get((found[0], found[1]))) is not None:
+        return found < (*found[:2], patch)
+    return (3, 7) <= found < (3, 51, 3)
 
 
 DATABASE_URL = database_url()

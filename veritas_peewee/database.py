@@ -12,20 +12,30 @@ import logging
 import os
 import re
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from threading import get_ident
 from time import perf_counter, sleep
-from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, Protocol, TypeVar, cast
 
 from anyio import NoEventLoopError
 from anyio.lowlevel import current_token
 from peewee import DatabaseProxy, SqliteDatabase
 
-from veritas_peewee.config import BUSY_TIMEOUT, MEMORY, Durability, Location, Role, pragmas
+from veritas_peewee.config import (
+    BUSY_TIMEOUT,
+    MEMORY,
+    Durability,
+    Location,
+    Role,
+    has_wal_reset_bug,
+    pragmas,
+)
 from veritas_peewee.errors import (
     DRIVER_ERRORS,
+    DatabaseCorrupt,
     NoDatabase,
     ReadOnlyStore,
     StoreError,
@@ -33,6 +43,7 @@ from veritas_peewee.errors import (
     os_error,
     store_error,
 )
+from veritas_peewee.errors import sqlite3 as driver
 from veritas_peewee.sessions import Session
 from veritas_peewee.units import Savepoint, Unit
 
@@ -47,12 +58,24 @@ PAUSE_EVERY, PAUSE = 0.001, 0.00002
 _logger = logging.getLogger("veritas_peewee")
 _CONTROL = re.compile(r"\s*(?:BEGIN|COMMIT|END|ROLLBACK(?!\s+(?:TRANSACTION\s+)?TO))\b", re.I)
 _INSERT = re.compile(r"\s*(?:INSERT|REPLACE|WITH)\b", re.I)
+_CHANGE = re.compile(
+    r"\s*(?:INSERT|REPLACE|UPDATE|DELETE|WITH\b.*\b(?:INSERT|UPDATE|DELETE))\b", re.I | re.S
+)
 SEALED_INSERTS: set[str] = set()
 """Statements that insert rows with their digests."""
 _left_by_parent: list[object] = []
+_open_files: Counter[tuple[int, int, int]] = Counter()
+"""How many connections a process (this one, or its parent) has to a file, by device and inode."""
+_warned: set[tuple[int, object]] = set()
 
 
-class _LongRead(sqlite3.Cursor):
+if TYPE_CHECKING:
+    _Cursor = sqlite3.Cursor
+else:
+    _Cursor = driver.Cursor  # of the SQLite that Peewee uses
+
+
+class _LongRead(_Cursor):
     """Pauses while many rows are fetched one by one."""
 
     database: StoreDatabase
@@ -83,6 +106,7 @@ class StoreDatabase(SqliteDatabase):
         self.role = role
         self.process = os.getpid()
         self.lost = False
+        self._inode: tuple[int, int] | None = None
         self.session = Session(location.sessions)
         self.undo: list[Callable[[], object]] = []
         self.cursors: list[sqlite3.Cursor] = []
@@ -96,6 +120,8 @@ class StoreDatabase(SqliteDatabase):
         self.touched_rows: set[tuple[str, int]] = set()
         """From where on events, and which audits and rows, are not yet sealed; see `seals`."""
         self.renew: Callable[[], None] | None = None
+        self.changes = 0
+        self._synced = False
         self._data_version = -1
         self.paused = 0.0
         self.work = 0
@@ -123,11 +149,18 @@ class StoreDatabase(SqliteDatabase):
         """Open the connection; a folder or file that forbids it is a typed error that names it."""
         path = self.location.path
         try:
+            if path is not None:
+                _check_not_emptied(path)
             if path is not None and self.role in ("writer", "script"):
                 _create_private(path)
             elif path is not None and not path.is_file():
                 raise StoreError(f"{path}: there is no such database")
-            return bool(super().connect(reuse_if_open))
+            if path is not None:
+                self._check_not_inherited(path)
+            opened = bool(super().connect(reuse_if_open))
+            if opened and self._inode is not None:
+                _open_files[self.process, *self._inode] += 1
+            return opened
         except OSError as error:
             # Whatever the reason, a path below a file or /proc is one that cannot be written.
             full = os_error(error, path, "opened")
@@ -145,8 +178,22 @@ class StoreDatabase(SqliteDatabase):
             self.session.close()
             return False
         closed = bool(super().close())
+        if closed and self._inode is not None:
+            _open_files[self.process, *self._inode] -= 1
         self.session.close()
         return closed
+
+    def _check_not_inherited(self, path: os.PathLike[str]) -> None:
+        """A fork copies what SQLite knows of its locks, and not the locks: what the child then
+        writes can be lost with the WAL when the parent closes the file."""
+        found = os.stat(path)
+        self._inode = (found.st_dev, found.st_ino)
+        for (process, *inode), count in _open_files.items():
+            if count and process != self.process and tuple(inode) == self._inode:
+                raise StoreError(
+                    f"{path}: was open when this process was forked, and SQLite's locks do not "
+                    "survive that: open it in a new process (spawn), or fork before it is opened"
+                )
 
     def _refuse_in_unit(self, what: str) -> None:
         if any(isinstance(open_, Unit) for open_ in self._state.transactions):
@@ -162,6 +209,7 @@ class StoreDatabase(SqliteDatabase):
     def commit(self) -> None:
         self._refuse_in_unit("COMMIT")
         self.seal_changes()
+        self.count_changes()
         super().commit()
         self.undo.clear()
 
@@ -169,12 +217,20 @@ class StoreDatabase(SqliteDatabase):
         self._refuse_in_unit("ROLLBACK")
         super().rollback()
         self.forget_log()
+        self.forget_changes()
         self.run_undo(0)
 
     def seal_changes(self) -> None:
         """Before what was changed is committed: its digests and seals."""
         if self.renew is not None and self.has_unsealed:
             self.renew()
+
+    def count_changes(self) -> None:
+        """Before a commit: what `head` tells of changes that are in no log."""
+        if self.changes:
+            number, self.changes = self.changes, 0
+            sql = "UPDATE store_changes SET number = number + ?"
+            self._state.conn.execute(sql, (number,))
 
     @property
     def has_unsealed(self) -> bool:
@@ -194,15 +250,33 @@ class StoreDatabase(SqliteDatabase):
 
     def forget_changes(self) -> None:
         self.unchained_after = None
+        self.changes = 0
         self.touched.clear()
         self.touched_rows.clear()
 
     def check_others(self) -> None:
         """In a transaction: whether another connection has written since the last one."""
+        self._synced = False
         (version,) = self._state.conn.execute("PRAGMA data_version").fetchone()
         if version != self._data_version:
+            if self._data_version != -1:
+                self._warn_of_others()
             self._data_version = version
             self.forget_log()
+
+    def _warn_of_others(self) -> None:
+        """Tell the log, once for each file, if what others do to it can cost commits."""
+        told = (self.process, self.location.path)
+        version: str = driver.sqlite_version
+        if told not in _warned and has_wal_reset_bug(version):
+            _warned.add(told)
+            _logger.warning(
+                "%s: another process, or another connection of this one, writes to this file too, "
+                "and SQLite %s can then lose commits (the WAL-reset bug): use SQLite 3.51.3 or "
+                "newer, for example with pysqlite3, or let one process do all writing",
+                self.location.name,
+                version,
+            )
 
     def savepoint(self) -> Savepoint:
         return Savepoint(self)
@@ -256,6 +330,17 @@ class StoreDatabase(SqliteDatabase):
         """An all-or-nothing scope: a transaction, or a savepoint within one."""
         return Unit(self)
 
+    def sync_wal(self) -> None:
+        """Make the commits so far durable: before files go that their rows no longer name."""
+        if self.location.path is not None and not self._synced:
+            self._synced = True
+            with suppress(OSError):
+                handle = os.open(f"{self.location.path}-wal", os.O_RDONLY | os.O_CLOEXEC)
+                try:
+                    os.fsync(handle)
+                finally:
+                    os.close(handle)
+
     def after_rollback(self, fn: Callable[[], object]) -> None:
         """Run `fn` if the unit now open is undone; forget it once the transaction commits."""
         self.undo.append(fn)
@@ -285,11 +370,10 @@ class StoreDatabase(SqliteDatabase):
         if self.role in ("script", "viewer"):
             if on_event_loop():
                 raise NoDatabase(_ON_LOOP)
-            found = super().execute_sql(sql, params)
-            if self.has_unsealed and not self.raw.in_transaction:
-                with self.unit():
-                    self.seal_changes()
-            return found
+            if self.renew is None or self.raw.in_transaction or not _CHANGE.match(sql):
+                return super().execute_sql(sql, params)
+            with self.unit():  # with the seal of what it changes
+                return super().execute_sql(sql, params)
         if _CONTROL.match(sql):
             self._refuse_in_unit(sql.split()[0].upper())
         # A cursor in mid-statement that outlives its unit, in a traceback for example, is reset
@@ -298,7 +382,8 @@ class StoreDatabase(SqliteDatabase):
             cursor = super().execute_sql(sql, params)
         except BaseException:
             if self._last_cursor is not None:
-                self._last_cursor.close()
+                with suppress(*DRIVER_ERRORS):  # the connection may be what has failed
+                    self._last_cursor.close()
             raise
         if cursor.description is not None:
             self.cursors.append(cursor)
@@ -319,6 +404,16 @@ LARGEST_SLICE = 64
 def slice_size(count: int) -> int:
     """How many of `count` rows go into the next statement: few sizes, so few statements."""
     return min(LARGEST_SLICE, 1 << (count.bit_length() - 1))
+
+
+def _check_not_emptied(path: os.PathLike[str]) -> None:
+    """An empty file would be taken for a new store, and the WAL beside it be thrown away."""
+    with suppress(OSError):
+        if os.path.getsize(path) == 0 and (size := os.path.getsize(f"{os.fspath(path)}-wal")):
+            raise DatabaseCorrupt(
+                f"{path}: the database is empty, but {size} bytes of its WAL are there: it was "
+                "cut; restore a backup, and keep both files until then"
+            )
 
 
 def _create_private(path: os.PathLike[str]) -> None:
@@ -407,7 +502,7 @@ def on_event_loop() -> bool:
     """Whether an event loop runs in this very thread."""
     try:
         current_token()
-    except NoEventLoopError:
+    except (NoEventLoopError, RuntimeError):  # a forked child can inherit half a loop
         return False
     return True
 

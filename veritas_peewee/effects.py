@@ -14,7 +14,7 @@ from veritas_peewee import event_log, operations
 from veritas_peewee.engine_output import RESULT_EVENT, Event
 from veritas_peewee.engine_result import read_result
 from veritas_peewee.errors import InvalidAudit
-from veritas_peewee.fields import invalid, shown
+from veritas_peewee.fields import invalid, named, shown
 from veritas_peewee.models import Audit, AuditFinding, AuditStatus, Severity
 
 _RESULT_COLUMNS = tuple(
@@ -82,7 +82,7 @@ def _security_result(rows: Projection, event: Event) -> None:
         rows.errors.append(f"security_result.module: must be text, got {shown(module)}")
     elif not isinstance(result, dict):
         rows.errors.append(
-            f"security_result.result ({module[:50]}): must be an object, got {shown(result)}"
+            f"security_result.result ({named(module[:50])}): must be an object, got {shown(result)}"
         )
     else:
         results = rows.state["security_results"]
@@ -106,6 +106,9 @@ def _screenshot(rows: Projection, event: Event) -> None:
     if isinstance(error := reference.get("error"), str):
         rows.errors.append(error)
         return
+    if not all(isinstance(reference.get(name), str) for name in ("file", "media_type", "sha256")):
+        rows.errors.append(f"screenshot.data: refers to no stored image: {shown(reference)}")
+        return
     label, index, when = event.get("label"), event.get("index"), rows.when
     if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < 2**63:
         rows.errors.append(f"screenshot.index: must be a whole number, got {shown(index)}")
@@ -118,7 +121,7 @@ def _screenshot(rows: Projection, event: Event) -> None:
             "file_path": reference["file"],
             "label": label if isinstance(label, str) and label else f"screenshot {index}",
             "index_num": index,
-            "file_size_bytes": reference["size"],
+            "file_size_bytes": reference.get("size"),
             "media_type": reference["media_type"],
             "sha256": reference["sha256"],
         },
@@ -281,7 +284,7 @@ def _take_result(rows: Projection, name: str, value: object, where: str) -> None
         for signal, score in value.items():
             try:
                 if score is not None:
-                    scores[signal] = operations.check_score(f"{where}.{signal}", score)
+                    scores[signal] = operations.check_score(f"{where}.{named(signal)}", score)
             except InvalidAudit as error:
                 rows.errors.append(str(error))
     elif name == "security_results" and isinstance(value, dict):

@@ -13,11 +13,14 @@ from pathlib import PureWindowsPath
 from typing import Any
 
 from veritas_peewee.errors import InvalidAudit
+from veritas_peewee.fields import MAX_DEPTH, EndlessJSON
 
 Event = dict[str, Any]
 
 PROGRESS = "##PROGRESS:"
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]]')
+# A text that never ends is one token too: looked for at each quote in it, it would take the
+# square of its length.
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"?|[{}\[\]]')
 RESULT_EVENT = "engine_result"
 _RESULT_KEYS = frozenset(
     {"judge_decision", "scout_results", "vision_result", "investigated_urls", "graph_result"}
@@ -94,22 +97,50 @@ class OutputParser:
         Raises InvalidAudit if the text ended in the middle of a JSON object.
         """
         begun, held = self._begun, self._object
-        for number, line in enumerate(held[1:], 1):
-            if line.startswith(("{", "[")):
+        self._object = []
+        events: list[Event] = []
+        endless = begun if held else 0  # the line of a value that never ends, until events follow
+        place, ends = 1, _ends(held)
+        while place < len(held):
+            end = ends[place]
+            if not held[place].startswith(("{", "[")):
+                place += 1
+            elif end is None:
+                endless = begun + place
+                place += 1
+            else:
                 rest = OutputParser()
-                rest._line = begun + number - 1
-                events = [event for later in held[number:] for event in rest.feed(later)]
-                events += rest.finish()
-                if events:
-                    self._pass_over()
-                    self.notes += rest.notes
-                    return events
-                break
-        if held:
+                rest._line = begun + place - 1
+                found = [event for line in held[place : end + 1] for event in rest.feed(line)]
+                if found and endless:
+                    self.notes.append(f"line {endless}: JSON that never ends was passed over")
+                    endless = 0
+                events += found
+                self.notes += rest.notes
+                endless = rest._begun if rest._object else endless
+                place = end + 1
+        if endless:
             raise InvalidAudit(
-                f"line {begun}: the JSON object that begins here is cut off or damaged"
+                f"line {endless}: the JSON object that begins here is cut off or damaged"
             )
-        return []
+        return events
+
+
+def _ends(lines: list[str]) -> list[int | None]:
+    """For each line, where a value that begins on it would end; None if it never does."""
+    depths = [0]
+    for line in lines:
+        tokens = _TOKEN.findall(line)
+        depths.append(depths[-1] + sum((t in "{[") - (t in "}]") for t in tokens))
+    ends: list[int | None] = [None] * len(lines)
+    later: list[int] = []  # of those behind, each that is lower than all between
+    for place in range(len(lines), -1, -1):
+        while later and depths[later[-1]] > depths[place]:
+            later.pop()
+        if later:
+            ends[place] = later[-1] - 1
+        later.append(place)
+    return ends
 
 
 def _is_event(text: str) -> bool:
@@ -153,11 +184,13 @@ def parse(data: bytes | str) -> tuple[list[Event], list[str]]:
 
 def events_of(found: object) -> Iterator[Event]:
     """The events in one JSON value: an event, a result, or a list of them."""
-    left = [found]
+    left = [(found, 0)]
     while left:
-        item = left.pop()
+        item, depth = left.pop()
         if isinstance(item, list):
-            left.extend(reversed(item))
+            if depth >= MAX_DEPTH:
+                raise EndlessJSON("lists of events nested too deeply, or within themselves")
+            left.extend((inner, depth + 1) for inner in reversed(item))
         elif isinstance(item, dict):
             if isinstance(item.get("type"), str):
                 yield item

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, TypeGuard
 
+from veritas_peewee.fields import plain_number, shown
+
 
 class ResultRows(NamedTuple):
     """What a result says of the rows, not yet checked: (column, value, where it stands)."""
@@ -37,7 +39,7 @@ def read_result(result: dict[str, Any]) -> ResultRows:
         wanted.append(("signal_scores", scores, f"{at}.sub_signals"))
     for name in ("investigated_urls", "scout_results"):
         if not isinstance(result.get(name, []), list | None):
-            notes.append(f"{name}: must be a list, got {result[name]!r:.60}")
+            notes.append(f"{name}: must be a list, got {shown(result[name])}")
     if isinstance(visited := result.get("investigated_urls"), list):
         wanted.append(("pages_scanned", len(visited), "investigated_urls"))
     started = epoch(result.get("start_time"))
@@ -47,10 +49,10 @@ def read_result(result: dict[str, Any]) -> ResultRows:
         if ended is not None and str(result.get("status")).lower() == "completed":
             wanted.append(("completed_at", ended, "start_time"))
     elif result.get("start_time") is not None:
-        notes.append(f"start_time: must be epoch seconds, got {result['start_time']!r:.60}")
+        notes.append(f"start_time: must be epoch seconds, got {shown(result['start_time'])}")
     findings = vision.get("findings")
     if findings is not None and not isinstance(findings, list):
-        notes.append(f"vision_result.findings: must be a list, got {findings!r:.60}")
+        notes.append(f"vision_result.findings: must be a list, got {shown(findings)}")
         findings = None
     told = [
         (item, f"vision_result.findings[{number}]") for number, item in enumerate(findings or [])
@@ -73,10 +75,11 @@ _SAME_NAMES = (
 
 def epoch(value: object) -> datetime | None:
     """Epoch seconds as a datetime in UTC, or None."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    number = plain_number(value)
+    if number is None:
         return None
     try:
-        return datetime.fromtimestamp(value, UTC)
+        return datetime.fromtimestamp(number, UTC)
     except (ValueError, OverflowError, OSError):
         return None
 
@@ -97,5 +100,5 @@ def _is_share(value: object) -> TypeGuard[float]:
 def _dict(parent: dict[str, Any], key: str, notes: list[str], at: str = "") -> dict[str, Any]:
     found = parent.get(key)
     if found is not None and not isinstance(found, dict):
-        notes.append(f"{at}{key}: must be an object, got {found!r:.60}")
+        notes.append(f"{at}{key}: must be an object, got {shown(found)}")
     return found if isinstance(found, dict) else {}

@@ -18,6 +18,7 @@ A class's docstring is its default message.
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator
 from types import ModuleType
 
@@ -84,7 +85,8 @@ OWN_ERRORS = frozenset(
 FOREIGN_KEY = 787
 """SQLite's code for a row whose parent is missing."""
 
-# SQLite's primary result codes, and one extended code: a write refused by a quota.
+# SQLite's primary result codes, and two extended ones: a write refused by a quota, and no space
+# for the index of the WAL.
 _BY_CODE: dict[int, type[StoreError]] = {
     5: StoreBusy,  # SQLITE_BUSY
     6: StoreBusy,  # SQLITE_LOCKED
@@ -93,6 +95,7 @@ _BY_CODE: dict[int, type[StoreError]] = {
     13: StoreFull,  # SQLITE_FULL
     26: DatabaseCorrupt,  # SQLITE_NOTADB
     778: StoreFull,  # SQLITE_IOERR_WRITE
+    4874: StoreFull,  # SQLITE_IOERR_SHMSIZE
 }
 
 
@@ -149,12 +152,18 @@ def store_error(
         return None
     code = sqlite_code(error)
     if code is None:
-        return None
+        # The driver's own, without a code: what the file has for a text is none.
+        if "Could not decode to UTF-8" not in str(error):
+            return None
+        code = 11
     kind = _BY_CODE.get(code) or _BY_CODE.get(code & 0xFF)
     if kind is None:
         if code & 0xFF not in (10, 14):  # SQLITE_IOERR, SQLITE_CANTOPEN
             return None
-        kind = StoreError
+        # SQLite does not tell a file system that is read-only from a folder that is missing.
+        folder = os.path.dirname(where)
+        sealed = code & 0xFF == 14 and os.path.isdir(folder) and not os.access(folder, os.W_OK)
+        kind = ReadOnlyStore if sealed else StoreError
     if kind is ReadOnlyStore and reading:
         return ReadOnlyStore("a read may not write: use `store.write` for this")
     default = (kind.__doc__ or "").strip()

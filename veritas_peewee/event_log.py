@@ -23,6 +23,7 @@ from veritas_peewee.models import (
     AuditEvent,
     RemovedAudit,
     RemovedEvent,
+    StoreChanges,
     StoreHead,
     told_finding_id,
 )
@@ -33,6 +34,7 @@ from veritas_peewee.rows import (
     insert_values,
     key_of,
     not_found,
+    rows_of,
     text_of,
     update_sql,
 )
@@ -165,10 +167,12 @@ class Head(NamedTuple):
     """The newest event's id."""
     audits: int
     """How many audits there were so far, those that were removed among them."""
+    changes: int
+    """How often rows were changed or removed, also by what is in no log."""
     digest: str
 
     def __str__(self) -> str:
-        return f"{self.position}-{self.audits}-{self.digest}"
+        return f"{self.position}-{self.audits}-{self.changes}-{self.digest}"
 
 
 def newest_head() -> Head:
@@ -178,13 +182,14 @@ def newest_head() -> Head:
     if rows:
         position, digest = rows[-1][0], head(digest, [row[1] for row in rows])
     audits = Audit.select().count() + RemovedAudit.select().count()
-    return Head(position, audits, digest)
+    changes = rows_of(StoreChanges.select(StoreChanges.number))
+    return Head(position, audits, changes[0][0] if changes else 0, digest)
 
 
 def parse_head(text: str) -> Head:
     """A head from its text; StoreError if it is none."""
-    if match := re.fullmatch(r"\s*(\d{1,18})-(\d{1,18})-([0-9a-f]{64})\s*", text):
-        return Head(int(match[1]), int(match[2]), match[3])
+    if match := re.fullmatch(r"\s*(\d{1,18})-(\d{1,18})-(\d{1,18})-([0-9a-f]{64})\s*", text):
+        return Head(int(match[1]), int(match[2]), int(match[3]), match[4])
     raise StoreError(f"{shown(text)} is no head: it is printed by `veritas-peewee head`")
 
 

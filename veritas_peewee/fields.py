@@ -13,7 +13,7 @@ import reprlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from enum import Enum
-from typing import Any
+from typing import Any, cast
 
 import peewee
 from peewee import Node, SqliteDatabase
@@ -23,6 +23,12 @@ from veritas_peewee.errors import InvalidAudit
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 _MAX_INTEGER = 2**63 - 1
+MAX_DEPTH = 200
+"""The deepest that JSON may be nested: whoever reads it, here or elsewhere, needs a stack for it
+that is longer than this, and how much of it is left differs from place to place."""
+MAX_TEXT = 200_000_000
+"""The most characters in one text: SQLite holds a thousand million bytes."""
+_MAX_PATH = 100
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
@@ -41,70 +47,205 @@ _short.maxstring = _short.maxother = _short.maxlong = 70
 
 def shown(value: object) -> str:
     """`value` for an error's text: short, whatever its size, and plain ASCII."""
-    return _short.repr(value).encode("ascii", "backslashreplace").decode()[:80]
+    try:
+        text = _short.repr(value)
+    except Exception:  # a class of a caller's may raise anything; a number may be too long
+        number = plain_number(value)
+        text = f"a number of {number.bit_length()} bits" if type(number) is int else ""
+        text = text or f"<{kind_of(value)}>"
+    return text.encode("ascii", "backslashreplace").decode()[:80]
+
+
+def named(name: str, most: int = 80) -> str:
+    """A name that a caller gave for an error's text: as it is, if it is short and printable."""
+    return name if len(name) <= most and name.isprintable() else shown(name)
+
+
+def kind_of(value: object) -> str:
+    """The name of the class of `value`, short and plain ASCII."""
+    return ascii(type.__dict__["__name__"].__get__(type(value)))[1:-1][:40]
+
+
+def plain_text(value: object) -> str | None:
+    """`value` as plain text if it is text, also of a class of a caller's; None if it is not."""
+    if type(value) is str:
+        return value
+    # Not isinstance, which believes what an object says of itself.
+    return str.__str__(cast(str, value)) if issubclass(type(value), str) else None
+
+
+def plain_number(value: object) -> int | float | None:
+    """`value` as a plain number if it is one, and no bool; None if it is not."""
+    kind: type = type(value)
+    if kind is int or kind is float:
+        return cast(float, value)
+    if kind is bool:
+        return None
+    if issubclass(kind, int):
+        return int.__int__(cast(int, value))
+    return float.__float__(cast(float, value)) if issubclass(kind, float) else None
 
 
 def check_text(name: str, value: object, max_length: int | None = None) -> str:
-    """`value` if it is text that every database can hold; InvalidAudit if not."""
-    if not isinstance(value, str):
+    """`value`, as plain text, if it is text that every database can hold; InvalidAudit if not."""
+    text = plain_text(value)
+    if text is None:
         raise invalid(name, "must be text", value)
     # Nearly all text is plain, which is told for nothing.
-    if ("\0" in value or not value.isascii()) and _UNSTORABLE.search(value):
-        kind = "a lone surrogate" if _SURROGATE.search(value) else "a NUL character"
-        raise invalid(name, f"holds {kind}, which cannot be stored", value)
-    if max_length is not None and len(value) > max_length:
-        raise invalid(name, f"must be at most {max_length} characters", value)
-    return value
+    if ("\0" in text or not text.isascii()) and _UNSTORABLE.search(text):
+        kind = "a lone surrogate" if _SURROGATE.search(text) else "a NUL character"
+        raise invalid(name, f"holds {kind}, which cannot be stored", text)
+    if len(text) > (MAX_TEXT if max_length is None else max_length):
+        raise invalid(name, f"must be at most {max_length or MAX_TEXT} characters", text)
+    return text
 
 
 def unstorable(value: object, name: str) -> Iterator[tuple[str, str]]:
-    """The places in a JSON value, as (path, reason), that strict JSON cannot hold."""
-    stack: list[tuple[str, object]] = [(name, value)]
+    """The places in a JSON value, as (path, reason), that strict JSON cannot hold.
+
+    Raises EndlessJSON if it is nested too deeply, for one that contains itself has no end.
+    """
+    stack: list[tuple[str, object, int]] = [(name, value, 0)]
     while stack:
-        path, found = stack.pop()
-        if isinstance(found, dict):
-            for key, inner in found.items():
-                if not isinstance(key, str | int | float | None):
-                    yield path, f"has a key that is not text: {key!r}"
-                elif isinstance(key, str) and _UNSTORABLE.search(key):
-                    yield path, "has a key with a NUL character or a lone surrogate"
-                stack.append((f"{path}.{ascii(key)[1:-1][:40]}", inner))
-        elif isinstance(found, list | tuple):
-            stack.extend((f"{path}[{index}]", inner) for index, inner in enumerate(found))
-        elif isinstance(found, str):
-            if _UNSTORABLE.search(found):
+        path, found, depth = stack.pop()
+        inner: list[tuple[str, object]] = []
+        # The classes' own methods: what a caller's class puts in their place may do anything.
+        if issubclass(type(found), dict):
+            for key, item in dict.items(cast(dict[Any, Any], found)):
+                if reason := _bad_key(key):
+                    yield path, reason
+                text = plain_text(key)
+                told = shown(key) if text is None else ascii(text[:40])[1:-1]
+                inner.append((f".{told[:40]}", item))
+        elif (items := _items(found)) is not None:
+            inner = [(f"[{number}]", item) for number, item in enumerate(items)]
+        elif (text := plain_text(found)) is not None:
+            if _UNSTORABLE.search(text):
                 yield path, "holds a NUL character or a lone surrogate"
-        elif isinstance(found, float):
-            if not math.isfinite(found):
-                yield path, f"is {found}, which JSON cannot hold"
-        elif found is not None and not isinstance(found, int):
-            yield path, f"is a {type(found).__name__}, which JSON cannot hold"
+        elif (number := plain_number(found)) is not None:
+            if type(number) is float and not math.isfinite(number):
+                yield path, f"is {number}, which JSON cannot hold"
+            elif type(number) is int and number.bit_length() > _MAX_BITS:
+                yield path, "is a number of too many digits"
+        elif found is not None and type(found) is not bool:
+            yield path, f"is a {kind_of(found)}, which JSON cannot hold"
+        if inner and depth >= MAX_DEPTH:
+            raise EndlessJSON(f"{named(name)}: {_TOO_DEEP}")
+        stack.extend((_shortened(path + step), item, depth + 1) for step, item in inner)
 
 
-def encode_json(value: object, name: str) -> str:
+_TOO_DEEP = f"is nested more than {MAX_DEPTH} deep, or contains itself, and cannot be stored"
+_MAX_BITS = 14_000
+"""Python writes whole numbers of up to 4,300 digits."""
+
+
+def _bad_key(key: object) -> str:
+    if (text := plain_text(key)) is not None:
+        return "has a key with a NUL character or a lone surrogate" * bool(_UNSTORABLE.search(text))
+    if key is None or isinstance(key, int):
+        return ""
+    if isinstance(key, float) and math.isfinite(float.__float__(key)):
+        return ""
+    return f"has a key that is not text: {shown(key)}"
+
+
+def _shortened(path: str) -> str:
+    return path if len(path) <= _MAX_PATH else f"{path[:50]}...{path[-40:]}"
+
+
+def encode_json(value: object, name: str, max_depth: int = MAX_DEPTH) -> str:
     """`value` as strict JSON text; InvalidAudit names the place that cannot be stored."""
     try:
         text = _encode(value)
+        if text.count("{") + text.count("[") > max_depth and _is_deeper(value, max_depth):
+            raise EndlessJSON(f"{name}: {_TOO_DEEP}")
         # Python writes NUL as this escape; PostgreSQL's JSON refuses it, so we do everywhere.
         if "\\u0000" not in text:
             text.encode()
+            if len(text) > MAX_TEXT:
+                raise InvalidAudit(f"{name}: has {len(text)} characters, the limit is {MAX_TEXT}")
             return text
+    except InvalidAudit:
+        raise
     except RecursionError as error:
-        raise EndlessJSON(f"{name}: is nested too deeply to be stored") from error
-    except (TypeError, ValueError) as error:
-        if "Circular" in str(error):
-            raise EndlessJSON(f"{name}: contains itself and cannot be stored") from error
+        raise EndlessJSON(f"{name}: {_TOO_DEEP}") from error
+    except Exception as error:  # also what a class of a caller's raises
         for path, reason in unstorable(value, name):
             raise InvalidAudit(f"{path}: {reason}") from error
-        raise InvalidAudit(f"{name}: cannot be stored as JSON: {error}") from error
+        raise InvalidAudit(f"{name}: cannot be stored as JSON: {_told(error)}") from error
     for path, reason in unstorable(value, name):
         raise InvalidAudit(f"{path}: {reason}")
     return text
 
 
+def plain(value: object, name: str, depth: int = 0) -> Any:
+    """A copy in which dicts, lists, texts and numbers of a caller's own classes are plain ones.
+
+    What is none of them stays as it is. Raises EndlessJSON if it is nested too deeply.
+    """
+    if depth > MAX_DEPTH:
+        raise EndlessJSON(f"{name}: {_TOO_DEEP}")
+    if issubclass(type(value), dict):
+        return {
+            _plain_key(key): plain(item, name, depth + 1)
+            for key, item in dict.items(cast(dict[Any, Any], value))
+        }
+    if (items := _items(value)) is not None:
+        return [plain(item, name, depth + 1) for item in items]
+    if (text := plain_text(value)) is not None:
+        return text
+    if (number := plain_number(value)) is not None:
+        return number
+    try:
+        honest = value.__class__ is type(value)
+    except Exception:  # a class of a caller's may raise anything
+        honest = False
+    # In place of what says that it is of another class, an object of its own class's name.
+    return value if honest else type(kind_of(value), (), {})()
+
+
+def _plain_key(key: object) -> object:
+    if (text := plain_text(key)) is not None:
+        return text
+    return key if (number := plain_number(key)) is None else number
+
+
+def _items(value: object) -> Iterator[Any] | None:
+    """What a list or tuple holds, by their own methods; None for anything else."""
+    if issubclass(type(value), list):
+        return list.__iter__(cast(list[Any], value))
+    if issubclass(type(value), tuple):
+        return tuple.__iter__(cast(tuple[Any, ...], value))
+    return None
+
+
+def _is_deeper(value: object, depth: int) -> bool:
+    """Whether a value, of which is known that strict JSON can hold it, is nested so deeply."""
+    level: list[Any] = [value]
+    for _ in range(depth):
+        below: list[Any] = []
+        for outer in level:
+            inner = dict.values(outer) if isinstance(outer, dict) else _items(outer) or ()
+            below += [item for item in inner if isinstance(item, _NESTED)]
+        if not below:
+            return False
+        level = below
+    return True
+
+
+_NESTED = (dict, list, tuple)
+
+
+def _told(error: BaseException) -> str:
+    try:
+        return ascii(str(error))[1:-1][:80] or kind_of(error)
+    except Exception:
+        return kind_of(error)
+
+
 def format_datetime(value: datetime) -> str:
     """Text as it is on disk: UTC, always six fractional digits, no zone suffix."""
-    return value.astimezone(UTC).isoformat(" ", "microseconds")[:26]
+    return datetime.isoformat(datetime.astimezone(value, UTC), " ", "microseconds")[:26]
 
 
 class TextField(peewee.TextField):
@@ -139,13 +280,11 @@ class EnumField(CharField):
     def db_value(self, value: Any) -> Any:
         if value is None:
             return None
-        if isinstance(value, str) and value in self._members:
-            return str(self._members[value].value)
-        try:
-            return self.enum(value).value
-        except ValueError:
+        text = plain_text(value)
+        if text not in self._members:
             known = ", ".join(member.value for member in self.enum)
-            raise invalid(self.name, f"must be one of {known}", value) from None
+            raise invalid(self.name, f"must be one of {known}", value)
+        return str(self._members[text].value)
 
     check = db_value
 
@@ -164,10 +303,11 @@ class FloatField(peewee.FloatField):
     def db_value(self, value: Any) -> Any:
         if value is None:
             return None
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        plain = plain_number(value)
+        if plain is None:
             raise invalid(self.name, "must be a number", value)
         try:
-            number = float(value)
+            number = float(plain)
         except OverflowError:
             raise invalid(self.name, "is too large", value) from None
         if not math.isfinite(number):
@@ -192,11 +332,12 @@ class IntegerField(peewee.IntegerField):
     def db_value(self, value: Any) -> Any:
         if value is None:
             return None
-        if isinstance(value, bool) or not isinstance(value, int):
+        number = plain_number(value)
+        if type(number) is not int:
             raise invalid(self.name, "must be a whole number", value)
-        if not -_MAX_INTEGER <= value <= _MAX_INTEGER:
+        if not -_MAX_INTEGER <= number <= _MAX_INTEGER:
             raise invalid(self.name, "does not fit in 64 bits", value)
-        return value
+        return number
 
     def check(self, value: Any) -> Any:
         number = self.db_value(value)
@@ -211,18 +352,21 @@ class DateTimeField(peewee.DateTimeField):
     def db_value(self, value: Any) -> Any:
         if value is None:
             return None
-        if not isinstance(value, datetime):
+        if not issubclass(type(value), datetime):
             raise invalid(self.name, "must be a datetime", value)
-        if value.tzinfo is None:
-            raise invalid(self.name, "must have a time zone (a naive datetime is a guess)", value)
         try:
-            return format_datetime(value)
+            # A zone that does not know its offset makes a datetime as naive as none does.
+            if datetime.utcoffset(value) is not None:
+                return format_datetime(value)
         except OverflowError:
             raise invalid(self.name, "is outside the years 1 to 9999", value) from None
+        except Exception as error:  # a zone can be a class of a caller's
+            raise invalid(self.name, "has a time zone that does not work", value) from error
+        raise invalid(self.name, "must have a time zone (a naive datetime is a guess)", value)
 
     def check(self, value: Any) -> Any:
-        self.db_value(value)
-        return value
+        text = self.db_value(value)
+        return value if type(value) is datetime else self.python_value(text)
 
     def python_value(self, value: Any) -> Any:
         if isinstance(value, str):
@@ -258,7 +402,10 @@ class JSONField(peewee.JSONField):
 
     def check(self, value: Any) -> Any:
         if value is not None:
-            if not isinstance(value, self.kind):
+            if not issubclass(type(value), self.kind):
                 raise invalid(self.name, f"must be a {self.kind.__name__}", value)
-            encode_json(value, self.name)
+            # An event that tells of the value holds it a few levels down.
+            text = encode_json(value, self.name, MAX_DEPTH - 8)
+            if type(value) is not self.kind:
+                return json.loads(text)
         return value

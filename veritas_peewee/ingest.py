@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from veritas_peewee import operations
 from veritas_peewee.database import atomic
 from veritas_peewee.engine_output import RESULT_EVENT, Event, events_of, parse
 from veritas_peewee.errors import AuditNotFound, InvalidAudit, StoreError
-from veritas_peewee.fields import invalid
+from veritas_peewee.fields import invalid, named, plain
 from veritas_peewee.models import AuditStatus, new_audit_id
 from veritas_peewee.recorder import (
     NOTES,
@@ -97,22 +96,28 @@ def ingest(source: Source, *, audit_id: str | None = None, url: str | None = Non
 
 
 def _read(source: Source) -> tuple[list[Event], list[str]]:
-    if isinstance(source, dict | list):
-        events = list(events_of(source))
+    if issubclass(type(source), dict | list):
+        events = list(events_of(plain(source, "source")))
         if not events:
             raise InvalidAudit("there is no audit in it: no event and no result was found")
         return events, []
-    if not isinstance(source, str | os.PathLike):
-        raise invalid("source", "must be a result, a list of events or a path", source)
-    path = Path(source)
     try:
-        data = path.read_bytes()
-    except (OSError, ValueError) as error:
-        raise StoreError(f"{path}: cannot be read: {error}") from error
+        path = os.fspath(plain(source, "source"))
+        name = named(os.fsdecode(path), 300)
+    except Exception as error:  # also what a class of a caller's raises
+        what = "must be a result, a list of events or a path"
+        raise invalid("source", what, source) from error
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except OSError as error:
+        raise StoreError(f"{name}: cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise StoreError(f"{name}: cannot be read: {error}") from error
     try:
         return parse(data)
     except InvalidAudit as error:
-        raise InvalidAudit(f"{path}: {error}") from error
+        raise InvalidAudit(f"{name}: {error}") from error
 
 
 def _told_ids(events: list[Event], notes: list[str]) -> Iterator[str]:

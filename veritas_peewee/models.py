@@ -221,6 +221,15 @@ class RemovedAudit(_Table):
         table_name = "removed_audits"
 
 
+class StoreChanges(_Table):
+    """One row: how often rows were changed or removed. What the log does not tell is counted."""
+
+    number = IntegerField()
+
+    class Meta:
+        table_name = "store_changes"
+
+
 class StoreHead(_Table):
     """The digest over the digests of all events up to one; see `event_log`."""
 
@@ -239,6 +248,7 @@ TABLES: tuple[type[_Table], ...] = (
     AuditRunner,
     RemovedEvent,
     RemovedAudit,
+    StoreChanges,
     StoreHead,
 )
 

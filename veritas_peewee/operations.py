@@ -14,7 +14,14 @@ from peewee import SQL, Expression, IntegrityError
 from veritas_peewee import event_log, seals
 from veritas_peewee.database import atomic, current_database
 from veritas_peewee.errors import InvalidAudit, StoreError
-from veritas_peewee.fields import check_text, encode_json, format_datetime, invalid
+from veritas_peewee.fields import (
+    check_text,
+    encode_json,
+    format_datetime,
+    invalid,
+    named,
+    plain_text,
+)
 from veritas_peewee.models import (
     Audit,
     AuditFinding,
@@ -31,7 +38,6 @@ from veritas_peewee.rows import (
     insert_sql,
     key_of,
     not_found,
-    rows_of,
     stored_forms,
     text_of,
     update_sql,
@@ -49,11 +55,12 @@ _ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,15}")
 
 def check_id(value: object) -> str:
     """`value` if it can be an audit's id; InvalidAudit if not."""
-    if not isinstance(value, str) or not _ID.fullmatch(value):
+    text = plain_text(value)
+    if text is None or not _ID.fullmatch(text):
         raise invalid(
             "id", "must be 1 to 16 letters, digits, '_', '-' or '.', not beginning with '.'", value
         )
-    return value
+    return text
 
 
 def check_url(value: object) -> str:
@@ -75,7 +82,7 @@ def check_column(name: str, value: Any) -> Any:
         if name in KEPT_BY_STORE:
             raise InvalidAudit(f"{name}: is kept by the store and cannot be set")
         raise InvalidAudit(
-            f"{name}: there is no such column; there are {', '.join(sorted(COLUMNS))}"
+            f"{named(name)}: there is no such column; there are {', '.join(sorted(COLUMNS))}"
         )
     if name == "url":
         return check_url(value)
@@ -88,7 +95,7 @@ def check_column(name: str, value: Any) -> Any:
             check_text(f"errors[{number}]", text)
     elif name == "signal_scores":
         for signal, score in checked.items():
-            check_score(f"signal_scores.{signal}", score)
+            check_score(f"signal_scores.{named(str(signal))}", score)
     return checked
 
 
@@ -150,6 +157,7 @@ def update(audit_id: str, /, **changes: Any) -> None:
 
     Raises AuditNotFound, or InvalidAudit for an unknown column or a bad value.
     """
+    audit_id = key_of(audit_id)
     checked = {name: check_column(name, value) for name, value in changes.items()}
     told = {
         name: format_datetime(value) if isinstance(value, datetime) else value
@@ -183,8 +191,13 @@ def delete(audit_id: str) -> None:
         raise not_found(audit_id)
     location = current_database().location
     if files and location.screenshots is not None:
-        folder = ScreenshotFolder(location.screenshots)
-        current_database().after_commit(lambda: folder.remove(files))
+        database, folder = current_database(), ScreenshotFolder(location.screenshots)
+
+        def remove() -> None:
+            database.sync_wal()
+            folder.remove(files)
+
+        database.after_commit(remove)
 
 
 def _own_files(audit_id: str) -> list[str]:
@@ -193,7 +206,12 @@ def _own_files(audit_id: str) -> list[str]:
     own = AuditScreenshot.select(path).where(AuditScreenshot.audit == audit_id)
     other = AuditScreenshot.alias()
     shared = other.select(other.file_path).where(other.file_path.in_(own), other.audit != audit_id)
-    return sorted({row[0] for row in rows_of(own)} - {row[0] for row in rows_of(shared)})
+    return sorted(_texts(own) - _texts(shared))
+
+
+def _texts(query: Any) -> set[str]:
+    """A column's texts, as they are on disk: edited by hand, a value can be anything."""
+    return {found for (found,) in execute(*query.sql()) if isinstance(found, str)}
 
 
 def insert(model: Any, values: dict[str, Any]) -> int:

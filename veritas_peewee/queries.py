@@ -14,7 +14,7 @@ import peewee
 
 from veritas_peewee.database import current_database
 from veritas_peewee.errors import InvalidAudit
-from veritas_peewee.fields import check_text, invalid
+from veritas_peewee.fields import check_text, invalid, plain_number
 from veritas_peewee.models import (
     Audit,
     AuditEvent,
@@ -66,11 +66,13 @@ def _get_sql() -> tuple[str, str, str]:
 
 def events(audit_id: str, *, after: int = 0, limit: int | None = None) -> list[AuditEvent]:
     """An audit's events in the order they were recorded, from the one after `after` on."""
-    most = -1 if limit is None else limit
-    for name, value in (("after", after), ("limit", most)):
-        if isinstance(value, bool) or not isinstance(value, int) or abs(value) >= 2**63:
+    numbers = []
+    for name, value in (("after", after), ("limit", -1 if limit is None else limit)):
+        number = plain_number(value)
+        if not isinstance(number, int) or abs(number) >= 2**63:
             raise invalid(name, "must be a whole number", value)
-    return models_of(AuditEvent, execute(_events_sql(), (key_of(audit_id), after, most)))
+        numbers.append(number)
+    return models_of(AuditEvent, execute(_events_sql(), (key_of(audit_id), *numbers)))
 
 
 @functools.cache
@@ -102,8 +104,10 @@ def history(
 
     Raises InvalidAudit for a filter's bad value, a limit outside 1 to 1000 or a damaged cursor.
     """
-    if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MAX_LIMIT:
+    number = plain_number(limit)
+    if not isinstance(number, int) or not 1 <= number <= MAX_LIMIT:
         raise invalid("limit", f"must be a whole number from 1 to {MAX_LIMIT}", limit)
+    limit = number
     conditions = [
         _Condition(column, compare, _stored(name, column, value))
         for name, column, compare, value in (
@@ -219,7 +223,8 @@ def _write_cursor(row: tuple[Any, ...]) -> str:
 
 def _read_cursor(cursor: str) -> tuple[str, str]:
     try:
-        created_at, audit_id = json.loads(base64.urlsafe_b64decode(cursor))
+        text = check_text("cursor", cursor)
+        created_at, audit_id = json.loads(base64.urlsafe_b64decode(text))
         return check_text("cursor", created_at), check_text("cursor", audit_id)
     except (ValueError, TypeError, RecursionError):
         raise invalid("cursor", "is not one that history() returned", cursor) from None

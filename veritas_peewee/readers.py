@@ -91,6 +91,7 @@ class Readers:
         with self._lock:
             if self._closing or call.cancelled:
                 raise StoreClosed
+            call.began = perf_counter()
             self._running.add(call)
             database = self._idle.pop() if self._idle else None
         try:
@@ -137,6 +138,12 @@ class Readers:
         if call.connection is not None:
             call.connection.interrupt()
 
+    def longest(self) -> float:
+        """Seconds for which the oldest read under way has been running; 0 if there is none."""
+        with self._lock:
+            began = [call.began for call in self._running]
+        return perf_counter() - min(began) if began else 0.0
+
     def close(self) -> None:
         """Refuse new reads, interrupt those under way, and close every connection; blocks."""
         with self._lock:
@@ -155,6 +162,7 @@ class _Call:
     connection: sqlite3.Connection | None = None
     cancelled = False
     abandoned = False
+    began = 0.0
 
     steps = 0
     baton: threading.Lock | None = None

@@ -12,7 +12,7 @@ import itertools
 import json
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from veritas_peewee import event_log, operations
 from veritas_peewee.database import atomic, current_database
@@ -20,9 +20,20 @@ from veritas_peewee.effects import EFFECTS, RUNS, Projection
 from veritas_peewee.engine_output import RESULT_EVENT
 from veritas_peewee.engine_result import epoch
 from veritas_peewee.errors import InvalidAudit
-from veritas_peewee.fields import EndlessJSON, check_text, encode_json, invalid, unstorable
+from veritas_peewee.fields import (
+    EndlessJSON,
+    check_text,
+    encode_json,
+    invalid,
+    kind_of,
+    plain,
+    plain_number,
+    plain_text,
+    shown,
+    unstorable,
+)
 from veritas_peewee.models import AuditEvent, AuditRunner, AuditStatus, utc_now
-from veritas_peewee.rows import rows_of
+from veritas_peewee.rows import key_of, rows_of
 from veritas_peewee.screenshots import ScreenshotFolder, read_image
 from veritas_peewee.sessions import is_alive, sweep
 
@@ -59,12 +70,15 @@ class PreparedEvent:
 
 def is_heavy(event: object) -> bool:
     """Whether preparing the event may take long: an image, a whole result, a very long text."""
-    if not isinstance(event, dict):
+    if not issubclass(type(event), dict):
         return False
-    for value in event.values():
-        if isinstance(value, str) and len(value) > _LARGE_TEXT:
+    # The class's own methods: those of a caller's class may do anything.
+    event = cast(dict[str, Any], event)
+    for value in dict.values(event):
+        text = value if type(value) is str else plain_text(value)
+        if text is not None and len(text) > _LARGE_TEXT:
             return True
-    return event.get("type") in ("screenshot", "audit_result", RESULT_EVENT)
+    return plain_text(dict.get(event, "type")) in ("screenshot", "audit_result", RESULT_EVENT)
 
 
 def prepare(
@@ -75,28 +89,30 @@ def prepare(
     Raises InvalidAudit for what cannot be stored; if `lenient`, that is replaced or left out
     instead, and a note of it goes into the stored event and from there into `errors`.
     """
-    if not isinstance(event, dict):
+    if not issubclass(type(event), dict):
         raise invalid("event", "must be a JSON object", event)
+    if type(event) is not dict:
+        event = dict(dict.items(cast(dict[str, Any], event)))
     notes: list[str] = []
     given, text = event, ""
     if lenient:
         event, text = clean(event, notes)
-    kind = event.get("type")
     try:
-        check_text("event.type", kind, 100)
+        kind = check_text("event.type", event.get("type"), 100)
         if not kind:
             raise invalid("event.type", "cannot be empty", kind)
     except InvalidAudit as error:
         if not lenient:
             raise
         notes.append(str(error))
-        event = {**event, "type": "unknown"}
+        kind = "unknown"
+        event = {**event, "type": kind}
     prepared = PreparedEvent(event, "", folder=folder)
     if kind == "screenshot":
         prepared.event = _store_image(audit_id, event, prepared, folder, lenient=lenient)
     if notes:
         prepared.event = {**prepared.event, NOTES: notes}
-    prepared.kind = prepared.event["type"]
+    prepared.kind = kind
     try:
         # Already encoded, unless something of it was replaced.
         unchanged = prepared.event is given and text
@@ -119,22 +135,31 @@ def clean(event: dict[str, Any], notes: list[str]) -> tuple[dict[str, Any], str]
         notes.extend(places[:20])
         if len(places) > 20:
             notes.append(f"event: {len(places) - 20} more values that JSON cannot hold")
-        cleaned = _clean(event)
+        cleaned = _clean(plain(event, "event"))
         return cleaned if isinstance(cleaned, dict) else {}, ""
 
 
 def _clean(value: object) -> object:
+    """`value`, whose classes are plain ones, as strict JSON can hold it."""
     if isinstance(value, dict):
-        return {str(key).translate(_REPLACEMENT): _clean(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
+        return {_text(key): _clean(inner) for key, inner in value.items()}
+    if isinstance(value, list):
         return [_clean(inner) for inner in value]
-    if isinstance(value, str):
-        return value.translate(_REPLACEMENT)
-    if isinstance(value, float):
-        return value if value - value == 0 else None
-    if value is None or isinstance(value, int):
+    if value is None or isinstance(value, bool):
         return value
-    return str(value).translate(_REPLACEMENT)
+    if (number := plain_number(value)) is not None:
+        return None if any(unstorable(number, "")) else number
+    return _text(value)
+
+
+def _text(value: object) -> str:
+    text = plain_text(value)
+    if text is None:
+        try:
+            text = str(value)
+        except Exception:  # a class of a caller's may raise anything
+            text = kind_of(value)
+    return text.translate(_REPLACEMENT)
 
 
 def _store_image(
@@ -146,28 +171,29 @@ def _store_image(
     lenient: bool,
 ) -> dict[str, Any]:
     """The event with its image replaced by a reference to the stored file."""
-    data, source = event.get("data"), event.get("url")
-    where = f"screenshot {str(event.get('label', ''))[:80]!r}"
+    data, source, label = event.get("data"), plain_text(event.get("url")), event.get("label", "")
+    where = f"screenshot {shown(label)}"
     try:
         if data is not None:
             image = _decode(data)
-        elif isinstance(source, str) and source:
+        elif source:
             image = read_image(source)
         else:
             return {**event, "data": {"error": f"{where}: has neither data nor a url"}}
     except OSError as error:
-        return {**event, "data": {"error": f"{where}: {source} cannot be read: {error.strerror}"}}
+        place = source if len(source or "") <= 300 else shown(source)
+        return {**event, "data": {"error": f"{where}: {place} cannot be read: {error.strerror}"}}
     except InvalidAudit as error:
         if data is not None and not lenient:
             raise
         return {**event, "data": {"error": f"{where}: {error}"}}
     operations.check_id(audit_id)
-    label, index = event.get("label"), event.get("index")
+    index = plain_number(event.get("index"))
     try:
         stored = folder.put(
             audit_id,
             index if isinstance(index, int) and 0 <= index < 10**9 else 0,
-            label if isinstance(label, str) else "",
+            plain_text(label) or "",
             image,
         )
     except InvalidAudit as error:
@@ -182,9 +208,10 @@ def _store_image(
 
 
 def _decode(data: object) -> bytes:
-    if not isinstance(data, str):
+    text = plain_text(data)
+    if text is None:
         raise invalid("screenshot.data", "must be base64 text", data)
-    text = data.partition(",")[2] if data.startswith("data:") else data
+    text = text.partition(",")[2] if text.startswith("data:") else text
     try:
         return base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError) as error:
@@ -198,13 +225,13 @@ def is_single(prepared: PreparedEvent) -> bool:
 
 def apply_together(jobs: list[tuple[str, PreparedEvent]]) -> list[int]:
     """Record events that have no effect, of any audits, in one statement; returns their ids."""
-    return event_log.append_events([(a, one.kind, one.text) for a, one in jobs], utc_now())
+    return event_log.append_events([(key_of(a), one.kind, one.text) for a, one in jobs], utc_now())
 
 
 @atomic
 def apply(audit_id: str, prepared: PreparedEvent) -> int:
     """Record one prepared event and its effect; returns the event's id."""
-    return _apply(audit_id, prepared, utc_now())
+    return _apply(key_of(audit_id), prepared, utc_now())
 
 
 def _apply(audit_id: str, prepared: PreparedEvent, when: datetime) -> int:
@@ -228,7 +255,7 @@ def _apply(audit_id: str, prepared: PreparedEvent, when: datetime) -> int:
 @atomic
 def apply_all(audit_id: str, prepared: Iterable[PreparedEvent]) -> list[int]:
     """Record prepared events, all or none."""
-    when = utc_now()
+    audit_id, when = key_of(audit_id), utc_now()
     ids: list[int] = []
     for kind, run in itertools.groupby(prepared, _kind_of_run):
         if kind is None:

@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from veritas_peewee.errors import InvalidAudit, StoreError, os_error
-from veritas_peewee.fields import check_text
+from veritas_peewee.fields import check_text, shown
 
 MAX_BYTES = 50 * 1024 * 1024
 """The largest image that is stored, in bytes."""
 
 _EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
+_HEADER = 16
+"""Bytes at the beginning of a file that tell what it is."""
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _SAFE_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 
@@ -57,17 +59,34 @@ def check_image(data: bytes, name: str) -> str:
 def read_image(path: str) -> bytes:
     """The image at a path that an engine's result names; OSError or InvalidAudit if it is none.
 
-    Only a regular file is read, and only one that is an image: a result that names a device or
-    a secret must not bring it into the store.
+    Only a regular file is read, and of one that is no image only the beginning: a result that
+    names a device or a secret must not bring it into the store. No link on the way is followed,
+    but for one in the root folder, where only the system's own can be (macOS's /tmp, /var).
     """
-    data = _read(check_text("url", path), None)
+    path = check_text("url", path)
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    if not parts:
+        raise InvalidAudit("not a regular file")
+    folder = os.open("/" if path.startswith("/") else ".", _FOLDER)
+    try:
+        for number, part in enumerate(parts[:-1]):
+            flags = _FOLDER & ~os.O_NOFOLLOW if not number and path.startswith("/") else _FOLDER
+            below = os.open(part, flags, dir_fd=folder)
+            os.close(folder)
+            folder = below
+        data = _read(parts[-1], folder, images_only=True)
+    finally:
+        os.close(folder)
     check_image(data, "the file")
     return data
 
 
-def _read(path: str, folder: int | None) -> bytes:
+def _read(name: str, folder: int, *, images_only: bool = False) -> bytes:
+    # Before it is opened, for that alone can set a device off; and after, for it may be another.
+    if not stat.S_ISREG(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+        raise InvalidAudit("not a regular file")
     handle = os.open(
-        path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder
+        name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder
     )
     try:
         found = os.fstat(handle)
@@ -75,10 +94,19 @@ def _read(path: str, folder: int | None) -> bytes:
             raise InvalidAudit("not a regular file")
         if found.st_size > MAX_BYTES:
             raise InvalidAudit(f"the file has {found.st_size} bytes, the limit is {MAX_BYTES}")
+        if images_only and not found.st_size:
+            # Those of /proc and /sys too, some of which wait, or do something when they are read.
+            raise InvalidAudit("the file is empty")
         with open(handle, "rb", closefd=False) as file:
-            return file.read(MAX_BYTES + 1)
+            if images_only:
+                check_image(file.read(_HEADER), "the file")
+                file.seek(0)
+            data = file.read(MAX_BYTES + 1)
     finally:
         os.close(handle)
+    if len(data) > MAX_BYTES:
+        raise InvalidAudit(f"the file has grown beyond the limit of {MAX_BYTES} bytes")
+    return data
 
 
 class ScreenshotFolder:
@@ -94,7 +122,7 @@ class ScreenshotFolder:
         """
         kind = check_image(data, "screenshot")
         if not _SAFE_ID.fullmatch(audit_id):
-            raise InvalidAudit(f"audit id {audit_id!r} cannot name a folder")
+            raise InvalidAudit(f"audit id {shown(audit_id)} cannot name a folder")
         slug = re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-")[:40] or "screenshot"
         token = os.urandom(4).hex()
         name = f"{max(index, 0):03d}-{slug}-{token}.{_EXTENSIONS[kind]}"
@@ -119,9 +147,10 @@ class ScreenshotFolder:
             with self._folder(folder) as handle:
                 return _read(name, handle)
         except OSError as error:
-            raise StoreError(f"screenshot {file!r} cannot be read: {error.strerror}") from error
+            name = shown(file)
+            raise StoreError(f"screenshot {name} cannot be read: {error.strerror}") from error
         except InvalidAudit as error:
-            raise StoreError(f"screenshot {file!r} cannot be read: {error}") from error
+            raise StoreError(f"screenshot {shown(file)} cannot be read: {error}") from error
 
     def keep(self, file: str, data: bytes) -> None:
         """Store an image durably under the name that it has elsewhere, in place of any other."""
@@ -175,7 +204,7 @@ def _split(file: str) -> tuple[str, str]:
     """A relative path's folder and name; InvalidAudit if it could lead outside."""
     parts = check_text("screenshot path", file).split("/")
     if any(part in ("", ".", "..") or "\\" in part for part in parts):
-        raise InvalidAudit(f"screenshot path {file!r} is not below the screenshot folder")
+        raise InvalidAudit(f"screenshot path {shown(file)} is not below the screenshot folder")
     return "/".join(parts[:-1]) or ".", parts[-1]
 
 

@@ -54,6 +54,7 @@ def renew(database: StoreDatabase) -> None:
         for values in execute(_row_sql(model), (row_id,)):
             database.execute_sql(update_sql(model, "digest"), (digest_of(values), row_id))
     audits, database.touched = database.touched, set()
+    database.changes += len(audits)
     for audit_id in audits:
         for *columns, old_seal, old_count in execute(_audit_sql(), (audit_id,)):
             seal, count = seal_of(audit_id, columns)
@@ -157,6 +158,8 @@ def watch(database: StoreDatabase) -> None:
 def _triggers() -> tuple[str, ...]:
     """Triggers of this connection alone: no other program sees them, or could run them."""
     found = [
+        "CREATE TEMP TRIGGER veritas_audit_gone AFTER DELETE ON main.audits "
+        "BEGIN SELECT veritas_touch(OLD.id); END",
         "CREATE TEMP TRIGGER veritas_audit_new AFTER INSERT ON main.audits "
         "WHEN NEW.seal IS NULL BEGIN SELECT veritas_touch(NEW.id); END",
         f"CREATE TEMP TRIGGER veritas_audit_changed AFTER UPDATE OF {_columns(Audit)} "

@@ -10,6 +10,7 @@ import fcntl
 import os
 import re
 import stat
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ from pathlib import Path
 from veritas_peewee.errors import os_error
 
 _NAME = re.compile(r"\.?[0-9a-f]{16}")
+_begun: weakref.WeakSet[Session] = weakref.WeakSet()
 
 
 class Session:
@@ -68,6 +70,7 @@ class Session:
                 return False
             raise
         self._handle = handle
+        _begun.add(self)
         return True
 
     def close(self) -> None:
@@ -79,6 +82,17 @@ class Session:
                 _tidy(self.folder)
             os.close(self._handle)
         self._handle, self._id = -1, None
+
+
+def _leave_to_parent() -> None:
+    """In a forked child: a copy of the handle would keep a parent's session alive after it."""
+    for session in _begun:
+        if session._handle >= 0:
+            os.close(session._handle)
+            session._handle = -1
+
+
+os.register_at_fork(after_in_child=_leave_to_parent)
 
 
 def is_alive(folder: Path | None, session: str) -> bool:

@@ -116,6 +116,7 @@ class AuditStore:
             self._token, self._loop = current_token(), asyncio_loop()
             if self.location.path is not None:
                 self._readers = Readers(partial(open_reader, self.location), readers)
+                writer.longest_read = self._readers.longest
             self._writer = writer
 
     async def close(self) -> None:
@@ -197,18 +198,31 @@ class AuditStore:
         Raises AuditNotFound, or InvalidAudit for an event that cannot be stored.
         """
         writer = self._opened()
-        if recorder.is_heavy(event):
-            prepared = await in_thread(
-                recorder.prepare, audit_id, event, self._folder(), discard=PreparedEvent.discard
-            )
-        else:
-            prepared = recorder.prepare(audit_id, event, self._folder())
+        # Before anything is made of it: a hundred thousand calls may wait here.
+        if not writer.take_place():
+            turn = writer.places.turn()
+            try:
+                await turn
+            except BaseException:
+                writer.places.missed(turn)
+                raise
+        try:
+            if recorder.is_heavy(event):
+                prepared = await in_thread(
+                    recorder.prepare, audit_id, event, self._folder(), discard=PreparedEvent.discard
+                )
+            else:
+                prepared = recorder.prepare(audit_id, event, self._folder())
+        except BaseException:
+            writer.places.give()
+            raise
         event_id: int = await writer.submit(
             recorder.apply,
             audit_id,
             prepared,
             undo=prepared.discard if prepared.files else None,
             together=recorder.apply_together if recorder.is_single(prepared) else None,
+            has_place=True,
         )
         return event_id
 
@@ -323,7 +337,7 @@ class AuditStore:
         return result
 
     def stats(self) -> WriterStats:
-        """What the writer did since the store was opened."""
+        """What the writer did since the store was opened, and how large the WAL is."""
         return self._opened().stats()
 
     def _folder(self) -> ScreenshotFolder:

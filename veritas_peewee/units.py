@@ -78,6 +78,7 @@ class Unit:
             if kind is None:
                 if self.outermost and database.in_whole_transaction:
                     database.seal_changes()
+                    database.count_changes()
                 if not database.in_whole_transaction:
                     raise TransactionEnded
                 self._end("COMMIT" if self.outermost else "RELEASE unit")

@@ -8,6 +8,7 @@ the whole batch.
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import sys
 import threading
@@ -25,6 +26,8 @@ from anyio.lowlevel import EventLoopToken, current_token
 from veritas_peewee.database import StoreDatabase, bound
 from veritas_peewee.errors import DRIVER_ERRORS, StoreClosed, StoreError
 from veritas_peewee.group_commit import Job, Together, commit, told
+from veritas_peewee.places import AsyncioPlaces, Places, TrioPlaces
+from veritas_peewee.wal import Wal
 
 if TYPE_CHECKING:
     import asyncio
@@ -43,18 +46,25 @@ def asyncio_loop() -> asyncio.AbstractEventLoop | None:
     return None if module is None else module._get_running_loop()
 
 
+_logger = logging.getLogger("veritas_peewee")
 _running: weakref.WeakSet[Writer] = weakref.WeakSet()
 
 
 class WriterStats(NamedTuple):
-    """What a writer did since it was opened; times in seconds, over the last 10,000 writes."""
+    """What a writer did since it was opened."""
 
     writes: int
     commits: int
     failed: int
     pending: int
+    """Writes that have a place in the queue."""
     p50: float
     p99: float
+    """Seconds that a write took once it had its place, over the last 10,000."""
+    waiting: int
+    """Callers who wait for a place."""
+    wal_bytes: int
+    """The size of the WAL file."""
 
 
 class Writer:
@@ -63,14 +73,20 @@ class Writer:
     def __init__(self, open_database: Callable[[], StoreDatabase], max_pending: int) -> None:
         self._open_database = open_database
         self._queue: SimpleQueue[Job | None] = SimpleQueue()
-        self._places = max_pending
-        self._waiting: dict[anyio.Event, None] = {}
         self._lock = threading.RLock()  # a collected store stops its writer wherever it is
         self.process = os.getpid()
         self._token: EventLoopToken = current_token()
         # asyncio may be there only as the host of trio.
         loop = asyncio_loop()
         self._loop = loop if loop is self._token.native_token else None
+        self.places: Places = (
+            TrioPlaces(max_pending)
+            if self._loop is None
+            else AsyncioPlaces(max_pending, self._loop)
+        )
+        self._wal: Wal | None = None
+        self.longest_read: Callable[[], float] = lambda: 0.0
+        """Seconds for which the oldest read under way has been running."""
         self._batch: list[Job] = []
         self._opened = anyio.Event()
         self._failure: BaseException | None = None
@@ -100,65 +116,55 @@ class Writer:
         *args: Any,
         undo: Callable[[], object] | None = None,
         together: Together | None = None,
+        has_place: bool = False,
     ) -> Any:
         """Run `fn(*args)` in a savepoint and return its result once it is committed.
 
         `undo` is called if the effects of `fn` will never be. Cancelled before the writer has
         begun, the work never happens; after that it goes on as if nobody had cancelled.
         `together`, if given, does in one statement, whole or absent, what `fn` would do for each
-        of several tuples of arguments, and returns their results.
+        of several tuples of arguments, and returns their results. `has_place` says that the
+        caller has one of `places` already.
         """
-        queued = False
+        if not has_place and not self.take_place():
+            turn = self.places.turn()
+            try:
+                await turn
+            except BaseException:
+                self.places.missed(turn)
+                if undo is not None:
+                    with suppress(Exception):
+                        undo()
+                raise
         # A future is what asyncio waits for in the end; the event around it costs as much as
         # all else that happens to a write on the loop.
         done = anyio.Event() if self._loop is None else self._loop.create_future()
         job = Job(fn, args, undo, together, done)
+        queued = False
         try:
-            self._check_open()
-            if self._places > 0:
-                self._places -= 1
-            else:
-                await self._wait_for_place()
-            try:
-                with self._lock:
-                    self._check_open()
-                    self._queue.put(job)
-                    queued = True
-            finally:
-                if not queued:
-                    self._give_place()
+            with self._lock:
+                self._check_open()
+                self._queue.put(job)
+                queued = True
             await (done.wait() if isinstance(done, anyio.Event) else done)
         except BaseException:
             # A job that is withdrawn keeps its place, and its files, until the writer meets it.
             if queued:
                 job.withdraw()
             else:
+                self.places.give()
                 job.take_back()
             raise
         if job.error is not None:
             raise job.error
         return job.result
 
-    async def _wait_for_place(self) -> None:
-        turn = anyio.Event()
-        self._waiting[turn] = None
-        try:
-            await turn.wait()
-        except BaseException:
-            if turn.is_set():
-                self._give_place()
-            else:
-                del self._waiting[turn]
-            raise
-
-    def _give_place(self) -> None:
-        # Handed over, so that a newcomer cannot overtake those who wait.
-        if self._waiting:
-            turn = next(iter(self._waiting))
-            del self._waiting[turn]
-            turn.set()
-        else:
-            self._places += 1
+    def take_place(self) -> bool:
+        """Take a place in the queue, to submit with or to give back; false if one has to wait."""
+        if self.places.free > 0:
+            self.places.free -= 1
+            return True
+        return self._closing  # nothing to wait for: `submit` says so
 
     def _check_open(self) -> None:
         if self._closing or self._failure is not None:
@@ -185,12 +191,7 @@ class Writer:
         """Refuse new work, also that of callers who still wait for a place."""
         with self._lock:
             self._closing = True
-        self._wake(self._refuse_waiting)
-
-    def _refuse_waiting(self) -> None:
-        for turn in list(self._waiting):
-            del self._waiting[turn]
-            turn.set()
+        self._wake(self.places.refuse)
 
     def stop(self) -> None:
         """Stop intake and let the thread end after what is queued; does not wait."""
@@ -208,6 +209,8 @@ class Writer:
             self._queue.qsize(),
             times[last // 2] if times else 0.0,
             times[round(last * 0.99)] if times else 0.0,
+            self.places.waiting,
+            0 if self._wal is None else self._wal.size(),
         )
 
     # ---- on the writer's thread ----
@@ -222,19 +225,21 @@ class Writer:
         self._wake(self._opened.set)
         try:
             with bound(database):
-                self._serve(database)
+                self._wal = Wal(database, lambda: self.longest_read())
+                self._serve(database, self._wal)
         except BaseException as error:
             self._failure = error
+            _logger.exception("%s: the writer has stopped", database.location.name)
         finally:
             try:
                 self._close_database(database)
             finally:
                 self._fail_rest()
 
-    def _serve(self, database: StoreDatabase) -> None:
+    def _serve(self, database: StoreDatabase, wal: Wal) -> None:
         queue = self._queue
         while True:
-            job = queue.get()
+            job = self._wait_idly(wal) if wal.is_large else queue.get()
             batch: list[Job] = []
             while job is not None:
                 batch.append(job)
@@ -245,11 +250,20 @@ class Writer:
                 self._batch = batch
                 done, committed = commit(database, batch)
                 self._commits += committed
-                self._answer(done, withdrawn=len(batch) - len(done))
+                now = self._answer(done, withdrawn=len(batch) - len(done))
+                if now > wal.look_at:
+                    wal.look(now)
             if job is None:
                 return
 
-    def _answer(self, done: list[Job], withdrawn: int = 0) -> None:
+    def _wait_idly(self, wal: Wal) -> Job | None:
+        """The next job; meanwhile the WAL that has grown is emptied if it can be."""
+        while True:
+            with suppress(Empty):
+                return self._queue.get(timeout=wal.retry_after)
+            wal.empty()
+
+    def _answer(self, done: list[Job], withdrawn: int = 0) -> float:
         now = perf_counter()
         self._writes += len(done)
         self._failed += len([job for job in done if job.error is not None])
@@ -258,16 +272,17 @@ class Writer:
         times = [now - job.started for job in done]
         with self._lock:
             self._times.extend(times)
+        return now
 
     def _deliver(self, done: list[Job], withdrawn: int) -> None:
         for job in done:
-            self._give_place()
+            self.places.give()
             if isinstance(job.done, anyio.Event):
                 job.done.set()
             elif not job.done.done():  # its caller may have been cancelled
                 job.done.set_result(None)
         for _ in range(withdrawn):
-            self._give_place()
+            self.places.give()
 
     def _wake(self, fn: Callable[..., object], *args: Any) -> None:
         token = self._token
@@ -280,13 +295,13 @@ class Writer:
                 self._loop.call_soon_threadsafe(fn, *args)
 
     def _close_database(self, database: StoreDatabase) -> None:
-        try:
+        # A connection that a write has broken is not worth an error of its own.
+        with suppress(*DRIVER_ERRORS):
             if database.location.path is not None:
                 # Not for long: while another process reads, the WAL stays, and is complete.
                 database.pragma("busy_timeout", 1000)
-                with suppress(*DRIVER_ERRORS):
-                    database.pragma("wal_checkpoint(TRUNCATE)")
-        finally:
+                database.pragma("wal_checkpoint(TRUNCATE)")
+        with suppress(*DRIVER_ERRORS):
             database.close()
 
     def _fail_rest(self) -> None:

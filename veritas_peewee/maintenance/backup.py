@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 
-from veritas_peewee import operations
+from veritas_peewee import operations, seals
 from veritas_peewee.config import Location, locate
-from veritas_peewee.database import StoreDatabase, current_database
+from veritas_peewee.database import StoreDatabase, bound, current_database
 from veritas_peewee.errors import DatabaseCorrupt, StoreError
 from veritas_peewee.maintenance.copying import (
     Progress,
@@ -19,13 +18,15 @@ from veritas_peewee.maintenance.copying import (
     opened,
     partial,
     sync,
+    sync_all,
     time_stamp,
     typed,
+    write_private,
 )
 from veritas_peewee.maintenance.restore import RestoreReport, restore
 from veritas_peewee.maintenance.verify import Report, verify
 from veritas_peewee.models import Audit, AuditScreenshot
-from veritas_peewee.rows import execute, rows_of, text_of, MARK
+from veritas_peewee.rows import rows_of
 from veritas_peewee.screenshots import ScreenshotFolder
 from veritas_peewee.startup import connect
 
@@ -97,8 +98,7 @@ def backup(
         size = copy_database(live, copy.path, progress)
         deleted = _copy_images(live, copy, progress)
         report = _verified(copy, location, progress, damaged)
-        sync(copy.path)
-        sync(folder)
+        sync_all(folder)
         # No folder that holds anything can be replaced by this, nor a file.
         os.rename(folder, target)
         sync(target.parent)
@@ -118,9 +118,7 @@ def backup(
     )
 
 
-def _verified(
-    copy: Location, source: Location, progress: Progress | None, damaged: bool
-) -> Report:
+def _verified(copy: Location, source: Location, progress: Progress | None, damaged: bool) -> Report:
     with connect(copy.path, read_only=True):
         report = verify(progress=progress and (lambda n, total: progress("verify", n, total)))
     if report.problems and not damaged:
@@ -135,19 +133,40 @@ def _copy_images(live: StoreDatabase, copy: Location, progress: Progress | None)
     """Copy the images that the copy names; returns what has been deleted from the store since."""
     if live.location.screenshots is None or copy.screenshots is None:
         return []
-    source, target = ScreenshotFolder(live.location.screenshots), ScreenshotFolder(copy.screenshots)
-    shots = AuditScreenshot.select(
-        AuditScreenshot.id, AuditScreenshot.audit, AuditScreenshot.file_path
-    )
+    source = ScreenshotFolder(live.location.screenshots)
     deleted: list[str] = []
     with opened(StoreDatabase(copy, "script")) as made:
         seals.watch(made)
-        rows = list(rows_of(shots.order_by(AuditScreenshot.id)))
+        query = AuditScreenshot.select(
+            AuditScreenshot.id, AuditScreenshot.audit, AuditScreenshot.file_path
+        )
+        rows = list(rows_of(query.order_by(AuditScreenshot.id)))
         for number, (row_id, audit_id, file) in enumerate(rows, 1):
             try:
-                target.keep(file, source.read(file))
-            except StoreError as error:
-                pass
+                data = source.read(file)
+            except StoreError:
+                if audit_id not in deleted:
+                    deleted += _delete_too(live, row_id, audit_id, file)
+            else:
+                write_private(copy.screenshots / file, data)
             if progress is not None:
                 progress("screenshots", number, len(rows))
     return deleted
+
+
+def _delete_too(live: StoreDatabase, row_id: int, audit_id: str, file: str) -> list[str]:
+    """Delete from the copy what has been deleted from the store since; returns what it was.
+
+    A file goes only after its row: if the row is there still, the file was lost before, and
+    `verify` will tell. Its id proves nothing: the newest row's is given out again.
+    """
+    shots = AuditScreenshot.select().where(AuditScreenshot.audit == audit_id)
+    with bound(live):
+        if shots.where(AuditScreenshot.file_path == file).exists():
+            return []
+        audit_is_there = Audit.select().where(Audit.id == audit_id).exists()
+    if audit_is_there:
+        AuditScreenshot.delete().where(AuditScreenshot.id == row_id).execute()
+        return [file]
+    operations.delete(audit_id)
+    return [audit_id]

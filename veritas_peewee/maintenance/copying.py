@@ -13,7 +13,15 @@ from pathlib import Path
 
 from veritas_peewee.config import DEFAULT_DATABASE, SCREENSHOTS, Location
 from veritas_peewee.database import StoreDatabase, bound
-from veritas_peewee.errors import DRIVER_ERRORS, os_error, sqlite3, store_error
+from veritas_peewee.errors import (
+    DRIVER_ERRORS,
+    DatabaseCorrupt,
+    StoreError,
+    StoreFull,
+    os_error,
+    sqlite3,
+    store_error,
+)
 
 DATABASE = os.path.basename(DEFAULT_DATABASE)
 """The database's name in a backup."""
@@ -23,6 +31,12 @@ STEP = 256
 Progress = Callable[[str, int, int], object]
 """Called with what is being done, how much of it is done, and of how much."""
 
+# pysqlite3's backup gives its errors no code.
+_BY_TEXT: dict[str, type[StoreError]] = {
+    "database or disk is full": StoreFull,
+    "database disk image is malformed": DatabaseCorrupt,
+    "file is not a database": DatabaseCorrupt,
+}
 _PARTIAL = re.compile(r"\..+\.[0-9a-f]{16}\.partial")
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -43,6 +57,29 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def sync_all(folder: Path) -> None:
+    """Have a folder with all that is in it on disk."""
+    os.sync()  # at once what would take ten times as long one by one; what follows is the proof
+    for at, _, files in os.walk(folder, topdown=False):
+        for name in files:
+            sync(Path(at, name))
+        sync(Path(at))
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Write a file in a folder that is our own; not yet on disk for good."""
+    _make_private(path.parent)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    with open(os.open(path, flags, 0o600), "wb") as file:
+        file.write(data)
+
+
+def _make_private(folder: Path) -> None:
+    if not folder.is_dir():
+        _make_private(folder.parent)
+        folder.mkdir(mode=0o700)
 
 
 # ---- a folder in the making ----
@@ -162,7 +199,12 @@ def copy_database(source: StoreDatabase, target: Path, progress: Progress | None
             copy.execute("PRAGMA journal_mode = DELETE")
     except DRIVER_ERRORS as error:
         where = f"{source.location.name} to {target.parent.parent}"
-        raise (store_error(error, where) or error) from error
+        kind = _BY_TEXT.get(str(error))
+        raise (
+            store_error(error, where)
+            or (kind and kind(f"{where}: {kind.__doc__} (SQLite: {error})"))
+            or error
+        ) from error
     sync(target)
     return target.stat().st_size
 

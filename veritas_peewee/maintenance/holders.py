@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from veritas_peewee.config import Location
+from veritas_peewee.database import StoreDatabase, bound
+from veritas_peewee.errors import (
+    DRIVER_ERRORS,
+    ReadOnlyStore,
+    StoreBusy,
+    StoreError,
+    StoreFull,
+    store_error,
+)
+from veritas_peewee.maintenance.copying import opened
 from veritas_peewee.sessions import is_alive
 
 _PROCESSES = Path("/proc")
@@ -39,8 +49,8 @@ def holders(path: Path, found: os.stat_result | None = None) -> list[Holder]:
 
 
 def _has_open(process: Path, name: str, file: tuple[int, int]) -> bool:
-    with suppress(OSError):
-        for handle in os.scandir(process / "fd"):
+    with suppress(OSError), os.scandir(process / "fd") as handles:
+        for handle in handles:
             with suppress(OSError):
                 # Only what has the name is looked at: asking about any file can take long.
                 if name in os.readlink(handle.path):
@@ -67,3 +77,74 @@ def sessions(location: Location) -> Iterator[tuple[str, bool]]:
             names = os.listdir(folder)
         for name in sorted(names):
             yield name, is_alive(folder, name)
+
+
+@contextmanager
+def alone(location: Location, force: bool) -> Iterator[StoreDatabase | None]:
+    """The store that is there, held so that nobody else can open it; None if none can be read."""
+    path = location.path
+    assert path is not None
+    if any(alive for _, alive in sessions(location)):
+        raise StoreBusy(f"{path}: a process is running audits in it; stop it first")
+    if not path.is_file():
+        if os.path.lexists(path):
+            raise StoreError(f"{path}: is not a file")
+        yield None
+        return
+    database = StoreDatabase(location, "script")
+    try:
+        try:
+            with opened(StoreDatabase(location, "viewer")) as looked_at:
+                looked_at.get_tables()  # what is damaged loses its WAL to one that can write
+            mode, inode = _hold(database), path.stat().st_ino
+        except (*DRIVER_ERRORS, StoreError) as error:
+            _not_alone(location, force, error)
+            database.close()
+            yield None
+            return
+        try:
+            with bound(database):
+                yield database
+        except BaseException:
+            # Not if it is replaced already: the WAL would be the new file's.
+            if path.stat().st_ino == inode:
+                database.raw.execute("ROLLBACK")
+                database.raw.execute(f"PRAGMA journal_mode = {mode}")
+            raise
+    finally:
+        database.close()
+
+
+def _hold(database: StoreDatabase) -> str:
+    """Lock others out; returns the journal mode that the file had.
+
+    It succeeds only for the one connection that the file has, of any process: the others hold a
+    shared lock on it even while they are idle. What was in the WAL is in the file then.
+    """
+    database.connect()
+    database.raw.execute("PRAGMA busy_timeout = 1000")
+    (before,) = database.raw.execute("PRAGMA journal_mode").fetchone()
+    (mode,) = database.raw.execute("PRAGMA journal_mode = DELETE").fetchone()
+    if mode != "delete":
+        raise StoreBusy
+    database.raw.execute("BEGIN EXCLUSIVE")
+    return str(before)
+
+
+def _not_alone(location: Location, force: bool, error: Exception) -> None:
+    failure = store_error(error, location.name)
+    if isinstance(failure, StoreBusy):
+        raise StoreBusy(f"{location.name}: somebody has it open; stop them first") from error
+    if failure is None or isinstance(failure, ReadOnlyStore | StoreFull):
+        raise failure or error
+    # Damaged, so SQLite cannot tell who has it open.
+    assert location.path is not None
+    if others := [holder for holder in holders(location.path) if holder.pid != os.getpid()]:
+        raise StoreBusy(
+            f"{location.name}: process {others[0].pid} has it open; stop it first"
+        ) from error
+    if not force:
+        raise StoreError(
+            f"{location.name}: cannot be read, so it cannot be told whether it holds what the "
+            f"backup does not; `--force` replaces it, and keeps it aside ({failure})"
+        ) from error

@@ -10,8 +10,8 @@ from pathlib import Path
 from veritas_peewee import migrations
 from veritas_peewee.database import atomic, current_database
 from veritas_peewee.maintenance.verify import missing_parts
-from veritas_peewee.models import TABLES, Audit, AuditScreenshot
-from veritas_peewee.rows import MARK, execute, text_of
+from veritas_peewee.models import TABLES, Audit, AuditScreenshot, RemovedAudit
+from veritas_peewee.rows import MARK, execute, rows_of, text_of
 
 ORPHAN_AGE = 3600.0
 """Seconds for which a file may lie without a row: a writer puts it there before the row."""
@@ -57,24 +57,35 @@ def _wrong_counts_sql() -> str:
 
 
 def orphans(age: float = ORPHAN_AGE) -> Iterator[Path]:
-    """Files in the screenshot folder, older than `age` seconds, that no row names."""
-    root = current_database().location.screenshots
-    if root is None:
+    """Files of this store's audits, older than `age` seconds, that no row names.
+
+    None where another database lies beside this one: the files may be its.
+    """
+    path, root = current_database().location.path, current_database().location.screenshots
+    if root is None or (path is not None and _others(path)):
         return
+    audits = {audit_id for (audit_id,) in rows_of(Audit.select(Audit.id))}
+    audits |= {audit_id for (audit_id,) in rows_of(RemovedAudit.select(RemovedAudit.audit_id))}
     known = text_of(AuditScreenshot.select(AuditScreenshot.id).where(
         AuditScreenshot.file_path == MARK))  # fmt: skip
     for folder, _, names in os.walk(root):
         for name in names:
-            path = Path(folder, name)
-            relative = path.relative_to(root).as_posix()
+            file = Path(folder, name)
+            relative = file.relative_to(root)
             try:
-                relative.encode()
-                if time.time() - path.lstat().st_mtime < age:
+                stored = relative.as_posix().encode().decode()
+                if relative.parts[0] not in audits or time.time() - file.lstat().st_mtime < age:
                     continue
             except (FileNotFoundError, UnicodeEncodeError):
                 continue  # gone just now, or no name of ours
-            if not execute(known, (relative,)):
-                yield path
+            if not execute(known, (stored,)):
+                yield file
+
+
+def _others(path: Path) -> list[Path]:
+    """Other databases in the folder, by their names: to open them is not for us."""
+    kinds = (".db", ".db3", ".sqlite", ".sqlite3")
+    return [file for file in path.parent.iterdir() if file.suffix in kinds and file != path]
 
 
 def _sweep(age: float) -> list[str]:

@@ -10,8 +10,9 @@ from typing import Any
 
 import peewee
 
-from veritas_peewee import event_log, seals
-from veritas_peewee.database import current_database
+from veritas_peewee import event_log, migrations, seals
+from veritas_peewee.config import Location
+from veritas_peewee.database import StoreDatabase, bound, current_database
 from veritas_peewee.errors import DRIVER_ERRORS, StoreError
 from veritas_peewee.event_log import HEAD_EVERY, Head, link, newest_head, parse_head
 from veritas_peewee.models import (
@@ -119,6 +120,27 @@ def _check_schema(report: Report) -> None:
     indexes, triggers = missing_parts()
     report.problems += [f"the index {name} is missing" for name in sorted(indexes)]
     report.problems += [f"the trigger {name} is missing" for name in sorted(triggers)]
+    wanted, there = _fresh_schema(), _schema(current_database())
+    for name in sorted(wanted.keys() - indexes - triggers):
+        if there.get(name) != wanted[name]:
+            report.problem(f"the schema of {name} is not that of this version")
+
+
+def _schema(database: StoreDatabase) -> dict[str, str]:
+    rows = database.execute_sql("SELECT name, sql FROM main.sqlite_master").fetchall()
+    return {name: " ".join(text.split()) for name, text in rows if text}
+
+
+@functools.cache
+def _fresh_schema() -> dict[str, str]:
+    fresh = StoreDatabase(Location(None, None), "script")
+    fresh.connect()
+    try:
+        with bound(fresh):
+            migrations.upgrade(fresh, seals.seal_everything)
+            return _schema(fresh)
+    finally:
+        fresh.close()
 
 
 # ---- audits: rows, seals, files ----
@@ -264,6 +286,9 @@ def _check_log(report: Report, kept: Head | None) -> None:
         elif at_kept != kept.digest:
             report.problem(f"up to event {kept.position} the log is not what it was when the head "
                            "was kept: events were altered, or are gone")  # fmt: skip
+        if kept.changes > report.head.changes:
+            report.problem("changes and removals of rows that were made before the head was kept "
+                           "are gone")  # fmt: skip
         if kept.audits > report.head.audits:
             report.problem(f"{kept.audits - report.head.audits} audits that were there when the "
                            "head was kept are gone")  # fmt: skip

@@ -21,6 +21,7 @@ TABLES = (
     'CREATE TABLE "removed_audits" ("id" INTEGER NOT NULL PRIMARY KEY, '
     '"audit_id" VARCHAR(16) NOT NULL, "created_at" DATETIME NOT NULL, '
     '"removed_at" DATETIME NOT NULL)',
+    'CREATE TABLE "store_changes" ("id" INTEGER NOT NULL PRIMARY KEY, "number" INTEGER NOT NULL)',
     'CREATE TABLE "store_heads" ("event_id" INTEGER NOT NULL PRIMARY KEY, '
     '"digest" VARCHAR(64) NOT NULL)',
 )
@@ -39,6 +40,7 @@ def up(migrator, db):
         db.execute_sql(f'ALTER TABLE "{table}" ADD COLUMN "{column}" {kind}')
     for table in TABLES:
         db.execute_sql(table)
+    db.execute_sql("INSERT INTO store_changes VALUES (1, 0)")
     chain(db)
     for trigger in TRIGGERS:
         db.execute_sql(trigger)
@@ -60,9 +62,11 @@ def chain(db):
             before = sha256(before + text.encode(errors="surrogatepass")).digest()
             digests.append((before, event_id))
         connection.executemany("UPDATE audit_events SET digest = ? WHERE id = ?", digests)
-    head, last = sha256(), 0
+    empty = sha256().hexdigest()
+    head, last = sha256(empty.encode()), 0
     rows = connection.execute("SELECT id, digest FROM audit_events ORDER BY id")
     for event_id, digest in rows:
         head.update(digest)
         last = event_id
-    connection.execute("INSERT INTO store_heads VALUES (?, ?)", (last, head.hexdigest()))
+    digest = head.hexdigest() if last else empty
+    connection.execute("INSERT INTO store_heads VALUES (?, ?)", (last, digest))

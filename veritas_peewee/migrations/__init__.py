@@ -106,6 +106,9 @@ def _use_wal(database: StoreDatabase) -> None:
         try:
             if database.journal_mode == "wal":
                 return
+            if not database.pragma("page_count"):
+                # A new file can then give free pages back in small steps (see maintenance.prune).
+                database.pragma("auto_vacuum", 2)
             database.journal_mode = "wal"
         except OperationalError as error:
             failure = store_error(error, database.location.name)

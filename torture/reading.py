@@ -1,0 +1,106 @@
+"""Everything that is in a store, in short: as SQL sees it, and as the package's readers do."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+from contextlib import closing
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torture.recording import ROOT, TIMEOUT, command
+from veritas_peewee import connect, queries
+from veritas_peewee.errors import sqlite3
+
+FILES = ("audits.db", "audits.db-wal")
+
+
+class Sample(NamedTuple):
+    """A store that was killed, so that a part of it is in its WAL."""
+
+    folder: Path
+    head: str
+    dump: str
+    """What SQL sees in it."""
+    read: str
+    """What the package's readers see in it as it is."""
+    current: str
+    """The same once it was opened for writing, and its dead process's audits told."""
+
+    def copy(self, folder: Path) -> Path:
+        """A copy of the files in a folder that is made anew; the database's path."""
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        for name in FILES:
+            if (self.folder / name).exists():
+                shutil.copyfile(self.folder / name, folder / name)
+        return folder / FILES[0]
+
+
+def make_sample(folder: Path, audits: int = 24) -> Sample:
+    """Make a store with `audits` audits and more, and kill its process."""
+    path = folder / FILES[0]
+    made = subprocess.run(
+        command("sample", path, audits), cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT
+    )
+    head = made.stdout.strip()
+    if not head or not (folder / FILES[1]).is_file():
+        raise RuntimeError(f"no sample could be made: {made.stderr[-1000:]}")
+    sample = Sample(folder, head, "", "", "")
+    other, screenshots = folder / "looked-at", folder / "screenshots"
+    with connect(sample.copy(other), screenshots=screenshots):
+        current = read_current()
+    return sample._replace(
+        dump=dump(sample.copy(other)),
+        read=read_all(sample.copy(other), screenshots),
+        current=current,
+    )
+
+
+def dump(path: Path) -> str:
+    """A digest over the schema and all rows of all tables; raises sqlite3's errors."""
+    found = hashlib.sha256()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.text_factory = bytes
+        schema = "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY type, name"
+        for entry in connection.execute(schema).fetchall():
+            found.update(repr(entry).encode())
+            kind, name = entry[:2]
+            if kind == b"table":
+                sql = f'SELECT rowid, * FROM "{name.decode()}" NOT INDEXED ORDER BY rowid'
+                for row in connection.execute(sql):
+                    found.update(repr(row).encode())
+    return found.hexdigest()
+
+
+def read_all(path: Path, screenshots: Path) -> str:
+    """`read_current` of a database that is only looked at."""
+    with connect(path, read_only=True, screenshots=screenshots):
+        return read_current()
+
+
+def read_current() -> str:
+    """A digest over all that `history`, `get` and `events` answer of the current database.
+
+    What the opening of a store does to audits of the dead (a moment, a note) is left out.
+    """
+    found = hashlib.sha256()
+    cursor = None
+    while True:
+        page = queries.history(limit=50, cursor=cursor)
+        for listed in page.items:
+            audit = queries.get(listed.id)
+            events = queries.events(audit.id)
+            for one in (listed, audit, *audit.findings, *audit.screenshots, *events):
+                if getattr(one, "event_type", "") != "audit_disconnected":
+                    found.update(_told(one).encode())
+        if (cursor := page.next_cursor) is None:
+            return found.hexdigest()
+
+
+_AT_OPENING = frozenset(("updated_at", "seal", "sealed_events"))
+
+
+def _told(row: Any) -> str:
+    return repr([pair for pair in sorted(row.__data__.items()) if pair[0] not in _AT_OPENING])

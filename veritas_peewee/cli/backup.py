@@ -1,0 +1,127 @@
+"""`backup` and `restore`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+
+from veritas_peewee.cli import terminal
+from veritas_peewee.cli.options import Database, Json
+from veritas_peewee.cli.serialize import print_json
+from veritas_peewee.cli.text import PROGRAM, complain, one_line
+from veritas_peewee.config import locate
+from veritas_peewee.errors import StoreError
+from veritas_peewee.maintenance import backup as backups
+from veritas_peewee.maintenance.copying import Progress as Told
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command(epilog=f"Example: {PROGRAM} backup /mnt/backups/monday")(backup)
+    app.command(epilog=f"Example: {PROGRAM} restore /mnt/backups/monday --database new/audits.db")(
+        restore
+    )
+
+
+def backup(
+    target: Annotated[
+        Path | None,
+        typer.Argument(
+            help="The new folder; without it one beside the database, named after the time.",
+            metavar="TARGET",
+        ),
+    ] = None,
+    damaged: Annotated[
+        bool, typer.Option("--damaged", help="Back up a store even if it is damaged.")
+    ] = False,
+    database: Database = None,
+    json: Json = False,
+) -> None:
+    """Copy the database and its screenshots to a new folder, while the store is in use.
+
+    The folder appears when all of it is on disk and has been verified.
+    """
+    path = locate(database).path
+    if path is None:
+        raise typer.BadParameter("a database in memory has no file", param_hint="--database")
+    if not path.is_file():
+        raise StoreError(f"{path}: there is no such database")
+    with _progress() as told:
+        report = backups.backup(
+            target, database=database or str(path), progress=told, damaged=damaged
+        )
+    for text in report.problems:
+        complain(text)
+    if json:
+        print_json(asdict(report))
+    else:
+        console = terminal.console()
+        console.print(f"backed up to {one_line(report.path)}", soft_wrap=True)
+        console.print(_told(report.audits, report.events, report.screenshots), style="dim")
+        for name in report.deleted:
+            console.print(f"deleted meanwhile, and so not in it: {one_line(name)}", style="dim")
+        console.print(f"head: {report.head}", style="dim", soft_wrap=True)
+    if report.problems:
+        raise typer.Exit(1)
+
+
+def restore(
+    source: Annotated[Path, typer.Argument(help="The backup's folder.", metavar="SOURCE")],
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Also over a store that holds what the backup does not."),
+    ] = False,
+    database: Database = None,
+    json: Json = False,
+) -> None:
+    """Put a backup where the database is; what was there is kept aside.
+
+    The backup is verified first. Nothing is replaced that is in use, or, without --force, that
+    holds anything that the backup does not.
+    """
+    if locate(database).path is None:
+        raise typer.BadParameter("a database in memory has no file", param_hint="--database")
+    with _progress() as told:
+        report = backups.restore(source, database, force=force, progress=told)
+    if json:
+        print_json(asdict(report))
+        return
+    console = terminal.console()
+    console.print(f"restored {one_line(report.database)}", soft_wrap=True)
+    console.print(_told(report.audits, report.events, report.screenshots), style="dim")
+    if report.replaced is not None:
+        console.print(f"what was there before: {one_line(report.replaced)}", soft_wrap=True)
+
+
+def _told(audits: int, events: int, screenshots: int) -> str:
+    return (
+        f"{terminal.counted(audits, 'audit')}, {terminal.counted(events, 'event')}, "
+        f"{terminal.counted(screenshots, 'screenshot')} verified"
+    )
+
+
+@contextmanager
+def _progress() -> Iterator[Told | None]:
+    """On a terminal, a bar for each part of the work."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    columns: tuple[Any, ...] = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=terminal.console(stderr=True), transient=True) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def told(part: str, done: int, total: int) -> None:
+            if part not in tasks:
+                tasks[part] = bar.add_task(part)
+            bar.update(tasks[part], completed=done, total=total)
+
+        yield told

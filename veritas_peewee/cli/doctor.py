@@ -1,0 +1,43 @@
+"""`doctor`: how a store is, without a change to it."""
+
+from __future__ import annotations
+
+import typer
+from rich.text import Text
+
+from veritas_peewee.cli import terminal
+from veritas_peewee.cli.options import Database, Json
+from veritas_peewee.cli.serialize import print_json
+from veritas_peewee.cli.text import PROGRAM, one_line
+from veritas_peewee.maintenance.doctor import Level, diagnose
+
+_STYLE: dict[Level, str] = {
+    "ok": "green", "note": "dim", "warning": "yellow", "problem": "bold red",
+}  # fmt: skip
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command of this module."""
+    app.command(epilog=f"Example: {PROGRAM} doctor --json")(doctor)
+
+
+def doctor(database: Database = None, json: Json = False) -> None:
+    """Look at the database, its file and who has it open; nothing is changed.
+
+    The exit code is 1 if there is a problem; warnings and notes do not count.
+    """
+    findings = diagnose(database)
+    bad = any(finding.level == "problem" for finding in findings)
+    if json:
+        print_json({"ok": not bad, "findings": [finding._asdict() for finding in findings]})
+    else:
+        table = terminal.columns()
+        table.show_header = False
+        table.add_column(no_wrap=True)
+        table.add_column(no_wrap=True)
+        table.add_column(overflow="fold")
+        for level, name, text, _ in findings:
+            table.add_row(Text(level, _STYLE[level]), one_line(name), one_line(text))
+        terminal.console(wide=True).print(table)
+    if bad:
+        raise typer.Exit(1)

@@ -1,0 +1,125 @@
+"""`prune`: old audits go, with their screenshots."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import Annotated
+
+import typer
+from rich.progress import MofNCompleteColumn, Progress, TextColumn
+
+from veritas_peewee.cli import terminal
+from veritas_peewee.cli.options import Database, Json, existing, looked_at, moment
+from veritas_peewee.cli.serialize import print_json
+from veritas_peewee.cli.text import PROGRAM
+from veritas_peewee.maintenance.prune import PruneReport
+from veritas_peewee.maintenance.prune import prune as prune_audits
+
+_UNITS = {"h": "hours", "d": "days", "w": "weeks"}
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command of this module."""
+    app.command(epilog=f"Example: {PROGRAM} prune --older-than 90d --keep 10 --dry-run")(prune)
+
+
+def _age(value: str) -> timedelta | datetime:
+    """An age such as 90d, or a moment."""
+    if match := re.fullmatch(r"(\d{1,6})([hdw])", value.strip()):
+        return timedelta(**{_UNITS[match[2]]: int(match[1])})
+    try:
+        return moment(value)
+    except typer.BadParameter:
+        raise typer.BadParameter(
+            f"{value!r} is neither an age such as 36h, 90d or 12w nor a date such as 2026-01-31"
+        ) from None
+
+
+def prune(
+    older_than: Annotated[
+        datetime | None,  # or timedelta; the parser makes it
+        typer.Option(
+            parser=_age,
+            metavar="AGE|DATE",
+            help="Only audits created before: 36h, 90d, 12w, 2026-01-31.",
+        ),
+    ] = None,
+    keep: Annotated[
+        int | None,
+        typer.Option(min=0, metavar="N", help="Keep the newest N ended audits of each site."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would go, and change nothing.")
+    ] = False,
+    vacuum: Annotated[
+        bool,
+        typer.Option(
+            "--vacuum", help="Then rewrite the file, so that it is small; writers wait for it."
+        ),
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    database: Database = None,
+    json: Json = False,
+) -> None:
+    """Remove ended audits, with their screenshots, while the store is in use.
+
+    With both limits an audit goes if it is older and not among the newest of its site. One that
+    is queued or running never goes.
+    """
+    if older_than is None and keep is None:
+        raise typer.BadParameter("say what may go: --older-than, --keep, or both")
+    if not (yes or dry_run) and not (sys.stdin and sys.stdin.isatty()):
+        raise typer.BadParameter("without a terminal to ask on, give --yes", param_hint="--yes")
+    if dry_run or not yes:
+        with looked_at(database):
+            report = prune_audits(older_than=older_than, keep_newest=keep, dry_run=True)
+    if not dry_run:
+        if not yes and report.audits:
+            typer.confirm(f"Delete {_counted(report)} for good?", abort=True, err=True)
+        with existing(database), _progress() as progress:
+            report = prune_audits(
+                older_than=older_than, keep_newest=keep, vacuum=vacuum, progress=progress
+            )
+    if json:
+        print_json(asdict(report))
+    else:
+        _print(report)
+
+
+def _print(report: PruneReport) -> None:
+    console = terminal.console()
+    done = "would be deleted" if report.dry_run else "deleted"
+    console.print(f"{done}: {_counted(report)}", soft_wrap=True)
+    if report.skipped:
+        audits = terminal.counted(report.skipped, "audit")
+        console.print(f"left alone: {audits}, taken up again or deleted meanwhile", soft_wrap=True)
+    if not report.dry_run:
+        size, free = (f"{size / 1e6:.1f} MB" for size in (report.bytes_after, report.free_bytes))
+        note = f"the database has {size}, of which {free} are free for new audits"
+        if report.free_bytes > report.bytes_after / 4:
+            note += "; --vacuum gives them back"
+        console.print(note, style="dim", soft_wrap=True)
+
+
+def _counted(report: PruneReport) -> str:
+    return (
+        f"{terminal.counted(report.audits, 'audit')}, {terminal.counted(report.events, 'event')} "
+        f"and {terminal.counted(report.screenshots, 'screenshot')} "
+        f"({report.screenshot_bytes / 1e6:.1f} MB)"
+    )
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], object] | None]:
+    if not sys.stderr.isatty():
+        yield None
+        return
+    columns = (TextColumn("audits"), MofNCompleteColumn())
+    with Progress(*columns, console=terminal.console(stderr=True), transient=True) as bar:
+        task = bar.add_task("audits", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -1,0 +1,67 @@
+"""Whether a store holds anything that another state of it, a backup, does not."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from peewee import fn
+
+from veritas_peewee import event_log, migrations
+from veritas_peewee.config import Location
+from veritas_peewee.database import StoreDatabase
+from veritas_peewee.errors import DRIVER_ERRORS, StoreError
+from veritas_peewee.event_log import Head, newest_head
+from veritas_peewee.maintenance.copying import opened
+from veritas_peewee.models import Audit, RemovedAudit, StoreHead
+from veritas_peewee.rows import rows_of
+
+
+class State(NamedTuple):
+    """What tells whether one store holds something that another does not."""
+
+    head: Head
+    updated_at: str
+    removed: int
+
+
+def state_of_store() -> State:
+    """The state of the current database."""
+    updated = Audit.select(fn.MAX(Audit.updated_at)).tuples()
+    return State(
+        newest_head(),
+        str(next(iter(rows_of(updated)))[0] or ""),
+        RemovedAudit.select().count(),
+    )
+
+
+def newer_than(old: StoreDatabase, new: State, copy: Location) -> str | None:
+    """What the store that is there holds and the backup does not, or None."""
+    try:
+        if not old.get_tables():
+            return None
+        if migrations.pending(old):
+            return "has an older schema, so it cannot be told whether the backup holds all of it"
+        there = state_of_store()
+    except (*DRIVER_ERRORS, StoreError) as error:
+        return f"it cannot be told whether the backup holds all of it ({error})"
+    if there.head.position > new.head.position:
+        return f"holds {there.head.position - new.head.position} newer events than the backup"
+    with opened(StoreDatabase(copy, "viewer")):
+        if _digest_at(there.head.position) != there.head.digest:
+            return "holds events that the backup does not: it is no older state of the same store"
+    if there.head.audits > new.head.audits:
+        return f"holds {there.head.audits - new.head.audits} newer audits than the backup"
+    if there.removed > new.removed:
+        return f"{there.removed - new.removed} audits were deleted there that the backup still has"
+    if there.updated_at > new.updated_at:
+        return f"was last changed at {there.updated_at} UTC, the backup at {new.updated_at or '-'}"
+    return None
+
+
+def _digest_at(position: int) -> str:
+    """The digest of the current store's log as it was when its newest event was this one."""
+    heads = StoreHead.select(StoreHead.event_id, StoreHead.digest)
+    heads = heads.where(StoreHead.event_id <= position).order_by(StoreHead.event_id.desc())
+    start, digest = next(iter(rows_of(heads.limit(1))), (0, event_log.head("", [])))
+    since = [one for event_id, one in event_log.all_digests() if start < event_id <= position]
+    return event_log.head(digest, since) if since else str(digest)

@@ -1,0 +1,258 @@
+"""A backup put in a store's place: whole or not at all, and what was there is kept aside."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from veritas_peewee import migrations, seals
+from veritas_peewee.config import SCREENSHOTS, Location, locate
+from veritas_peewee.database import StoreDatabase, on_event_loop
+from veritas_peewee.errors import DRIVER_ERRORS, DatabaseCorrupt, NoDatabase, StoreBusy, StoreError
+from veritas_peewee.maintenance.comparison import State, newer_than, state_of_store
+from veritas_peewee.maintenance.copying import (
+    DATABASE,
+    Progress,
+    copy_database,
+    opened,
+    partial,
+    sync,
+    time_stamp,
+    typed,
+)
+from veritas_peewee.maintenance.holders import alone, holders
+from veritas_peewee.maintenance.verify import Report, verify
+from veritas_peewee.models import AuditScreenshot
+from veritas_peewee.rows import rows_of
+from veritas_peewee.screenshots import ScreenshotFolder
+
+_BESIDE = ("-wal", "-shm", "-journal")
+
+
+@dataclass
+class RestoreReport:
+    """What was restored."""
+
+    database: Path
+    replaced: Path | None
+    """A folder with what was there before, laid out as a backup is; None if nothing was."""
+    head: str
+    audits: int
+    events: int
+    screenshots: int
+
+
+def restore(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str] | None = None,
+    *,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> RestoreReport:
+    """Put the backup in the folder `source` where `target` (a path or URL, or the default) is.
+
+    The backup is copied and verified first. What is at `target` is kept aside whole, and is
+    replaced only if the backup holds all that it holds, or if `force` says so; never while
+    anybody has it open. Killed at any point it leaves the old store or the new one.
+    Raises StoreError (no backup; something newer is there), DatabaseCorrupt (the backup is
+    damaged), StoreBusy (the target is open), StoreFull, ReadOnlyStore.
+    """
+    if on_event_loop():
+        raise NoDatabase("restore() would stall the event loop: run it in a worker thread")
+    kept, location = Path(os.path.abspath(source)), locate(target)
+    path = location.path
+    if path is None:
+        raise StoreError("a database in memory cannot be restored: give the path of a file")
+    if not (kept / DATABASE).is_file():
+        raise StoreError(f"{kept}: is no backup: there is no {DATABASE} in it")
+    with typed(path, "restored"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial(path) as folder:
+            new = Location(folder / DATABASE, kept / SCREENSHOTS)
+            report, state = _prepared(Location(kept / DATABASE, None), new, progress)
+            replaced = _put(new, state, location, force, progress)
+    return RestoreReport(
+        path, replaced, str(state.head), report.audits, report.events, report.files
+    )
+
+
+def _prepared(source: Location, new: Location, progress: Progress | None) -> tuple[Report, State]:
+    """Make a copy of the backup's database, of this version's schema, and verify it."""
+    assert new.path is not None
+    with opened(StoreDatabase(source, "viewer")) as original:
+        copy_database(original, new.path, progress)
+    with opened(StoreDatabase(new, "script")) as copy:
+        if migrations.pending(copy):
+            migrations.upgrade(copy, seals.seal_everything)
+            copy.journal_mode = "delete"
+    with opened(StoreDatabase(new, "viewer")):
+        report = verify(progress=progress and (lambda n, all_: progress("verify", n, all_)))
+        if report.problems:
+            more = f" (and {len(report.problems) - 1} more)" if len(report.problems) > 1 else ""
+            raise DatabaseCorrupt(
+                f"{source.name}: not restored, the backup is damaged: {report.problems[0]}{more}"
+            )
+        state = state_of_store()
+    sync(new.path)
+    return report, state
+
+
+def _put(
+    new: Location, state: State, location: Location, force: bool, progress: Progress | None
+) -> Path | None:
+    assert location.path is not None
+    assert new.path is not None
+    path = location.path
+    with alone(location, force) as old, _aside(path) as aside:
+        if old is not None and not force and (reason := newer_than(old, state, new)):
+            raise StoreError(
+                f"{path}: {reason}; `--force` replaces it all the same, and keeps it aside"
+            )
+        with opened(StoreDatabase(new, "viewer")):
+            wanted = _images()
+        before = _images_of(old)
+        kept = new.path.with_name("kept")
+        if aside is not None:
+            kept.mkdir(mode=0o700)
+            _keep_images(location, kept, before)
+        added = _bring_images(new, location, wanted, progress)
+        try:
+            if aside is not None:
+                os.rename(kept, aside)
+            _swap(new.path, path, aside)
+        except BaseException:
+            _folder(location).remove(added)
+            raise
+        if before is not None:
+            # They are kept aside; here no row names them any longer.
+            _folder(location).remove(sorted(set(before) - set(wanted)))
+        return aside
+
+
+@contextmanager
+def _aside(path: Path) -> Iterator[Path | None]:
+    """A name for what is replaced, gone again if it is not; None if nothing is there."""
+    there = _inode(path)
+    if there is None and not any(os.path.lexists(f"{path}{end}") for end in _BESIDE):
+        yield None
+        return
+    aside = path.with_name(f"{path.name}.replaced-{time_stamp()}")
+    try:
+        yield aside
+    except BaseException:
+        if _inode(path) == there:
+            for end in _BESIDE:
+                with suppress(FileNotFoundError):
+                    os.rename(aside / f"{DATABASE}{end}", f"{path}{end}")
+            shutil.rmtree(aside, ignore_errors=True)
+        raise
+
+
+def _inode(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+# ---- images, and the swap ----
+
+
+def _folder(location: Location) -> ScreenshotFolder:
+    assert location.screenshots is not None
+    return ScreenshotFolder(location.screenshots)
+
+
+def _images() -> dict[str, str | None]:
+    """The images that the current database names, with their digests."""
+    return dict(rows_of(AuditScreenshot.select(AuditScreenshot.file_path, AuditScreenshot.sha256)))
+
+
+def _images_of(old: StoreDatabase | None) -> dict[str, str | None] | None:
+    with suppress(*DRIVER_ERRORS, StoreError):
+        if old is not None:
+            return _images() if old.get_tables() else {}
+    return None
+
+
+def _keep_images(location: Location, aside: Path, names: dict[str, str | None] | None) -> None:
+    """The images of the old store have a second name beside it: they cost no space."""
+    folder, kept = _folder(location), ScreenshotFolder(aside / SCREENSHOTS)
+    if names is None:  # it cannot be read, so any may be its own
+        names = {
+            os.path.relpath(os.path.join(at, name), folder.root): None
+            for at, _, files in os.walk(folder.root)
+            for name in files
+        }
+    for name in names:
+        with suppress(StoreError, FileNotFoundError):
+            try:
+                folder.link(name, kept)
+            except FileNotFoundError:
+                raise
+            except OSError:  # a file system without links
+                kept.keep(name, folder.read(name))
+
+
+def _bring_images(
+    new: Location, location: Location, wanted: dict[str, str | None], progress: Progress | None
+) -> list[str]:
+    """Put the backup's images into the folder; returns those that were not there."""
+    source, folder = _folder(new), _folder(location)
+    added: list[str] = []
+    try:
+        for number, (name, digest) in enumerate(wanted.items(), 1):
+            present: bytes | None = None
+            with suppress(StoreError):
+                present = folder.read(name)
+            data: bytes | None = None
+            with suppress(StoreError):  # verified: what is missing may be
+                data = source.read(name)
+            if data is not None and data != present:
+                if digest is not None and hashlib.sha256(data).hexdigest() != digest:
+                    raise DatabaseCorrupt(f"{source.root / name}: was altered just now")
+                if present is None:
+                    added.append(name)
+                folder.keep(name, data)
+            if progress is not None:
+                progress("screenshots", number, len(wanted))
+    except BaseException:
+        folder.remove(added)
+        raise
+    return added
+
+
+def _swap(new: Path, path: Path, aside: Path | None) -> None:
+    """Name the new file in one step; the old one keeps a name of its own."""
+    if aside is not None:
+        for end in _BESIDE:
+            # A WAL that stays would be taken for the new file's.
+            if os.path.lexists(f"{path}{end}"):
+                os.rename(f"{path}{end}", aside / f"{DATABASE}{end}")
+    there = path.stat() if path.exists() else None
+    if there is None or aside is None:
+        _link(new, path)  # which fails if a file has come there meanwhile
+    else:
+        _link(path, aside / DATABASE)
+        os.rename(new, path)
+        # Who opened the old file in the instant before waits for our lock; none can from here on.
+        if others := [one for one in holders(path, there) if one.pid != os.getpid()]:
+            os.rename(aside / DATABASE, path)
+            raise StoreBusy(f"{path}: process {others[0].pid} has just opened it; stop it first")
+        sync(aside)
+    sync(path.parent)
+
+
+def _link(path: Path, other: Path) -> None:
+    try:
+        os.link(path, other)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        os.rename(path, other)
