@@ -333,11 +333,14 @@ class AuditStore:
 
 def _changed(change: Callable[[], None], audit_id: str) -> Audit:
     change()
+    current_database().seal_changes()  # what is returned has its new seal
     return queries.get(audit_id)
 
 
 def _ingest(prepared: ingest.PreparedAudit) -> Audit:
-    return queries.get(ingest.write_audit(prepared))
+    audit_id = ingest.write_audit(prepared)
+    current_database().seal_changes()
+    return queries.get(audit_id)
 
 
 def _read_on_writer(fn: Callable[[], T]) -> T:

@@ -1,0 +1,33 @@
+"""The host of an address, in the one form that audits are found by."""
+
+from __future__ import annotations
+
+import functools
+import re
+from urllib.parse import urlsplit
+
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|//")
+_LONGEST = 1000
+"""Characters: names are far shorter, and the codec's time grows with the square."""
+
+
+@functools.lru_cache(1024)
+def host_of(url: str) -> str:
+    """The host of a url, or of a host with or without port and path; "" if there is none.
+
+    It is in lower case, without a leading `www.` and a trailing dot, and an internationalised
+    name is in its ASCII form (`xn--…`), so that whatever was typed is found.
+    """
+    text = url.strip()
+    try:
+        host = urlsplit(text if _SCHEME.match(text) else f"//{text}").hostname or ""
+    except ValueError:  # a bracket that is not closed, or a name with a slash in disguise
+        return ""
+    if not host.isascii() and len(host) <= _LONGEST:
+        try:
+            host = host.encode("idna").decode()
+        except UnicodeError:
+            pass  # an empty or too long part: it stands as it is
+    host = host.rstrip(".").lower()
+    bare = host.removeprefix("www.")
+    return bare if "." in bare else host  # `www.com` is a name of its own
