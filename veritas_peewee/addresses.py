@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|//")
@@ -24,10 +25,8 @@ def host_of(url: str) -> str:
     except ValueError:  # a bracket that is not closed, or a name with a slash in disguise
         return ""
     if not host.isascii() and len(host) <= _LONGEST:
-        try:
+        with suppress(UnicodeError):  # with an empty or too long part it stands as it is
             host = host.encode("idna").decode()
-        except UnicodeError:
-            pass  # an empty or too long part: it stands as it is
     host = host.rstrip(".").lower()
     bare = host.removeprefix("www.")
     return bare if "." in bare else host  # `www.com` is a name of its own

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from veritas_peewee.cli import commands, demo, ingestion, verify
+from veritas_peewee.cli import commands, compare, demo, ingestion, trend, verify
 from veritas_peewee.cli.text import PROGRAM, ReaderGone, complain
 from veritas_peewee.errors import StoreError
 
@@ -52,6 +52,8 @@ def _program(
 
 commands.add_to(app)
 ingestion.add_to(app)
+compare.add_to(app)
+trend.add_to(app)
 verify.add_to(app)
 demo.add_to(app)
 
