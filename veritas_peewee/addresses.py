@@ -8,6 +8,7 @@ from contextlib import suppress
 from urllib.parse import urlsplit
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|//")
+_BARE_IPV6 = re.compile(r"[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*")
 _LONGEST = 1000
 """Characters: names are far shorter, and the codec's time grows with the square."""
 
@@ -20,6 +21,8 @@ def host_of(url: str) -> str:
     name is in its ASCII form (`xn--…`), so that whatever was typed is found.
     """
     text = url.strip()
+    if _BARE_IPV6.fullmatch(text):
+        text = f"[{text}]"
     try:
         host = urlsplit(text if _SCHEME.match(text) else f"//{text}").hostname or ""
     except ValueError:  # a bracket that is not closed, or a name with a slash in disguise
