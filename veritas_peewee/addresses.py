@@ -10,16 +10,20 @@ from urllib.parse import urlsplit
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|//")
 _BARE_IPV6 = re.compile(r"[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*")
 _LONGEST = 1000
-"""Characters: names are far shorter, and the codec's time grows with the square."""
+"""Characters: addresses in use are shorter, and the codec's time grows with the square."""
 
 
-@functools.lru_cache(1024)
 def host_of(url: str) -> str:
     """The host of a url, or of a host with or without port and path; "" if there is none.
 
     It is in lower case, without a leading `www.` and a trailing dot, and an internationalised
     name is in its ASCII form (`xn--…`), so that whatever was typed is found.
     """
+    # What is longer than any address in use is not kept in memory.
+    return _remembered(url) if len(url) <= _LONGEST else _find(url)
+
+
+def _find(url: str) -> str:
     text = url.strip()
     if _BARE_IPV6.fullmatch(text):
         text = f"[{text}]"
@@ -33,3 +37,6 @@ def host_of(url: str) -> str:
     host = host.rstrip(".").lower()
     bare = host.removeprefix("www.")
     return bare if "." in bare else host  # `www.com` is a name of its own
+
+
+_remembered = functools.lru_cache(1024)(_find)
