@@ -81,7 +81,10 @@ def main() -> int:
 
 def _prepare(runner: Runner, cases: list[str], data: Path) -> None:
     sizes = {
-        int(size) for case in ("R2", "R3", "MEM") if case in cases for size in runner.params(case)
+        int(size)
+        for case in ("R2", "R3", "R4", "MEM")
+        if case in cases
+        for size in runner.params(case)
     }
     if "L1" in cases:
         sizes.add(100_000)

@@ -128,6 +128,11 @@ def _fill_history(database: sqlite3.Connection, size: int) -> None:
     database.executemany(
         f"INSERT INTO audits ({', '.join(history.COLUMNS)}) VALUES ({marks})", history.rows(size)
     )
+    database.executemany(
+        "INSERT INTO audit_findings (audit_id, pattern_type, severity, confidence, description) "
+        "VALUES (?, ?, ?, ?, ?)",
+        history.findings(size),
+    )
     for _, sql in indexes:
         database.execute(sql)
 

@@ -8,9 +8,11 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from benchmarks.sample import MOMENT, audit_id, stored
+from veritas_peewee.addresses import host_of
 
 PAGE = 20
-VERSION = 3
+HOSTS = 100
+VERSION = 4
 """Changes with the rows that are generated, so that cached files are made anew."""
 
 # The rare ones are planted, evenly over time: enough for a page in the smallest history.
@@ -46,12 +48,26 @@ class HistoryQuery(NamedTuple):
 COLUMNS = (
     "id", "url", "status", "trust_score", "risk_level", "signal_scores", "narrative", "site_type",
     "site_type_confidence", "security_results", "pages_scanned", "elapsed_seconds", "errors",
-    "started_at", "completed_at", "created_at", "updated_at",
+    "started_at", "completed_at", "created_at", "updated_at", "host",
 )  # fmt: skip
 
 
 def created_at(number: int) -> datetime:
     return MOMENT + number * _SPACING
+
+
+def url_of(number: int) -> str:
+    """One of a history's urls; they belong to few hosts, each with a hundredth of the audits."""
+    return f"https://site{number % HOSTS}.example/{number}"
+
+
+def findings(size: int) -> Iterator[tuple[object, ...]]:
+    """Findings of the audits of one host, four of each."""
+    urls = max(size // 30, 1)
+    for number in range(size):
+        if (number * 7919) % urls % HOSTS == 0:
+            for severity in ("low", "medium", "high", "critical"):
+                yield audit_id(number), "hidden_cancel", severity, 0.8, "The link is hidden"
 
 
 def rows(size: int) -> Iterator[tuple[object, ...]]:
@@ -87,7 +103,7 @@ def rows(size: int) -> Iterator[tuple[object, ...]]:
         number_of_url = (number * 7919) % urls
         yield (
             audit_id(number),
-            f"https://site{number_of_url}.example/",
+            url_of(number_of_url),
             status,
             score,
             risk,
@@ -103,6 +119,7 @@ def rows(size: int) -> Iterator[tuple[object, ...]]:
             when if status == "completed" else None,
             when,
             when,
+            host_of(url_of(number_of_url)),
         )
 
 
@@ -114,7 +131,7 @@ def queries(size: int) -> list[HistoryQuery]:
     """Each filter by itself, common and rare, and two together."""
     middle = created_at(size // 2)
     late = created_at(size - max(size // 20, 2 * PAGE))
-    url = f"https://site{max(size // 30, 1) // 2}.example/"
+    url = url_of(max(size // 30, 1) // 2)
     return [
         HistoryQuery("none", {}),
         HistoryQuery("status common", {"status": "completed"}),

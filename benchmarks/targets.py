@@ -149,6 +149,8 @@ TARGETS = (
            _against("R1", "1", "p50_ms", "sqlalchemy")),
     Target("R2", "worst filter, largest history against smallest", "<=", 1.5, "x", _growth),
     Target("R2", "worst deep page against its first page", "<=", 1.5, "x", _depth),
+    Target("R4", "a host's series at a million audits", "<=", 100, " ms",
+           _largest(("R4", "ours", "1000000", "trend_1000_ms"))),
     Target("M1", "writers with readers, against writers alone", ">=", 0.7, "x",
            _ratio(_writer("both"), _writer("writers"))),
     Target("M1", "readers' p99 with writers, against alone", "<=", 3, "x",

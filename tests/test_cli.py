@@ -180,7 +180,10 @@ def test_version(cli: Cli) -> None:
     assert cli("--version").out == "veritas-peewee 0.1.0\n"
 
 
-@pytest.mark.parametrize("command", ["init", "ingest", "history", "show", "delete", "demo"])
+COMMANDS = ["init", "ingest", "history", "compare", "trend", "show", "delete", "demo"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_each_command_has_help_with_an_example(cli: Cli, command: str) -> None:
     shown = cli(command, "--help")
     assert shown.code == 0

@@ -3,6 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from veritas_peewee.comparison import Comparison
 from veritas_peewee.config import DATABASE_URL
 from veritas_peewee.errors import (
     AuditNotFound,
@@ -28,6 +29,7 @@ from veritas_peewee.models import (
 from veritas_peewee.queries import Page
 from veritas_peewee.startup import connect, init_database
 from veritas_peewee.store import AuditStore
+from veritas_peewee.trends import Trend, TrendPoint
 from veritas_peewee.writer import WriterStats
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ __all__ = [
     "AuditScreenshot",
     "AuditStatus",
     "AuditStore",
+    "Comparison",
     "DatabaseCorrupt",
     "InvalidAudit",
     "NoDatabase",
@@ -56,6 +59,8 @@ __all__ = [
     "StoreClosed",
     "StoreError",
     "StoreFull",
+    "Trend",
+    "TrendPoint",
     "WriteUndone",
     "WriterStats",
     "connect",

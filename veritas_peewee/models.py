@@ -106,6 +106,8 @@ class Audit(_Table):
     updated_at = DateTimeField(default=utc_now)
     seal = CharField(64, null=True)
     sealed_events = IntegerField(null=True)
+    # Of the url, as `addresses.host_of` has it; kept by the store.
+    host = TextField(null=True)
 
     class Meta:
         table_name = "audits"
@@ -256,6 +258,9 @@ TABLES: tuple[type[_Table], ...] = (
 score_band = Audit.trust_score.cast("INTEGER")
 """The whole number at or below a trust score: 101 bands, each in the order of the history."""
 
+audit_time = peewee.fn.COALESCE(Audit.started_at, Audit.created_at)
+"""When an audit ran: as its engine tells, or else when it was stored."""
+
 told_finding_id = peewee.fn.json_extract(AuditEvent.data, SQL("'$.finding.id'"))
 """The engine's own id of the finding that a `finding` event tells."""
 
@@ -274,6 +279,7 @@ for _name, *_fields in (
     ("status", Audit.status),
     ("risk", Audit.risk_level),
     ("url", Audit.url),
+    ("host", Audit.host),
     ("site", Audit.site_type),
     ("status_risk", Audit.status, Audit.risk_level),
     ("status_site", Audit.status, Audit.site_type),
@@ -283,6 +289,9 @@ for _name, *_fields in (
     ("status_score", Audit.status, score_band),
 ):
     _index(Audit, f"idx_audits_{_name}_history", *_fields, Audit.created_at, Audit.id)
+# The series of a site is in the order in which its audits ran.
+_index(Audit, "idx_audits_url_time", Audit.url, audit_time, Audit.id)
+_index(Audit, "idx_audits_host_time", Audit.host, audit_time, Audit.id)
 # A range of scores is read band by band; the columns behind the order let the others be filtered
 # without a look at the row.
 _index(

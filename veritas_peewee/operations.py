@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from peewee import SQL, Expression, IntegrityError
 
 from veritas_peewee import event_log, seals
+from veritas_peewee.addresses import host_of
 from veritas_peewee.database import atomic, current_database
 from veritas_peewee.errors import InvalidAudit, StoreError
 from veritas_peewee.fields import (
@@ -45,7 +46,7 @@ from veritas_peewee.rows import (
 from veritas_peewee.screenshots import ScreenshotFolder
 
 KEPT_BY_STORE = frozenset(
-    {"id", "screenshots_count", "created_at", "updated_at", "seal", "sealed_events"}
+    {"id", "screenshots_count", "created_at", "updated_at", "seal", "sealed_events", "host"}
 )
 COLUMNS = tuple(name for name in Audit._meta.fields if name not in KEPT_BY_STORE)
 """The columns that a caller may change, in the model's order."""
@@ -134,6 +135,7 @@ def create(
     audit = Audit(
         id=new_audit_id() if id is None else check_id(id),
         url=check_url(url),
+        host=host_of(url),
         audit_tier=check_column("audit_tier", audit_tier),
         verdict_mode=check_column("verdict_mode", verdict_mode),
         created_at=now,

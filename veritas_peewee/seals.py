@@ -14,6 +14,7 @@ from typing import Any
 import peewee
 
 from veritas_peewee import event_log
+from veritas_peewee.addresses import host_of
 from veritas_peewee.database import StoreDatabase
 from veritas_peewee.models import (
     Audit,
@@ -26,7 +27,8 @@ from veritas_peewee.rows import MARK, execute, rows_of, stored_forms, text_of, u
 
 UNFINISHED = frozenset((AuditStatus.QUEUED, AuditStatus.RUNNING))
 _KEPT_APART = frozenset(("id", "digest"))
-_SEAL = frozenset(("seal", "sealed_events"))
+# The host is derived from the url, which is covered.
+_SEAL = frozenset(("seal", "sealed_events", "host"))
 
 
 def digest_of(values: Iterable[Any]) -> bytes:
@@ -45,7 +47,7 @@ def covered(model: type[peewee.Model]) -> tuple[str, ...]:
 
 
 def renew(database: StoreDatabase) -> None:
-    """Bring digests and seals up to date with what this unit has changed."""
+    """Bring digests, seals and hosts up to date with what this unit has changed."""
     if database.unchained_after is not None:
         event_log.chain_raw(database)
     rows, database.touched_rows = database.touched_rows, set()
@@ -56,11 +58,13 @@ def renew(database: StoreDatabase) -> None:
     audits, database.touched = database.touched, set()
     database.changes += len(audits)
     for audit_id in audits:
-        for *columns, old_seal, old_count in execute(_audit_sql(), (audit_id,)):
+        for *columns, old_seal, old_count, old_host in execute(_audit_sql(), (audit_id,)):
             seal, count = seal_of(audit_id, columns)
             if (seal, count) != (old_seal, old_count):
                 sql = update_sql(Audit, "seal", "sealed_events")
                 database.execute_sql(sql, (seal, count, audit_id))
+            if (host := host_in(columns)) != old_host:
+                database.execute_sql(update_sql(Audit, "host"), (host, audit_id))
 
 
 def seal_of(
@@ -95,15 +99,25 @@ def is_unfinished(values: list[Any]) -> bool:
     return values[covered(Audit).index("status")] in UNFINISHED
 
 
+def host_in(values: list[Any]) -> str:
+    """The host that belongs to an audit, from its row's stored values."""
+    return _host(values[covered(Audit).index("url")])
+
+
+def _host(url: object) -> str:
+    # Another program may have stored anything.
+    return host_of(url) if isinstance(url, str) else ""
+
+
 def stored_audit(audit_id: str) -> list[Any] | None:
-    """What a seal covers of an audit's row, and then the seal and the number of events."""
+    """What a seal covers of an audit's row, then the seal, the number of events, the host."""
     rows = execute(_audit_sql(), (audit_id,))
     return list(rows[0]) if rows else None
 
 
 @functools.cache
 def _audit_sql() -> str:
-    names = (*covered(Audit), "seal", "sealed_events")
+    names = (*covered(Audit), "seal", "sealed_events", "host")
     fields = [Audit._meta.fields[name] for name in names]
     return text_of(Audit.select(*fields).where(Audit.id == MARK))
 
@@ -127,8 +141,23 @@ def _events_sql() -> str:
     return f"SELECT ({text_of(count)}), ({text_of(last)})"
 
 
-def seal_everything(database: StoreDatabase) -> None:
-    """Digests and seals for all rows of a file that had none."""
+def complete(database: StoreDatabase, applied: list[str]) -> None:
+    """What the rows of a file that was just upgraded lack: hosts, digests, seals."""
+    if "0003_hosts" in applied:
+        fill_hosts(database)
+    # Only where there were none: a new seal would make an altered row look right.
+    if "0002_seals" in applied:
+        _seal_everything(database)
+
+
+def fill_hosts(database: StoreDatabase) -> int:
+    """Give each audit the host of its url; returns how many had another one or none."""
+    database.raw.create_function("veritas_host", 1, _host, deterministic=True)
+    query = f"UPDATE {Audit._meta.table_name} SET host = veritas_host(url)"
+    return int(database.execute_sql(f"{query} WHERE host IS NOT veritas_host(url)").rowcount)
+
+
+def _seal_everything(database: StoreDatabase) -> None:
     for model in (AuditFinding, AuditScreenshot):
         query = model.select(model.id).where(model.digest.is_null())
         database.touched_rows |= {(model._meta.table_name, row) for (row,) in rows_of(query)}

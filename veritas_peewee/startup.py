@@ -38,7 +38,7 @@ def _prepare(database: StoreDatabase) -> StoreDatabase:
     database.connect()
     try:
         with bound(database):
-            migrations.upgrade(database, seals.seal_everything)
+            migrations.upgrade(database, seals.complete)
             seals.watch(database)
             disconnect_dead()
     except DRIVER_ERRORS as error:

@@ -16,7 +16,8 @@ import anyio
 from anyio import to_thread
 from anyio.lowlevel import EventLoopToken, current_token
 
-from veritas_peewee import ingest, operations, queries, recorder
+from veritas_peewee import comparison, ingest, operations, queries, recorder, trends
+from veritas_peewee.comparison import Comparison
 from veritas_peewee.config import DURABILITIES, Durability, Location, locate
 from veritas_peewee.database import current_database
 from veritas_peewee.errors import DRIVER_ERRORS, StoreClosed, StoreError, store_error
@@ -27,6 +28,7 @@ from veritas_peewee.readers import Readers
 from veritas_peewee.recorder import PreparedEvent
 from veritas_peewee.screenshots import ScreenshotFolder
 from veritas_peewee.startup import open_reader, open_writable, with_screenshots
+from veritas_peewee.trends import Trend
 from veritas_peewee.writer import Writer, WriterStats, asyncio_loop
 
 P = ParamSpec("P")
@@ -321,6 +323,25 @@ class AuditStore:
             cursor=cursor,
         )
 
+    async def compare(self, ids: Iterable[str]) -> Comparison:
+        """What changed between audits, each against the one that ran before it.
+
+        Raises AuditNotFound, and InvalidAudit for fewer than two ids or one given twice.
+        """
+        return await self.read(comparison.compare, ids)
+
+    async def trend(
+        self,
+        url: str | None = None,
+        *,
+        host: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int = 100,
+    ) -> Trend:
+        """The newest audits of a url or of a host as a series, oldest first; see `trends.trend`."""
+        return await self.read(trends.trend, url, host=host, since=since, until=until, limit=limit)
+
     async def screenshot(self, file_path: str) -> bytes:
         """The bytes of a stored screenshot, by its row's `file_path`."""
         self._opened()
@@ -347,11 +368,14 @@ class AuditStore:
 
 def _changed(change: Callable[[], None], audit_id: str) -> Audit:
     change()
+    current_database().seal_changes()  # what is returned has its new seal
     return queries.get(audit_id)
 
 
 def _ingest(prepared: ingest.PreparedAudit) -> Audit:
-    return queries.get(ingest.write_audit(prepared))
+    audit_id = ingest.write_audit(prepared)
+    current_database().seal_changes()
+    return queries.get(audit_id)
 
 
 def _read_on_writer(fn: Callable[[], T]) -> T:

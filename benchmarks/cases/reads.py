@@ -1,4 +1,4 @@
-"""R1 one audit, R2 the history page, R3 counting and a url's series."""
+"""R1 one audit, R2 the history page, R3 counting and a url's series, R4 a host's series."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Awaitable, Callable
 from contextlib import closing
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -123,6 +124,22 @@ def counting(spec: Spec) -> Metrics:
     return with_peer(spec.peer, path, use)
 
 
+def trends(spec: Spec) -> Metrics:
+    """R4: the series of a host with a hundredth of all audits, with its findings by severity."""
+    path = cached_file(spec.data, f"history-{int(spec.param)}")
+
+    async def use(peer: Peer) -> Metrics:
+        async def newest(limit: int) -> None:
+            assert await peer.trend("site0.example", limit) > 0
+
+        found: Metrics = {}
+        for limit in (100, 1000):
+            found[f"trend_{limit}_ms"] = await _p50_ms(partial(newest, limit), spec.seconds / 2)
+        return found
+
+    return with_peer(spec.peer, path, use)
+
+
 SIZES = ("1000", "100000", "1000000")
 CASES = (
     Case(
@@ -156,5 +173,17 @@ CASES = (
             View("count_rare_ms", "count, rare status, ms", 3),
             View("series_ms", "series, ms", 3),
         ),
+    ),
+    Case(
+        "R4",
+        "a host's series with its findings by severity, by the number of audits in the history",
+        trends,
+        SIZES,
+        ("ours",),
+        (
+            View("trend_100_ms", "the newest 100, p50, ms", 3),
+            View("trend_1000_ms", "the newest 1,000, p50, ms", 3),
+        ),
+        quick_params=SIZES[:2],
     ),
 )

@@ -84,6 +84,10 @@ class Peer(ABC):
         """Load (created_at, trust_score) of a url's audits in order; returns how many."""
         raise Unsupported("no series measured")
 
+    async def trend(self, host: str, limit: int) -> int:
+        """Load a host's newest audits with their findings by severity; returns how many."""
+        raise Unsupported("no series of a host measured")
+
     async def query(self, sql: str) -> None:
         """Run any SELECT and fetch its rows."""
         raise Unsupported("no queries of any kind measured")

@@ -51,6 +51,9 @@ class Veritas(Peer):
     async def series(self, url: str) -> int:
         return len(await self.store.read(_series, url))
 
+    async def trend(self, host: str, limit: int) -> int:
+        return len((await self.store.trend(host=host, limit=limit)).points)
+
     async def query(self, sql: str) -> None:
         await self.store.read(lambda: current_database().execute_sql(sql).fetchall())
 

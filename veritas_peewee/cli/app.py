@@ -11,7 +11,17 @@ from typing import Annotated, Any
 
 import typer
 
-from veritas_peewee.cli import backup, commands, demo, doctor, ingestion, prune, verify
+from veritas_peewee.cli import (
+    backup,
+    commands,
+    compare,
+    demo,
+    doctor,
+    ingestion,
+    prune,
+    trend,
+    verify,
+)
 from veritas_peewee.cli.text import PROGRAM, ReaderGone, complain
 from veritas_peewee.errors import StoreError
 
@@ -52,6 +62,8 @@ def _program(
 
 commands.add_to(app)
 ingestion.add_to(app)
+compare.add_to(app)
+trend.add_to(app)
 verify.add_to(app)
 backup.add_to(app)
 doctor.add_to(app)

@@ -25,7 +25,7 @@ from veritas_peewee.cli.terminal import (
 from veritas_peewee.cli.text import clean, one_line
 from veritas_peewee.models import Audit, AuditEvent, AuditFinding, Severity
 
-_SEVERITY = {"critical": "bold red", "high": "red", "medium": "yellow", "low": "cyan"}
+SEVERITY = {"critical": "bold red", "high": "red", "medium": "yellow", "low": "cyan"}
 
 
 def history_table(audits: Sequence[Audit], width: int) -> Table:
@@ -39,7 +39,7 @@ def history_table(audits: Sequence[Audit], width: int) -> Table:
         table.add_column("Risk", no_wrap=True)
     if width >= 120:
         table.add_column("Site", no_wrap=True)
-    _rest(table, "URL", width)
+    rest(table, "URL", width)
     form = "%Y-%m-%d %H:%M" if width >= 100 else "%m-%d %H:%M"
     for audit in audits:
         cells: list[str | Text] = [
@@ -63,7 +63,7 @@ def stored_table(stored: Sequence[tuple[str, Audit]], width: int) -> Table:
     table.add_column("Status", no_wrap=True)
     table.add_column("Score", justify="right", no_wrap=True)
     table.add_column("From", no_wrap=True, overflow="ellipsis", max_width=max(24, width // 4))
-    _rest(table, "URL", width)
+    rest(table, "URL", width)
     for file, audit in stored:
         source = "pipe" if file == "-" else one_line(os.path.basename(file))
         table.add_row(
@@ -76,7 +76,7 @@ def stored_table(stored: Sequence[tuple[str, Audit]], width: int) -> Table:
     return table
 
 
-def _rest(table: Table, name: str, width: int) -> None:
+def rest(table: Table, name: str, width: int) -> None:
     """A last column that takes what is left of the line and is cut there."""
     # Where the line has an end the table fills it: Rich would else shorten every column.
     table.expand = width <= 1000
@@ -94,22 +94,22 @@ def show_audit(out: Console, audit: Audit) -> None:
     out.print(Text("  ").join(parts))
     out.print(_facts(audit))
     if isinstance(audit.signal_scores, dict) and audit.signal_scores:
-        _heading(out, "Signals")
+        heading(out, "Signals")
         out.print(_signals(out, audit.signal_scores))
     if findings:
-        _heading(out, f"Findings ({len(findings)})")
+        heading(out, f"Findings ({len(findings)})")
         out.print(_findings(findings))
     if isinstance(audit.security_results, dict) and audit.security_results:
-        _heading(out, "Security")
+        heading(out, "Security")
         table = columns()
         table.show_header = False
         table.add_column(no_wrap=True, style="bold")
         table.add_column(overflow="fold")
         for module, result in audit.security_results.items():
-            table.add_row(one_line(module), one_line(_told(result)))
+            table.add_row(one_line(module), one_line(told(result)))
         out.print(table)
     if audit.screenshots:
-        _heading(out, f"Screenshots ({len(audit.screenshots)})")
+        heading(out, f"Screenshots ({len(audit.screenshots)})")
         table = columns()
         table.show_header = False
         for shot in audit.screenshots:
@@ -122,30 +122,30 @@ def show_audit(out: Console, audit: Audit) -> None:
     if audit.error_message and audit.error_message not in errors:
         errors.append(audit.error_message)
     if errors:
-        _heading(out, f"Errors ({len(errors)})")
+        heading(out, f"Errors ({len(errors)})")
         for error in errors:
             out.print(Text(f"- {one_line(error)}", "red"))
     if audit.narrative:
-        _heading(out, "Narrative")
+        heading(out, "Narrative")
         out.print(_narrative(out, audit.narrative))
 
 
 def show_events(out: Console, events: Sequence[AuditEvent]) -> None:
     """An event log, one event a line."""
-    _heading(out, f"Events ({len(events)})")
+    heading(out, f"Events ({len(events)})")
     table = columns()
     table.show_header = False
     table.add_column(justify="right", style="dim", no_wrap=True)
     table.add_column(no_wrap=True, style="dim")
     table.add_column(no_wrap=True, max_width=30)
-    _rest(table, "", out.width)
+    rest(table, "", out.width)
     for event in events:
         moment = when(event.timestamp, "%H:%M:%S")
         table.add_row(str(event.id), moment, one_line(event.event_type), _gist(event.data))
     out.print(table)
 
 
-def _heading(out: Console, text: str) -> None:
+def heading(out: Console, text: str) -> None:
     out.print()
     out.print(Text(text, "bold underline"))
 
@@ -160,7 +160,7 @@ def _severities(findings: Sequence[AuditFinding]) -> Text:
         return Text("no findings", "dim")
     found = Text()
     for severity, number in Counter(one_line(row.severity) for row in findings).items():
-        found.append(f"{', ' if found else ''}{number} {severity}", _SEVERITY.get(severity, ""))
+        found.append(f"{', ' if found else ''}{number} {severity}", SEVERITY.get(severity, ""))
     return found
 
 
@@ -220,16 +220,16 @@ def _findings(findings: Sequence[AuditFinding]) -> Table:
         text.append(clean(row.description).strip(), "not bold")
         if row.plain_english:
             text.append(f"\n{clean(row.plain_english).strip()}", "not bold italic")
-        table.add_row(Text(severity, _SEVERITY.get(severity, "")), text)
+        table.add_row(Text(severity, SEVERITY.get(severity, "")), text)
     return table
 
 
-def _told(value: object) -> str:
+def told(value: object) -> str:
     """A JSON value in as few words as will do."""
     if isinstance(value, dict):
-        return "; ".join(f"{key} {_told(inner)}" for key, inner in value.items())
+        return "; ".join(f"{key} {told(inner)}" for key, inner in value.items())
     if isinstance(value, list):
-        return ", ".join(_told(inner) for inner in value) or "none"
+        return ", ".join(told(inner) for inner in value) or "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "unknown" if value is None else str(value)
@@ -241,9 +241,9 @@ def _gist(data: object) -> str:
         return NONE if data is None else one_line(data)
     for key in ("error", "message", "label", "module", "site_type", "stats", "changes", "result"):
         if data.get(key):
-            return one_line(_told(data[key])[:500])
+            return one_line(told(data[key])[:500])
     rest = {key: value for key, value in data.items() if key not in ("type", "data")}
-    return one_line(_told(rest.get("finding", rest))[:500])
+    return one_line(told(rest.get("finding", rest))[:500])
 
 
 def _narrative(out: Console, text: str) -> Markdown | Text:

@@ -39,6 +39,17 @@ def full_audit(audit: Audit, events: list[AuditEvent]) -> dict[str, Any]:
     }
 
 
+def plain(value: Any) -> Any:
+    """Named tuples, at any depth, as objects with their names."""
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return {name: plain(inner) for name, inner in value._asdict().items()}
+    if isinstance(value, dict):
+        return {name: plain(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [plain(inner) for inner in value]
+    return value
+
+
 def _columns(row: Model) -> dict[str, Any]:
     values: dict[str, Any] = dict(row.__data__)
     values.pop("audit", None)  # it stands above

@@ -1,4 +1,4 @@
-"""What `verify` finds and can be made again: counts, indexes, triggers; files that no row names."""
+"""What `verify` finds and can be made again: counts, hosts, indexes, triggers; stray files."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from veritas_peewee import migrations
+from veritas_peewee import migrations, seals
 from veritas_peewee.database import atomic, current_database
 from veritas_peewee.maintenance.verify import missing_parts
 from veritas_peewee.models import TABLES, Audit, AuditScreenshot, RemovedAudit
@@ -47,6 +47,8 @@ def _rebuild() -> list[str]:
     for audit_id, count in execute(_wrong_counts_sql(), ()):
         Audit.update(screenshots_count=count).where(Audit.id == audit_id).execute()
         done.append(f"audit {audit_id}: screenshots_count is {count}")
+    if number := seals.fill_hosts(database):
+        done.append(f"gave {number} audits the host of their url")
     return done
 
 

@@ -171,7 +171,7 @@ def _check_audit(report: Report, audit_id: str, folder: ScreenshotFolder | None)
     if stored is None:
         report.problem(f"audit {audit_id} is in an index, but its row is missing")
         return
-    *values, seal, sealed_events = stored
+    *values, seal, sealed_events, host = stored
     at_seal = _check_events(report, audit_id, sealed_events)
     before = len(report.problems)
     _check_rows(report, audit_id, AuditFinding, "finding")
@@ -183,6 +183,8 @@ def _check_audit(report: Report, audit_id: str, folder: ScreenshotFolder | None)
     ):
         what = "its row was altered" if len(report.problems) == before else "or its row"
         report.problem(f"audit {audit_id}: {what}, or a finding or screenshot of it is missing")
+    if host != seals.host_in(values):
+        report.problem(f"audit {audit_id}: host is not that of its url")
     names = seals.covered(Audit)
     shots = execute(_shots_sql(), (audit_id,))
     if values[names.index("screenshots_count")] != len(shots):

@@ -53,10 +53,12 @@ def pending(database: StoreDatabase) -> list[str]:
     return [migration for migration in KNOWN if migration not in applied]
 
 
-def upgrade(database: StoreDatabase, afterwards: Callable[[StoreDatabase], None]) -> list[str]:
+def upgrade(
+    database: StoreDatabase, afterwards: Callable[[StoreDatabase, list[str]], None]
+) -> list[str]:
     """Create or upgrade the schema and switch the file to WAL; returns what was applied.
 
-    `afterwards` is called in the same transaction, if anything was.
+    `afterwards` is called in the same transaction with what was applied, if anything was.
     """
     try:
         if not pending(database):
@@ -68,7 +70,9 @@ def upgrade(database: StoreDatabase, afterwards: Callable[[StoreDatabase], None]
         raise (store_error(error, database.location.name) or error) from error
 
 
-def _apply(database: StoreDatabase, afterwards: Callable[[StoreDatabase], None]) -> list[str]:
+def _apply(
+    database: StoreDatabase, afterwards: Callable[[StoreDatabase, list[str]], None]
+) -> list[str]:
     # Rebuilding a table with foreign keys on would delete its children by cascade, and the
     # PRAGMA does nothing inside a transaction.
     database.pragma("foreign_keys", 0)
@@ -81,7 +85,7 @@ def _apply(database: StoreDatabase, afterwards: Callable[[StoreDatabase], None])
                 back_up(database)
             applied = _run(database) if needed else []
             if applied:
-                afterwards(database)
+                afterwards(database, applied)
             if applied and (broken := database.execute_sql("PRAGMA foreign_key_check").fetchone()):
                 raise StoreError(f"{database.location.name}: upgrade would break a row: {broken}")
             return applied

@@ -1,0 +1,467 @@
+"""A site over time, by url or by host, and the hosts by which it is found."""
+
+import builtins
+import importlib.util
+import json
+import random
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from veritas_peewee import (
+    Audit,
+    AuditFinding,
+    InvalidAudit,
+    StoreError,
+    Trend,
+    connect,
+    ingest,
+    operations,
+    recorder,
+)
+from veritas_peewee.addresses import host_of
+from veritas_peewee.cli.app import run
+from veritas_peewee.errors import sqlite3
+from veritas_peewee.maintenance.repair import repair
+from veritas_peewee.maintenance.verify import verify
+from veritas_peewee.trends import MAX_POINTS, trend
+
+ROOT = Path(__file__).parents[1]
+SAMPLES = ROOT / "data" / "samples"
+SHOP = "https://shop.example/checkout"
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def make(number, *, url="https://a.example/", status="completed", findings=(), **columns):
+    """An audit that ran on day `number`."""
+    audit = operations.create(url)
+    for severity in findings:
+        told = {"severity": severity, "pattern_type": "p", "confidence": 1, "description": "d"}
+        row = recorder.record(audit.id, {"type": "finding", "finding": {**told, "id": len(IDS)}})
+        IDS.append(row)
+    day = START + timedelta(days=number)
+    columns = {"started_at": day, "status": status, **columns}
+    operations.update(audit.id, **columns)
+    return audit.id
+
+
+IDS: list[int] = []
+
+
+def scores(found):
+    return [point.trust_score for point in found.points]
+
+
+# ---- hosts ----
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("https://shop.example/checkout?a=b#c", "shop.example"),
+        ("http://WWW.Shop.Example:8080", "shop.example"),
+        ("https://user:secret@shop.example./", "shop.example"),
+        ("shop.example", "shop.example"),
+        ("  SHOP.example:443/path ", "shop.example"),
+        ("//shop.example/x", "shop.example"),
+        ("shop.example/?u=https://other.example/", "shop.example"),
+        ("localhost:3000", "localhost"),
+        ("https://www.www.example/", "www.example"),
+        ("https://www.example/", "www.example"),
+        ("https://www2.shop.example/", "www2.shop.example"),
+        ("https://Bücher.example/", "xn--bcher-kva.example"),
+        ("https://bu\u0308cher.example/", "xn--bcher-kva.example"),
+        ("www.BÜCHER.example", "xn--bcher-kva.example"),
+        ("https://XN--BCHER-KVA.example/", "xn--bcher-kva.example"),
+        ("https://例え.テスト/", "xn--r8jz45g.xn--zckzah"),
+        ("https://例え。テスト。/", "xn--r8jz45g.xn--zckzah"),
+        ("https://shop\uff0eexample/", "shop.example"),
+        ("https://192.0.2.7:81/", "192.0.2.7"),
+        ("https://[2001:DB8::1]:443/", "2001:db8::1"),
+        ("https://ü..example/", "ü..example"),
+        ("https://" + "ü" * 70 + ".example", "ü" * 70 + ".example"),
+        ("https://[::1/", ""),
+        ("https://a℀b.example/", ""),
+        ("https:///path", ""),
+        ("", ""),
+    ],
+)
+def test_the_host_of_an_address(url, host):
+    assert host_of(url) == host
+    assert host_of(host) == host
+
+
+def test_the_host_of_a_very_long_name_is_told_at_once():
+    assert host_of("https://" + "ü" * 1_000_000) == "ü" * 1_000_000
+
+
+def test_an_audit_has_its_host_from_its_creation_on(script):
+    audit = operations.create("https://WWW.Bücher.example/x")
+    assert audit.host == Audit.get_by_id(audit.id).host == "xn--bcher-kva.example"
+    operations.update(audit.id, url="http://other.example:80/")
+    assert Audit.get_by_id(audit.id).host == "other.example"
+    recorder.record(audit.id, {"type": "audit_result", "result": {"url": "http://third.example/"}})
+    assert Audit.get_by_id(audit.id).host == "third.example"
+    with pytest.raises(InvalidAudit, match="kept by the store"):
+        operations.update(audit.id, host="x")
+
+
+def test_peewee_code_of_ones_own_keeps_hosts_in_step(script):
+    audit = operations.create("https://a.example/")
+    Audit.update(url="https://www.b.example/").where(Audit.id == audit.id).execute()
+    assert Audit.get_by_id(audit.id).host == "b.example"
+    row = Audit.get_by_id(audit.id)
+    row.url = "https://c.example/"
+    row.save()
+    assert Audit.get_by_id(audit.id).host == "c.example"
+    Audit.insert_many([{"url": f"https://d.example/{n}"} for n in range(3)]).execute()
+    assert Audit.select().where(Audit.host == "d.example").count() == 3
+    Audit.update(host="wrong").execute()
+    assert Audit.select().where(Audit.host == "wrong").count() == 0
+    with script.atomic() as change:
+        Audit.update(url="https://e.example/").where(Audit.id == audit.id).execute()
+        change.rollback()
+    assert Audit.get_by_id(audit.id).host == "c.example"
+
+
+async def test_what_the_facade_returns_has_its_host_and_seal(store):
+    audit = await store.create("https://a.example/")
+    changed = await store.update(audit.id, url="https://b.example/", status="completed")
+    again = await store.get(audit.id)
+    assert changed.host == again.host == "b.example"
+    assert (changed.seal, changed.sealed_events) == (again.seal, again.sealed_events)
+    stored = await store.ingest({"url": "https://www.c.example/", "status": "completed"})
+    again = await store.get(stored.id)
+    assert (stored.host, stored.seal) == ("c.example", again.seal)
+
+
+def by_hand(path, *statements):
+    with closing(sqlite3.connect(path)) as file, file:
+        for statement in statements:
+            file.execute(statement)
+
+
+def test_a_wrong_host_is_named_and_given_again_without_a_new_seal(tmp_path):
+    path = tmp_path / "audits.db"
+    with connect(path):
+        ids = [make(1), make(2)]
+        seals = [Audit.get_by_id(one).seal for one in ids]
+    by_hand(path, f"UPDATE audits SET host = 'x.example' WHERE id = '{ids[0]}'",
+            f"UPDATE audits SET host = NULL WHERE id = '{ids[1]}'")  # fmt: skip
+    with connect(path, read_only=True):
+        told = verify().problems
+    assert told == [f"audit {one}: host is not that of its url" for one in sorted(ids)]
+    with connect(path):
+        assert repair() == ["gave 2 audits the host of their url"]
+        assert verify().ok
+        assert repair() == []
+        assert [Audit.get_by_id(one).seal for one in ids] == seals
+
+
+def test_an_upgrade_gives_hosts_and_does_not_make_an_altered_row_look_right(tmp_path):
+    path = tmp_path / "audits.db"
+    with connect(path):
+        ids = [make(1, url="https://www.Bücher.example/"), make(2)]
+    by_hand(
+        path,
+        *[f"DROP INDEX idx_audits_{name}" for name in ("host_history", "host_time", "url_time")],
+        "ALTER TABLE audits DROP COLUMN host",
+        "DELETE FROM veritas_migrations WHERE name >= '0003'",
+        f"UPDATE audits SET trust_score = 99 WHERE id = '{ids[1]}'",
+    )
+    with connect(path):
+        hosts = {audit.id: audit.host for audit in Audit.select()}
+        assert hosts == {ids[0]: "xn--bcher-kva.example", ids[1]: "a.example"}
+        assert trend(host="bücher.example").points[0].audit_id == ids[0]
+        (problem,) = verify().problems
+        assert problem.startswith(f"audit {ids[1]}: its row was altered")
+
+
+# ---- the series ----
+
+
+def test_the_samples_in_the_order_in_which_they_ran(script, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    for name in ("shop-2026-11", "shop-2026-01", "shop-2026-04", "news"):
+        ingest.ingest(SAMPLES / f"{name}.json")
+    found = trend(SHOP)
+    assert isinstance(found, Trend)
+    assert scores(found) == [34, 52, 68]
+    assert [point.risk_level for point in found.points] == [
+        "high_risk",
+        "suspicious",
+        "suspicious",
+    ]
+    assert found.points[0].findings == {"low": 0, "medium": 1, "high": 2, "critical": 1}
+    assert found.points[0].time == datetime(2026, 1, 14, 9, 12, 30, tzinfo=UTC)
+    assert found.is_whole
+    assert trend(host="www.SHOP.example:443").points == found.points
+    assert trend(host="news.example").points[0].trust_score == 93
+
+
+def test_an_audit_that_did_not_complete_is_a_gap(script):
+    make(1, trust_score=50.0, findings=["high"])
+    for number, status in enumerate(("error", "disconnected", "running", "queued"), 2):
+        make(number, status=status, trust_score=10.0, risk_level="high_risk", findings=["low"])
+        operations.update_status(trend("https://a.example/").points[-1].audit_id, status)
+    make(9)
+    found = trend("https://a.example/")
+    assert scores(found) == [50, None, None, None, None, None]
+    assert [point.status for point in found.points[1:]] == [
+        "error",
+        "disconnected",
+        "running",
+        "queued",
+        "completed",
+    ]
+    assert [point.risk_level for point in found.points] == [None] * 6
+    assert [point.findings for point in found.points[1:5]] == [None] * 4
+    assert sum(found.points[0].findings.values()) == 1
+    assert set(found.points[5].findings.values()) == {0}
+
+
+def test_by_url_exactly_and_by_host_all_of_it(script):
+    urls = ["https://a.example/", "https://a.example", "http://www.A.example:8000/x?y",
+            "https://a.example/#z", "https://sub.a.example/", "https://a.example.com/"]  # fmt: skip
+    for number, url in enumerate(urls):
+        make(number, url=url, trust_score=float(number))
+    assert [scores(trend(url)) for url in urls] == [[n] for n in range(len(urls))]
+    assert scores(trend(host="A.EXAMPLE")) == [0, 1, 2, 3]
+    assert trend(host="http://www.a.example/anything").host == "a.example"
+    assert trend("https://nothing.example/") == Trend("https://nothing.example/", None, [], True)
+
+
+def test_from_when_to_when_and_how_many(script):
+    for number in range(10):
+        make(number, trust_score=float(number))
+    day = START + timedelta(days=4)
+    url = "https://a.example/"
+    assert scores(trend(url, since=day)) == [4, 5, 6, 7, 8, 9]
+    assert scores(trend(url, until=day)) == [0, 1, 2, 3]
+    assert scores(trend(host="a.example", since=day, until=day + timedelta(seconds=1))) == [4]
+    newest = trend(url, limit=3)
+    assert (scores(newest), newest.is_whole) == ([7, 8, 9], False)
+    assert trend(url, limit=10).is_whole
+    stored_only = operations.create(url).id  # no start is known: as of when it was stored
+    assert trend(url, since=day).points[-1].audit_id == stored_only
+
+
+def test_findings_are_counted_as_a_count_of_each_audit_would(script):
+    chance = random.Random(5)
+    severities = ["low", "medium", "high", "critical"]
+    for number in range(40):
+        make(number, findings=chance.choices(severities, k=chance.randrange(6)))
+    for point in trend("https://a.example/").points:
+        rows = AuditFinding.select().where(AuditFinding.audit == point.audit_id)
+        for severity in severities:
+            own = rows.where(AuditFinding.severity == severity).count()
+            assert point.findings[severity] == own
+
+
+def test_values_of_another_program_do_not_hide_a_point(tmp_path):
+    path = tmp_path / "audits.db"
+    with connect(path):
+        one = make(1, trust_score=5.0, findings=["low"])
+    by_hand(path, "UPDATE audits SET trust_score = 'much', started_at = 'soon', created_at = 'x'",
+            "UPDATE audit_findings SET severity = 'blocker'")  # fmt: skip
+    with connect(path, read_only=True):
+        (point,) = trend("https://a.example/").points
+    assert (point.audit_id, point.time, point.trust_score) == (one, None, None)
+    assert point.findings["blocker"] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({}, "one of them must be given"),
+        ({"url": "https://a.example/", "host": "a.example"}, "one of them must be given"),
+        ({"url": 5}, "url: must be text"),
+        ({"url": "a\0"}, "url: holds a NUL"),
+        ({"host": 5}, "host: must be text"),
+        ({"host": "/"}, "host: must be a host"),
+        ({"host": "\ud800"}, "host: holds a lone surrogate"),
+        ({"host": "a.example", "limit": 0}, "limit: must be a whole number from 1"),
+        ({"host": "a.example", "limit": MAX_POINTS + 1}, "limit"),
+        ({"host": "a.example", "limit": True}, "limit"),
+        ({"host": "a.example", "since": datetime(2026, 1, 1)}, "since: must have a time zone"),
+        ({"host": "a.example", "until": "2026"}, "until: must be a datetime"),
+    ],
+)
+def test_wrong_arguments_are_named(script, arguments, told):
+    with pytest.raises(InvalidAudit, match=told):
+        trend(**arguments)
+
+
+@pytest.mark.parametrize("site", [{"url": "https://a.example/"}, {"host": "a.example"}])
+def test_a_series_is_read_by_an_index_in_its_order(script, monkeypatch, site):
+    """Also without statistics, and the findings of all its points by one statement."""
+    for number in range(3):
+        make(number, findings=["low"])
+    plans = []
+    execute_sql = script.execute_sql
+
+    def explained(text, values=None):
+        plan = execute_sql(f"EXPLAIN QUERY PLAN {text}", values).fetchall()
+        plans.append("; ".join(row[3] for row in plan))
+        return execute_sql(text, values)
+
+    monkeypatch.setattr(script, "execute_sql", explained)
+    for bounds in ({}, {"since": START}, {"until": START}, {"since": START, "until": START}):
+        plans.clear()
+        trend(**site, **bounds)
+        points, findings = plans
+        (name,) = site
+        assert points.startswith(f"SEARCH t1 USING INDEX idx_audits_{name}_time ({name}=?")
+        assert points.count("<expr>") == len(bounds)
+        assert "TEMP B-TREE" not in points
+        assert findings.startswith("SEARCH t1 USING INDEX idx_findings_audit_id (audit_id=?)")
+
+
+async def test_the_facade_tells_a_series_as_plain_data(store):
+    for score in (10, 20):
+        audit = await store.create("https://www.a.example/x")
+        await store.update(audit.id, trust_score=score, status="completed")
+    found = await store.trend(host="a.example")
+    assert scores(found) == [10, 20]
+    assert found == await store.trend(host="A.example", limit=2)
+    assert scores(await store.trend("https://www.a.example/x", until=START)) == []
+    with pytest.raises(InvalidAudit):
+        await store.trend()
+
+
+# ---- the command line ----
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    path = tmp_path / "audits.db"
+    monkeypatch.setenv("VERITAS_DATABASE", str(path))
+    monkeypatch.setenv("MPLCONFIGDIR", str(tmp_path))
+    with connect(path):
+        make(1, trust_score=10.0, risk_level="likely_fraudulent", findings=["critical", "low"])
+        make(2, status="error")
+        make(3, trust_score=100.0, risk_level="trusted", url="http://www.A.example/$x$/{y}")
+    return path
+
+
+def cli(capsys, *args):
+    code = run([str(arg) for arg in args])
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def test_a_line_and_a_table(site, capsys):
+    code, out, err = cli(capsys, "trend", "--host", "a.example")
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0].strip() == "a.example"
+    assert "+90 since the first, from 10 to 100, 1 audit without a score" in lines[1]
+    assert lines[2].strip() == "▁·█"
+    rows = [line.split() for line in lines[5:8]]
+    assert rows[0][:8] == [
+        "2026-01-02", "00:00", "10", "likely_fraudulent", "1", "critical,", "1", "low",
+    ]  # fmt: skip
+    assert rows[1][:5] == ["2026-01-03", "00:00", "-", "error", "-"]
+    assert rows[2][:6] == ["2026-01-04", "00:00", "100", "+90", "trusted", "none"]
+
+
+@pytest.mark.parametrize("columns", [40, 50, 60, 75, 100, 140])
+def test_the_table_fits_the_line(site, capsys, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    code, out, _ = cli(capsys, "trend", "--host", "a.example")
+    assert code == 0
+    assert max(map(len, out.splitlines())) <= columns
+    assert "error" in out
+    assert "+90" in out
+
+
+def test_a_terminal_without_such_letters_gets_plain_ones(site, capsys, monkeypatch):
+    monkeypatch.setattr("rich.console.Console.encoding", "ascii")
+    code, out, _ = cli(capsys, "trend", "--host", "a.example")
+    assert code == 0
+    assert out.splitlines()[2].strip() == "_x#"
+
+
+def test_json_has_the_whole_series(site, capsys):
+    _, out, _ = cli(capsys, "trend", "https://a.example/", "--json", "--limit", "1")
+    found = json.loads(out)
+    assert (found["url"], found["host"], found["is_whole"]) == ("https://a.example/", None, False)
+    (point,) = found["points"]
+    assert (point["status"], point["trust_score"], point["findings"]) == ("error", None, None)
+    assert point["time"] == "2026-01-03T00:00:00+00:00"
+
+
+def test_a_site_without_audits(site, capsys, tmp_path):
+    file = tmp_path / "x.png"
+    code, out, err = cli(capsys, "trend", "--host", "b.example", "--plot", file)
+    assert (code, out.strip(), err) == (0, "no audits", "")
+    assert not file.exists()
+
+
+def test_a_picture_in_each_form(site, capsys, tmp_path):
+    for name, start in (("a.png", b"\x89PNG"), ("b.SVG", b"<?xml")):
+        file = tmp_path / name
+        code, out, err = cli(capsys, "trend", "--host", "a.example", "--plot", file)
+        assert (code, err) == (0, "")
+        assert name in out
+        first = file.read_bytes()
+        assert first.startswith(start)
+        # The same series is the same file.
+        assert cli(capsys, "trend", "--host", "a.example", "--plot", file)[0] == 0
+        assert file.read_bytes() == first
+
+
+def test_a_picture_of_an_address_that_looks_like_a_formula(site, capsys, tmp_path):
+    with connect(site):
+        url = "https://a.example/$x^$/{\u4f8b}"
+        make(1, url=url, status="error")
+    file = tmp_path / "a.svg"
+    code, _, err = cli(capsys, "trend", url, "--plot", file, "--json")
+    assert (code, err) == (0, "")
+    assert file.read_bytes().startswith(b"<?xml")
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "told"),
+    [
+        ([], 2, "either a URL or --host"),
+        (["https://a.example/", "--host", "a.example"], 2, "either a URL or --host"),
+        (["a.example"], 2, "http:// or https://"),
+        (["--host", "/"], 2, "host: must be a host"),
+        (["--host", "a.example", "--since", "soon"], 2, "no ISO date"),
+        (["--host", "a.example", "--plot", "x.jpg"], 2, "must end in .png or .svg"),
+        (["--host", "a.example", "--plot", "/nowhere/x.png"], 1, "/nowhere/x.png"),
+    ],
+)
+def test_wrong_usage_is_one_line(site, capsys, args, code, told):
+    found, out, err = cli(capsys, "trend", *args)
+    assert (found, out) == (code, "")
+    assert told in err
+    assert err.count("\n") == 1
+
+
+def test_without_matplotlib_it_says_what_to_install(site, capsys, tmp_path, monkeypatch):
+    real = importlib.util.find_spec
+    monkeypatch.setattr(
+        "veritas_peewee.cli.chart.find_spec",
+        lambda name, *rest: None if name == "matplotlib" else real(name, *rest),
+    )
+    file = tmp_path / "x.png"
+    code, out, err = cli(capsys, "trend", "--host", "a.example", "--plot", file)
+    assert (code, out) == (1, "")
+    assert "veritas-peewee[plot]" in err
+    assert cli(capsys, "trend", "--host", "a.example")[0] == 0
+
+
+def test_a_series_without_a_picture_does_not_import_matplotlib(site, capsys, monkeypatch):
+    real = builtins.__import__
+
+    def refusing(name, *args, **kwargs):
+        if name.partition(".")[0] == "matplotlib":
+            raise StoreError(name)
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", refusing)
+    assert cli(capsys, "trend", "--host", "a.example")[0] == 0

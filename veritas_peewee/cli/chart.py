@@ -1,0 +1,89 @@
+"""A series as a picture, drawn by Matplotlib, which is an extra."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from veritas_peewee.cli.text import one_line
+from veritas_peewee.errors import StoreError
+from veritas_peewee.trends import Trend
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+FORMATS = (".png", ".svg")
+_BANDS = ((0, "#b3261e"), (20, "#e57368"), (40, "#f2c14e"), (70, "#9ccc65"), (90, "#43a047"))
+_SEVERITIES = (
+    ("critical", "#7f1d1d"),
+    ("high", "#dc2626"),
+    ("medium", "#f59e0b"),
+    ("low", "#38bdf8"),
+)
+
+
+def check_installed() -> None:
+    """StoreError that says what to install, if Matplotlib is not there."""
+    if find_spec("matplotlib") is None:
+        raise StoreError("--plot needs Matplotlib: install the extra `veritas-peewee[plot]`")
+
+
+def write(found: Trend, path: Path) -> None:
+    """Draw a series into a .png or .svg file; OSError if it cannot be written."""
+    # Its parts for windows are left aside: nothing global, and any thread may draw.
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 5.6), layout="constrained")
+    scores, findings = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1.4))
+    dated = [point for point in found.points if point.time is not None]
+    figure.suptitle(one_line(found.url or found.host)[:120], parse_math=False)
+    _draw_scores(scores, dated)
+    _draw_findings(findings, dated)
+    figure.legend(loc="outside lower center", fontsize="small", ncols=5)
+    figure.autofmt_xdate()
+    picture = io.BytesIO()
+    # A letter that no font has is drawn as a box; the same series gives the same file.
+    with warnings.catch_warnings(), matplotlib.rc_context({"svg.hashsalt": "veritas"}):
+        warnings.simplefilter("ignore")
+        kind = path.suffix.lower()[1:]
+        metadata = {"Date": None} if kind == "svg" else {"Software": None}
+        figure.savefig(picture, format=kind, dpi=120, metadata=metadata)
+    path.write_bytes(picture.getvalue())
+
+
+def _draw_scores(axes: Axes, points: list[Any]) -> None:
+    for number, (low, colour) in enumerate(_BANDS):
+        high = _BANDS[number + 1][0] if number + 1 < len(_BANDS) else 100
+        axes.axhspan(low, high, color=colour, alpha=0.12, linewidth=0)
+    times = [point.time for point in points]
+    # NaN is a gap in the line.
+    known = [float("nan") if p.trust_score is None else p.trust_score for p in points]
+    axes.plot(times, known, color="#1f2937", marker="o", markersize=4, linewidth=1.5, clip_on=False)
+    gaps = [point.time for point in points if point.trust_score is None]
+    if gaps:
+        axes.plot(gaps, [2] * len(gaps), "x", color="#6b7280", label="no score")
+    axes.set_ylim(0, 100)
+    axes.set_ylabel("trust score")
+
+
+def _draw_findings(axes: Axes, points: list[Any]) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    counted = [point for point in points if point.findings is not None]
+    axes.set_ylabel("findings")
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    if not counted:
+        return
+    times = [point.time for point in counted]
+    # As wide as leaves the closest ones apart, but never too thin to be seen. In days.
+    span = (times[-1] - times[0]).total_seconds() / 86400 or 1.0
+    width = span / max(2 * len(times), 60)
+    below = [0] * len(times)
+    for severity, colour in _SEVERITIES:
+        numbers = [point.findings.get(severity, 0) for point in counted]
+        axes.bar(times, numbers, width, bottom=below, color=colour, label=severity)
+        below = [one + other for one, other in zip(below, numbers, strict=True)]

@@ -1,0 +1,257 @@
+"""What changed from one audit to the next: scores, risk, signals, security, findings, pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from itertools import pairwise, zip_longest
+from typing import Any, NamedTuple
+
+from veritas_peewee import queries
+from veritas_peewee.errors import AuditNotFound, InvalidAudit
+from veritas_peewee.fields import check_text, invalid, shown
+from veritas_peewee.finding_matches import FindingChanges, match_findings
+from veritas_peewee.models import Audit, AuditScreenshot, AuditStatus, audit_time
+from veritas_peewee.rows import MARK, execute, text_of
+
+
+class ComparedAudit(NamedTuple):
+    """One of the audits that are compared."""
+
+    id: str
+    url: str
+    status: str
+    time: datetime | None
+    """When it ran: its start as the engine told it, or else when it was stored."""
+    trust_score: float | None
+    risk_level: str | None
+    findings: int | None
+    """How many; None for an audit that did not complete."""
+
+
+class ScoreChange(NamedTuple):
+    """A score in two audits; None where it is not known, and then the difference is not either."""
+
+    before: float | None
+    after: float | None
+    difference: float | None
+
+
+class TextChange(NamedTuple):
+    """A text in two audits; None where it is not known."""
+
+    before: str | None
+    after: str | None
+
+
+class ValueChange(NamedTuple):
+    """One entry of a security module's result that differs; None where there is none."""
+
+    name: str
+    before: Any
+    after: Any
+
+
+class ModuleChange(NamedTuple):
+    """What a security module told in two audits; None where it told nothing."""
+
+    before: Any
+    after: Any
+    score: ScoreChange
+    """Of the results' own `score`, on the module's own scale."""
+    differences: list[ValueChange]
+    """The other entries that differ; empty if the module told nothing in one of the audits."""
+
+
+class ComparedScreenshot(NamedTuple):
+    """A screenshot of one of the audits."""
+
+    id: int
+    file_path: str
+    index_num: int
+    file_size_bytes: int | None
+    sha256: str | None
+
+
+class ScreenshotPair(NamedTuple):
+    """The screenshots with one label, side by side; None where an audit has none."""
+
+    label: str
+    before: ComparedScreenshot | None
+    after: ComparedScreenshot | None
+    same: bool | None
+    """Whether both files have the same bytes; None if that is not known."""
+
+
+class Step(NamedTuple):
+    """What changed from an audit to the one after it."""
+
+    before: ComparedAudit
+    after: ComparedAudit
+    trust_score: ScoreChange
+    risk_level: TextChange
+    signals: dict[str, ScoreChange]
+    security: dict[str, ModuleChange]
+    findings: FindingChanges
+    screenshots: list[ScreenshotPair]
+
+
+class Comparison(NamedTuple):
+    """Audits in the order in which they ran, and the steps between them."""
+
+    audits: list[ComparedAudit]
+    steps: list[Step]
+
+
+def compare(ids: Iterable[str]) -> Comparison:
+    """Compare two or more audits, each with the one before it.
+
+    Their order is that in which they ran, however they are given, so that a change for the worse
+    is never shown as one for the better. Raises AuditNotFound, and InvalidAudit for fewer than
+    two ids or one that is given twice.
+    """
+    if isinstance(ids, str | bytes) or not isinstance(ids, Iterable):
+        raise invalid("ids", "must be a list of audits' ids", ids)
+    wanted = list(ids)
+    if len(wanted) < 2:
+        raise InvalidAudit(f"ids: two audits or more are needed to compare, got {len(wanted)}")
+    for number, one in enumerate(wanted):
+        if one in wanted[:number]:
+            raise invalid("ids", "an audit is given twice", one)
+    audits = sorted((queries.get(one) for one in wanted), key=_order)
+    return Comparison(
+        [_summary(audit) for audit in audits],
+        [_step(before, after) for before, after in pairwise(audits)],
+    )
+
+
+def last_two(url: str) -> list[str]:
+    """The ids of the last two audits of a url that were completed, the older one first.
+
+    Raises AuditNotFound if there are fewer.
+    """
+    rows = execute(_last_sql(), (check_text("url", url), AuditStatus.COMPLETED, 2))
+    if len(rows) < 2:
+        has = "only one" if rows else "no"
+        raise AuditNotFound(f"there is {has} completed audit of {shown(url)}: two are needed")
+    return [audit_id for (audit_id,) in reversed(rows)]
+
+
+def _last_sql() -> str:
+    query = Audit.select(Audit.id).where(Audit.url == MARK, Audit.status == MARK)
+    return text_of(query.order_by(audit_time.desc(), Audit.id.desc()).limit(MARK))
+
+
+def _time(audit: Audit) -> datetime | None:
+    return next(
+        (time for time in (audit.started_at, audit.created_at) if isinstance(time, datetime)), None
+    )
+
+
+def _order(audit: Audit) -> tuple[float, float, str]:
+    times = (_time(audit), audit.created_at)
+    told = [time.timestamp() if isinstance(time, datetime) else 0.0 for time in times]
+    return told[0], told[1], str(audit.id)
+
+
+def _summary(audit: Audit) -> ComparedAudit:
+    return ComparedAudit(
+        audit.id,
+        audit.url,
+        audit.status,
+        _time(audit),
+        _number(audit.trust_score),
+        audit.risk_level,
+        len(audit.findings) if audit.status == AuditStatus.COMPLETED else None,
+    )
+
+
+def _step(before: Audit, after: Audit) -> Step:
+    return Step(
+        _summary(before),
+        _summary(after),
+        _score(before.trust_score, after.trust_score),
+        TextChange(before.risk_level, after.risk_level),
+        {
+            name: _score(*values)
+            for name, *values in _side_by_side(before.signal_scores, after.signal_scores)
+        },
+        {
+            name: _module(*values)
+            for name, *values in _side_by_side(before.security_results, after.security_results)
+        },
+        match_findings(before, after),
+        _screenshots(before, after),
+    )
+
+
+# ---- scores and modules ----
+
+
+def _number(value: object) -> float | None:
+    # What another program wrote may be anything.
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value)
+
+
+def _score(before: object, after: object) -> ScoreChange:
+    old, new = _number(before), _number(after)
+    if old is None or new is None:
+        return ScoreChange(old, new, None)
+    # Without the noise of binary fractions: 0.7 - 0.45 is 0.25.
+    return ScoreChange(old, new, round(new - old, 9))
+
+
+def _side_by_side(before: Any, after: Any) -> Iterable[tuple[str, Any, Any]]:
+    old = before if isinstance(before, dict) else {}
+    new = after if isinstance(after, dict) else {}
+    return [(name, old.get(name), new.get(name)) for name in {**old, **new}]
+
+
+def _module(before: Any, after: Any) -> ModuleChange:
+    old, new = (side if isinstance(side, dict) else {} for side in (before, after))
+    differences = []
+    if isinstance(before, dict) and isinstance(after, dict):
+        differences = [
+            ValueChange(name, one, other)
+            for name, one, other in _side_by_side(old, new)
+            if name != "score" and not _same(one, other)
+        ]
+    elif before is not None and after is not None and not _same(before, after):
+        differences = [ValueChange("", before, after)]
+    return ModuleChange(before, after, _score(old.get("score"), new.get("score")), differences)
+
+
+def _same(one: Any, other: Any) -> bool:
+    """The same JSON value; the order of a list is of no account."""
+    if isinstance(one, list) and isinstance(other, list):
+        return sorted(map(repr, one)) == sorted(map(repr, other))
+    return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
+
+
+# ---- screenshots ----
+
+
+def _screenshots(before: Audit, after: Audit) -> list[ScreenshotPair]:
+    """By label; where several have the same one, in their order."""
+    old, new = _by_label(before), _by_label(after)
+    pairs = []
+    for label in {**old, **new}:
+        for one, other in zip_longest(old.get(label, []), new.get(label, [])):
+            known = one and other and one.sha256 and other.sha256
+            same = one.sha256 == other.sha256 if known else None
+            pairs.append(ScreenshotPair(label, one, other, same))
+    return pairs
+
+
+def _by_label(audit: Audit) -> dict[str, list[ComparedScreenshot]]:
+    found: dict[str, list[ComparedScreenshot]] = {}
+    shots: list[AuditScreenshot] = audit.screenshots
+    for row in shots:
+        found.setdefault(row.label, []).append(
+            ComparedScreenshot(
+                row.id, row.file_path, row.index_num, row.file_size_bytes, row.sha256
+            )
+        )
+    return found

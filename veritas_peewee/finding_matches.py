@@ -1,0 +1,159 @@
+"""Which findings of two audits are the same one, by what they are and not by their ids."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from typing import NamedTuple
+
+from veritas_peewee.models import Audit, AuditFinding, AuditStatus, Severity
+
+_SEVERITIES = [severity.value for severity in Severity]
+_MOST_COMPARED = 2500
+"""Pairs of findings of one kind whose words are compared; among more, their order decides."""
+_WORDS = re.compile(r"[^\W_]+")
+
+
+class ComparedFinding(NamedTuple):
+    """A finding of one of the audits."""
+
+    id: int
+    audit_id: str
+    category: str | None
+    pattern_type: str
+    severity: str
+    confidence: float
+    description: str
+    plain_english: str | None
+    screenshot_index: int | None
+
+
+class FindingChange(NamedTuple):
+    """A finding that is in both audits."""
+
+    before: ComparedFinding
+    after: ComparedFinding
+    severity_steps: int | None
+    """How much graver it has become, in steps of severity: negative for milder, 0 for the same,
+    None if one of the severities is not a known one."""
+
+
+class FindingChanges(NamedTuple):
+    """The findings of two audits, each in exactly one list, the gravest first."""
+
+    new: list[ComparedFinding]
+    gone: list[ComparedFinding]
+    still: list[FindingChange]
+    unknown: list[ComparedFinding]
+    """Those that one audit has and the other has not, where one of them did not complete: nobody
+    knows whether they are new or gone."""
+
+
+def match_findings(before: Audit, after: Audit) -> FindingChanges:
+    """Findings matched by category and pattern, however those are written.
+
+    Among several of one kind the wording decides: those that read the same belong together, then
+    those with the most words in common; what is left over is new or gone. So one that is told in
+    other words is still there, and of three that become two, one is gone. Where the engine named
+    no pattern, only those that read the same belong together.
+    """
+    old, new = _by_kind(before), _by_kind(after)
+    changes = FindingChanges([], [], [], [])
+    known = before.status == after.status == AuditStatus.COMPLETED
+    for kind in {**old, **new}:
+        pairs, gone, come = _pair(old.get(kind, []), new.get(kind, []))
+        for one, other in pairs:
+            steps = _steps(one.severity, other.severity)
+            changes.still.append(FindingChange(one, other, steps))
+        (changes.gone if known else changes.unknown).extend(gone)
+        (changes.new if known else changes.unknown).extend(come)
+    for findings in (changes.new, changes.gone, changes.unknown):
+        findings.sort(key=_gravest_first)
+    changes.still.sort(key=lambda pair: _gravest_first(pair.after))
+    return changes
+
+
+def _by_kind(audit: Audit) -> dict[tuple[str, ...], list[ComparedFinding]]:
+    found: dict[tuple[str, ...], list[ComparedFinding]] = {}
+    rows: list[AuditFinding] = audit.findings
+    for row in rows:
+        kind = [_normal(row.category), _normal(row.pattern_type)]
+        if kind[1] in ("", "unknown"):
+            kind.append(_normal(row.description))
+        found.setdefault(tuple(kind), []).append(
+            ComparedFinding(
+                row.id,
+                row.audit_id,
+                row.category,
+                row.pattern_type,
+                row.severity,
+                row.confidence,
+                row.description,
+                row.plain_english,
+                row.screenshot_index,
+            )
+        )
+    return found
+
+
+_Findings = list[ComparedFinding]
+_Pairs = list[tuple[ComparedFinding, ComparedFinding]]
+
+
+def _pair(ours: _Findings, theirs: _Findings) -> tuple[_Pairs, _Findings, _Findings]:
+    """Those of one kind that belong together, and what is left on either side."""
+    pairs: _Pairs = []
+    waiting: dict[str, deque[ComparedFinding]] = {}
+    for other in theirs:
+        waiting.setdefault(_normal(other.description), deque()).append(other)
+    for one in ours:
+        if same := waiting.get(_normal(one.description)):
+            pairs.append((one, same.popleft()))
+    ours, theirs = _without(ours, theirs, pairs)
+    pairs += _most_alike(ours, theirs)
+    return pairs, *_without(ours, theirs, pairs)
+
+
+def _without(ours: _Findings, theirs: _Findings, pairs: _Pairs) -> tuple[_Findings, _Findings]:
+    taken = {finding.id for pair in pairs for finding in pair}
+    return [one for one in ours if one.id not in taken], [
+        one for one in theirs if one.id not in taken
+    ]
+
+
+def _most_alike(ours: _Findings, theirs: _Findings) -> _Pairs:
+    """As many pairs as there can be, those with the most words in common first."""
+    if not 1 < len(ours) * len(theirs) <= _MOST_COMPARED:
+        return list(zip(ours, theirs, strict=False))
+    words = {one.id: frozenset(_normal(one.description).split()) for one in (*ours, *theirs)}
+    found = [(_likeness(words[a.id], words[b.id]), a, b) for a in ours for b in theirs]
+    found.sort(key=lambda entry: (-entry[0], entry[1].id, entry[2].id))
+    pairs: _Pairs = []
+    taken: set[int] = set()
+    for _, one, other in found:
+        if not taken & {one.id, other.id}:
+            pairs.append((one, other))
+            taken |= {one.id, other.id}
+    return pairs
+
+
+def _likeness(one: frozenset[str], other: frozenset[str]) -> float:
+    return len(one & other) / (len(one | other) or 1)
+
+
+def _normal(text: object) -> str:
+    """A text's words alone: case, punctuation, spaces and `_` are of no account."""
+    return " ".join(_WORDS.findall(text.casefold())) if isinstance(text, str) else ""
+
+
+def _rank(severity: str) -> int:
+    return _SEVERITIES.index(severity) if severity in _SEVERITIES else -1
+
+
+def _gravest_first(finding: ComparedFinding) -> tuple[int, int]:
+    return -_rank(finding.severity), finding.id
+
+
+def _steps(before: str, after: str) -> int | None:
+    old, new = _rank(before), _rank(after)
+    return None if old < 0 or new < 0 else new - old

@@ -1,0 +1,139 @@
+"""A site over time: a series of scores, risk levels and findings, with gaps where none is known."""
+
+from __future__ import annotations
+
+import functools
+import json
+import operator
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import peewee
+
+from veritas_peewee.addresses import host_of
+from veritas_peewee.errors import InvalidAudit
+from veritas_peewee.fields import check_text, invalid
+from veritas_peewee.models import Audit, AuditFinding, AuditStatus, Severity, audit_time
+from veritas_peewee.rows import MARK, execute, text_of
+
+MAX_POINTS = 1000
+"""The most audits that a series can have."""
+
+
+class TrendPoint(NamedTuple):
+    """One audit of a series; only a completed one has a score, a risk level and findings."""
+
+    audit_id: str
+    time: datetime | None
+    """When it ran: its start as the engine told it, or else when it was stored."""
+    url: str
+    status: str
+    trust_score: float | None
+    """0 to 100; None where it is not known."""
+    risk_level: str | None
+    findings: dict[str, int] | None
+    """How many of each severity; None for an audit that did not complete."""
+
+
+class Trend(NamedTuple):
+    """A site's audits in the order in which they ran."""
+
+    url: str | None
+    host: str | None
+    points: list[TrendPoint]
+    is_whole: bool
+    """Whether there are no older audits than these in the time that was asked for."""
+
+
+def trend(
+    url: str | None = None,
+    *,
+    host: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    limit: int = 100,
+) -> Trend:
+    """The newest `limit` audits of a url, exactly, or of a host, oldest first.
+
+    A host can be given in any form, also as a url: see `addresses.host_of`. `since` is included,
+    `until` is not; both are of the time when an audit ran. Raises InvalidAudit for a bad value,
+    and unless one of `url` and `host` is given.
+    """
+    if (url is None) == (host is None):
+        raise InvalidAudit("url, host: one of them must be given, and not both")
+    if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MAX_POINTS:
+        raise invalid("limit", f"must be a whole number from 1 to {MAX_POINTS}", limit)
+    name, key = ("url", check_text("url", url)) if host is None else ("host", _checked_host(host))
+    bounds = [
+        (compare, _stored_time(bound, value))
+        for bound, compare, value in (("since", "ge", since), ("until", "lt", until))
+        if value is not None
+    ]
+    text = _points_sql(name, tuple(compare for compare, _ in bounds))
+    rows = execute(text, (key, *(value for _, value in bounds), limit + 1))
+    points = _points(rows[:limit][::-1])
+    return Trend(url, key if name == "host" else None, points, len(rows) <= limit)
+
+
+def _checked_host(value: object) -> str:
+    host = host_of(check_text("host", value))
+    if not host:
+        raise invalid("host", "must be a host such as example.com", value)
+    return host
+
+
+def _stored_time(name: str, value: object) -> Any:
+    try:
+        return Audit.created_at.db_value(value)
+    except InvalidAudit as error:
+        raise InvalidAudit(str(error).replace("created_at", name, 1)) from None
+
+
+def _points(rows: list[tuple[Any, ...]]) -> list[TrendPoint]:
+    found = _severities([row[0] for row in rows if row[3] == AuditStatus.COMPLETED])
+    points = []
+    for audit_id, moment, url, status, score, risk in rows:
+        time = Audit.created_at.python_value(moment)
+        known = status == AuditStatus.COMPLETED
+        points.append(
+            TrendPoint(
+                audit_id,
+                time if isinstance(time, datetime) else None,
+                url,
+                status,
+                score if known and isinstance(score, int | float) else None,
+                risk if known else None,
+                found[audit_id] if known else None,
+            )
+        )
+    return points
+
+
+def _severities(ids: list[str]) -> dict[str, dict[str, int]]:
+    """How many findings of each severity the audits have."""
+    found: dict[str, dict[str, int]] = {
+        audit_id: dict.fromkeys((severity.value for severity in Severity), 0) for audit_id in ids
+    }
+    for audit_id, severity, number in execute(_severities_sql(), (json.dumps(ids),)):
+        found[audit_id][severity] = number
+    return found
+
+
+@functools.cache
+def _points_sql(column: str, bounds: tuple[str, ...]) -> str:
+    query = Audit.select(
+        Audit.id, audit_time, Audit.url, Audit.status, Audit.trust_score, Audit.risk_level
+    ).where(Audit._meta.fields[column] == MARK)
+    for compare in bounds:
+        query = query.where(getattr(operator, compare)(audit_time, MARK))
+    return text_of(query.order_by(audit_time.desc(), Audit.id.desc()).limit(MARK))
+
+
+@functools.cache
+def _severities_sql() -> str:
+    # As one value, however many they are: one statement, prepared once.
+    ids = peewee.SQL("(SELECT value FROM json_each(?))")
+    query = AuditFinding.select(
+        AuditFinding.audit, AuditFinding.severity, peewee.fn.COUNT(peewee.SQL("*"))
+    ).where(AuditFinding.audit.in_(ids))
+    return text_of(query.group_by(AuditFinding.audit, AuditFinding.severity))
