@@ -41,7 +41,7 @@ _READ = (
     "url", "status", "audit_tier", "risk_level", "narrative", "site_type", "errors",
     "error_message", "created_at",
 )  # fmt: skip
-_KEPT_OUT = {0: " "} | {ord(mark): " " for mark in MARKS}
+KEPT_OUT = {0: " "} | {ord(mark): " " for mark in MARKS}
 _LEVELS: dict[str, int] = {severity.value: level for level, severity in enumerate(Severity)}
 _COLUMNS = tuple(CatalogEntry._meta.sorted_field_names[1:])
 
@@ -51,8 +51,8 @@ def level_of(severity: object) -> int:
     return _LEVELS.get(severity, -1) if isinstance(severity, str) else -1
 
 
-def renew(database: StoreDatabase, audit_id: str, row: dict[str, Any]) -> None:
-    """Bring an audit's entry up to date with its row's stored values."""
+def renew(database: StoreDatabase, audit_id: str, row: dict[str, Any]) -> bool:
+    """Bring an audit's entry up to date with its row's stored values; False if it was."""
     wanted = entry_of(audit_id, row)
     found = execute(_entry_sql(), (audit_id,))
     if wanted is None:
@@ -62,6 +62,9 @@ def renew(database: StoreDatabase, audit_id: str, row: dict[str, Any]) -> None:
         database.execute_sql(insert_sql(CatalogEntry, *_COLUMNS), wanted)
     elif found[0][1:] != wanted:
         database.execute_sql(update_sql(CatalogEntry, *_COLUMNS), (*wanted, found[0][0]))
+    else:
+        return False
+    return wanted is not None or bool(found)
 
 
 def is_current(audit_id: str, row: dict[str, Any]) -> bool:
@@ -97,7 +100,7 @@ def entry_of(audit_id: str, row: dict[str, Any]) -> tuple[Any, ...] | None:
 
 
 def _text(value: object) -> str:
-    return "" if value is None else str(value).translate(_KEPT_OUT)
+    return "" if value is None else str(value).translate(KEPT_OUT)
 
 
 def _errors(stored: object, message: object) -> list[str]:
@@ -195,10 +198,7 @@ def fill() -> int:
     database, renewed, last = current_database(), 0, ""
     while ids := execute(_ids_sql(), (last,)):
         for *values, audit_id in ids:
-            row = dict(zip(_READ, values, strict=True))
-            if not is_current(audit_id, row):
-                renew(database, audit_id, row)
-                renewed += 1
+            renewed += renew(database, audit_id, dict(zip(_READ, values, strict=True)))
         last = ids[-1][-1]
     return renewed
 

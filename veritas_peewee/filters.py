@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypedDict
 
 import peewee
 
+from veritas_peewee.addresses import host_of
 from veritas_peewee.catalog import level_of
 from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.fields import check_text, invalid
@@ -22,6 +23,8 @@ class Filters(TypedDict, total=False):
     status: AuditStatus | str | None
     risk_level: str | None
     url: str | None
+    host: str | None
+    """A site, by its name or any address of it: scheme, port, path and `www.` do not count."""
     site_type: str | None
     audit_tier: str | None
     min_score: float | None
@@ -52,6 +55,7 @@ _COLUMNS = {
     "status": ("status", "eq"),
     "risk_level": ("risk_level", "eq"),
     "url": ("url", "eq"),
+    "host": ("host", "eq"),
     "site_type": ("site_type", "eq"),
     "audit_tier": ("audit_tier", "eq"),
     "min_score": ("trust_score", "ge"),
@@ -70,6 +74,8 @@ def conditions_of(filters: Filters) -> list[Condition]:
     found = []
     for name, value in given.items():
         column, compare = _COLUMNS[name]
+        if name == "host":
+            value = _host(value)
         found.append(Condition(column, compare, (_stored(name, column, value),)))
     if pattern is not None or severity is not None:
         found.append(_finding(pattern, severity))
@@ -89,6 +95,12 @@ def _stored(name: str, column: str, value: Any) -> Any:
         return Audit._meta.fields[column].db_value(value)
     except InvalidAudit as error:
         raise InvalidAudit(str(error).replace(column, name, 1)) from None
+
+
+def _host(value: Any) -> str:
+    if host := host_of(check_text("host", value)):
+        return host
+    raise invalid("host", "must be a host's name or an address of it", value)
 
 
 def _finding(pattern: Any, severity: Any) -> Condition:

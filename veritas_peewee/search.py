@@ -15,7 +15,7 @@ from typing import NamedTuple, Unpack
 
 from peewee import SQL
 
-from veritas_peewee.catalog import MARKS, SEARCH_INDEX
+from veritas_peewee.catalog import KEPT_OUT, MARKS, SEARCH_INDEX
 from veritas_peewee.fields import invalid
 from veritas_peewee.filters import (
     Filters,
@@ -160,7 +160,7 @@ def _snippet(words: str, entry: int) -> Snippet:
 # ---- what people type ----
 
 _QUOTES = dict.fromkeys(map(ord, "“”„‟«»\uff02"), '"')
-_UNSEARCHABLE = dict.fromkeys((0, *range(0xD800, 0xE000)), " ") | _QUOTES
+_UNSEARCHABLE = dict.fromkeys(range(0xD800, 0xE000), " ") | KEPT_OUT | _QUOTES
 _WORD = re.compile(r'(?P<no>-*)(?:"(?P<phrase>[^"]*)"?|(?P<word>[^\s"]+))(?P<more>\*?)')
 
 

@@ -46,6 +46,9 @@ class OrderBy(StrEnum):
 Status = Annotated[AuditStatus | None, typer.Option(help="Only with this status.")]
 Risk = Annotated[str | None, typer.Option(help="Only with this risk level.")]
 Url = Annotated[str | None, typer.Option(help="Only audits of this address.", callback=audit_url)]
+Host = Annotated[
+    str | None, typer.Option(help="Only audits of this site, by its name or any address of it.")
+]
 SiteType = Annotated[str | None, typer.Option(help="Only this type of site.")]
 Tier = Annotated[str | None, typer.Option(help="Only of this tier, such as standard_audit.")]
 MinScore = Annotated[float | None, typer.Option(help="The lowest trust score.")]
@@ -85,6 +88,7 @@ def history(
     status: Status = None,
     risk: Risk = None,
     url: Url = None,
+    host: Host = None,
     site_type: SiteType = None,
     tier: Tier = None,
     min_score: MinScore = None,
@@ -100,7 +104,7 @@ def history(
 ) -> None:
     """List audits, newest first."""
     filters = Filters(
-        status=status, risk_level=risk, url=url, site_type=site_type, audit_tier=tier,
+        status=status, risk_level=risk, url=url, host=host, site_type=site_type, audit_tier=tier,
         min_score=min_score, max_score=max_score, pattern_type=pattern,
         min_severity=min_severity, since=since, until=until,
     )  # fmt: skip
@@ -135,6 +139,7 @@ def search(
     status: Status = None,
     risk: Risk = None,
     url: Url = None,
+    host: Host = None,
     site_type: SiteType = None,
     tier: Tier = None,
     min_score: MinScore = None,
@@ -149,7 +154,7 @@ def search(
 ) -> None:
     """Search the urls, narratives, findings and errors of audits that have ended, best first."""
     filters = Filters(
-        status=status, risk_level=risk, url=url, site_type=site_type, audit_tier=tier,
+        status=status, risk_level=risk, url=url, host=host, site_type=site_type, audit_tier=tier,
         min_score=min_score, max_score=max_score, pattern_type=pattern,
         min_severity=min_severity, since=since, until=until,
     )  # fmt: skip
@@ -196,6 +201,7 @@ def stats(
     status: Status = None,
     risk: Risk = None,
     url: Url = None,
+    host: Host = None,
     site_type: SiteType = None,
     tier: Tier = None,
     min_score: MinScore = None,
@@ -208,7 +214,7 @@ def stats(
 ) -> None:
     """Count audits by status, risk level, site type, tier and pattern type."""
     filters = Filters(
-        status=status, risk_level=risk, url=url, site_type=site_type, audit_tier=tier,
+        status=status, risk_level=risk, url=url, host=host, site_type=site_type, audit_tier=tier,
         min_score=min_score, max_score=max_score, pattern_type=pattern,
         min_severity=min_severity, since=since, until=until,
     )  # fmt: skip
