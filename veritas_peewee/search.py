@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import functools
 import re
+from contextlib import closing
 from itertools import accumulate, pairwise
 from typing import NamedTuple, Unpack
 
 from peewee import SQL
 
-from veritas_peewee.catalog import KEPT_OUT, MARKS, SEARCH_INDEX
+from veritas_peewee.catalog import KEPT_OUT, MARKS, SEARCH_INDEX, TOKENIZER, WORDS
+from veritas_peewee.config import MEMORY
+from veritas_peewee.errors import sqlite3
 from veritas_peewee.fields import invalid
 from veritas_peewee.filters import (
     Filters,
@@ -73,7 +76,8 @@ def search(
 
     All words must be there, in any case and with or without accents: `word`, `"exact phrase"`,
     `-not`, `wor*` for a beginning. Any text will do; one without a word to look for finds nothing,
-    and of a very long one the first 64 words within 1,000 characters count. Raises InvalidAudit
+    and of a very long one the first 64 words within 1,000 characters count. A beginning of one or
+    two letters takes longer, for many words have it. Raises InvalidAudit
     for a text that is none, a filter's bad value, a limit outside 1 to 1000 or a damaged cursor.
     """
     check_names(filters, "search")
@@ -134,22 +138,48 @@ def _hits(words: str, found: list[tuple[int, float]]) -> list[Hit]:
             [entry for entry, _ in found],
         )
     )
+    pieces = _pieces(words, list(entries))
     audits = {audit.id: audit for audit in models_of(Audit, rows_by_id(list(entries.values())))}
     return [
-        Hit(audits[entries[entry]], _snippet(words, entry), -rank)
+        Hit(audits[entries[entry]], _snippet(pieces[entry]), -rank)
         for entry, rank in found
         if entry in entries
     ]
 
 
-def _snippet(words: str, entry: int) -> Snippet:
-    rows = execute(
-        f"SELECT snippet({SEARCH_INDEX}, -1, ?, ?, '…', {SNIPPET_WORDS}) FROM {SEARCH_INDEX} "
-        f"WHERE {SEARCH_INDEX} MATCH ? AND rowid = ?",
-        (*MARKS, words, entry),
-    )
+_PIECE = (
+    f"SELECT rowid, snippet({{0}}, -1, ?, ?, '…', {SNIPPET_WORDS}) FROM {{0}} WHERE {{0}} MATCH ?"
+)
+
+
+def _pieces(words: str, entries: list[int]) -> dict[int, str]:
+    """A piece of each entry, with what matches between marks."""
+    found: dict[int, str] = dict.fromkeys(entries, "")
+    if " *" not in words:
+        text = f"{_PIECE.format(SEARCH_INDEX)} AND rowid = ?"
+        for entry in entries:
+            found.update(execute(text, (*MARKS, words, entry)))
+        return found
+    # To look for a beginning reads all words that have it, for each entry anew; so in an index
+    # of these entries alone.
+    marks = ", ".join("?" * len(entries))
+    columns = ", ".join(WORDS)
+    with closing(sqlite3.connect(MEMORY)) as apart:
+        apart.execute(f"CREATE VIRTUAL TABLE pieces USING fts5({columns}, {TOKENIZER})")
+        apart.executemany(
+            f"INSERT INTO pieces (rowid, {columns}) VALUES (?, ?, ?, ?, ?)",
+            execute(
+                f"SELECT id, {columns} FROM {CatalogEntry._meta.table_name} WHERE id IN ({marks})",
+                entries,
+            ),
+        )
+        found.update(apart.execute(_PIECE.format("pieces"), (*MARKS, words)).fetchall())
+    return found
+
+
+def _snippet(piece: str) -> Snippet:
     text, matches = "", []
-    for part in rows[0][0].split(MARKS[0]) if rows else ():
+    for part in piece.split(MARKS[0]):
         match, mark, rest = part.partition(MARKS[1])
         if mark:
             matches.append((len(text), len(text) + len(match)))
