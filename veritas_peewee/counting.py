@@ -15,6 +15,8 @@ from peewee import SQL, fn
 from veritas_peewee.catalog import UNFINISHED
 from veritas_peewee.filters import (
     FINDING,
+    PINNED,
+    Condition,
     Filters,
     Shape,
     check_names,
@@ -49,9 +51,8 @@ def count(**filters: Unpack[Filters]) -> int:
     """How many audits there are; filters as in `history`. InvalidAudit for a bad value."""
     check_names(filters, "count")
     conditions = conditions_of(filters)
-    finding = next((one for one in conditions if one.column == FINDING), None)
-    others = [one for one in conditions if one is not finding]
-    if any(one.column in ("url", "host") for one in conditions):
+    finding, others = _parted(conditions)
+    if PINNED & {one.column for one in conditions}:
         return _sum(_all_sql(shape_of(conditions)), values_of(conditions))
     if all(one.column in KINDS for one in others) and (
         finding is None or finding.compare == "pattern"
@@ -63,6 +64,12 @@ def count(**filters: Unpack[Filters]) -> int:
     else:
         ended = _sum(_having_sql(shape_of(others)), [*pattern_key(finding), *values_of(others)])
     return ended + _sum(_alive_sql(shape_of(conditions)), [*_ALIVE, *values_of(conditions)])
+
+
+def _parted(conditions: list[Condition]) -> tuple[Condition | None, list[Condition]]:
+    """The condition on findings, and the others."""
+    finding = next((one for one in conditions if one.column == FINDING), None)
+    return finding, [one for one in conditions if one is not finding]
 
 
 def _sum(text: str, values: list[Any]) -> int:
@@ -80,12 +87,18 @@ def facets(**filters: Unpack[Filters]) -> Facets:
     conditions = conditions_of(filters)
     shape, values = shape_of(conditions), values_of(conditions)
     alive = [*_ALIVE, *values]
+    finding, others = _parted(conditions)
     if all(condition.column in KINDS for condition in conditions):
         rows = execute(_kept_kinds_sql(shape), values)
         rows += execute(_alive_kinds_sql(shape), alive)
+    elif finding is not None and not PINNED & {one.column for one in others}:
+        ended = [*pattern_key(finding), *values_of(others)]
+        rows = execute(_having_kinds_sql(shape_of(others)), ended)
+        rows += execute(_alive_kinds_sql(shape), alive)
+        rows += execute(_patterns_sql(_having_sql(shape_of(others), ids=True)), ended)
     else:
         rows = execute(_all_kinds_sql(shape), values)
-        rows += execute(_entries_sql(shape), values)
+        rows += execute(_patterns_sql(_ids_sql(shape)), values)
     rows += execute(_alive_patterns_sql(shape), alive)
     counted: tuple[Counter[Any], ...] = tuple(Counter() for _ in KINDS)
     patterns: Counter[str] = Counter()
@@ -139,9 +152,9 @@ def _kept_sql(shape: Shape) -> str:
 
 
 @functools.cache
-def _having_sql(shape: Shape) -> str:
-    """Those in the catalog that have a finding."""
-    query = AuditPattern.select(_number())
+def _having_sql(shape: Shape, *, ids: bool = False) -> str:
+    """How many in the catalog have a finding, or which."""
+    query = AuditPattern.select(AuditPattern.audit_id.alias("id") if ids else _number())
     if any(column != "created_at" for column, _ in shape):
         query = query.from_(AuditPattern, Audit).where(Audit.id == AuditPattern.audit_id)
     query = query.where(AuditPattern.pattern_type == MARK, AuditPattern.severity >= MARK)
@@ -169,9 +182,22 @@ def _alive_kinds_sql(shape: Shape) -> str:
 
 
 @functools.cache
-def _entries_sql(shape: Shape) -> str:
-    """The pattern types of the audits in the catalog."""
-    matching = text_of(where(Audit.select(Audit.id), shape))
+def _having_kinds_sql(shape: Shape) -> str:
+    columns = ", ".join(f"a.{name}" for name in KINDS)
+    return (
+        f"SELECT {columns}, '', COUNT(*) FROM ({_having_sql(shape, ids=True)}) AS m "
+        f"CROSS JOIN {Audit._meta.table_name} AS a ON a.id = m.id GROUP BY 1, 2, 3, 4"
+    )
+
+
+@functools.cache
+def _ids_sql(shape: Shape) -> str:
+    return text_of(where(Audit.select(Audit.id), shape))
+
+
+@functools.cache
+def _patterns_sql(matching: str) -> str:
+    """The pattern types of those audits that are in the catalog."""
     return (
         "SELECT '', '', '', '', j.key, COUNT(*) "
         f"FROM ({matching}) AS m CROSS JOIN {CatalogEntry._meta.table_name} AS c "

@@ -63,6 +63,8 @@ _COLUMNS = {
     "since": ("created_at", "ge"),
     "until": ("created_at", "lt"),
 }
+PINNED = frozenset(("url", "host"))
+"""Columns with so few audits to a value that any other condition is looked at one by one."""
 FINDING = "finding"
 """The column of a condition on an audit's findings."""
 

@@ -15,6 +15,7 @@ from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.fields import check_text, invalid
 from veritas_peewee.filters import (
     FINDING,
+    PINNED,
     Condition,
     Filters,
     Shape,
@@ -35,9 +36,6 @@ first with `highest`, the oldest first with `lowest`."""
 
 Position = tuple[Any, ...]
 """Where a page ended: (created_at, id), or (trust_score, created_at, id)."""
-
-_PINNED = frozenset(("url", "host"))
-"""Columns with so few audits to a value that any other condition is looked at one by one."""
 
 
 class _Way(NamedTuple):
@@ -92,7 +90,7 @@ def _by_time(
     if after is not None:
         conditions = _go_on(conditions, "created_at", after, down)
     columns = {condition.column for condition in conditions}
-    pinned = columns & _PINNED
+    pinned = columns & PINNED
     if FINDING in columns and not pinned:
         walks = _pattern_walks(conditions, down, limit)
     elif "trust_score" in columns and not pinned:
@@ -258,7 +256,7 @@ def _by_score(
 def _score_sql(shape: Shape, down: bool) -> str:
     left: tuple[Any, ...] = (Audit.trust_score, Audit.created_at, Audit.id)
     looked_up = frozenset(("trust_score",))
-    if pinned := _PINNED & {column for column, _ in shape}:
+    if pinned := PINNED & {column for column, _ in shape}:
         # They are few: they are found by that, and sorted.
         looked_up = pinned
         left = (passed_over(Audit.trust_score), Audit.created_at, Audit.id)
@@ -271,7 +269,7 @@ def _score_sql(shape: Shape, down: bool) -> str:
 @functools.cache
 def _unscored_sql(shape: Shape, down: bool) -> str:
     left = (Audit.created_at, Audit.id)
-    pinned = frozenset(_PINNED & {column for column, _ in shape})
+    pinned = frozenset(PINNED & {column for column, _ in shape})
     query = where(Audit.select(), _without_position(shape), looked_up=pinned)
     score: Any = passed_over(Audit.trust_score) if pinned else Audit.trust_score
     return text_of(_ordered(query.where(score.is_null()), left, shape, down))
