@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from veritas_peewee.comparison import Comparison
 from veritas_peewee.config import DATABASE_URL
+from veritas_peewee.counting import Facets
 from veritas_peewee.errors import (
     AuditNotFound,
     DatabaseCorrupt,
@@ -18,6 +19,7 @@ from veritas_peewee.errors import (
     StoreFull,
     WriteUndone,
 )
+from veritas_peewee.filters import Filters
 from veritas_peewee.models import (
     Audit,
     AuditEvent,
@@ -26,7 +28,8 @@ from veritas_peewee.models import (
     AuditStatus,
     Severity,
 )
-from veritas_peewee.queries import Page
+from veritas_peewee.paging import Page
+from veritas_peewee.search import Hit, Snippet
 from veritas_peewee.startup import connect, init_database
 from veritas_peewee.store import AuditStore
 from veritas_peewee.trends import Trend, TrendPoint
@@ -49,12 +52,16 @@ __all__ = [
     "AuditStore",
     "Comparison",
     "DatabaseCorrupt",
+    "Facets",
+    "Filters",
+    "Hit",
     "InvalidAudit",
     "NoDatabase",
     "Page",
     "ReadOnlyStore",
     "SchemaTooNew",
     "Severity",
+    "Snippet",
     "StoreBusy",
     "StoreClosed",
     "StoreError",

@@ -201,6 +201,67 @@ class AuditRunner(_Table):
         table_name = "audit_runners"
 
 
+class CatalogEntry(_Table):
+    """What an audit that has ended is found and counted by; kept by `catalog`.
+
+    Triggers bring the full-text index `search_index`, `audit_patterns` and `audit_counts` in step
+    with it, also where it is removed with its audit.
+    """
+
+    # A cursor of a search names entries: never given out twice, and unlike a rowid that is
+    # implied it stays what it is when the file is compacted.
+    id = peewee.AutoField(constraints=[SQL("AUTOINCREMENT")])
+    audit = ForeignKeyField(Audit, on_delete="CASCADE", unique=True)
+    created_at = DateTimeField()
+    status = CharField(12)
+    risk_level = CharField(50, null=True)
+    site_type = CharField(50, null=True)
+    audit_tier = CharField(50)
+    patterns = JSONField(default=dict)
+    url = TextField()
+    narrative = TextField()
+    findings = TextField()
+    errors = TextField()
+
+    class Meta:
+        table_name = "audit_catalog"
+
+
+class AuditPattern(_Table):
+    """That an ended audit has findings of a pattern type (`""`: of any), and the worst severity."""
+
+    pattern_type = CharField(100)
+    created_at = DateTimeField()
+    audit_id = CharField(16)
+    severity = IntegerField()
+
+    class Meta:
+        table_name = "audit_patterns"
+        primary_key = peewee.CompositeKey("pattern_type", "created_at", "audit_id")
+        without_rowid = True
+
+
+class AuditCount(_Table):
+    """How many ended audits have these values and findings of a pattern type (`""`: any or none).
+
+    An empty BLOB stands for NULL, which would not be equal to itself.
+    """
+
+    status = CharField(12)
+    risk_level = CharField(50)
+    site_type = CharField(50)
+    audit_tier = CharField(50)
+    pattern_type = CharField(100)
+    audits = IntegerField()
+
+    class Meta:
+        table_name = "audit_counts"
+        primary_key = peewee.CompositeKey(
+            "status", "risk_level", "site_type", "audit_tier", "pattern_type"
+        )
+        without_rowid = True
+
+
 class RemovedEvent(_Table):
     """What is left of an event that was removed with its audit; kept by a trigger."""
 
@@ -248,6 +309,9 @@ TABLES: tuple[type[_Table], ...] = (
     AuditScreenshot,
     AuditEvent,
     AuditRunner,
+    CatalogEntry,
+    AuditPattern,
+    AuditCount,
     RemovedEvent,
     RemovedAudit,
     StoreChanges,
@@ -271,7 +335,7 @@ def _index(model: type[_Table], name: str, *fields: Any, where: Any = None) -> N
 
 _index(Audit, "idx_audits_status", Audit.status)
 _index(Audit, "idx_audits_created_at", Audit.created_at)
-_index(Audit, "idx_audits_trust_score", Audit.trust_score)
+_index(Audit, "idx_audits_trust_score", Audit.trust_score, Audit.created_at, Audit.id)
 _index(Audit, "idx_audits_url", Audit.url)
 # What the history is filtered by, each in the order it is shown in: no page needs a sort.
 _index(Audit, "idx_audits_history", Audit.created_at, Audit.id)
@@ -281,6 +345,7 @@ for _name, *_fields in (
     ("url", Audit.url),
     ("host", Audit.host),
     ("site", Audit.site_type),
+    ("tier", Audit.audit_tier),
     ("status_risk", Audit.status, Audit.risk_level),
     ("status_site", Audit.status, Audit.site_type),
     ("risk_site", Audit.risk_level, Audit.site_type),

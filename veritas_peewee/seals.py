@@ -13,19 +13,18 @@ from typing import Any
 
 import peewee
 
-from veritas_peewee import event_log
+from veritas_peewee import catalog, event_log
 from veritas_peewee.addresses import host_of
+from veritas_peewee.catalog import UNFINISHED
 from veritas_peewee.database import StoreDatabase
 from veritas_peewee.models import (
     Audit,
     AuditEvent,
     AuditFinding,
     AuditScreenshot,
-    AuditStatus,
 )
 from veritas_peewee.rows import MARK, execute, rows_of, stored_forms, text_of, update_sql
 
-UNFINISHED = frozenset((AuditStatus.QUEUED, AuditStatus.RUNNING))
 _KEPT_APART = frozenset(("id", "digest"))
 # The host is derived from the url, which is covered.
 _SEAL = frozenset(("seal", "sealed_events", "host"))
@@ -65,6 +64,10 @@ def renew(database: StoreDatabase) -> None:
                 database.execute_sql(sql, (seal, count, audit_id))
             if (host := host_in(columns)) != old_host:
                 database.execute_sql(update_sql(Audit, "host"), (host, audit_id))
+            # One that never ended has no entry, and one more look would cost each event.
+            if count is not None or old_count is not None:
+                names = covered(Audit)
+                catalog.renew(database, audit_id, dict(zip(names, columns, strict=True)))
 
 
 def seal_of(
@@ -142,12 +145,14 @@ def _events_sql() -> str:
 
 
 def complete(database: StoreDatabase, applied: list[str]) -> None:
-    """What the rows of a file that was just upgraded lack: hosts, digests, seals."""
+    """What the rows of a file that was just upgraded lack: hosts, digests, seals, the catalog."""
     if "0003_hosts" in applied:
         fill_hosts(database)
     # Only where there were none: a new seal would make an altered row look right.
     if "0002_seals" in applied:
         _seal_everything(database)
+    elif "0004_search" in applied:
+        catalog.fill()
 
 
 def fill_hosts(database: StoreDatabase) -> int:
@@ -190,7 +195,9 @@ def _triggers() -> tuple[str, ...]:
         "CREATE TEMP TRIGGER veritas_audit_gone AFTER DELETE ON main.audits "
         "BEGIN SELECT veritas_touch(OLD.id); END",
         "CREATE TEMP TRIGGER veritas_audit_new AFTER INSERT ON main.audits "
-        "WHEN NEW.seal IS NULL BEGIN SELECT veritas_touch(NEW.id); END",
+        # With the seal of one that has ended, for it is not in the catalog yet.
+        "WHEN NEW.seal IS NULL OR NEW.sealed_events IS NOT NULL "
+        "BEGIN SELECT veritas_touch(NEW.id); END",
         f"CREATE TEMP TRIGGER veritas_audit_changed AFTER UPDATE OF {_columns(Audit)} "
         "ON main.audits BEGIN SELECT veritas_touch(NEW.id); END",
     ]

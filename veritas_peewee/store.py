@@ -9,24 +9,37 @@ from contextlib import ExitStack
 from datetime import datetime
 from functools import partial
 from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar
+from typing import Any, ParamSpec, Self, TypeVar, Unpack
 from warnings import warn
 
 import anyio
 from anyio import to_thread
 from anyio.lowlevel import EventLoopToken, current_token
 
-from veritas_peewee import comparison, ingest, operations, queries, recorder, trends
+from veritas_peewee import (
+    comparison,
+    counting,
+    ingest,
+    operations,
+    queries,
+    recorder,
+    search,
+    trends,
+)
 from veritas_peewee.comparison import Comparison
 from veritas_peewee.config import DURABILITIES, Durability, Location, locate
+from veritas_peewee.counting import Facets
 from veritas_peewee.database import current_database
 from veritas_peewee.errors import DRIVER_ERRORS, StoreClosed, StoreError, store_error
+from veritas_peewee.filters import Filters
+from veritas_peewee.history import Order
 from veritas_peewee.models import Audit, AuditEvent, AuditStatus
 from veritas_peewee.offload import in_thread
-from veritas_peewee.queries import Page
+from veritas_peewee.paging import Page
 from veritas_peewee.readers import Readers
 from veritas_peewee.recorder import PreparedEvent
 from veritas_peewee.screenshots import ScreenshotFolder
+from veritas_peewee.search import Hit
 from veritas_peewee.startup import open_reader, open_writable, with_screenshots
 from veritas_peewee.trends import Trend
 from veritas_peewee.writer import Writer, WriterStats, asyncio_loop
@@ -297,31 +310,27 @@ class AuditStore:
     async def history(
         self,
         *,
-        status: AuditStatus | str | None = None,
-        risk_level: str | None = None,
-        url: str | None = None,
-        site_type: str | None = None,
-        min_score: float | None = None,
-        max_score: float | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
         limit: int = 20,
         cursor: str | None = None,
+        order: Order = "newest",
+        **filters: Unpack[Filters],
     ) -> Page[Audit]:
         """One page of audits, newest first; pass `next_cursor` as `cursor` for the next one."""
-        return await self.read(
-            queries.history,
-            status=status,
-            risk_level=risk_level,
-            url=url,
-            site_type=site_type,
-            min_score=min_score,
-            max_score=max_score,
-            since=since,
-            until=until,
-            limit=limit,
-            cursor=cursor,
-        )
+        return await self.read(queries.history, limit=limit, cursor=cursor, order=order, **filters)
+
+    async def search(
+        self, text: str, *, limit: int = 20, cursor: str | None = None, **filters: Unpack[Filters]
+    ) -> Page[Hit]:
+        """One page of the audits that match a text, best first; see `search.search`."""
+        return await self.read(search.search, text, limit=limit, cursor=cursor, **filters)
+
+    async def count(self, **filters: Unpack[Filters]) -> int:
+        """How many audits there are; filters as in `history`."""
+        return await self.read(counting.count, **filters)
+
+    async def facets(self, **filters: Unpack[Filters]) -> Facets:
+        """How many audits there are of each status, risk level, site type, tier, pattern type."""
+        return await self.read(counting.facets, **filters)
 
     async def compare(self, ids: Iterable[str]) -> Comparison:
         """What changed between audits, each against the one that ran before it.

@@ -17,6 +17,7 @@ from veritas_peewee.cli import (
     compare,
     demo,
     doctor,
+    finding,
     ingestion,
     prune,
     trend,
@@ -61,6 +62,7 @@ def _program(
 
 
 commands.add_to(app)
+finding.add_to(app)
 ingestion.add_to(app)
 compare.add_to(app)
 trend.add_to(app)

@@ -1,9 +1,8 @@
-"""`init`, `history`, `show` and `delete`."""
+"""`init`, `show` and `delete`."""
 
 from __future__ import annotations
 
 import sys
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -14,26 +13,20 @@ from veritas_peewee.cli import render, terminal
 from veritas_peewee.cli.options import (
     Database,
     Json,
-    audit_url,
     complete_id,
     existing,
-    moment,
     opened,
 )
-from veritas_peewee.cli.serialize import audit_values, full_audit, print_json
+from veritas_peewee.cli.serialize import full_audit, print_json
 from veritas_peewee.cli.text import PROGRAM, complain, one_line
 from veritas_peewee.config import database_url, locate
-from veritas_peewee.errors import InvalidAudit, StoreError
-from veritas_peewee.models import AuditStatus
+from veritas_peewee.errors import StoreError
 from veritas_peewee.startup import connect
 
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands of this module."""
     app.command(epilog=f"Example: {PROGRAM} init --database audits.db")(init)
-    app.command(
-        epilog=f"Example: {PROGRAM} history --status completed --max-score 39 --since 2026-01-01"
-    )(history)
     app.command(epilog=f"Example: {PROGRAM} show vrts_0a1b2c3d4e5 --events")(show)
     app.command(epilog=f"Example: {PROGRAM} delete vrts_0a1b2c3d4e5 --yes")(delete)
 
@@ -81,61 +74,6 @@ def _is_current(database: str | None) -> bool:
 
 def _backups(path: Path) -> set[Path]:
     return set(path.parent.glob(f"{path.name}.backup-*"))
-
-
-def history(
-    database: Database = None,
-    status: Annotated[AuditStatus | None, typer.Option(help="Only with this status.")] = None,
-    risk: Annotated[str | None, typer.Option(help="Only with this risk level.")] = None,
-    url: Annotated[
-        str | None, typer.Option(help="Only audits of this address.", callback=audit_url)
-    ] = None,
-    site_type: Annotated[str | None, typer.Option(help="Only this type of site.")] = None,
-    min_score: Annotated[float | None, typer.Option(help="The lowest trust score.")] = None,
-    max_score: Annotated[float | None, typer.Option(help="The highest trust score.")] = None,
-    since: Annotated[
-        datetime | None,
-        typer.Option(
-            parser=moment, metavar="DATE", help="Created at or after; UTC unless it has a zone."
-        ),
-    ] = None,
-    until: Annotated[
-        datetime | None, typer.Option(parser=moment, metavar="DATE", help="Created before.")
-    ] = None,
-    limit: Annotated[int, typer.Option(min=1, max=queries.MAX_LIMIT, help="Audits a page.")] = 20,
-    cursor: Annotated[
-        str | None, typer.Option(help="Continue after the page that told this cursor.")
-    ] = None,
-    json: Json = False,
-) -> None:
-    """List audits, newest first."""
-    with existing(database, reading=True):
-        try:
-            page = queries.history(
-                status=status,
-                risk_level=risk,
-                url=url,
-                site_type=site_type,
-                min_score=min_score,
-                max_score=max_score,
-                since=since,
-                until=until,
-                limit=limit,
-                cursor=cursor,
-            )
-        except InvalidAudit as error:
-            raise typer.BadParameter(str(error)) from None
-    if json:
-        items = [audit_values(audit) for audit in page.items]
-        print_json({"items": items, "next_cursor": page.next_cursor})
-        return
-    console = terminal.console(wide=True)
-    if page.items:
-        console.print(render.history_table(page.items, console.width))
-    else:
-        console.print("no audits")
-    if page.next_cursor:
-        console.print(f"more: --cursor {page.next_cursor}", style="dim", soft_wrap=True)
 
 
 def show(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import typer
@@ -44,15 +45,25 @@ def _checked(value: str | None, check: object) -> str | None:
     return value
 
 
+_AGO = re.compile(r"(\d{1,6})([hdw])")
+_UNITS = {"h": "hours", "d": "days", "w": "weeks"}
+
+
 def moment(value: str) -> datetime:
-    """An ISO date or date and time; without a zone it is taken as UTC."""
+    """An ISO date or date and time, a year, a month, or a time ago; without a zone it is UTC."""
     try:
+        if ago := _AGO.fullmatch(value):
+            return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+        if re.fullmatch(r"\d{4}(-\d\d)?", value):
+            value += "-01" if len(value) == 7 else "-01-01"
         found = datetime.fromisoformat(value)
-    except ValueError:
+        found = found.replace(tzinfo=UTC) if found.tzinfo is None else found
+        return found.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise typer.BadParameter(
-            f"{value!r} is no ISO date such as 2026-01-31 or 2026-01-31T18:00+01:00"
+            f"{value!r} is no date such as 2026-01-31, 2026-01, 2026-01-31T18:00+01:00, or 7d ago "
+            "(h, d, w)"
         ) from None
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found
 
 
 Database = Annotated[

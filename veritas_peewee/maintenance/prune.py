@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import anyio
 import peewee
 
+from veritas_peewee.catalog import UNFINISHED
 from veritas_peewee.config import Location
 from veritas_peewee.database import StoreDatabase, current_database
 from veritas_peewee.errors import DRIVER_ERRORS, InvalidAudit, StoreError, store_error
@@ -26,7 +27,6 @@ from veritas_peewee.fields import format_datetime, invalid
 from veritas_peewee.models import Audit, AuditEvent, AuditRunner, AuditScreenshot, utc_now
 from veritas_peewee.rows import MARK, execute, text_of
 from veritas_peewee.screenshots import ScreenshotFolder
-from veritas_peewee.seals import UNFINISHED
 
 PIECE = 200
 """The most audits in one transaction."""

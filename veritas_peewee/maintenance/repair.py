@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from veritas_peewee import migrations, seals
+from veritas_peewee import catalog, migrations, seals
 from veritas_peewee.database import atomic, current_database
 from veritas_peewee.maintenance.verify import missing_parts
 from veritas_peewee.models import TABLES, Audit, AuditScreenshot, RemovedAudit
@@ -49,7 +49,7 @@ def _rebuild() -> list[str]:
         done.append(f"audit {audit_id}: screenshots_count is {count}")
     if number := seals.fill_hosts(database):
         done.append(f"gave {number} audits the host of their url")
-    return done
+    return [*done, *catalog.rebuild()]
 
 
 def _wrong_counts_sql() -> str:

@@ -88,7 +88,7 @@ def _prepared(source: Location, new: Location, progress: Progress | None) -> tup
         copy_database(original, new.path, progress)
     with opened(StoreDatabase(new, "script")) as copy:
         if migrations.pending(copy):
-            migrations.upgrade(copy, seals.seal_everything)
+            migrations.upgrade(copy, seals.complete)
             copy.journal_mode = "delete"
     with opened(StoreDatabase(new, "viewer")):
         report = verify(progress=progress and (lambda n, all_: progress("verify", n, all_)))

@@ -10,7 +10,7 @@ from typing import Any
 
 import peewee
 
-from veritas_peewee import event_log, migrations, seals
+from veritas_peewee import catalog, event_log, migrations, seals
 from veritas_peewee.config import Location
 from veritas_peewee.database import StoreDatabase, bound, current_database
 from veritas_peewee.errors import DRIVER_ERRORS, StoreError
@@ -35,6 +35,10 @@ TRIGGERS = frozenset(
         "count_screenshots_update",
         "remember_removed_event",
         "remember_removed_audit",
+        "catalog_insert",
+        "catalog_delete",
+        "catalog_text_update",
+        "catalog_counts_update",
     )
 )
 MOST_TOLD = 1000
@@ -94,6 +98,8 @@ def verify(
             _check_schema(report)
         with report.part("the audits"):
             _check_audits(report, files, progress)
+        with report.part("the catalog"):
+            report.problems += catalog.disagreements()
         with report.part("the log"):
             _check_log(report, kept)
     return report
@@ -137,7 +143,7 @@ def _fresh_schema() -> dict[str, str]:
     fresh.connect()
     try:
         with bound(fresh):
-            migrations.upgrade(fresh, seals.seal_everything)
+            migrations.upgrade(fresh, seals.complete)
             return _schema(fresh)
     finally:
         fresh.close()
@@ -186,6 +192,8 @@ def _check_audit(report: Report, audit_id: str, folder: ScreenshotFolder | None)
     if host != seals.host_in(values):
         report.problem(f"audit {audit_id}: host is not that of its url")
     names = seals.covered(Audit)
+    if not catalog.is_current(audit_id, dict(zip(names, values, strict=True))):
+        report.problem(f"audit {audit_id}: its entry in the catalog is not what it holds")
     shots = execute(_shots_sql(), (audit_id,))
     if values[names.index("screenshots_count")] != len(shots):
         report.problem(f"audit {audit_id}: screenshots_count is not {len(shots)}")

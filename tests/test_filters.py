@@ -1,0 +1,437 @@
+"""The filters and orders of the history, counts and facets: right, in order, and by index."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from veritas_peewee import Audit, AuditStore, InvalidAudit, connect, operations, queries, recorder
+from veritas_peewee.cli.app import run
+from veritas_peewee.counting import count, facets
+from veritas_peewee.database import current_database
+from veritas_peewee.history import history
+from veritas_peewee.maintenance.verify import verify
+from veritas_peewee.models import AuditFinding
+
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
+STATUSES = ["queued", "running", "completed", "completed", "error", "disconnected"]
+LEVELS = ["low", "medium", "high", "critical"]
+PATTERNS = ["hidden_cancel", "countdown", "nagging", 'odd "name" ☂']
+HOSTS = ["a.example", "b.example"]
+Row = dict[str, Any]
+
+
+@pytest.fixture(scope="module", params=["memory", "file"])
+def audits(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    path = tmp_path_factory.mktemp("filters") / "audits.db"
+    with connect(":memory:" if request.param == "memory" else path):
+        rows = list(some_audits(400))
+        write(rows)
+        yield rows
+        assert verify().problems == []
+
+
+def some_audits(number: int, seed: int = 7) -> Iterator[Row]:
+    chance = random.Random(seed)
+    for index in range(number):
+        host = chance.choice(HOSTS)
+        yield {
+            "id": f"s{seed}n{index:05d}",
+            "url": f"https://{chance.choice(['', 'www.'])}{host}/{chance.choice('xy')}",
+            "host": host,
+            "status": chance.choice(STATUSES),
+            "risk_level": chance.choice(["trusted", "suspicious", "", None]),
+            "site_type": chance.choice(["shop", None]),
+            "audit_tier": chance.choice(["quick", "deep"]),
+            "trust_score": chance.choice([None, 0, 100, 46, 46.5, chance.uniform(0, 100)]),
+            # Many share their moment: the id decides between them.
+            "created_at": NOW + timedelta(seconds=chance.randrange(60)),
+            "findings": [
+                (chance.choice(PATTERNS), chance.choice(LEVELS))
+                for _ in range(chance.choice([0, 0, 1, 3, 6]))
+            ],
+        }
+
+
+def write(rows: list[Row]) -> None:
+    with current_database().atomic():
+        left_out = ("findings", "host")
+        Audit.insert_many(
+            [{k: v for k, v in row.items() if k not in left_out} for row in rows]
+        ).execute()
+        AuditFinding.insert_many(
+            [
+                {"audit": row["id"], "pattern_type": pattern, "severity": severity,
+                 "confidence": 0.5, "description": "x"}
+                for row in rows
+                for pattern, severity in row["findings"]
+            ]
+        ).execute()  # fmt: skip
+
+
+def matches(row: Row, filters: Row) -> bool:
+    score = row["trust_score"]
+    pattern, severity = filters.get("pattern_type"), filters.get("min_severity")
+    tests = {
+        "min_score": lambda value: score is not None and score >= value,
+        "max_score": lambda value: score is not None and score <= value,
+        "since": lambda value: row["created_at"] >= value,
+        "until": lambda value: row["created_at"] < value,
+    }
+    for name, value in filters.items():
+        if name in ("pattern_type", "min_severity"):
+            least = LEVELS.index(severity) if severity else 0
+            if not any(
+                (pattern is None or kind == pattern) and LEVELS.index(level) >= least
+                for kind, level in row["findings"]
+            ):
+                return False
+        elif not (tests[name](value) if name in tests else row[name] == value):
+            return False
+    return True
+
+
+def expected(rows: list[Row], filters: Row, order: str = "newest") -> list[str]:
+    found = [row for row in rows if matches(row, filters)]
+    found.sort(key=lambda row: (row["created_at"], row["id"]), reverse=order in DOWN)
+    if order in ("highest", "lowest"):
+        sign = -1 if order == "highest" else 1
+        found.sort(key=lambda row: (row["trust_score"] is None, sign * (row["trust_score"] or 0)))
+    return [row["id"] for row in found]
+
+
+DOWN = ("newest", "highest")
+ORDERS = ("newest", "oldest", "highest", "lowest")
+CHOICES: dict[str, list[Any]] = {
+    "status": ["completed", "running", "error"],
+    "risk_level": ["trusted", ""],
+    "site_type": ["shop"],
+    "audit_tier": ["quick"],
+    "host": ["a.example"],
+    "url": ["https://a.example/x"],
+    "min_score": [0, 46, 46.2, 100],
+    "max_score": [46.2, 100, 0],
+    "since": [NOW + timedelta(seconds=10)],
+    "until": [NOW + timedelta(seconds=50)],
+    "pattern_type": PATTERNS,
+    "min_severity": LEVELS,
+}
+NEW = {"audit_tier", "host", "pattern_type", "min_severity"}
+
+
+def some_filters(largest: int = 3) -> Iterator[Row]:
+    """Every new filter alone and with others, some combinations of many."""
+    chance = random.Random(11)
+    for size in range(largest + 1):
+        for names in itertools.combinations(CHOICES, size):
+            yield {name: chance.choice(CHOICES[name]) for name in names}
+    for size in range(largest + 1, len(CHOICES) + 1):
+        names = tuple(chance.sample(list(CHOICES), size))
+        yield {name: chance.choice(CHOICES[name]) for name in names}
+
+
+def paged(filters: Row, order: Any, limit: int) -> list[str]:
+    seen: list[str] = []
+    cursor = None
+    while True:
+        page = history(**filters, order=order, limit=limit, cursor=cursor)
+        seen += [audit.id for audit in page.items]
+        cursor = page.next_cursor
+        if cursor is None:
+            return seen
+
+
+def test_every_combination_of_filters_in_every_order_pages_through_what_matches(
+    audits: list[Row],
+) -> None:
+    for number, filters in enumerate(some_filters()):
+        for order in (ORDERS[number % 4], ORDERS[(number // 4) % 4]):
+            assert paged(filters, order, 37) == expected(audits, filters, order), (filters, order)
+
+
+def test_every_order_pages_through_everything(audits: list[Row]) -> None:
+    for order in ORDERS:
+        for limit in (1, 50, 1000):
+            assert paged({}, order, limit) == expected(audits, {}, order)
+
+
+def test_every_combination_of_filters_is_counted(audits: list[Row]) -> None:
+    for filters in some_filters():
+        wanted = [row for row in audits if matches(row, filters)]
+        assert count(**filters) == len(wanted), filters
+        found = facets(**filters)
+        assert found.total == len(wanted), filters
+        for name in ("status", "risk_level", "site_type", "audit_tier"):
+            told = getattr(found, name)
+            assert told == Counter(row[name] for row in wanted), (filters, name)
+            assert list(told.values()) == sorted(told.values(), reverse=True)
+        patterns = Counter(kind for row in wanted for kind in {one for one, _ in row["findings"]})
+        assert found.pattern_type == patterns, filters
+
+
+def test_pages_stay_right_while_audits_are_added(tmp_path: Any) -> None:
+    with connect(tmp_path / "audits.db"):
+        rows = list(some_audits(60, seed=1))
+        write(rows)
+        for order in ORDERS:
+            for filters in ({}, {"pattern_type": "countdown"}, {"audit_tier": "quick"}):
+                seen: list[str] = []
+                cursor = None
+                while True:
+                    page = history(**filters, order=order, limit=7, cursor=cursor)  # type: ignore
+                    seen += [audit.id for audit in page.items]
+                    cursor = page.next_cursor
+                    if cursor is None:
+                        break
+                    more = list(some_audits(3, seed=100 + len(rows)))
+                    write(more)
+                    rows += more
+                assert len(seen) == len(set(seen))
+                wanted = expected(rows, filters, order)
+                # Those that came in before the place it had reached are no part of it.
+                assert [audit_id for audit_id in wanted if audit_id in set(seen)] == seen
+                assert {i for i in wanted if i.startswith("s1n")} <= set(seen)
+
+
+def test_a_cursor_belongs_to_its_order(audits: list[Row]) -> None:
+    by_time, by_score = history(limit=5), history(limit=5, order="lowest")
+    for order, cursor in (("highest", by_time.next_cursor), ("newest", by_score.next_cursor)):
+        with pytest.raises(InvalidAudit, match=r"cursor: is not one that history\(\) returned"):
+            history(order=order, cursor=cursor)  # type: ignore[arg-type]
+
+
+def test_bad_values_are_refused_by_name(audits: list[Row]) -> None:
+    for filters, told in [
+        ({"min_severity": "grave"}, "min_severity: must be one of low, medium, high, critical"),
+        ({"min_severity": 3}, "min_severity: must be one of"),
+        ({"pattern_type": ""}, "pattern_type: cannot be empty"),
+        ({"pattern_type": "a\0b"}, "pattern_type: holds a NUL"),
+        ({"host": "http://"}, "host: must be a host's name or an address of it"),
+        ({"host": 5}, "host: must be text"),
+        ({"since": datetime(2026, 1, 1)}, "since: "),
+        ({"min_score": float("nan")}, "min_score: "),
+        ({"order": "best"}, "order: must be one of newest, oldest, highest, lowest"),
+        ({"order": ["newest"]}, "order: must be one of"),
+    ]:
+        for ask in (history, count, facets)[: 1 if "order" in filters else 3]:
+            with pytest.raises(InvalidAudit, match=told):
+                ask(**filters)  # type: ignore[arg-type]
+    for ask in (history, count, facets):
+        with pytest.raises(TypeError, match=f"{ask.__name__}.. got an unexpected keyword"):
+            ask(stat="x")  # type: ignore[call-arg]
+
+
+# ---- plans ----
+
+
+@pytest.fixture
+def plans(audits: list[Row], monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """(statement, plan) of what is asked of the database."""
+    found: list[tuple[str, str]] = []
+    database = current_database()
+    execute_sql = database.execute_sql
+
+    def explained(text: str, values: Any = None) -> Any:
+        if text.startswith("SELECT"):
+            plan = execute_sql(f"EXPLAIN QUERY PLAN {text}", values).fetchall()
+            found.append((text, "; ".join(row[3] for row in plan)))
+        return execute_sql(text, values)
+
+    monkeypatch.setattr(database, "execute_sql", explained)
+    return found
+
+
+def test_every_page_is_read_in_order_by_index(plans: list[tuple[str, str]]) -> None:
+    """Also with a cursor, and without statistics: nothing depends on ANALYZE having been run."""
+    cursors = {order: history(limit=5, order=order).next_cursor for order in ORDERS}  # type: ignore
+    for filters in some_filters(2):
+        for order, position in itertools.product(ORDERS, (False, True)):
+            plans.clear()
+            cursor = cursors[order] if position else None
+            history(**filters, limit=5, order=order, cursor=cursor)  # type: ignore[arg-type]
+            for text, plan in plans:
+                case = (filters, order, text, plan)
+                if order in ("highest", "lowest"):
+                    # A site's audits are few: they are found by it, and then sorted.
+                    if {"url", "host"} & set(filters):
+                        assert "SEARCH t1 USING INDEX idx_audits_" in plan, case
+                        continue
+                    if 't1"."id" IN' not in text:
+                        assert "idx_audits_trust_score" in plan, case
+                assert "TEMP B-TREE" not in plan, case
+                if filters or position:
+                    assert plan.startswith("SEARCH"), case
+                    assert "INDEX" in plan or "PRIMARY KEY" in plan, case
+                assert "SCAN t2" not in plan, case
+
+
+def test_the_right_index_is_chosen(plans: list[tuple[str, str]]) -> None:
+    for filters, wanted in [
+        ({"audit_tier": "quick"}, "idx_audits_tier_history (audit_tier=?)"),
+        ({"audit_tier": "quick", "status": "error"}, "idx_audits_status_history (status=?)"),
+        ({"host": "a.example"}, "idx_audits_host_history (host=?)"),
+        ({"host": "a.example", "audit_tier": "quick"}, "idx_audits_host_history (host=?)"),
+        ({"host": "a.example", "min_score": 40}, "idx_audits_host_history (host=?)"),
+        ({"pattern_type": "nagging"}, "SEARCH t1 USING PRIMARY KEY (pattern_type=?)"),
+        ({"min_severity": "high"}, "SEARCH t1 USING PRIMARY KEY (pattern_type=?)"),
+        ({"pattern_type": "nagging", "since": NOW}, "(pattern_type=? AND created_at>?)"),
+    ]:
+        plans.clear()
+        history(**filters, limit=5)  # type: ignore[arg-type]
+        assert wanted in plans[0][1], (filters, plans[0])
+
+
+def test_counts_read_no_more_than_they_must(plans: list[tuple[str, str]]) -> None:
+    for filters in ({}, {"status": "completed", "audit_tier": "deep"}, {"pattern_type": "x"}):
+        plans.clear()
+        count(**filters)  # type: ignore[arg-type]
+        ended, alive = (plan for _, plan in plans)
+        assert "audit_counts" in plans[0][0]
+        assert ended.startswith(("SCAN t1", "SEARCH t1 USING PRIMARY KEY"))
+        assert alive.startswith("SEARCH t1 USING"), alive
+        assert "(status=?" in alive
+    plans.clear()
+    facets(status="completed")
+    assert "TEMP B-TREE" not in plans[0][1]
+    assert all(plan.startswith("SEARCH") or "audit_counts" in text for text, plan in plans)
+
+
+# ---- in step ----
+
+
+def test_counts_follow_every_change(script: Any) -> None:
+    def told() -> tuple[Any, ...]:
+        assert verify().problems == []
+        found = facets()
+        return found.total, found.status, found.pattern_type, count(min_severity="high")
+
+    def finding(number: int, severity: str) -> Row:
+        return {"type": "finding", "finding": {
+            "id": f"f{number}", "category": "c", "pattern_type": f"p{number % 2}",
+            "severity": severity, "confidence": 1, "description": "d"}}  # fmt: skip
+
+    assert told() == (0, {}, {}, 0)
+    audit_id = operations.create("https://a.example/").id
+    recorder.record_many(audit_id, [finding(0, "low"), finding(1, "high"), finding(2, "medium")])
+    assert told() == (1, {"queued": 1}, {"p0": 1, "p1": 1}, 1)
+    recorder.record(audit_id, {"type": "audit_complete"})
+    assert told() == (1, {"completed": 1}, {"p0": 1, "p1": 1}, 1)
+    AuditFinding.delete().where(AuditFinding.pattern_type == "p1").execute()
+    assert told() == (1, {"completed": 1}, {"p0": 1}, 0)
+    operations.update(audit_id, status="error", risk_level="x", site_type="y")
+    assert told() == (1, {"error": 1}, {"p0": 1}, 0)
+    assert facets().risk_level == {"x": 1}
+    moved = NOW - timedelta(days=9)
+    Audit.update(created_at=moved).where(Audit.id == audit_id).execute()
+    assert [audit.id for audit in history(pattern_type="p0", until=NOW).items] == [audit_id]
+    operations.update(audit_id, status="running")
+    assert told() == (1, {"running": 1}, {"p0": 1}, 0)
+    assert [audit.id for audit in history(pattern_type="p0", until=NOW).items] == [audit_id]
+    operations.delete(audit_id)
+    assert told() == (0, {}, {}, 0)
+
+
+# ---- through the facade and on the command line ----
+
+
+@pytest.mark.anyio
+async def test_the_facade_filters_and_counts(store: AuditStore, finding: Any) -> None:
+    first = await store.create("https://www.shop.example/a", audit_tier="quick_scan")
+    second = await store.create("http://shop.example:80/b")
+    await store.record_many(first.id, [finding(1), {"type": "audit_complete"}])
+    await store.update(second.id, trust_score=12.5)
+    assert await store.count() == await store.count(host="SHOP.example.") == 2
+    assert await store.count(pattern_type="hidden_cancel", min_severity="high") == 1
+    assert await store.count(min_severity="critical") == 0
+    page = await store.history(audit_tier="quick_scan", pattern_type="hidden_cancel")
+    assert [audit.id for audit in page.items] == [first.id]
+    page = await store.history(order="lowest")
+    assert [audit.id for audit in page.items] == [second.id, first.id]
+    found = await store.facets(since=first.created_at)
+    assert (found.total, found.status) == (2, {"completed": 1, "queued": 1})
+    assert found.pattern_type == {"hidden_cancel": 1}
+    with pytest.raises(InvalidAudit, match="pattern_type"):
+        await store.facets(pattern_type="")
+    with pytest.raises(TypeError, match="unexpected keyword"):
+        await store.count(colour="red")  # type: ignore[call-arg]
+
+
+@pytest.fixture
+def path(tmp_path: Any) -> str:
+    found = str(tmp_path / "audits.db")
+    with connect(found):
+        for number in range(4):
+            audit_id = operations.create(f"https://s{number}.example/").id
+            operations.update(audit_id, status="completed", trust_score=10.0 * number)
+        old = datetime.now(UTC) - timedelta(days=40)
+        Audit.update(created_at=old).where(Audit.id == audit_id).execute()
+        operations.create("https://queued.example/")
+    return found
+
+
+def listed(capsys: Any, *args: str) -> list[str]:
+    assert run([*args, "--json"]) == 0
+    return [item["url"] for item in json.loads(capsys.readouterr().out)["items"]]
+
+
+def test_dates_as_people_write_them(path: str, capsys: pytest.CaptureFixture[str]) -> None:
+    history = ("history", "--database", path)
+    assert len(listed(capsys, *history, "--since", "7d")) == 4
+    assert len(listed(capsys, *history, "--since", "24h", "--until", "1h")) == 0
+    assert len(listed(capsys, *history, "--since", "8w")) == 5
+    assert listed(capsys, *history, "--until", "5w") == ["https://s3.example/"]
+    month = datetime.now(UTC).strftime("%Y-%m")
+    old = listed(capsys, *history, "--until", month)
+    assert "https://s3.example/" in old
+    assert set(old) | set(listed(capsys, *history, "--since", month)) == set(
+        listed(capsys, *history)
+    )
+    assert len(listed(capsys, *history, "--since", "2020")) == 5
+    for bad in (
+        "2026-13",
+        "soon",
+        "-7d",
+        "7",
+        "999999w",
+        "2026-1",
+        "0000",
+        "0001-01-01T00:00+05:00",
+    ):
+        assert run([*history, f"--since={bad}"]) == 2
+        assert "is no date such as 2026-01-31, 2026-01" in capsys.readouterr().err
+
+
+def test_the_command_line_filters_orders_and_counts(
+    path: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    history = ("history", "--database", path)
+    lowest = listed(capsys, *history, "--order", "lowest", "--status", "completed")
+    assert lowest == [f"https://s{number}.example/" for number in range(4)]
+    assert listed(capsys, *history, "--host", "http://WWW.s1.example/x") == ["https://s1.example/"]
+    assert listed(capsys, *history, "--pattern", "none_such", "--min-severity", "low") == []
+    assert len(listed(capsys, *history, "--tier", "standard_audit")) == 5
+    assert run([*history, "--order", "best"]) == 2
+    assert "--order" in capsys.readouterr().err
+    assert run(["stats", "--database", path]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("5 audits\n")
+    assert "completed" in out
+    assert "80%" in out
+    assert run(["stats", "--database", path, "--max-score", "10", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["total"] == 2
+    assert told["status"] == [["completed", 2]]
+    assert told["risk_level"] == [[None, 2]]
+    assert run(["stats", "--database", path, "--host", "::"]) == 2
+    assert "host: must be" in capsys.readouterr().err
+
+
+def test_queries_has_the_history_still() -> None:
+    assert queries.history is history

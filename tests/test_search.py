@@ -1,0 +1,367 @@
+"""The search: what people type, ranked and highlighted, in step with whatever is written."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from veritas_peewee import Audit, AuditStore, InvalidAudit, connect, operations, recorder
+from veritas_peewee import search as module
+from veritas_peewee.cli.app import run
+from veritas_peewee.database import current_database
+from veritas_peewee.maintenance.repair import repair
+from veritas_peewee.maintenance.verify import verify
+from veritas_peewee.models import AuditFinding, AuditPattern, CatalogEntry
+from veritas_peewee.search import Hit, search
+
+DESCRIPTION = "The cancel link is hidden below the fold"
+
+
+def ended(url: str = "https://shop.example/", *told: str, **changes: Any) -> str:
+    """An audit that ended, with a finding for each text."""
+    audit_id = operations.create(url).id
+    for number, text in enumerate(told):
+        finding = {"id": f"f{number}", "category": "obstruction", "severity": "high",
+                   "pattern_type": "hidden_cancel", "confidence": 0.5,
+                   "description": text}  # fmt: skip
+        recorder.record(audit_id, {"type": "finding", "finding": finding})
+    operations.update(audit_id, status="completed", **changes)
+    return audit_id
+
+
+def found(text: str, **options: Any) -> list[str]:
+    return [hit.audit.id for hit in search(text, **options).items]
+
+
+def marked(hit: Hit) -> list[str]:
+    return [hit.snippet.text[begin:end] for begin, end in hit.snippet.matches]
+
+
+def test_words_are_found_in_url_narrative_findings_and_errors(script: Any) -> None:
+    one = ended("https://shop.example/checkout", DESCRIPTION, narrative="Pressed to décide soon")
+    two = ended("https://news.example/")
+    operations.update(two, errors=["The scout timed out"], error_message="no answer from the site")
+    assert found("checkout") == found("hidden cancel") == found("PRESSED") == [one]
+    assert found("decide") == found("décidé") == [one]
+    assert found("scout timed") == found("answer") == found("news.example") == [two]
+    assert set(found("example")) == {one, two}
+    assert found("checkout scout") == []
+
+
+def test_what_people_type_into_a_search_box(script: Any) -> None:
+    one = ended("https://one.example/", "The cancel link is hidden")
+    two = ended("https://two.example/", "The hidden link is for newsletters")
+    both = {one, two}
+    assert set(found("hidden link")) == both
+    assert found('"hidden link"') == found("“hidden link”") == found('"hidden link') == [two]
+    assert found("hidden -newsletters") == found("hidden -news*") == [one]
+    assert found('link -"hidden link"') == [one]
+    assert found("newsl*") == found('"for newsl"*') == found("news* hid*") == [two]
+    assert found("newsl") == []
+    assert found("hidden_link") == [two]  # joined by what separates words, they are a phrase
+    # What is an operator elsewhere is a word here, or nothing.
+    assert found("hidden AND link") == found("link OR hidden") == found("NEAR(hidden link)") == []
+    assert set(found("url: hidden^ (link)")) == set()
+    assert set(found("😀 hidden ---")) == both
+    for nothing in ("", "   ", "-hidden", '""', "*", "-", "()", "😀", '"', "\0", "-- -*"):
+        assert search(nothing) == ([], None)
+    with pytest.raises(InvalidAudit, match=r"text: must be text, got None"):
+        search(None)  # type: ignore[arg-type]
+
+
+def test_a_match_is_highlighted_in_the_snippet(script: Any) -> None:
+    ended("https://shop.example/", "first", "\ufdd0The cancel\ufdd1 link " + "and more " * 50)
+    (hit,) = search("cancel link").items
+    assert [text.lower() for text in marked(hit)][-2:] == ["cancel", "link"]
+    assert len(hit.snippet.text) < 300
+    assert "\ufdd0" not in hit.snippet.text
+    (hit,) = search('"cancel link"').items or search("cancel").items
+    assert hit.score > 0
+    assert isinstance(hit.audit, Audit)
+
+
+def test_the_best_match_comes_first(script: Any) -> None:
+    filler = "and other words to make it long " * 20
+    weak = ended("https://a.example/", f"a countdown {filler}")
+    strong = ended("https://b.example/", "countdown countdown countdown")
+    named = ended("https://countdown.example/")
+    for number in range(10):
+        ended(f"https://c{number}.example/", filler)
+    page = search("countdown")
+    assert [hit.audit.id for hit in page.items] == [named, strong, weak]
+    scores = [hit.score for hit in page.items]
+    assert scores == sorted(scores, reverse=True)
+
+
+@pytest.mark.parametrize("block", [3, 7, 1000])
+def test_pages_stay_right_while_audits_are_added(
+    script: Any, monkeypatch: pytest.MonkeyPatch, block: int
+) -> None:
+    """Though each new audit changes the rank of every other one."""
+    monkeypatch.setattr(module, "BLOCK", block)
+    ids = [ended(f"https://s{n}.example/", "timer " * (n % 5 + 1), "x " * n) for n in range(17)]
+    for limit in (1, 4, 17, 20):
+        seen: list[str] = []
+        cursor = None
+        for added in itertools.count():
+            page = search("timer", limit=limit, cursor=cursor)
+            seen += [hit.audit.id for hit in page.items]
+            cursor = page.next_cursor
+            if cursor is None:
+                break
+            assert len(page.items) == limit
+            newer = ended(f"https://new{added}.example/", "timer " * 30)
+            if added == 0:
+                operations.delete(newer)
+        assert len(seen) == len(set(seen))
+        assert set(seen) == set(ids)
+        for audit in Audit.select().where(Audit.id.not_in(ids)):
+            operations.delete(audit.id)
+
+
+def test_every_filter_of_the_history_goes_with_a_search(script: Any) -> None:
+    one = ended("https://one.example/", "timer", trust_score=20, risk_level="high_risk")
+    two = ended("https://two.example/", "timer", trust_score=80, site_type="news")
+    three = ended("https://two.example/x", trust_score=50, narrative="timer", audit_tier="quick")
+    created = Audit.get_by_id(two).created_at
+    for filters, wanted in [
+        ({"min_score": 50}, {two, three}),
+        ({"max_score": 50, "min_score": 10}, {one, three}),
+        ({"risk_level": "high_risk"}, {one}),
+        ({"site_type": "news"}, {two}),
+        ({"audit_tier": "quick"}, {three}),
+        ({"status": "completed"}, {one, two, three}),
+        ({"status": "error"}, set()),
+        ({"url": "https://one.example/"}, {one}),
+        ({"host": "http://www.TWO.example:8080/y"}, {two, three}),
+        ({"pattern_type": "hidden_cancel"}, {one, two}),
+        ({"pattern_type": "hidden_cancel", "min_severity": "critical"}, set()),
+        ({"min_severity": "medium", "min_score": 30}, {two}),
+        ({"since": created}, {two, three}),
+        ({"until": created}, {one}),
+    ]:
+        assert set(found("timer", **filters)) == wanted, filters  # type: ignore[arg-type]
+    with pytest.raises(InvalidAudit, match="min_severity: must be one of"):
+        search("timer", min_severity="grave")
+    with pytest.raises(TypeError, match=r"search\(\) got an unexpected keyword argument 'sort'"):
+        search("timer", sort="x")  # type: ignore[call-arg]
+
+
+def test_bad_cursors_and_limits_are_refused(script: Any) -> None:
+    history_cursor = "WyIyMDI2IiwgImEiXQ=="
+    for cursor in ("x", "", "WzFd", "W10=", history_cursor, "W3RydWUsMV0=", "WzEsLTJd", "eJw="):
+        with pytest.raises(InvalidAudit, match=r"cursor: is not one that search\(\) returned"):
+            search("x", cursor=cursor)
+    for limit in (0, 1001, True, "5"):
+        with pytest.raises(InvalidAudit, match="limit: must be a whole number"):
+            search("x", limit=limit)  # type: ignore[arg-type]
+
+
+# ---- text of any shape ----
+
+PIECES = st.one_of(
+    st.sampled_from(['"', "'", "*", "-", "+", "^", ":", "(", ")", "{", "}", "[", "]", ",", "\0",
+                     " AND ", " OR ", " NOT ", " NEAR", "/2", "\ud800", "\udfff", "\ufdd0", "😀",
+                     "\u0301", "\\", ";", "--", "url:", "hidden", "\U0001d4bd", "漢字", "\x1b"]),
+    st.text(st.characters(), max_size=8),
+)  # fmt: skip
+ANY_TEXT = st.one_of(st.lists(PIECES, max_size=30).map("".join), st.text(st.characters()))
+
+
+@pytest.fixture(scope="module")
+def some_audits(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    with connect(tmp_path_factory.mktemp("search") / "audits.db") as opened:
+        for number in range(3):
+            ended(f"https://s{number}.example/", DESCRIPTION)
+        yield opened
+
+
+@settings(max_examples=400, deadline=None)
+@given(text=ANY_TEXT)
+@example("a" * 100_000)
+@example('"' * 100_000)
+@example("-a " * 33_333)
+@example('"a" ' * 25_000)
+@example("(" * 100_000)
+@example("a* " * 33_333)
+@example("- " * 50_000)
+@example("hidden " + "😀" * 100_000)
+def test_text_of_any_shape_never_gives_a_syntax_error(some_audits: Any, text: str) -> None:
+    page = search(text, limit=2)
+    assert len(page.items) <= 2
+    for hit in page.items:
+        for begin, end in hit.snippet.matches:
+            assert 0 <= begin <= end <= len(hit.snippet.text)
+
+
+@settings(max_examples=100, deadline=None)
+@given(text=ANY_TEXT)
+def test_a_text_that_was_stored_is_found_by_itself(some_audits: Any, text: str) -> None:
+    kept = text.replace("\0", "").encode(errors="ignore").decode()[:900]
+    audit_id = ended("https://own.example/", f"zebra {kept}")
+    try:
+        assert audit_id in found("zebra")
+        phrase = '"zebra ' + kept.replace('"', " ")
+        if len(phrase) < module.LONGEST:
+            assert audit_id in found(phrase)
+    finally:
+        operations.delete(audit_id)
+
+
+# ---- in step ----
+
+
+def test_an_audit_is_found_from_its_end_on(script: Any) -> None:
+    audit_id = operations.create("https://shop.example/").id
+    recorder.record(audit_id, {"type": "finding", "finding": {
+        "id": "f", "category": "c", "severity": "low", "description": "odd timer"}})  # fmt: skip
+    assert found("timer") == found("shop.example") == []
+    recorder.record(audit_id, {"type": "audit_complete"})
+    assert found("timer") == found("shop.example") == [audit_id]
+    operations.update(audit_id, status="running")
+    assert found("timer") == []
+    recorder.record(audit_id, {"type": "audit_error", "error": "went wrong"})
+    assert found("timer wrong") == [audit_id]
+    assert verify().problems == []
+
+
+def test_peewee_code_of_ones_own_is_followed(script: Any) -> None:
+    audit_id = ended("https://shop.example/", "old words")
+    AuditFinding.update(description="new words").where(AuditFinding.audit == audit_id).execute()
+    assert (found("old"), found("new")) == ([], [audit_id])
+    AuditFinding.create(audit=audit_id, pattern_type="p", severity="low", confidence=1,
+                        description="added")  # fmt: skip
+    assert found("new added") == [audit_id]
+    with current_database().atomic():
+        Audit.update(narrative="a story").where(Audit.id == audit_id).execute()
+        row = Audit.create(url="https://raw.example/", status="completed", narrative="raw tale")
+    assert (found("story"), found("tale")) == ([audit_id], [row.id])
+    with pytest.raises(ZeroDivisionError), current_database().atomic():
+        Audit.update(narrative="undone").where(Audit.id == audit_id).execute()
+        _ = 1 / 0
+    assert (found("undone"), found("story")) == ([], [audit_id])
+    AuditFinding.delete().where(AuditFinding.audit == audit_id).execute()
+    assert found("added") == []
+    assert AuditPattern.select().where(AuditPattern.audit_id == audit_id).count() == 0
+    values = {name: getattr(row, name) for name in Audit._meta.fields if name != "narrative"}
+    Audit.replace(**values, narrative="replaced").execute()
+    assert (found("tale"), found("replaced")) == ([], [row.id])
+    Audit.delete().execute()
+    assert found("https") == []
+    assert CatalogEntry.select().count() == 0
+    assert verify().problems == []
+
+
+def test_the_index_outlives_a_vacuum(tmp_path: Path) -> None:
+    with connect(tmp_path / "audits.db"):
+        ids = [ended(f"https://s{n}.example/", f"word{n}") for n in range(6)]
+        for audit_id in ids[:3]:
+            operations.delete(audit_id)
+        current_database().execute_sql("VACUUM")
+        assert [found(f"word{n}") for n in range(6)] == [[], [], [], *([i] for i in ids[3:])]
+        assert verify().problems == []
+
+
+SPOILED = {
+    "DELETE FROM audit_catalog WHERE id = 1": "its entry in the catalog is not what it holds",
+    "UPDATE audit_catalog SET narrative = 'x' WHERE id = 1": "its entry in the catalog",
+    "UPDATE audit_counts SET audits = audits + 1": "the counts of audits are not those",
+    "DELETE FROM audit_patterns": "the patterns of audits are not those",
+    "INSERT INTO search_index (search_index) VALUES ('delete-all')": "the full-text index is not",
+    "INSERT INTO search_index (rowid, url) VALUES (99, 'x')": "the full-text index is not",
+    "DELETE FROM search_index_docsize WHERE id = 2": "the full-text index is not",
+    "DROP TRIGGER catalog_delete": "the trigger catalog_delete is missing",
+}
+
+
+@pytest.mark.parametrize("statement", SPOILED)
+def test_what_is_out_of_step_is_named_and_built_again(tmp_path: Path, statement: str) -> None:
+    path = tmp_path / "audits.db"
+    with connect(path):
+        ids = [ended(f"https://s{n}.example/", f"word{n}") for n in range(3)]
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute(statement)
+    with connect(path, read_only=True):
+        assert SPOILED[statement] in "; ".join(verify().problems)
+    with connect(path):
+        assert repair()
+        assert verify().problems == []
+        assert [found(f"word{n}") for n in range(3)] == [[audit_id] for audit_id in ids]
+        assert repair() == []
+
+
+def test_an_older_file_is_indexed_when_it_is_upgraded(tmp_path: Path) -> None:
+    path = tmp_path / "audits.db"
+    with connect(path):
+        audit_id = ended("https://shop.example/", DESCRIPTION)
+        seal = Audit.get_by_id(audit_id).seal
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        for table in ("search_index", "audit_catalog", "audit_patterns", "audit_counts"):
+            other.execute(f"DROP TABLE {table}")
+        other.execute("DROP INDEX idx_audits_tier_history")
+        other.execute("DELETE FROM veritas_migrations WHERE name = '0004_search'")
+    with connect(path):
+        assert found("cancel fold") == [audit_id]
+        assert Audit.get_by_id(audit_id).seal == seal
+        assert verify().problems == []
+
+
+# ---- through the facade and on the command line ----
+
+
+@pytest.mark.anyio
+async def test_the_facade_searches(store: AuditStore, finding: Any) -> None:
+    audit = await store.create("https://shop.example/")
+    await store.record_many(audit.id, [finding(1), {"type": "audit_complete"}])
+    other = await store.create("https://shop.example/")
+    await store.update_status(other.id, "error", error_message="the link was cut")
+    page = await store.search("cancel link")
+    assert [(hit.audit.id, hit.audit.status) for hit in page.items] == [(audit.id, "completed")]
+    assert [text.lower() for text in marked(page.items[0])][-2:] == ["cancel", "link"]
+    first = await store.search("link", limit=1)
+    second = await store.search("link", limit=1, cursor=first.next_cursor)
+    assert {hit.audit.id for hit in (*first.items, *second.items)} == {audit.id, other.id}
+    assert second.next_cursor is None
+    assert [hit.audit.id for hit in (await store.search("link", status="error")).items] == [
+        other.id
+    ]
+    await store.delete(audit.id)
+    assert (await store.search("cancel")).items == []
+
+
+def test_the_command_line_searches(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(tmp_path / "audits.db")
+    with connect(path):
+        one = ended("https://shop.example/a", "The \x1b[31mcancel link\n is hidden", trust_score=30)
+        two = ended("https://shop.example/b", "A cancel button", trust_score=80)
+    assert run(["search", "cancel", "li*", "--database", path]) == 0
+    out = capsys.readouterr().out
+    assert one in out
+    assert two not in out
+    assert "The cancel link  is hidden" in out
+    assert "\x1b" not in out
+    assert run(["search", "cancel", "--limit", "1", "--json", "--database", path]) == 0
+    told = json.loads(capsys.readouterr().out)
+    (item,) = told["items"]
+    begin, end = item["snippet"]["matches"][-1]
+    assert item["snippet"]["text"][begin:end].lower() == "cancel"
+    more = ["search", "cancel", "--json", "--cursor", told["next_cursor"], "--database", path]
+    assert run(more) == 0
+    (other,) = json.loads(capsys.readouterr().out)["items"]
+    assert {item["audit"]["id"], other["audit"]["id"]} == {one, two}
+    assert run(["search", "cancel", "--min-score", "50", "--json", "--database", path]) == 0
+    (item,) = json.loads(capsys.readouterr().out)["items"]
+    assert item["audit"]["id"] == two
+    assert run(["search", "nothing", "--database", path]) == 0
+    assert capsys.readouterr().out == "no audits match\n"
+    assert run(["search", "cancel", "--cursor", "x", "--database", path]) == 2
+    assert "cursor: is not one" in capsys.readouterr().err
+    assert run(["search", "--database", path, "--", "-cancel"]) == 0

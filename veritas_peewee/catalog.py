@@ -1,0 +1,244 @@
+"""The catalog: what the audits that have ended are found and counted by.
+
+An audit gets its entry in the transaction that ends it, so that one that runs costs nothing; from
+then on whatever changes it through this library renews the entry before the commit. The full-text
+index, the patterns and the counts follow the entry by triggers.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from contextlib import closing
+from itertools import zip_longest
+from typing import Any
+
+from peewee import SQL
+
+from veritas_peewee.database import StoreDatabase, current_database
+from veritas_peewee.errors import sqlite3
+from veritas_peewee.models import (
+    Audit,
+    AuditCount,
+    AuditFinding,
+    AuditPattern,
+    AuditStatus,
+    CatalogEntry,
+    Severity,
+)
+from veritas_peewee.rows import MARK, execute, insert_sql, text_of, update_sql
+
+UNFINISHED = frozenset((AuditStatus.QUEUED, AuditStatus.RUNNING))
+MARKS = "\ufdd0", "\ufdd1"
+"""Put around what matches in a snippet: no text, so they are kept out of what is indexed."""
+WORDS = ("url", "narrative", "findings", "errors")
+"""The columns of the full-text index."""
+
+SEARCH_INDEX = "search_index"
+TOKENIZER = "tokenize = 'unicode61 remove_diacritics 2'"
+
+_READ = (
+    "url", "status", "audit_tier", "risk_level", "narrative", "site_type", "errors",
+    "error_message", "created_at",
+)  # fmt: skip
+KEPT_OUT = {0: " "} | {ord(mark): " " for mark in MARKS}
+_LEVELS: dict[str, int] = {severity.value: level for level, severity in enumerate(Severity)}
+_COLUMNS = tuple(CatalogEntry._meta.sorted_field_names[1:])
+
+
+def level_of(severity: object) -> int:
+    """A severity as a number, the graver the greater; -1 for what is none."""
+    return _LEVELS.get(severity, -1) if isinstance(severity, str) else -1
+
+
+def renew(database: StoreDatabase, audit_id: str, row: dict[str, Any]) -> bool:
+    """Bring an audit's entry up to date with its row's stored values; False if it was."""
+    wanted = entry_of(audit_id, row)
+    found = execute(_entry_sql(), (audit_id,))
+    if wanted is None:
+        if found:
+            CatalogEntry.delete().where(CatalogEntry.id == found[0][0]).execute()
+    elif not found:
+        database.execute_sql(insert_sql(CatalogEntry, *_COLUMNS), wanted)
+    elif found[0][1:] != wanted:
+        database.execute_sql(update_sql(CatalogEntry, *_COLUMNS), (*wanted, found[0][0]))
+    else:
+        return False
+    return wanted is not None or bool(found)
+
+
+def is_current(audit_id: str, row: dict[str, Any]) -> bool:
+    """Whether an audit's entry is what its row and its findings tell."""
+    wanted = entry_of(audit_id, row)
+    return [values[1:] for values in execute(_entry_sql(), (audit_id,))] == (
+        [] if wanted is None else [wanted]
+    )
+
+
+def entry_of(audit_id: str, row: dict[str, Any]) -> tuple[Any, ...] | None:
+    """The entry's values, in the order of its columns; None while the audit has not ended."""
+    if row["status"] in UNFINISHED:
+        return None
+    patterns: dict[str, int] = {}
+    texts = []
+    for pattern, category, severity, description, plain in execute(_findings_sql(), (audit_id,)):
+        level = level_of(severity)
+        # Under "" the worst of all.
+        for key in ("", _text(pattern)):
+            patterns[key] = max(level, patterns.get(key, -1))
+        title = f"{pattern} ({category})" if category else pattern
+        texts.append(f"{title}: {description}\n{plain or ''}")
+    return (
+        audit_id,
+        *(row[name] for name in ("created_at", "status", "risk_level", "site_type", "audit_tier")),
+        json.dumps(dict(sorted(patterns.items())), ensure_ascii=False),
+        _text(row["url"]),
+        _text(row["narrative"]),
+        _text("\n".join(texts)),
+        _text("\n".join(_errors(row["errors"], row["error_message"]))),
+    )
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value).translate(KEPT_OUT)
+
+
+def _errors(stored: object, message: object) -> list[str]:
+    try:
+        found = json.loads(stored) if isinstance(stored, str) else stored
+    except (ValueError, RecursionError):
+        found = stored  # edited by hand, it can be anything
+    errors = [str(error) for error in (found if isinstance(found, list) else [found]) if error]
+    return [*errors, str(message)] if message and str(message) not in errors else errors
+
+
+@functools.cache
+def _entry_sql() -> str:
+    query = CatalogEntry.select(*CatalogEntry._meta.sorted_fields)
+    return text_of(query.where(CatalogEntry.audit == MARK))
+
+
+@functools.cache
+def _findings_sql() -> str:
+    query = AuditFinding.select(
+        AuditFinding.pattern_type,
+        AuditFinding.category,
+        AuditFinding.severity,
+        AuditFinding.description,
+        AuditFinding.plain_english,
+    )
+    return text_of(query.where(AuditFinding.audit == MARK).order_by(AuditFinding.id))
+
+
+# ---- whether the tables that follow the entries agree with them ----
+
+PATTERNS_DISAGREE = "the patterns of audits are not those of the catalog"
+COUNTS_DISAGREE = "the counts of audits are not those of the catalog"
+INDEX_DISAGREES = "the full-text index is not that of the catalog"
+
+
+def disagreements() -> list[str]:
+    """What of the full-text index, the patterns and the counts is not as the entries say."""
+    entries, patterns = CatalogEntry._meta.table_name, AuditPattern._meta.table_name
+    found = []
+    (missing,) = execute(
+        f"SELECT COUNT(*) FROM {entries} AS c, json_each(c.patterns) AS j WHERE NOT EXISTS "
+        f"(SELECT 1 FROM {patterns} AS p WHERE p.pattern_type = j.key AND "
+        "p.created_at = c.created_at AND p.audit_id = c.audit_id AND p.severity = j.value)",
+        (),
+    )[0]
+    (told,) = execute(f"SELECT COUNT(*) FROM {entries} AS c, json_each(c.patterns)", ())[0]
+    if missing or execute(f"SELECT COUNT(*) FROM {patterns}", ()) != [(told,)]:
+        found.append(PATTERNS_DISAGREE)
+    table = AuditCount._meta.table_name
+    counts = f"SELECT * FROM {table} WHERE audits <> 0 ORDER BY 1, 2, 3, 4, 5"
+    if execute(counts, ()) != execute(_counted_sql(), ()):
+        found.append(COUNTS_DISAGREE)
+    if not _index_agrees():
+        found.append(INDEX_DISAGREES)
+    return found
+
+
+def _index_agrees() -> bool:
+    """Whether each word is in as many entries as the index says, and all entries are in it."""
+    database, entries = current_database(), CatalogEntry._meta.table_name
+    sizes = f"{SEARCH_INDEX}_docsize"
+    for one, other in ((entries, sizes), (sizes, entries)):
+        if execute(f"SELECT 1 FROM {one} WHERE id NOT IN (SELECT id FROM {other}) LIMIT 1", ()):
+            return False
+    raw = database.raw
+    (guarded,) = raw.execute("PRAGMA query_only").fetchone()
+    raw.execute("PRAGMA query_only = 0")  # for a table of this connection alone
+    try:
+        raw.execute(f"CREATE VIRTUAL TABLE temp.indexed USING fts5vocab(main, {SEARCH_INDEX}, row)")
+        try:
+            # A temporary file that SQLite removes: there may be more than fits into memory.
+            with closing(sqlite3.connect("")) as again:
+                again.execute(
+                    "CREATE VIRTUAL TABLE words USING fts5"
+                    f"({', '.join(WORDS)}, content = '', detail = none, {TOKENIZER})"
+                )
+                again.execute("CREATE VIRTUAL TABLE wanted USING fts5vocab(words, row)")
+                again.executemany(
+                    "INSERT INTO words (rowid, url, narrative, findings, errors) "
+                    "VALUES (?, ?, ?, ?, ?)",
+                    raw.execute(f"SELECT id, {', '.join(WORDS)} FROM {entries} ORDER BY id"),
+                )
+                told = raw.execute("SELECT term, doc FROM temp.indexed")
+                wanted = again.execute("SELECT term, doc FROM wanted")
+                return all(one == other for one, other in zip_longest(told, wanted))
+        finally:
+            raw.execute("DROP TABLE temp.indexed")
+    finally:
+        raw.execute(f"PRAGMA query_only = {guarded}")
+
+
+def fill() -> int:
+    """Make all entries what their audits tell; returns how many were not."""
+    database, renewed, last = current_database(), 0, ""
+    while ids := execute(_ids_sql(), (last,)):
+        for *values, audit_id in ids:
+            renewed += renew(database, audit_id, dict(zip(_READ, values, strict=True)))
+        last = ids[-1][-1]
+    return renewed
+
+
+def rebuild() -> list[str]:
+    """Make again what does not agree; returns what was done. Runs in a unit of the caller's."""
+    database, done = current_database(), []
+    if renewed := fill():
+        done.append(f"renewed the catalog's entries of {renewed} audits")
+    entries = CatalogEntry._meta.table_name
+    wrong = disagreements()
+    if PATTERNS_DISAGREE in wrong:
+        database.execute_sql(f"DELETE FROM {AuditPattern._meta.table_name}")
+        database.execute_sql(
+            f"INSERT INTO {AuditPattern._meta.table_name} SELECT key, created_at, audit_id, value "
+            f"FROM {entries}, json_each(patterns)"
+        )
+        done.append("made the patterns of audits again")
+    if COUNTS_DISAGREE in wrong:
+        database.execute_sql(f"DELETE FROM {AuditCount._meta.table_name}")
+        database.execute_sql(f"INSERT INTO {AuditCount._meta.table_name} {_counted_sql()}")
+        done.append("counted the audits again")
+    if INDEX_DISAGREES in wrong:
+        database.execute_sql(f"INSERT INTO {SEARCH_INDEX} ({SEARCH_INDEX}) VALUES ('rebuild')")
+        done.append("built the full-text index again")
+    return done
+
+
+@functools.cache
+def _ids_sql() -> str:
+    query = Audit.select(*(Audit._meta.fields[name] for name in (*_READ, "id")))
+    return text_of(query.where(Audit.id > MARK).order_by(Audit.id).limit(SQL("500")))
+
+
+def _counted_sql() -> str:
+    # One row for the audit itself, and one for each pattern type.
+    entries = CatalogEntry._meta.table_name
+    columns = "status, COALESCE(risk_level, X'') AS r, COALESCE(site_type, X'') AS s, audit_tier"
+    return (
+        f"SELECT status, r, s, audit_tier, key, COUNT(*) FROM (SELECT {columns}, '' AS key "
+        f"FROM {entries} UNION ALL SELECT {columns}, key FROM {entries}, json_each(patterns) "
+        "WHERE key <> '') GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5"
+    )

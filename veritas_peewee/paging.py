@@ -1,0 +1,57 @@
+"""Pages of a long list, and the cursors that go on after one."""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from veritas_peewee.fields import check_text, invalid, plain_number
+
+T = TypeVar("T")
+
+MAX_LIMIT = 1000
+"""The most items a page can have."""
+_LONGEST_CURSOR = 65536
+
+
+class Page(NamedTuple, Generic[T]):
+    """Some items, and the cursor that continues after them (None: these were the last)."""
+
+    items: list[T]
+    next_cursor: str | None
+
+
+def check_limit(limit: object) -> int:
+    """`limit` if a page can have as many items; InvalidAudit if not."""
+    number = plain_number(limit)
+    if not isinstance(number, int) or not 1 <= number <= MAX_LIMIT:
+        raise invalid("limit", f"must be a whole number from 1 to {MAX_LIMIT}", limit)
+    return number
+
+
+def write_cursor(position: list[Any]) -> str:
+    """A position as text; a long one is compressed."""
+    text = json.dumps(position, separators=(",", ":")).encode()
+    if len(text) > 200:
+        text = zlib.compress(text, 9)
+    return base64.urlsafe_b64encode(text).decode()
+
+
+def read_cursor(cursor: str, told_by: str) -> list[Any]:
+    """The position in a cursor; InvalidAudit if it is none that `told_by` can have returned."""
+    try:
+        data = base64.urlsafe_b64decode(check_text("cursor", cursor))
+        if not data.startswith(b"["):
+            data = zlib.decompressobj().decompress(data, _LONGEST_CURSOR)
+        position = json.loads(data)
+        if isinstance(position, list):
+            return position
+    except (ValueError, TypeError, RecursionError, zlib.error):
+        pass
+    raise bad_cursor(cursor, told_by) from None
+
+
+def bad_cursor(cursor: str, told_by: str) -> Exception:
+    return invalid("cursor", f"is not one that {told_by}() returned", cursor)

@@ -1,0 +1,233 @@
+"""Full-text search over the audits that have ended, by what people type into a search box.
+
+A page costs the same however many audits match: the newest thousand that do are ranked, then the
+thousand before them. So of a rare word all are ranked together, of one in every audit the newest
+come first; and a cursor stays right while audits are added, though each new one changes the ranks
+of all others.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from contextlib import closing
+from itertools import accumulate, pairwise
+from typing import NamedTuple, Unpack
+
+from peewee import SQL
+
+from veritas_peewee.catalog import KEPT_OUT, MARKS, SEARCH_INDEX, TOKENIZER, WORDS
+from veritas_peewee.config import MEMORY
+from veritas_peewee.errors import sqlite3
+from veritas_peewee.fields import invalid
+from veritas_peewee.filters import (
+    Filters,
+    Shape,
+    check_names,
+    conditions_of,
+    shape_of,
+    values_of,
+    where,
+)
+from veritas_peewee.history import rows_by_id
+from veritas_peewee.models import Audit, CatalogEntry
+from veritas_peewee.paging import Page, bad_cursor, check_limit, read_cursor, write_cursor
+from veritas_peewee.rows import execute, models_of, text_of
+
+LONGEST = 1000
+"""Characters of a text that are read, and words of it: what is beyond them is left out."""
+MOST_WORDS = 64
+BLOCK = 1000
+"""How many matches are ranked together."""
+SNIPPET_WORDS = 24
+WEIGHTS = "4.0, 2.0, 1.0, 1.0"
+"""What a word counts in a url, a narrative, findings and errors."""
+
+
+class Snippet(NamedTuple):
+    """A piece of what was found."""
+
+    text: str
+    matches: tuple[tuple[int, int], ...]
+    """Where in `text` the words are that were searched for: (begin, end) of each."""
+
+
+class Hit(NamedTuple):
+    """An audit that was found."""
+
+    audit: Audit
+    snippet: Snippet
+    score: float
+    """How well it matches, the greater the better (BM25); to be compared within one search."""
+
+
+class _Place(NamedTuple):
+    """Where a search goes on: matches from entry `high` down to `low`, but those in `given`."""
+
+    high: int
+    low: int
+    given: frozenset[int]
+
+
+def search(
+    text: str, *, limit: int = 20, cursor: str | None = None, **filters: Unpack[Filters]
+) -> Page[Hit]:
+    """One page of the audits that match `text`, best first; filters as in `history`.
+
+    All words must be there, in any case and with or without accents: `word`, `"exact phrase"`,
+    `-not`, `wor*` for a beginning. Any text will do; one without a word to look for finds nothing,
+    and of a very long one the first 64 words within 1,000 characters count. A beginning of one or
+    two letters takes longer, for many words have it. Raises InvalidAudit
+    for a text that is none, a filter's bad value, a limit outside 1 to 1000 or a damaged cursor.
+    """
+    check_names(filters, "search")
+    limit = check_limit(limit)
+    conditions = conditions_of(filters)
+    place = None if cursor is None else _read(cursor)
+    words = expression(text)
+    if not words:
+        return Page([], None)
+    if place is None:
+        place = _Place(execute("SELECT COALESCE(MAX(id), 0) FROM audit_catalog", ())[0][0], 0,
+                       frozenset())  # fmt: skip
+    shape, values = shape_of(conditions), values_of(conditions)
+    hits: list[tuple[int, float]] = []
+    while True:
+        # One more than the page holds, to know whether it is the last.
+        found = execute(
+            _block_sql(shape), (words, place.low, place.high, *values, BLOCK + len(place.given))
+        )
+        if not place.low and len(found) >= BLOCK:
+            place = place._replace(low=found[-1][0])
+        found = [row for row in found if row[0] not in place.given]
+        found.sort(key=lambda row: (row[1], -row[0]))
+        taken = found[: limit - len(hits)]
+        hits += taken
+        if len(taken) < len(found):
+            given = place.given.union(row[0] for row in taken)
+            return Page(_hits(words, hits), _write(place._replace(given=given)))
+        if place.low <= 1:
+            return Page(_hits(words, hits), None)
+        place = _Place(place.low - 1, 0, frozenset())
+
+
+@functools.cache
+def _block_sql(shape: Shape) -> str:
+    """The newest matches in a range of entries, with their scores."""
+    text = (
+        f"SELECT i.rowid, bm25({SEARCH_INDEX}, {WEIGHTS}) FROM {SEARCH_INDEX} AS i "
+        f"{{}}WHERE {SEARCH_INDEX} MATCH ? AND i.rowid >= ? AND i.rowid <= ?{{}} "
+        "ORDER BY i.rowid DESC LIMIT ?"
+    )
+    if not shape:
+        return text.format("", "")
+    audit = Audit.select(SQL("1")).where(Audit.id == SQL("c.audit_id"))
+    # The audit is known: nothing of it is to be looked up in another way.
+    kept = text_of(where(audit, shape, looked_up=frozenset()))
+    entries = CatalogEntry._meta.table_name
+    return text.format(f"CROSS JOIN {entries} AS c ON c.id = i.rowid ", f" AND EXISTS ({kept})")
+
+
+def _hits(words: str, found: list[tuple[int, float]]) -> list[Hit]:
+    if not found:
+        return []
+    marks = ", ".join("?" * len(found))
+    entries = dict(
+        execute(
+            f"SELECT id, audit_id FROM {CatalogEntry._meta.table_name} WHERE id IN ({marks})",
+            [entry for entry, _ in found],
+        )
+    )
+    pieces = _pieces(words, list(entries))
+    audits = {audit.id: audit for audit in models_of(Audit, rows_by_id(list(entries.values())))}
+    return [
+        Hit(audits[entries[entry]], _snippet(pieces[entry]), -rank)
+        for entry, rank in found
+        if entry in entries
+    ]
+
+
+_PIECE = (
+    f"SELECT rowid, snippet({{0}}, -1, ?, ?, '…', {SNIPPET_WORDS}) FROM {{0}} WHERE {{0}} MATCH ?"
+)
+
+
+def _pieces(words: str, entries: list[int]) -> dict[int, str]:
+    """A piece of each entry, with what matches between marks."""
+    found: dict[int, str] = dict.fromkeys(entries, "")
+    if " *" not in words:
+        text = f"{_PIECE.format(SEARCH_INDEX)} AND rowid = ?"
+        for entry in entries:
+            found.update(execute(text, (*MARKS, words, entry)))
+        return found
+    # To look for a beginning reads all words that have it, for each entry anew; so in an index
+    # of these entries alone.
+    marks = ", ".join("?" * len(entries))
+    columns = ", ".join(WORDS)
+    with closing(sqlite3.connect(MEMORY)) as apart:
+        apart.execute(f"CREATE VIRTUAL TABLE pieces USING fts5({columns}, {TOKENIZER})")
+        apart.executemany(
+            f"INSERT INTO pieces (rowid, {columns}) VALUES (?, ?, ?, ?, ?)",
+            execute(
+                f"SELECT id, {columns} FROM {CatalogEntry._meta.table_name} WHERE id IN ({marks})",
+                entries,
+            ),
+        )
+        found.update(apart.execute(_PIECE.format("pieces"), (*MARKS, words)).fetchall())
+    return found
+
+
+def _snippet(piece: str) -> Snippet:
+    text, matches = "", []
+    for part in piece.split(MARKS[0]):
+        match, mark, rest = part.partition(MARKS[1])
+        if mark:
+            matches.append((len(text), len(text) + len(match)))
+        text += match + rest
+    return Snippet(text, tuple(matches))
+
+
+# ---- what people type ----
+
+_QUOTES = dict.fromkeys(map(ord, "“”„‟«»\uff02"), '"')
+_UNSEARCHABLE = dict.fromkeys(range(0xD800, 0xE000), " ") | KEPT_OUT | _QUOTES
+_WORD = re.compile(r'(?P<no>-*)(?:"(?P<phrase>[^"]*)"?|(?P<word>[^\s"]+))(?P<more>\*?)')
+
+
+def expression(text: object) -> str:
+    """What `text` asks for in the words of FTS5; empty if it has no word to look for."""
+    if not isinstance(text, str):
+        raise invalid("text", "must be text", text)
+    wanted: list[str] = []
+    unwanted: list[str] = []
+    for found in _WORD.finditer(text[:LONGEST].translate(_UNSEARCHABLE)):
+        words = found["phrase"] if found["word"] is None else found["word"]
+        more = found["more"] or ("*" if found["word"] and words.endswith("*") else "")
+        if any(character.isalnum() for character in words):
+            # In quotes nothing is an operator, and what separates words does so here too.
+            term = f'"{words}"{" *" if more else ""}'
+            (unwanted if found["no"] else wanted).append(term)
+        if len(wanted) + len(unwanted) == MOST_WORDS:
+            break
+    # Side by side, not joined by AND: a word that turns out to be none is passed over.
+    said = " ".join(wanted)
+    if wanted and unwanted:
+        said = f"({said}) NOT ({' OR '.join(unwanted)})"
+    return said
+
+
+# ---- cursors ----
+
+
+def _write(place: _Place) -> str:
+    given = sorted(place.given)
+    steps = [later - earlier for earlier, later in pairwise([place.low, *given])]
+    return write_cursor([place.high, place.low, *steps])
+
+
+def _read(cursor: str) -> _Place:
+    position = read_cursor(cursor, "search")
+    if len(position) < 2 or not all(type(one) is int and 0 <= one < 2**62 for one in position):
+        raise bad_cursor(cursor, "search")
+    high, low, *steps = position
+    return _Place(high, low, frozenset([*accumulate(steps, initial=low)][1:]))
