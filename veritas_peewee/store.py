@@ -20,6 +20,9 @@ from veritas_peewee import ingest, operations, queries, recorder
 from veritas_peewee.config import DURABILITIES, Durability, Location, locate
 from veritas_peewee.database import current_database
 from veritas_peewee.errors import DRIVER_ERRORS, StoreClosed, StoreError, store_error
+from veritas_peewee.event_feed import check_after
+from veritas_peewee.following import Follower, Hub
+from veritas_peewee.group_commit import Job
 from veritas_peewee.models import Audit, AuditEvent, AuditStatus
 from veritas_peewee.offload import in_thread
 from veritas_peewee.queries import Page
@@ -55,6 +58,7 @@ class AuditStore:
         self._closing = False
         self._changing: anyio.Lock | None = None
         self._stack = ExitStack()
+        self._hub = Hub(self.read)
 
     @classmethod
     def open(
@@ -125,6 +129,7 @@ class AuditStore:
         if a write has not ended after 60 s; those that had not begun are then told.
         """
         self._closing = True
+        self._hub.close()
         if self._changing is None or self._process != os.getpid():
             return
         if self._writer is not None:
@@ -306,6 +311,33 @@ class AuditStore:
             limit=limit,
             cursor=cursor,
         )
+
+    def follow(self, audit_id: str, *, after: int = 0) -> Follower:
+        """An audit's events after event id `after`, then new ones as they are committed.
+
+        `async for event in store.follow(id)` ends when the audit has: once its status is
+        completed, error or disconnected and all events up to then were given. Raises
+        AuditNotFound, also when the audit is deleted, StoreClosed when the store is closed
+        before the audit has ended, and InvalidAudit for an `after` that this store has not given
+        out. With the last event's id as `after`, nothing is missed and nothing comes twice.
+        """
+        return self._follow(audit_id, check_after(after))
+
+    def follow_all(self, *, after: int | None = None) -> Follower:
+        """The events of every audit after event id `after`, then new ones, until the store closes.
+
+        None: those that are committed from the first step of the iteration on.
+        """
+        return self._follow(None, None if after is None else check_after(after))
+
+    def _follow(self, audit_id: str | None, after: int | None) -> Follower:
+        self._opened().on_commit = self._tell_followers
+        return Follower(self._hub, audit_id, after)
+
+    def _tell_followers(self, done: list[Job]) -> None:
+        # In memory the followers' own reads are the writer's jobs too.
+        if self._readers is not None or any(job.fn is not _read_on_writer for job in done):
+            self._hub.notice()
 
     async def screenshot(self, file_path: str) -> bytes:
         """The bytes of a stored screenshot, by its row's `file_path`."""
