@@ -19,8 +19,10 @@ from veritas_peewee.rows import MARK, execute, key_of, models_of, not_found, tex
 
 POLL = 0.25
 """Seconds between two looks at what other processes wrote."""
-PIECE, PIECE_TEXT = 500, 1_000_000
-"""The most events that are read at once, and after how many characters of them no more are."""
+PIECE, SLICE = 256, 4000
+"""The most events that are read at once for one follower, and for all of them."""
+TEXT = 1_000_000
+"""How many characters of events are enough, however few events they are."""
 CLOSING = timedelta(seconds=2)
 """How long an audit whose result is stored is given for the event that closes it."""
 
@@ -93,7 +95,7 @@ def stored(audit_id: str | None, after: int | None) -> Piece:
             f"after: this store has no event {after}, its newest is {newest}; begin again with 0"
         )
     values = (after,) if audit_id is None else (audit_id, after)
-    rows, more, _ = _read(_stored_sql(audit_id is None), values)
+    rows, more, _ = _read(_stored_sql(audit_id is None), values, PIECE)
     events = models_of(AuditEvent, rows)
     upto = events[-1].id if more else max([newest, *(event.id for event in events[-1:])])
     return Piece(events, upto, more, ended and not more)
@@ -105,7 +107,7 @@ def fresh(after: int, audit_ids: list[str], every: bool) -> News:
     over = execute(_ended_sql(), (ids, _closing_since())) + execute(_gone_sql(), (ids,))
     newest = newest_id()
     values = (after,) if every else (after, ids)
-    rows, more, size = _read(_stored_sql(True) if every else _fresh_sql(), values)
+    rows, more, size = _read(_stored_sql(True) if every else _fresh_sql(), values, SLICE)
     upto = rows[-1][0] if more else max([newest, *(row[0] for row in rows[-1:])])
     return News(models_of(AuditEvent, rows), upto, more, [row[0] for row in over], size)
 
@@ -129,18 +131,20 @@ def _closing_since() -> str:
     return format_datetime(utc_now() - CLOSING)
 
 
-def _read(text: str, values: tuple[Any, ...]) -> tuple[list[tuple[Any, ...]], bool, int]:
+def _read(
+    text: str, values: tuple[Any, ...], limit: int
+) -> tuple[list[tuple[Any, ...]], bool, int]:
     """Rows of events, whether there may be more, and how long their texts are."""
     rows: list[tuple[Any, ...]] = []
     size = 0
-    cursor = current_database().execute_sql(text, (*values, PIECE))
+    cursor = current_database().execute_sql(text, (*values, limit))
     for row in cursor:
         rows.append(row)
         size += len(row[_DATA] or "")
-        if size > PIECE_TEXT:
+        if size > TEXT:
             cursor.close()
             return rows, True, size
-    return rows, len(rows) == PIECE, size
+    return rows, len(rows) == limit, size
 
 
 def _plain(field: Any) -> Any:

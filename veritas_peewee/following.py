@@ -1,41 +1,16 @@
-"""Events as they are committed, for any number of followers; the database is read once for all.
-
-There is no task and no thread behind it: one of the followers that wait does the reading for all
-of them, and when it has what it waited for, another one takes over. A follower that does not
-wait costs nothing, and its events wait in the database.
-"""
+"""A follower: the events of an audit, or of all, as they are committed."""
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections import deque
 from collections.abc import Awaitable, Callable, Generator
-from operator import attrgetter
-from time import perf_counter
 from typing import Any, Self
-from weakref import WeakValueDictionary, ref
 
-import anyio
 from anyio.lowlevel import checkpoint
 
 from veritas_peewee import event_feed
 from veritas_peewee.errors import StoreClosed, StoreError
-from veritas_peewee.event_feed import POLL, News
+from veritas_peewee.event_hub import Channel, Hub
 from veritas_peewee.models import AuditEvent
-from veritas_peewee.writer import asyncio_loop
-
-SHARE = 16
-"""While others write, following takes one part of the time in this many."""
-QUIET = 0.005
-"""Seconds without a commit after which following need not hold back."""
-GROUP = 16
-"""Followers that are woken at once."""
-KEPT_TEXT = 8_000_000
-"""Characters of the newest events that are kept for followers who are about to come for them."""
-_ROW = 500
-"""What an event takes besides its text."""
-
-_id_of = attrgetter("id")
 
 
 class Follower:
@@ -51,7 +26,7 @@ class Follower:
         self._hub = hub
         self._audit_id = audit_id
         self._after = after
-        self._channel: _Channel | None = None
+        self._channel: Channel | None = None
         self._events: list[AuditEvent] = []
         self._next = 0
         self._ended = False
@@ -122,7 +97,7 @@ class Follower:
                 raise StopAsyncIteration from None
             raise
 
-    def waits(self, channel: _Channel) -> bool:
+    def waits(self, channel: Channel) -> bool:
         """Whether there is nothing for this follower in its channel."""
         return not (self._ended or self._hub.closed or channel.has_news(self._after or 0))
 
@@ -136,197 +111,3 @@ class Follower:
             self._channel, self._ended = None, True
         elif self._channel is None and not piece.more:
             self._channel = self._hub.join(self._audit_id, piece.upto)
-
-
-class _Channel:
-    """The newest events of one audit, or of all: every one after `start`."""
-
-    def __init__(self, start: int) -> None:
-        self.start = start
-        self.events: list[AuditEvent] = []
-        self.over = False
-        """Whether the audit has ended or is gone: nothing more will come here."""
-        self.waiting: dict[Any, None] = {}
-
-    def has_news(self, after: int) -> bool:
-        if self.over or self.start > after:
-            return True
-        return bool(self.events) and self.events[-1].id > after
-
-    def after(self, after: int) -> list[AuditEvent]:
-        return self.events[bisect_right(self.events, after, key=_id_of) :]
-
-    def begin_at(self, start: int) -> None:
-        """Forget the events up to an id: who has not taken them reads them."""
-        del self.events[: bisect_right(self.events, start, key=_id_of)]
-        self.start = max(self.start, start)
-
-
-class Hub:
-    """Reads what is new for all followers of a store; `read` runs a function on its readers."""
-
-    def __init__(self, read: Callable[..., Awaitable[Any]]) -> None:
-        self.read = read
-        self.closed = False
-        self._channels: WeakValueDictionary[str | None, _Channel] = WeakValueDictionary()
-        self._kept: deque[tuple[ref[_Channel], int, int]] = deque()
-        self._kept_text = 0
-        self._position = 0
-        self._waiting: dict[Any, None] = {}
-        self._leader: Follower | None = None
-        self._appointed: object = None
-        self._alarm: Any = None
-        self._commits = 0
-        self._covered = -1
-        self._poll_at = self._rest_until = 0.0
-
-    def notice(self) -> None:
-        """Something was committed; called on the loop's thread, once for a whole batch."""
-        self._commits += 1
-        _set(self._alarm)
-
-    def close(self) -> None:
-        """The store is closed: followers end."""
-        self.closed = True
-        for signal in (*self._waiting, self._alarm):
-            _set(signal)
-
-    def leave(self, follower: Follower) -> None:
-        """Let a follower that has ended look again, if it waits."""
-        _set(self._alarm if self._leader is follower else follower.signal)
-
-    def join(self, audit_id: str | None, upto: int) -> _Channel:
-        """The channel of an audit (None: of all) for one who has read all up to an id."""
-        if self._leader is None and not self._waiting:
-            # Nobody has looked for a while: begin here.
-            self._position = max(self._position, upto)
-            for other in self._channels.values():
-                other.begin_at(self._position)
-        channel = self._channels.get(audit_id)
-        if channel is None:
-            self._channels[audit_id] = channel = _Channel(self._position)
-        return channel
-
-    async def wait(self, follower: Follower, channel: _Channel) -> None:
-        """Until there is something in the channel for the follower, or another end of waiting."""
-        try:
-            while follower.waits(channel):
-                if self._leader is not None:
-                    await self._be_told(follower, channel)
-                else:
-                    self._leader = follower
-                    try:
-                        await self._lead(follower, channel)
-                    finally:
-                        self._leader = None
-        finally:
-            # One who is woken to take over, and has been served or cancelled, wakes the next.
-            if self._leader is None and self._appointed is None and self._waiting:
-                self._appointed = next(iter(self._waiting))
-                _set(self._appointed)
-
-    async def _be_told(self, follower: Follower, channel: _Channel) -> None:
-        follower.signal = signal = _signal()
-        self._waiting[signal] = channel.waiting[signal] = None
-        try:
-            await _wait_for(signal)
-        finally:
-            follower.signal = None
-            del self._waiting[signal], channel.waiting[signal]
-            if self._appointed is signal:
-                self._appointed = None
-
-    async def _lead(self, follower: Follower, channel: _Channel) -> None:
-        while follower.waits(channel):
-            left = self._poll_at - perf_counter()
-            if self._commits == self._covered and left > 0:
-                self._alarm = _signal()
-                try:
-                    with anyio.move_on_after(left):
-                        await _wait_for(self._alarm)
-                finally:
-                    self._alarm = None
-            else:
-                await self._hold_back()
-                await self._look()
-
-    async def _hold_back(self) -> None:
-        """Leave most of the time to those who write, as long as they do."""
-        while (left := self._rest_until - perf_counter()) > 0 and not self.closed:
-            commits = self._commits
-            await anyio.sleep(min(left, QUIET))
-            if self._commits == commits:
-                return
-
-    async def _look(self) -> None:
-        """Read what is new, once for all, and wake those whom it concerns."""
-        began = perf_counter()
-        commits, before, asked = self._commits, self._position, dict(self._channels)
-        ids = [audit_id for audit_id in asked if audit_id is not None]
-        news = await self.read(event_feed.fresh, before, ids, None in asked)
-        channels = list(self._channels.values())
-        # Who came while this was being read has not been read for.
-        for channel in channels:
-            if channel not in asked.values():
-                channel.begin_at(news.upto)
-        self._keep(news, asked)
-        for audit_id in news.over:
-            asked[audit_id].over = True
-            self._channels.pop(audit_id, None)
-        self._position = news.upto
-        self._covered = -1 if news.more else commits
-        now = perf_counter()
-        self._poll_at, self._rest_until = now + POLL, now + (now - began) * SHARE
-        await self._wake([s for one in channels if one.has_news(before) for s in one.waiting])
-
-    def _keep(self, news: News, channels: dict[str | None, _Channel]) -> None:
-        by_audit: dict[str | None, list[AuditEvent]] = {None: news.events}
-        for event in news.events:
-            by_audit.setdefault(event.audit_id, []).append(event)
-        size = news.size + _ROW * len(news.events)
-        for audit_id, events in by_audit.items():
-            if events and (channel := channels.get(audit_id)) is not None:
-                channel.events += events
-                part = size * len(events) // len(news.events)
-                self._kept.append((ref(channel), events[-1].id, part))
-                self._kept_text += part
-        while self._kept_text > KEPT_TEXT:
-            kept, upto, part = self._kept.popleft()
-            self._kept_text -= part
-            if (old := kept()) is not None:
-                old.begin_at(upto)
-
-    async def _wake(self, told: list[Any]) -> None:
-        try:
-            while told:
-                began = perf_counter()
-                for signal in told[-GROUP:]:
-                    _set(signal)
-                del told[-GROUP:]
-                # After the second turn they have run, on trio too.
-                await checkpoint()
-                await checkpoint()
-                now = perf_counter()
-                self._rest_until = max(self._rest_until, now) + (now - began) * SHARE
-                if told:
-                    await self._hold_back()
-        finally:
-            for signal in told:
-                _set(signal)
-
-
-def _signal() -> Any:
-    # As the writer does: a future is what asyncio waits for in the end.
-    loop = asyncio_loop()
-    return anyio.Event() if loop is None else loop.create_future()
-
-
-async def _wait_for(signal: Any) -> None:
-    await (signal.wait() if isinstance(signal, anyio.Event) else signal)
-
-
-def _set(signal: Any) -> None:
-    if isinstance(signal, anyio.Event):
-        signal.set()
-    elif signal is not None and not signal.done():
-        signal.set_result(None)

@@ -21,7 +21,8 @@ from veritas_peewee.config import DURABILITIES, Durability, Location, locate
 from veritas_peewee.database import current_database
 from veritas_peewee.errors import DRIVER_ERRORS, StoreClosed, StoreError, store_error
 from veritas_peewee.event_feed import check_after
-from veritas_peewee.following import Follower, Hub
+from veritas_peewee.event_hub import Hub
+from veritas_peewee.following import Follower
 from veritas_peewee.group_commit import Job
 from veritas_peewee.models import Audit, AuditEvent, AuditStatus
 from veritas_peewee.offload import in_thread
@@ -336,8 +337,9 @@ class AuditStore:
 
     def _tell_followers(self, done: list[Job]) -> None:
         # In memory the followers' own reads are the writer's jobs too.
-        if self._readers is not None or any(job.fn is not _read_on_writer for job in done):
-            self._hub.notice()
+        if self._readers is None:
+            done = [job for job in done if job.fn is not _read_on_writer]
+        self._hub.notice(len(done))
 
     async def screenshot(self, file_path: str) -> bytes:
         """The bytes of a stored screenshot, by its row's `file_path`."""
