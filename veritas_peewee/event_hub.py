@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Awaitable, Callable
 from operator import attrgetter
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary, ref
 
 import anyio
@@ -21,7 +20,6 @@ from anyio.lowlevel import checkpoint
 from veritas_peewee import event_feed
 from veritas_peewee.event_feed import PIECE, POLL, News
 from veritas_peewee.models import AuditEvent
-from veritas_peewee.writer import asyncio_loop
 
 if TYPE_CHECKING:
     from veritas_peewee.following import Follower
@@ -50,7 +48,7 @@ class Channel:
         self.events: list[AuditEvent] = []
         self.over = False
         """Whether the audit has ended or is gone: nothing more will come here."""
-        self.waiting: dict[Any, None] = {}
+        self.waiting: dict[anyio.Event, None] = {}
 
     def has_news(self, after: int) -> bool:
         if self.over or self.start > after:
@@ -68,19 +66,18 @@ class Channel:
 
 
 class Hub:
-    """Reads what is new for all followers of a store; `read` runs a function on its readers."""
+    """Reads what is new for all followers of a store; knows the store only through them."""
 
-    def __init__(self, read: Callable[..., Awaitable[Any]]) -> None:
-        self.read = read
+    def __init__(self) -> None:
         self.closed = False
         self._channels: WeakValueDictionary[str | None, Channel] = WeakValueDictionary()
         self._kept: deque[tuple[ref[Channel], int, int]] = deque()
         self._kept_text = 0
         self._position = 0
-        self._waiting: dict[Any, None] = {}
+        self._waiting: dict[anyio.Event, None] = {}
         self._leader: Follower | None = None
-        self._appointed: object = None
-        self._alarm: Any = None
+        self._appointed: anyio.Event | None = None
+        self._alarm: anyio.Event | None = None
         self._writes = self._counted = 0
         self._covered = -1
         self._counted_at = self._rate = 0.0
@@ -89,17 +86,21 @@ class Hub:
     def notice(self, writes: int) -> None:
         """So many writes were committed; called on the loop's thread, once for a whole batch."""
         self._writes += writes
-        _set(self._alarm)
+        if self._alarm is not None:
+            self._alarm.set()
 
     def close(self) -> None:
         """The store is closed: followers end."""
         self.closed = True
         for signal in (*self._waiting, self._alarm):
-            _set(signal)
+            if signal is not None:
+                signal.set()
 
     def leave(self, follower: Follower) -> None:
         """Let a follower that has ended look again, if it waits."""
-        _set(self._alarm if self._leader is follower else follower.signal)
+        signal = self._alarm if self._leader is follower else follower.signal
+        if signal is not None:
+            signal.set()
 
     def join(self, audit_id: str | None, upto: int) -> Channel:
         """The channel of an audit (None: of all) for one who has read all up to an id."""
@@ -129,13 +130,13 @@ class Hub:
             # One who is woken to take over, and has been served or cancelled, wakes the next.
             if self._leader is None and self._appointed is None and self._waiting:
                 self._appointed = next(iter(self._waiting))
-                _set(self._appointed)
+                self._appointed.set()
 
     async def _be_told(self, follower: Follower, channel: Channel) -> None:
-        follower.signal = signal = _signal()
+        follower.signal = signal = anyio.Event()
         self._waiting[signal] = channel.waiting[signal] = None
         try:
-            await _wait_for(signal)
+            await signal.wait()
         finally:
             follower.signal = None
             del self._waiting[signal], channel.waiting[signal]
@@ -146,15 +147,15 @@ class Hub:
         while follower.waits(channel):
             left = self._poll_at - perf_counter()
             if self._writes == self._covered and left > 0:
-                self._alarm = _signal()
+                self._alarm = anyio.Event()
                 try:
                     with anyio.move_on_after(left):
-                        await _wait_for(self._alarm)
+                        await self._alarm.wait()
                 finally:
                     self._alarm = None
             else:
                 await self._hold_back()
-                await self._look()
+                await self._look(follower)
 
     async def _hold_back(self) -> None:
         """Rest, as long as much is written."""
@@ -171,16 +172,16 @@ class Hub:
             self._counted, self._counted_at = self._writes, now
         return self._rate > BUSY and not self.closed
 
-    async def _look(self) -> None:
+    async def _look(self, follower: Follower) -> None:
         """Read what is new, once for all, and wake those whom it concerns."""
         began = perf_counter()
         writes, before, asked = self._writes, self._position, dict(self._channels)
         ids = [audit_id for audit_id in asked if audit_id is not None]
-        news = await self.read(event_feed.fresh, before, ids, None in asked)
+        news: News = await follower.read(event_feed.fresh, before, ids, None in asked)
         channels = list(self._channels.values())
         # Who came while this was being read has not been read for.
-        for channel in channels:
-            if channel not in asked.values():
+        for audit_id, channel in self._channels.items():
+            if asked.get(audit_id) is not channel:
                 channel.begin_at(news.upto)
         self._keep(news, asked)
         for audit_id in news.over:
@@ -209,12 +210,12 @@ class Hub:
             if (old := kept()) is not None:
                 old.begin_at(upto)
 
-    async def _wake(self, told: list[Any]) -> None:
+    async def _wake(self, told: list[anyio.Event]) -> None:
         try:
             while told:
                 began = perf_counter()
                 for signal in told[-GROUP:]:
-                    _set(signal)
+                    signal.set()
                 del told[-GROUP:]
                 await checkpoint()  # while they run
                 now = perf_counter()
@@ -223,21 +224,4 @@ class Hub:
                     await self._hold_back()
         finally:
             for signal in told:
-                _set(signal)
-
-
-def _signal() -> Any:
-    # As the writer does: a future is what asyncio waits for in the end.
-    loop = asyncio_loop()
-    return anyio.Event() if loop is None else loop.create_future()
-
-
-async def _wait_for(signal: Any) -> None:
-    await (signal.wait() if isinstance(signal, anyio.Event) else signal)
-
-
-def _set(signal: Any) -> None:
-    if isinstance(signal, anyio.Event):
-        signal.set()
-    elif signal is not None and not signal.done():
-        signal.set_result(None)
+                signal.set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Generator
 from typing import Any, Self
 
+import anyio
 from anyio.lowlevel import checkpoint
 
 from veritas_peewee import event_feed
@@ -22,8 +23,15 @@ class Follower:
     them, do not change them.
     """
 
-    def __init__(self, hub: Hub, audit_id: str | None, after: int | None) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        read: Callable[..., Awaitable[Any]],
+        audit_id: str | None,
+        after: int | None,
+    ) -> None:
         self._hub = hub
+        self.read = read
         self._audit_id = audit_id
         self._after = after
         self._channel: Channel | None = None
@@ -31,7 +39,7 @@ class Follower:
         self._next = 0
         self._ended = False
         self._busy = False
-        self.signal: Any = None
+        self.signal: anyio.Event | None = None
         """What it waits for, when another follower reads for it."""
 
     def __await__(self) -> Generator[Any, Any, Self]:
@@ -103,7 +111,7 @@ class Follower:
 
     async def _read(self) -> None:
         """Take what is stored; once that is all there is, be told of what comes."""
-        piece = await self._hub.read(event_feed.stored, self._audit_id, self._after)
+        piece = await self.read(event_feed.stored, self._audit_id, self._after)
         if self._ended:
             return
         self._events, self._after = piece.events, piece.upto

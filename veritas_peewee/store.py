@@ -59,7 +59,7 @@ class AuditStore:
         self._closing = False
         self._changing: anyio.Lock | None = None
         self._stack = ExitStack()
-        self._hub = Hub(self.read)
+        self._hub = Hub()
 
     @classmethod
     def open(
@@ -332,14 +332,9 @@ class AuditStore:
         return self._follow(None, None if after is None else check_after(after))
 
     def _follow(self, audit_id: str | None, after: int | None) -> Follower:
-        self._opened().on_commit = self._tell_followers
-        return Follower(self._hub, audit_id, after)
-
-    def _tell_followers(self, done: list[Job]) -> None:
-        # In memory the followers' own reads are the writer's jobs too.
-        if self._readers is None:
-            done = [job for job in done if job.fn is not _read_on_writer]
-        self._hub.notice(len(done))
+        # The writer must not keep the store alive, nor the hub.
+        self._opened().on_commit = partial(_tell, self._hub, self._readers is None)
+        return Follower(self._hub, self.read, audit_id, after)
 
     async def screenshot(self, file_path: str) -> bytes:
         """The bytes of a stored screenshot, by its row's `file_path`."""
@@ -372,6 +367,11 @@ def _changed(change: Callable[[], None], audit_id: str) -> Audit:
 
 def _ingest(prepared: ingest.PreparedAudit) -> Audit:
     return queries.get(ingest.write_audit(prepared))
+
+
+def _tell(hub: Hub, in_memory: bool, done: list[Job]) -> None:
+    # In memory the reads, the followers' own too, are the writer's jobs.
+    hub.notice(len([j for j in done if j.fn is not _read_on_writer]) if in_memory else len(done))
 
 
 def _read_on_writer(fn: Callable[[], T]) -> T:
