@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import weakref
+from datetime import timedelta
 from pathlib import Path
 
 import anyio
@@ -176,7 +177,7 @@ async def test_ten_followers_are_told_by_one_read(store, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ["audit_complete", "audit_error", "audit_disconnected"])
-async def test_a_follower_ends_with_its_audit(store, kind):
+async def test_a_follower_ends_with_its_audit(store, kind, monkeypatch):
     audit = await store.create("https://example.com")
     got: list[int] = []
 
@@ -190,6 +191,7 @@ async def test_a_follower_ends_with_its_audit(store, kind):
             told = [await store.record(audit.id, LOG), await store.record(audit.id, {"type": kind})]
     assert got == told
     # What comes after the end is there for who asks for it.
+    monkeypatch.setattr(event_feed, "CLOSING", timedelta(0))
     told.append(await store.record(audit.id, LOG))
     assert await ids_of(store.follow(audit.id)) == told
     assert await ids_of(store.follow(audit.id, after=told[1])) == told[2:]
@@ -227,10 +229,13 @@ async def test_a_result_that_says_completed_is_not_the_last_event(store, monkeyp
             assert (await store.get(audit.id)).status == "completed"
             looks.clear()
             await until(lambda: len(looks) > 5)  # they all see the status
+            await store.record(audit.id, LOG)
+            looks.clear()
+            await until(lambda: len(looks) > 5)
             await store.record(audit.id, END)
-    assert got == ["audit_result", "audit_complete"]
+    assert got == ["audit_result", "log_entry", "audit_complete"]
     # One that is never closed ends too, only later.
-    monkeypatch.setattr(event_feed, "CLOSING", event_feed.CLOSING / 10)
+    monkeypatch.setattr(event_feed, "CLOSING", timedelta(seconds=0.1))
     other = await store.create("https://example.com")
     told = await store.record(other.id, result)
     with anyio.fail_after(30):

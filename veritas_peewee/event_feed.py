@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from peewee import SQL, NodeList, fn
 
 from veritas_peewee.database import current_database
+from veritas_peewee.engine_output import RESULT_EVENT
 from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.fields import format_datetime, invalid
 from veritas_peewee.models import Audit, AuditEvent, AuditStatus, utc_now
@@ -24,9 +25,16 @@ PIECE, SLICE = 256, 4000
 TEXT = 1_000_000
 """How many characters of events are enough, however few events they are."""
 CLOSING = timedelta(seconds=2)
-"""How long an audit whose result is stored is given for the event that closes it."""
+"""How long after its last event an audit with a final status is given for the closing one."""
 
 _ENDED = (AuditStatus.COMPLETED, AuditStatus.ERROR, AuditStatus.DISCONNECTED)
+_CLOSING_EVENTS = (
+    "audit_complete",
+    "audit_error",
+    "audit_disconnected",
+    "audit_update",
+    RESULT_EVENT,
+)
 _IDS = SQL("(SELECT value FROM json_each(?))")
 _DATA = AuditEvent._meta.sorted_field_names.index("data")
 
@@ -169,17 +177,17 @@ def _fresh_sql() -> str:
 
 @functools.cache
 def _ended_sql() -> str:
-    # A result that says `completed` comes before the event that closes the audit.
+    # The engine tells a result that says `completed`, and then some, before it closes the audit.
     last = AuditEvent.alias()
     newest = last.select(last.id).where(last.audit == Audit.id).order_by(last.id.desc())
-    closing = AuditEvent.select(SQL("1")).where(
+    more_to_come = AuditEvent.select(SQL("1")).where(
         AuditEvent.id == newest.limit(SQL("1")),
-        AuditEvent.event_type == SQL("'audit_result'"),
+        AuditEvent.event_type.not_in([SQL(f"'{kind}'") for kind in _CLOSING_EVENTS]),
         AuditEvent.timestamp > MARK,
     )
     ended = [SQL(f"'{status}'") for status in _ENDED]
     query = Audit.select(Audit.id).where(
-        Audit.id.in_(_IDS), _plain(Audit.status).in_(ended), ~fn.EXISTS(closing)
+        Audit.id.in_(_IDS), _plain(Audit.status).in_(ended), ~fn.EXISTS(more_to_come)
     )
     return text_of(query)
 
