@@ -17,6 +17,7 @@ from veritas_peewee.errors import (
     StoreFull,
     WriteUndone,
 )
+from veritas_peewee.following import Follower
 from veritas_peewee.models import (
     Audit,
     AuditEvent,
@@ -46,6 +47,7 @@ __all__ = [
     "AuditStatus",
     "AuditStore",
     "DatabaseCorrupt",
+    "Follower",
     "InvalidAudit",
     "NoDatabase",
     "Page",

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 BUSY = 2000
 """Writes a second from which on following holds back, so that the writers do not notice it."""
-SHARE = 16
+SHARE = 24
 """How many times as long as it worked it then rests."""
-WINDOW = 0.05
+WINDOW = 0.02
 """Seconds over which writes are counted."""
 GROUP = 64
 """Followers that are woken at once."""
@@ -163,7 +163,7 @@ class Hub:
             left = self._rest_until - perf_counter()
             if left <= 0:
                 return
-            await anyio.sleep(min(left, WINDOW / 5))
+            await anyio.sleep(min(left, WINDOW))
 
     def _is_busy(self) -> bool:
         now = perf_counter()
