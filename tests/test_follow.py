@@ -297,7 +297,7 @@ async def test_one_who_leaves_leaves_nothing_behind(store, leave):
     audit = await store.create("https://example.com")
     await store.record(audit.id, LOG)
     threads = threading.active_count()
-    for _ in range(20):
+    for _ in range(5):
         follower = store.follow(audit.id)
         gone = weakref.ref(follower)
         if leave == "break":
