@@ -6,6 +6,7 @@ from collections.abc import Callable
 from statistics import median
 from typing import NamedTuple
 
+from benchmarks.cases.follow import ALONE, FOLLOWED
 from benchmarks.model import Outcomes
 
 
@@ -159,6 +160,8 @@ TARGETS = (
            _ratio(_reader("both, paced"), _reader("readers, paced"))),
     Target("M1", "writes that failed", "<=", 0, "",
            _largest(("M1", "ours", "both", "write_errors"))),
+    Target("F1", "writes with 1,000 followers, against none", ">=", 0.9, "x",
+           _ratio(("F1", "ours", FOLLOWED, "per_s"), ("F1", "ours", ALONE, "per_s"))),
     *(
         Target("L1", f"p99 during {place[2]}", "<=", 5, " ms", _largest(place))
         for place in _LAGS

@@ -20,6 +20,7 @@ from veritas_peewee.errors import (
     WriteUndone,
 )
 from veritas_peewee.filters import Filters
+from veritas_peewee.following import Follower
 from veritas_peewee.models import (
     Audit,
     AuditEvent,
@@ -54,6 +55,7 @@ __all__ = [
     "DatabaseCorrupt",
     "Facets",
     "Filters",
+    "Follower",
     "Hit",
     "InvalidAudit",
     "NoDatabase",

@@ -4,6 +4,25 @@ app = FastAPI(lifespan=store_lifespan())
 
 @app.get("/audits/{audit_id}")
 async def audit(audit_id: str, store: Annotated[AuditStore, Depends(get_store)]): ...
+
+Server-sent events: a browser's `EventSource` that lost the connection comes back with the last
+id that it saw, and goes on where it was. At `end` the page closes it, for it would come again.
+
+@app.get("/audits/{audit_id}/events")
+async def stream(
+    audit_id: str,
+    store: Annotated[AuditStore, Depends(get_store)],
+    last_event_id: Annotated[int, Header()] = 0,
+):
+    follower = await store.follow(audit_id, after=last_event_id)  # AuditNotFound comes here
+
+    async def messages():
+        async for event in follower:
+            told = {"type": event.event_type, "data": event.data}
+            yield f"id: {event.id}\\ndata: {json.dumps(told)}\\n\\n"
+        yield "event: end\\ndata:\\n\\n"
+
+    return StreamingResponse(messages(), media_type="text/event-stream")
 """
 
 from __future__ import annotations

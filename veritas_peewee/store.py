@@ -31,7 +31,11 @@ from veritas_peewee.config import DURABILITIES, Durability, Location, locate
 from veritas_peewee.counting import Facets
 from veritas_peewee.database import current_database
 from veritas_peewee.errors import DRIVER_ERRORS, StoreClosed, StoreError, store_error
+from veritas_peewee.event_feed import check_after
+from veritas_peewee.event_hub import Hub
 from veritas_peewee.filters import Filters
+from veritas_peewee.following import Follower
+from veritas_peewee.group_commit import Job
 from veritas_peewee.history import Order
 from veritas_peewee.models import Audit, AuditEvent, AuditStatus
 from veritas_peewee.offload import in_thread
@@ -70,6 +74,7 @@ class AuditStore:
         self._closing = False
         self._changing: anyio.Lock | None = None
         self._stack = ExitStack()
+        self._hub = Hub()
 
     @classmethod
     def open(
@@ -141,6 +146,7 @@ class AuditStore:
         if a write has not ended after 60 s; those that had not begun are then told.
         """
         self._closing = True
+        self._hub.close()
         if self._changing is None or self._process != os.getpid():
             return
         if self._writer is not None:
@@ -351,6 +357,29 @@ class AuditStore:
         """The newest audits of a url or of a host as a series, oldest first; see `trends.trend`."""
         return await self.read(trends.trend, url, host=host, since=since, until=until, limit=limit)
 
+    def follow(self, audit_id: str, *, after: int = 0) -> Follower:
+        """An audit's events after event id `after`, then new ones as they are committed.
+
+        `async for event in store.follow(id)` ends when the audit has: once its status is
+        completed, error or disconnected and all events up to then were given. Raises
+        AuditNotFound, also when the audit is deleted, StoreClosed when the store is closed
+        before the audit has ended, and InvalidAudit for an `after` that this store has not given
+        out. With the last event's id as `after`, nothing is missed and nothing comes twice.
+        """
+        return self._follow(audit_id, check_after(after))
+
+    def follow_all(self, *, after: int | None = None) -> Follower:
+        """The events of every audit after event id `after`, then new ones, until the store closes.
+
+        None: those that are committed from the first step of the iteration on.
+        """
+        return self._follow(None, None if after is None else check_after(after))
+
+    def _follow(self, audit_id: str | None, after: int | None) -> Follower:
+        # The writer must not keep the store alive, nor the hub.
+        self._opened().on_commit = partial(_tell, self._hub, self._readers is None)
+        return Follower(self._hub, self.read, audit_id, after)
+
     async def screenshot(self, file_path: str) -> bytes:
         """The bytes of a stored screenshot, by its row's `file_path`."""
         self._opened()
@@ -385,6 +414,11 @@ def _ingest(prepared: ingest.PreparedAudit) -> Audit:
     audit_id = ingest.write_audit(prepared)
     current_database().seal_changes()
     return queries.get(audit_id)
+
+
+def _tell(hub: Hub, in_memory: bool, done: list[Job]) -> None:
+    # In memory the reads, the followers' own too, are the writer's jobs.
+    hub.notice(len([j for j in done if j.fn is not _read_on_writer]) if in_memory else len(done))
 
 
 def _read_on_writer(fn: Callable[[], T]) -> T:

@@ -91,6 +91,8 @@ class Writer:
         self._opened = anyio.Event()
         self._failure: BaseException | None = None
         self._closing = False
+        self.on_commit: Callable[[list[Job]], object] | None = None
+        """Called on the loop's thread, once for each batch, after its callers have been told."""
         self._writes = self._commits = self._failed = 0
         self._times: deque[float] = deque(maxlen=10_000)
         # A daemon, so that a program that forgets to close the store still ends; `_at_exit`
@@ -283,6 +285,8 @@ class Writer:
                 job.done.set_result(None)
         for _ in range(withdrawn):
             self.places.give()
+        if self.on_commit is not None:
+            self.on_commit(done)
 
     def _wake(self, fn: Callable[..., object], *args: Any) -> None:
         token = self._token

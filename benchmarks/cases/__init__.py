@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from benchmarks.cases import processes, reads, together, writes
+from benchmarks.cases import follow, processes, reads, together, writes
 from benchmarks.model import Case
 
 CASES: dict[str, Case] = {
-    case.name: case for case in (*writes.CASES, *reads.CASES, *together.CASES, *processes.CASES)
+    case.name: case
+    for case in (
+        *writes.CASES,
+        *reads.CASES,
+        *together.CASES,
+        *follow.CASES,
+        *processes.CASES,
+    )
 }

@@ -22,6 +22,7 @@ from veritas_peewee.cli import (
     prune,
     trend,
     verify,
+    watch,
 )
 from veritas_peewee.cli.text import PROGRAM, ReaderGone, complain
 from veritas_peewee.errors import StoreError
@@ -70,6 +71,7 @@ verify.add_to(app)
 backup.add_to(app)
 doctor.add_to(app)
 prune.add_to(app)
+watch.add_to(app)
 demo.add_to(app)
 
 

@@ -145,6 +145,28 @@ def show_events(out: Console, events: Sequence[AuditEvent]) -> None:
     out.print(table)
 
 
+_EVENT = {
+    "audit_complete": "bold green",
+    "audit_disconnected": "bold yellow",
+    "audit_error": "bold red",
+    "finding": "yellow",
+    "phase_complete": "green",
+    "phase_error": "red",
+    "phase_start": "cyan",
+}
+
+
+def event_line(event: AuditEvent, *, with_audit: bool) -> Text:
+    """An event as a line of its own."""
+    kind = one_line(event.event_type)
+    line = Text.assemble(
+        (f"{event.id:>7} {when(event.timestamp, '%H:%M:%S')}  ", "dim"),
+        one_line(f"{event.audit_id}") + "  " if with_audit else "",
+        (f"{kind:<16}", _EVENT.get(kind, "")),
+    )
+    return line.append(f"  {_gist(event.data)}")
+
+
 def heading(out: Console, text: str) -> None:
     out.print()
     out.print(Text(text, "bold underline"))

@@ -16,7 +16,15 @@ from veritas_peewee.models import Audit, AuditEvent
 def print_json(value: object) -> None:
     """Write `value` on standard output."""
     # ASCII only: no control character and no encoding can get in the way.
-    text = json.dumps(value, indent=2, default=_text)
+    _write(json.dumps(value, indent=2, default=_text))
+
+
+def print_line(value: object) -> None:
+    """Write `value` as one line on standard output."""
+    _write(json.dumps(value, default=_text))
+
+
+def _write(text: str) -> None:
     try:
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
@@ -27,6 +35,11 @@ def print_json(value: object) -> None:
 def audit_values(audit: Audit) -> dict[str, Any]:
     """The columns of an audit."""
     return _columns(audit)
+
+
+def event_values(event: AuditEvent) -> dict[str, Any]:
+    """The columns of an event, and whose it is."""
+    return {"audit_id": event.audit_id, **_columns(event)}
 
 
 def full_audit(audit: Audit, events: list[AuditEvent]) -> dict[str, Any]:

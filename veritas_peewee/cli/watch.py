@@ -1,0 +1,88 @@
+"""`watch`: events as they are committed, by whichever process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
+from rich.text import Text
+
+from veritas_peewee import event_feed, queries
+from veritas_peewee.cli import terminal
+from veritas_peewee.cli.options import Database, Json, complete_id, looked_at
+from veritas_peewee.cli.render import event_line
+from veritas_peewee.cli.serialize import event_values, print_line
+from veritas_peewee.cli.text import PROGRAM, one_line
+from veritas_peewee.errors import InvalidAudit
+from veritas_peewee.models import AuditEvent
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command of this module."""
+    app.command(epilog=f"Example: {PROGRAM} watch vrts_0a1b2c3d4e5")(watch)
+
+
+def watch(
+    id: Annotated[
+        str | None,
+        typer.Argument(help="The audit's id.", autocompletion=complete_id, metavar="ID"),
+    ] = None,
+    after: Annotated[
+        int | None,
+        typer.Option(min=0, metavar="EVENT", help="Go on after the event with this id."),
+    ] = None,
+    database: Database = None,
+    json: Json = False,
+) -> None:
+    """Show an audit's events, those to come too, until it ends; without an ID, all new ones.
+
+    With --json each event is a line of JSON. The database is only read.
+    """
+    with looked_at(database):
+        try:
+            events = event_feed.follow(id, after=after)
+            if json:
+                for event in events:
+                    print_line(event_values(event))
+            else:
+                _show(events, id)
+        except InvalidAudit as error:
+            raise typer.BadParameter(str(error), param_hint="--after") from None
+
+
+def _show(events: Iterator[AuditEvent], audit_id: str | None) -> None:
+    console = terminal.console(wide=True)
+    with _progress(shown=audit_id is not None) as advance:
+        for event in events:
+            line = event_line(event, with_audit=audit_id is None)
+            console.print(line, no_wrap=True, overflow="ellipsis")
+            advance(event)
+    if audit_id is not None:
+        audit = queries.get(audit_id)
+        ended = Text.assemble(terminal.status(audit.status), "  ")
+        if audit.trust_score is not None:
+            ended.append_text(terminal.score(audit.trust_score)).append("  ")
+        console.print(ended.append(one_line(audit.url)), no_wrap=True, overflow="ellipsis")
+
+
+@contextmanager
+def _progress(*, shown: bool) -> Iterator[Callable[[AuditEvent], None]]:
+    """A line under the events that tells how far the audit is, once one of them says so."""
+    console = terminal.console()
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn())
+    with Progress(
+        *columns, console=console, transient=True, disable=not (shown and console.is_terminal)
+    ) as bar:
+        task = bar.add_task("", total=100, visible=False)
+
+        def advance(event: AuditEvent) -> None:
+            data = event.data if isinstance(event.data, dict) else {}
+            pct = data.get("pct")
+            if isinstance(pct, int | float) and not isinstance(pct, bool) and 0 <= pct <= 100:
+                phase = one_line(data.get("phase") or "")[:20]
+                bar.update(task, completed=pct, description=phase, visible=True)
+
+        yield advance

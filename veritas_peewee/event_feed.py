@@ -1,0 +1,198 @@
+"""What followers read: stored events piece by piece, what is new, and whether an audit ended."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from time import sleep
+from typing import Any, NamedTuple
+
+from peewee import SQL, NodeList, fn
+
+from veritas_peewee.database import current_database
+from veritas_peewee.engine_output import RESULT_EVENT
+from veritas_peewee.errors import InvalidAudit
+from veritas_peewee.fields import format_datetime, invalid
+from veritas_peewee.models import Audit, AuditEvent, AuditStatus, utc_now
+from veritas_peewee.rows import MARK, execute, key_of, models_of, not_found, text_of
+
+POLL = 0.25
+"""Seconds between two looks at what other processes wrote."""
+PIECE, SLICE = 256, 4000
+"""The most events that are read at once for one follower, and for all of them."""
+TEXT = 1_000_000
+"""How many characters of events are enough, however few events they are."""
+CLOSING = timedelta(seconds=2)
+"""How long after its last event an audit with a final status is given for the closing one."""
+
+_ENDED = (AuditStatus.COMPLETED, AuditStatus.ERROR, AuditStatus.DISCONNECTED)
+_CLOSING_EVENTS = (
+    "audit_complete",
+    "audit_error",
+    "audit_disconnected",
+    "audit_update",
+    RESULT_EVENT,
+)
+_IDS = SQL("(SELECT value FROM json_each(?))")
+_DATA = AuditEvent._meta.sorted_field_names.index("data")
+
+
+class Piece(NamedTuple):
+    """Some events of one audit or of all, in order."""
+
+    events: list[AuditEvent]
+    upto: int
+    """Up to which event id there are no others."""
+    more: bool
+    """Whether there are more right now."""
+    ended: bool
+    """Whether the audit has ended and these were its last events."""
+
+
+class News(NamedTuple):
+    """What is new of several audits."""
+
+    events: list[AuditEvent]
+    upto: int
+    more: bool
+    over: list[str]
+    """Audits that have ended or are gone; of the former there may be events not read yet."""
+    size: int
+    """Characters of the events' texts."""
+
+
+def check_after(after: object) -> int:
+    """`after` if it can be an event's id; InvalidAudit if not."""
+    if isinstance(after, bool) or not isinstance(after, int) or not 0 <= after < 2**63:
+        raise invalid("after", "must be an event's id, or 0 to begin with the first", after)
+    return after
+
+
+def follow(
+    audit_id: str | None = None, *, after: int | None = None, poll: float = POLL
+) -> Iterator[AuditEvent]:
+    """The events of an audit (None: of all) after the one with id `after`, then new ones.
+
+    Looks for them each `poll` seconds, whoever wrote them; ends when the audit does. For an
+    audit `after` is 0 unless given; for all, None leaves out what is there already. Raises
+    AuditNotFound, also when the audit is deleted, and InvalidAudit for an `after` that this
+    store has not given out.
+    """
+    position = 0 if after is None and audit_id is not None else after
+    while True:
+        piece = stored(audit_id, position)
+        position = piece.upto
+        yield from piece.events
+        if piece.ended:
+            return
+        if not piece.more:
+            sleep(poll)
+
+
+def stored(audit_id: str | None, after: int | None) -> Piece:
+    """The next events of an audit (None: of all) after an id (None: none that is there now)."""
+    # In this order each is right whatever is written in between, without a transaction.
+    ended = False if audit_id is None else _has_ended(audit_id)
+    newest = newest_id()
+    if after is None:
+        return Piece([], newest, False, False)
+    if check_after(after) > newest:
+        raise InvalidAudit(
+            f"after: this store has no event {after}, its newest is {newest}; begin again with 0"
+        )
+    values = (after,) if audit_id is None else (audit_id, after)
+    rows, more, _ = _read(_stored_sql(audit_id is None), values, PIECE)
+    events = models_of(AuditEvent, rows)
+    upto = events[-1].id if more else max([newest, *(event.id for event in events[-1:])])
+    return Piece(events, upto, more, ended and not more)
+
+
+def fresh(after: int, audit_ids: list[str], every: bool) -> News:
+    """The events after an id of some audits, or of `every` one, and which of those ended."""
+    ids = json.dumps(audit_ids)
+    over = execute(_ended_sql(), (ids, _closing_since())) + execute(_gone_sql(), (ids,))
+    newest = newest_id()
+    values = (after,) if every else (after, ids)
+    rows, more, size = _read(_stored_sql(True) if every else _fresh_sql(), values, SLICE)
+    upto = rows[-1][0] if more else max([newest, *(row[0] for row in rows[-1:])])
+    return News(models_of(AuditEvent, rows), upto, more, [row[0] for row in over], size)
+
+
+def newest_id() -> int:
+    """The newest id that any event was given, whether or not it was removed since."""
+    rows = execute("SELECT seq FROM sqlite_sequence WHERE name = 'audit_events'", ())
+    return int(rows[0][0]) if rows else 0
+
+
+def _has_ended(audit_id: str) -> bool:
+    ids = json.dumps([key_of(audit_id)])
+    if execute(_ended_sql(), (ids, _closing_since())):
+        return True
+    if execute(_gone_sql(), (ids,)):
+        raise not_found(audit_id)
+    return False
+
+
+def _closing_since() -> str:
+    return format_datetime(utc_now() - CLOSING)
+
+
+def _read(
+    text: str, values: tuple[Any, ...], limit: int
+) -> tuple[list[tuple[Any, ...]], bool, int]:
+    """Rows of events, whether there may be more, and how long their texts are."""
+    rows: list[tuple[Any, ...]] = []
+    size = 0
+    cursor = current_database().execute_sql(text, (*values, limit))
+    for row in cursor:
+        rows.append(row)
+        size += len(row[_DATA] or "")
+        if size > TEXT:
+            cursor.close()
+            return rows, True, size
+    return rows, len(rows) == limit, size
+
+
+def _plain(field: Any) -> Any:
+    """A column that no index is to be looked up for."""
+    return NodeList((SQL("+"), field), glue="")
+
+
+@functools.cache
+def _stored_sql(every: bool) -> str:
+    query = AuditEvent.select()
+    if not every:
+        query = query.where(AuditEvent.audit == MARK)
+    return text_of(query.where(AuditEvent.id > MARK).order_by(AuditEvent.id).limit(MARK))
+
+
+@functools.cache
+def _fresh_sql() -> str:
+    # By the id, not by the index of audits: what is new is little, and in order already.
+    query = AuditEvent.select().where(AuditEvent.id > MARK, _plain(AuditEvent.audit).in_(_IDS))
+    return text_of(query.order_by(AuditEvent.id).limit(MARK))
+
+
+@functools.cache
+def _ended_sql() -> str:
+    # The engine tells a result that says `completed`, and then some, before it closes the audit.
+    last = AuditEvent.alias()
+    newest = last.select(last.id).where(last.audit == Audit.id).order_by(last.id.desc())
+    more_to_come = AuditEvent.select(SQL("1")).where(
+        AuditEvent.id == newest.limit(SQL("1")),
+        AuditEvent.event_type.not_in([SQL(f"'{kind}'") for kind in _CLOSING_EVENTS]),
+        AuditEvent.timestamp > MARK,
+    )
+    ended = [SQL(f"'{status}'") for status in _ENDED]
+    query = Audit.select(Audit.id).where(
+        Audit.id.in_(_IDS), _plain(Audit.status).in_(ended), ~fn.EXISTS(more_to_come)
+    )
+    return text_of(query)
+
+
+@functools.cache
+def _gone_sql() -> str:
+    there = Audit.select(SQL("1")).where(Audit.id == SQL("value"))
+    return f"SELECT value FROM json_each(?) WHERE NOT EXISTS ({text_of(there)})"
