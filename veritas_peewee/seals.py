@@ -73,11 +73,22 @@ def seal_of(
     if is_unfinished(values):
         return digest_of(values).hex(), None
     count, last = events or execute(_events_sql(), (audit_id, audit_id))[0]
+    children = [
+        [digest for (digest,) in execute(_digests_sql(model), (audit_id,))]
+        for model in (AuditFinding, AuditScreenshot)
+    ]
+    return ended_seal(values, children, count, last), count
+
+
+def ended_seal(
+    values: list[Any], children: Iterable[list[bytes | None]], count: int, last: bytes | None
+) -> str:
+    """The seal of an audit that has ended: its row's stored values, the digests of its findings
+    and of its screenshots, how many events its log had then and the last one's digest."""
     whole = list(values)
-    for model in (AuditFinding, AuditScreenshot):
-        digests = [digest for (digest,) in execute(_digests_sql(model), (audit_id,))]
+    for digests in children:
         whole += len(digests), *digests
-    return digest_of([*whole, count, last]).hex(), count
+    return digest_of([*whole, count, last]).hex()
 
 
 def first_seal(values: dict[str, Any]) -> str:

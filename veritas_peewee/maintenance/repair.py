@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from veritas_peewee import migrations
+from veritas_peewee import kept_ids, migrations
 from veritas_peewee.database import atomic, current_database
 from veritas_peewee.maintenance.verify import missing_parts
 from veritas_peewee.models import TABLES, Audit, AuditScreenshot
@@ -44,6 +44,8 @@ def _rebuild() -> list[str]:
     if any("index" in text for (text,) in execute("PRAGMA integrity_check(100)", ())):
         database.execute_sql("REINDEX")
         done.append("built all indexes again")
+    if kept_ids.settle():
+        done.append("made the head of the events that an interrupted import left")
     for audit_id, count in execute(_wrong_counts_sql(), ()):
         Audit.update(screenshots_count=count).where(Audit.id == audit_id).execute()
         done.append(f"audit {audit_id}: screenshots_count is {count}")
