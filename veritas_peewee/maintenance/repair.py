@@ -1,4 +1,4 @@
-"""What `verify` finds and can be made again: counts, indexes, triggers; files that no row names."""
+"""What `verify` finds and can be made again: counts, indexes, triggers, views; files that no row names."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def repair(*, orphan_age: float = ORPHAN_AGE) -> list[str]:
 def _rebuild() -> list[str]:
     database = current_database()
     done: list[str] = []
-    indexes, triggers = missing_parts()
+    indexes, triggers, views = missing_parts()
     for model in TABLES:
         for index in model._meta.indexes:
             if index._name in indexes:
@@ -41,6 +41,9 @@ def _rebuild() -> list[str]:
         if name in triggers:
             database.execute_sql(trigger)
             done.append(f"made the trigger {name}")
+    for name in sorted(views):
+        database.execute_sql(migrations.views()[name])
+        done.append(f"made the view {name}")
     if any("index" in text for (text,) in execute("PRAGMA integrity_check(100)", ())):
         database.execute_sql("REINDEX")
         done.append("built all indexes again")

@@ -36,6 +36,16 @@ TRIGGERS = frozenset(
         "remember_removed_audit",
     )
 )
+VIEWS = frozenset(
+    (
+        "completed_audits",
+        "latest_audit_of_each_site",
+        "findings_with_urls",
+        "screenshots_with_urls",
+        "event_log",
+        "removed",
+    )
+)
 MOST_TOLD = 1000
 """The most problems that are told one by one."""
 
@@ -107,18 +117,19 @@ def _check_file(report: Report) -> None:
         report.problem(f"row {row} of {table} belongs to a row of {parent} that is missing")
 
 
-def missing_parts() -> tuple[set[str], set[str]]:
-    """The indexes and the triggers that the schema has and the file has not."""
+def missing_parts() -> tuple[set[str], set[str], set[str]]:
+    """The indexes, the triggers and the views that the schema has and the file has not."""
     rows = execute("SELECT type, name FROM main.sqlite_master", ())
     indexes = {index._name for model in TABLES for index in model._meta.indexes}
     there = {name for kind, name in rows if kind in ("index", "trigger")}
-    return indexes - there, set(TRIGGERS) - there
+    # What the user has under a view's name stays.
+    taken = {name for _, name in rows}
+    return indexes - there, TRIGGERS - there, VIEWS - taken
 
 
 def _check_schema(report: Report) -> None:
-    indexes, triggers = missing_parts()
-    report.problems += [f"the index {name} is missing" for name in sorted(indexes)]
-    report.problems += [f"the trigger {name} is missing" for name in sorted(triggers)]
+    for kind, names in zip(("index", "trigger", "view"), missing_parts(), strict=True):
+        report.problems += [f"the {kind} {name} is missing" for name in sorted(names)]
 
 
 # ---- audits: rows, seals, files ----
