@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from veritas_peewee.cli import commands, demo, ingestion, verify
+from veritas_peewee.cli import commands, demo, ingestion, transfer, verify
 from veritas_peewee.cli.text import PROGRAM, ReaderGone, complain
 from veritas_peewee.errors import StoreError
 
@@ -53,6 +53,7 @@ def _program(
 commands.add_to(app)
 ingestion.add_to(app)
 verify.add_to(app)
+transfer.add_to(app)
 demo.add_to(app)
 
 

@@ -124,7 +124,7 @@ def missing_parts() -> tuple[set[str], set[str], set[str]]:
     there = {name for kind, name in rows if kind in ("index", "trigger")}
     # What the user has under a view's name stays.
     taken = {name for _, name in rows}
-    return indexes - there, TRIGGERS - there, VIEWS - taken
+    return indexes - there, set(TRIGGERS) - there, set(VIEWS) - taken
 
 
 def _check_schema(report: Report) -> None:

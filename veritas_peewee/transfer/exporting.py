@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from typing import Any
 
 from veritas_peewee.database import current_database
@@ -68,26 +69,44 @@ def export_jsonl(
     many if that is known. Raises AuditNotFound, InvalidAudit for a bad filter, StoreError if
     the file is there already, StoreFull.
     """
-    report = ExportReport()
     location = current_database().location
     folder = ScreenshotFolder(location.screenshots) if images and location.screenshots else None
+    report = ExportReport()
+
+    def line(stored: StoredAudit) -> bytes:
+        found = _images(stored, folder, report)
+        if problem := problem_of(stored):
+            report.problem(f"audit {stored.id}: {problem}")
+        return to_line(stored, found)
+
+    write_each(target, line, report, ids, progress, filters)
+    return report
+
+
+def write_each(
+    target: Target,
+    text_of: Callable[[StoredAudit], bytes],
+    report: ExportReport,
+    ids: Collection[str] | None,
+    progress: Progress | None,
+    filters: dict[str, Any],
+    header: bytes = b"",
+) -> None:
+    """Write what `text_of` makes of each audit that is selected, and count it."""
     total = how_many(ids, filters)
     wanted = selected_ids(ids, filters)
-    first = next(wanted, None)  # what is wrong with the selection is told before a file is begun
+    first = list(islice(wanted, 1))  # a bad selection is told before a file is begun
     with new_file(target) as file:
-        while first is not None:
-            if (stored := read_stored(first)) is not None:  # not removed just now
-                found = _images(stored, folder, report)
-                if problem := problem_of(stored):
-                    report.problem(f"audit {stored.id}: {problem}")
-                file.write(to_line(stored, found))
-                report.audits += 1
-                report.findings += len(stored.findings)
-                report.events += len(stored.events)
-                if progress is not None:
-                    progress(report.audits, total)
-            first = next(wanted, None)
-    return report
+        file.write(header)
+        for audit_id in chain(first, wanted):
+            if (stored := read_stored(audit_id)) is None:
+                continue  # removed just now
+            file.write(text_of(stored))
+            report.audits += 1
+            report.findings += len(stored.findings)
+            report.events += len(stored.events)
+            if progress is not None:
+                progress(report.audits, total)
 
 
 def _images(

@@ -176,8 +176,7 @@ class Importer:
                 self._folder.remove(one.new_files)
                 self._refuse(one.line, f"{one}: {error}")
             except BaseException:
-                for other in (*taken, one):
-                    self._folder.remove(other.new_files)
+                self.discard([*taken, one])
                 raise
             else:
                 taken.append(one)
@@ -206,6 +205,10 @@ class Importer:
             without = sum(image is None for image in one.images)
             report.without_image += without
             report.screenshots += len(one.images) - without
+
+    def discard(self, unit: list[Incoming]) -> None:
+        """Remove the images of audits that were not stored."""
+        self._folder.remove([file for one in unit for file in one.new_files])
 
     def _forget_images(self, unit: list[Incoming]) -> None:
         named = text_of(AuditScreenshot.select(AuditScreenshot.id).where(
