@@ -479,9 +479,11 @@ def hostile(exported: Path, file: str, image: bytes | None) -> None:
 
 
 PATHS = [
-    "../evil.png", "/tmp/evil.png", "a/../../evil.png", "a//b.png", "", ".", "..", "a/..", "./a.png",
+    "../evil.png", "/tmp/evil.png", "a/../../evil.png", "a//b.png", "", ".", "..", "a/..",
+    "./a.png",
     "a\\b.png", "..\\evil.png", "a/b.html", "a/.htaccess", "a/.png", "evil", "a/b.png/", "a\nb.png",
-    "a/\x1b[2J.png", "x" * 300 + ".png", "/".join("a" * 20) + "/b.png", "a/\u202egnp.png", "link/b.png",
+    "a/\x1b[2J.png", "x" * 300 + ".png", "/".join("a" * 20) + "/b.png", "a/\u202egnp.png",
+    "link/b.png",
     "link.png", "file.png/b.png", "~/b.svg",
 ]  # fmt: skip
 
