@@ -8,15 +8,20 @@ alone. A later migration that rebuilds a table must drop them first and make the
 # The site of an address: lower case, without scheme, user, port, path, final dot and `www.`.
 AFTER_SCHEME = "substr(url, CASE instr(url, '://') WHEN 0 THEN 1 ELSE instr(url, '://') + 3 END)"
 ONE_SLASH = f"replace(replace({AFTER_SCHEME}, '?', '/'), '#', '/') || '/'"
+# Of each address once, which its index gives: an audit is looked at only if it is the latest.
+# With a single MAX, the other columns of a group are those of the row that has it.
 SITES = f"""
-SELECT id, CASE WHEN host LIKE 'www.%.%' THEN substr(host, 5) ELSE host END AS site FROM (
-SELECT id, lower(rtrim(CASE
+SELECT site, SUM(audits) AS audits, id, MAX(created_at) FROM (
+SELECT CASE WHEN host LIKE 'www.%.%' THEN substr(host, 5) ELSE host END AS site,
+audits, id, created_at FROM (
+SELECT lower(rtrim(CASE
 WHEN host LIKE '[%]%' THEN substr(host, 2, instr(host, ']') - 2)
 WHEN instr(host, ':') THEN substr(host, 1, instr(host, ':') - 1)
-ELSE host END, '.')) AS host FROM (
-SELECT id, substr(host, instr(host, '@') + 1) AS host FROM (
-SELECT id, substr(rest, 1, instr(rest, '/') - 1) AS host FROM (
-SELECT id, {ONE_SLASH} AS rest FROM audits))))
+ELSE host END, '.')) AS host, audits, id, created_at FROM (
+SELECT substr(host, instr(host, '@') + 1) AS host, audits, id, created_at FROM (
+SELECT substr(rest, 1, instr(rest, '/') - 1) AS host, audits, id, created_at FROM (
+SELECT {ONE_SLASH} AS rest, COUNT(*) AS audits, id, MAX(created_at) AS created_at
+FROM audits GROUP BY url))))) GROUP BY site
 """
 FINDINGS = "SELECT COUNT(*) FROM audit_findings WHERE audit_findings.audit_id = a.id"
 VERDICT = "a.trust_score, a.risk_level, a.site_type"
@@ -31,11 +36,8 @@ a.screenshots_count AS screenshots, a.pages_scanned, a.elapsed_seconds, a.audit_
 a.narrative, a.created_at, a.completed_at
 FROM audits AS a WHERE a.status = 'completed' ORDER BY a.created_at DESC, a.id DESC""",
     f"""CREATE VIEW IF NOT EXISTS latest_audit_of_each_site AS
-SELECT site, audits, id, url, status, trust_score, risk_level, site_type, created_at FROM (
-SELECT s.site, a.id, a.url, a.status, {VERDICT}, a.created_at,
-COUNT(*) OVER (PARTITION BY s.site) AS audits,
-ROW_NUMBER() OVER (PARTITION BY s.site ORDER BY a.created_at DESC, a.id DESC) AS place
-FROM ({SITES.strip()}) AS s JOIN audits AS a ON a.id = s.id) WHERE place = 1""",
+SELECT s.site, s.audits, a.id, a.url, a.status, {VERDICT}, a.created_at
+FROM ({SITES.strip()}) AS s JOIN audits AS a ON a.id = s.id""",
     f"""CREATE VIEW IF NOT EXISTS findings_with_urls AS
 SELECT f.id, f.audit_id, a.url, a.status, {VERDICT}, f.severity, f.pattern_type, f.category,
 f.confidence, f.description, f.plain_english, f.screenshot_index, f.created_at,
