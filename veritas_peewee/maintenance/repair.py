@@ -1,4 +1,4 @@
-"""What `verify` finds and can be made again: counts, indexes, triggers, views; files that no row names."""
+"""What `verify` finds and can be made again: counts, indexes, triggers, views; stray files."""
 
 from __future__ import annotations
 
