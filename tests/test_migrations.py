@@ -42,6 +42,7 @@ from veritas_peewee import (
 from veritas_peewee.config import locate
 from veritas_peewee.database import StoreDatabase, bound, current_database
 from veritas_peewee.errors import sqlite3
+from veritas_peewee.maintenance.verify import VIEWS
 from veritas_peewee.models import TABLES
 from veritas_peewee.screenshots import ScreenshotFolder
 
@@ -82,6 +83,10 @@ def select(path: Path, sql: str, *values: Any) -> list[tuple[Any, ...]]:
 def schema(path: Path) -> set[tuple[str, str, str, str]]:
     rows = select(path, "SELECT type, name, tbl_name, sql FROM sqlite_master")
     return {(kind, name, table, " ".join((sql or "").split())) for kind, name, table, sql in rows}
+
+
+def without_view_of_user(path: Path) -> set[tuple[str, str, str, str]]:
+    return {entry for entry in schema(path) if entry[1] != "my_view"}
 
 
 def of_kind(*kinds: str) -> Callable[[tuple[str, str, str, str]], bool]:
@@ -203,6 +208,10 @@ def test_the_triggers_come_from_the_migrations(fresh: Path) -> None:
         "catalog_text_update",
         "catalog_counts_update",
     }
+
+
+def test_the_views_come_from_the_migrations(fresh: Path) -> None:
+    assert {entry[1] for entry in filter(of_kind("view"), schema(fresh))} == VIEWS
 
 
 def test_a_fresh_file_has_the_columns_that_other_programs_rely_on(fresh: Path) -> None:
@@ -648,7 +657,7 @@ def upgraded(legacy: Path) -> Path:
 
 
 def test_an_upgraded_file_has_the_schema_of_a_fresh_one(upgraded: Path, fresh: Path) -> None:
-    assert {entry for entry in schema(upgraded) if entry[0] != "view"} == schema(fresh)
+    assert without_view_of_user(upgraded) == schema(fresh)
     assert select(upgraded, "PRAGMA journal_mode") == [("wal",)]
     check(upgraded)
 
@@ -1259,7 +1268,7 @@ def test_two_processes_that_upgrade_one_file_at_once_make_one_backup_and_one_upg
         (backup,) = backups(path)
         assert dump(backup) == expected
         assert select(path, "SELECT COUNT(*) FROM veritas_migrations") == [(len(migrations.KNOWN),)]
-        assert {entry for entry in schema(path) if entry[0] != "view"} == schema(fresh)
+        assert without_view_of_user(path) == schema(fresh)
         for table, before in rows.items():
             assert set(select(path, f"SELECT id FROM {table}")) >= set(before)
         assert sorted(os.listdir(path.parent)) == sorted(
@@ -1303,10 +1312,10 @@ def test_an_upgrade_that_is_killed_leaves_the_old_schema_or_the_new_one(
     if after == old_schema:
         assert dump(legacy) == before
     else:
-        assert {entry for entry in after if entry[0] != "view"} == schema(fresh)
+        assert without_view_of_user(legacy) == schema(fresh)
     with connect(legacy):
         assert queries.get(FULL).screenshots_count == len(LEGACY_PATHS)
-    assert {entry for entry in schema(legacy) if entry[0] != "view"} == schema(fresh)
+    assert without_view_of_user(legacy) == schema(fresh)
     for table, kept in rows.items():
         assert set(select(legacy, f"SELECT id FROM {table}")) >= set(kept)
     assert backups(legacy)

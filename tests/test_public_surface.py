@@ -37,6 +37,8 @@ def test_every_exported_name_exists_and_is_documented():
         found = getattr(veritas_peewee, name)
         if inspect.isclass(found) or inspect.isfunction(found):
             assert found.__doc__, name
+    for name in ("export_csv", "export_jsonl", "import_jsonl", "report_html"):
+        assert getattr(veritas_peewee, name).__doc__, name
     with pytest.raises(AttributeError, match="bogus"):
         _ = veritas_peewee.bogus
 

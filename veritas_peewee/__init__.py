@@ -39,6 +39,10 @@ from veritas_peewee.writer import WriterStats
 if TYPE_CHECKING:
     from veritas_peewee.fastapi import get_store as get_store
     from veritas_peewee.fastapi import store_lifespan as store_lifespan
+    from veritas_peewee.transfer.exporting import export_jsonl as export_jsonl
+    from veritas_peewee.transfer.importing import import_jsonl as import_jsonl
+    from veritas_peewee.transfer.report import report_html as report_html
+    from veritas_peewee.transfer.tables import export_csv as export_csv
 
 __version__ = "0.1.0"
 
@@ -77,8 +81,18 @@ __all__ = [
 ]
 
 
+# Loaded only by those who ask for it (and not by `import *`).
+_LATER = {
+    "get_store": "fastapi",
+    "store_lifespan": "fastapi",
+    "export_jsonl": "transfer.exporting",
+    "export_csv": "transfer.tables",
+    "import_jsonl": "transfer.importing",
+    "report_html": "transfer.report",
+}
+
+
 def __getattr__(name: str) -> Any:
-    # FastAPI is imported only by those who ask for its dependency (and not by `import *`).
-    if name in ("get_store", "store_lifespan"):
-        return getattr(import_module("veritas_peewee.fastapi"), name)
+    if name in _LATER:
+        return getattr(import_module(f"veritas_peewee.{_LATER[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -41,6 +41,8 @@ from veritas_peewee.rows import (
 
 HEAD_EVERY = 1000
 """Events between two heads that are kept."""
+UNKNOWN_HEAD = "0" * 64
+"""The head of a store that took over events with their ids and has not yet made one of them."""
 _CHAINS = 10_000
 """Audits whose last digest is remembered."""
 _COLUMNS = ("audit", "event_type", "data", "timestamp", "digest")
@@ -89,12 +91,29 @@ def append_events(events: list[tuple[str, str, str]], when: datetime) -> list[in
             audits = sorted({audit_id for audit_id, _, _ in events})
             raise not_found(audits[0] if len(audits) == 1 else audits) from error
         raise
+    _added(database, ids, digests)
+    return ids
+
+
+def append_chained(rows: list[tuple[Any, ...]]) -> list[int]:
+    """Add events of another store, as (audit id, type, JSON text, stored time, digest): whole logs,
+    whose digests have been checked; returns their ids."""
+    database = current_database()
+    if database.unchained_after is not None:
+        chain_raw(database)
+    if not rows:
+        return []
+    ids = insert_values(AuditEvent, _COLUMNS, [value for row in rows for value in row])
+    _added(database, ids, [row[-1] for row in rows])
+    return ids
+
+
+def _added(database: StoreDatabase, ids: list[int], digests: list[bytes]) -> None:
     if database.since_head is not None:
         database.since_head += digests
     if ids[-1] >= database.next_head:
         with database.unit():
             _keep_heads(database, ids[-1])
-    return ids
 
 
 def _append_alone(database: StoreDatabase, row: list[Any], before: bytes) -> list[int]:

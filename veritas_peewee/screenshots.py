@@ -6,6 +6,7 @@ no name, id or link leads outside the folder, not even one that is swapped in at
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -24,6 +25,9 @@ MAX_BYTES = 50 * 1024 * 1024
 _EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
 _HEADER = 16
 """Bytes at the beginning of a file that tell what it is."""
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+# What is wrong with a path itself, or with what lies there, and not with the disk.
+_OF_THE_PATH = (errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EINVAL)
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _SAFE_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 
@@ -158,6 +162,34 @@ class ScreenshotFolder:
         with self._folder(folder, create=True) as handle:
             _write(handle, name, data)
 
+    def take_over(self, file: str, data: bytes) -> bool:
+        """Store an image of another store durably under the name that it has there.
+
+        True if it is new here; InvalidAudit if that name is another image's, or is none that an
+        image can have. No file is ever replaced.
+        """
+        check_image(data, f"screenshot {file!r}")
+        folder, name = _split(file)
+        if len(file) > 1000 or file.count("/") > 8 or not file.isprintable():
+            raise InvalidAudit(f"screenshot path {file[:80]!r}… is too long, or no plain text")
+        if not name.lower().endswith(_SUFFIXES) or name.startswith("."):
+            raise InvalidAudit(f"screenshot path {file!r} is not one of an image")
+        try:
+            with self._folder(folder, create=True) as handle:
+                try:
+                    there = _read(name, handle)
+                except FileNotFoundError:
+                    _write(handle, name, data, f".{os.urandom(8).hex()}.tmp")
+                    return True
+        except OSError as error:
+            if error.errno in _OF_THE_PATH:
+                reason = error.strerror
+                raise InvalidAudit(f"screenshot path {file[:80]!r}: {reason}") from error
+            raise os_error(error, self.root / file, "stored") from error
+        if there != data:
+            raise InvalidAudit(f"screenshot {file!r}: another image has that name here")
+        return False
+
     def link(self, file: str, other: ScreenshotFolder) -> None:
         """Give a stored image the same name in another folder of this file system."""
         folder, name = _split(file)
@@ -208,8 +240,8 @@ def _split(file: str) -> tuple[str, str]:
     return "/".join(parts[:-1]) or ".", parts[-1]
 
 
-def _write(folder: int, name: str, data: bytes) -> None:
-    temporary = f".{name}.tmp"
+def _write(folder: int, name: str, data: bytes, temporary: str | None = None) -> None:
+    temporary = temporary or f".{name}.tmp"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         with open(os.open(temporary, flags, 0o600, dir_fd=folder), "wb") as file:

@@ -62,12 +62,27 @@ def renew(database: StoreDatabase) -> None:
             if (seal, count) != (old_seal, old_count):
                 sql = update_sql(Audit, "seal", "sealed_events")
                 database.execute_sql(sql, (seal, count, audit_id))
-            if (host := host_in(columns)) != old_host:
-                database.execute_sql(update_sql(Audit, "host"), (host, audit_id))
-            # One that never ended has no entry, and one more look would cost each event.
-            if count is not None or old_count is not None:
-                names = covered(Audit)
-                catalog.renew(database, audit_id, dict(zip(names, columns, strict=True)))
+            _derive(database, audit_id, columns, old_host, count is not None or old_count)
+
+
+def _derive(
+    database: StoreDatabase, audit_id: str, columns: list[Any], old_host: str | None, ended: Any
+) -> None:
+    """What follows from the row: its host, and its entry in the catalog."""
+    if (host := host_in(columns)) != old_host:
+        database.execute_sql(update_sql(Audit, "host"), (host, audit_id))
+    # One that never ended has no entry, and one more look would cost each event.
+    if ended:
+        names = covered(Audit)
+        catalog.renew(database, audit_id, dict(zip(names, columns, strict=True)))
+
+
+def accept(database: StoreDatabase, audit_ids: Iterable[str]) -> None:
+    """Audits that were inserted with digests and seals that have been checked: they are kept."""
+    for audit_id in audit_ids:
+        for *columns, _, count, old_host in execute(_audit_sql(), (audit_id,)):
+            _derive(database, audit_id, columns, old_host, count is not None)
+        database.touched.discard(audit_id)
 
 
 def seal_of(
@@ -81,11 +96,22 @@ def seal_of(
     if is_unfinished(values):
         return digest_of(values).hex(), None
     count, last = events or execute(_events_sql(), (audit_id, audit_id))[0]
+    children = [
+        [digest for (digest,) in execute(_digests_sql(model), (audit_id,))]
+        for model in (AuditFinding, AuditScreenshot)
+    ]
+    return ended_seal(values, children, count, last), count
+
+
+def ended_seal(
+    values: list[Any], children: Iterable[list[bytes | None]], count: int, last: bytes | None
+) -> str:
+    """The seal of an audit that has ended: its row's stored values, the digests of its findings
+    and of its screenshots, how many events its log had then and the last one's digest."""
     whole = list(values)
-    for model in (AuditFinding, AuditScreenshot):
-        digests = [digest for (digest,) in execute(_digests_sql(model), (audit_id,))]
+    for digests in children:
         whole += len(digests), *digests
-    return digest_of([*whole, count, last]).hex(), count
+    return digest_of([*whole, count, last]).hex()
 
 
 def first_seal(values: dict[str, Any]) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Collection, Generator, Iterable
 from contextlib import ExitStack
 from datetime import datetime
 from functools import partial
 from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack
 from warnings import warn
 
 import anyio
@@ -44,9 +44,15 @@ from veritas_peewee.readers import Readers
 from veritas_peewee.recorder import PreparedEvent
 from veritas_peewee.screenshots import ScreenshotFolder
 from veritas_peewee.search import Hit
-from veritas_peewee.startup import open_reader, open_writable, with_screenshots
+from veritas_peewee.startup import connect, open_reader, open_writable, with_screenshots
 from veritas_peewee.trends import Trend
 from veritas_peewee.writer import Writer, WriterStats, asyncio_loop
+
+if TYPE_CHECKING:
+    from veritas_peewee.transfer.exporting import ExportReport
+    from veritas_peewee.transfer.exporting import Progress as ExportProgress
+    from veritas_peewee.transfer.importing import Importer, ImportReport
+    from veritas_peewee.transfer.importing import Progress as ImportProgress
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -395,6 +401,65 @@ class AuditStore:
             result = await self._readers.run(call)
         return result
 
+    # ---- taking along ----
+
+    async def export(
+        self,
+        target: str | os.PathLike[str],
+        *,
+        ids: Collection[str] | None = None,
+        images: bool = True,
+        progress: ExportProgress | None = None,
+        **filters: Any,
+    ) -> ExportReport:
+        """Write audits to a new file of JSON Lines that `import_` can read; `filters` are those
+        of `history`, else it is `ids` or all. `progress` is called in another thread."""
+        self._opened()
+        stop = threading.Event()
+
+        def go_on(done: int, total: int | None) -> None:
+            if stop.is_set():
+                raise StoreClosed("the export was cancelled")
+            if progress is not None:
+                progress(done, total)
+
+        call = partial(_export, target, ids=ids, images=images, progress=go_on, **filters)
+        try:
+            if self.location.path is None:
+                return await self.read(call)
+            # On a connection of its own, which holds on to no snapshot for longer than an audit.
+            return await to_thread.run_sync(
+                _look, self.location, call, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1)
+            )
+        finally:
+            stop.set()
+
+    async def import_(
+        self,
+        source: str | os.PathLike[str],
+        *,
+        skip_existing: bool = False,
+        progress: ImportProgress | None = None,
+    ) -> ImportReport:
+        """Store the audits of a file that `export` has written; see `import_jsonl`."""
+        self._opened()
+        importer = await in_thread(_importer, source, skip_existing, self._folder())
+        with importer:
+            units = importer.units()
+            while unit := await in_thread(next, units, []):
+                chosen = await self.read(importer.choose, unit)
+                taken = await in_thread(importer.take_images, chosen, discard=importer.discard)
+                undo = partial(importer.discard, taken)
+                await self._opened().submit(importer.store, taken, undo=undo)
+                if progress is not None:
+                    progress(importer.report.audits, importer.lines.position, importer.lines.size)
+            await self.write(importer.finish)
+        return importer.report
+
+    async def report(self, audit_id: str) -> str:
+        """An audit as one HTML page with its screenshots inside; AuditNotFound if absent."""
+        return await self.read(_report, audit_id)
+
     def stats(self) -> WriterStats:
         """What the writer did since the store was opened, and how large the WAL is."""
         return self._opened().stats()
@@ -402,6 +467,32 @@ class AuditStore:
     def _folder(self) -> ScreenshotFolder:
         assert self.location.screenshots is not None
         return ScreenshotFolder(self.location.screenshots)
+
+
+# What takes audits along is loaded by those who use it, and not on the event loop.
+
+
+def _export(target: Any, **options: Any) -> ExportReport:
+    from veritas_peewee.transfer.exporting import export_jsonl
+
+    return export_jsonl(target, **options)
+
+
+def _importer(source: Any, skip_existing: bool, folder: ScreenshotFolder) -> Importer:
+    from veritas_peewee.transfer.importing import Importer
+
+    return Importer(source, skip_existing=skip_existing, folder=folder)
+
+
+def _report(audit_id: str) -> str:
+    from veritas_peewee.transfer.report import report_html
+
+    return report_html(audit_id)
+
+
+def _look(location: Location, call: Callable[[], T]) -> T:
+    with connect(location.path, screenshots=location.screenshots, read_only=True):
+        return call()
 
 
 def _changed(change: Callable[[], None], audit_id: str) -> Audit:

@@ -20,6 +20,7 @@ from veritas_peewee.cli import (
     finding,
     ingestion,
     prune,
+    transfer,
     trend,
     verify,
     watch,
@@ -72,6 +73,7 @@ backup.add_to(app)
 doctor.add_to(app)
 prune.add_to(app)
 watch.add_to(app)
+transfer.add_to(app)
 demo.add_to(app)
 
 

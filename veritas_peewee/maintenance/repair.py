@@ -1,4 +1,4 @@
-"""What `verify` finds and can be made again: counts, hosts, indexes, triggers; stray files."""
+"""What `verify` finds and can be made again: counts, hosts, indexes, triggers, views; files."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from veritas_peewee import catalog, migrations, seals
+from veritas_peewee import catalog, kept_ids, migrations, seals
 from veritas_peewee.database import atomic, current_database
 from veritas_peewee.maintenance.verify import missing_parts
 from veritas_peewee.models import TABLES, Audit, AuditScreenshot, RemovedAudit
@@ -30,7 +30,7 @@ def repair(*, orphan_age: float = ORPHAN_AGE) -> list[str]:
 def _rebuild() -> list[str]:
     database = current_database()
     done: list[str] = []
-    indexes, triggers = missing_parts()
+    indexes, triggers, views = missing_parts()
     for model in TABLES:
         for index in model._meta.indexes:
             if index._name in indexes:
@@ -41,9 +41,14 @@ def _rebuild() -> list[str]:
         if name in triggers:
             database.execute_sql(trigger)
             done.append(f"made the trigger {name}")
+    for name in sorted(views):
+        database.execute_sql(migrations.views()[name])
+        done.append(f"made the view {name}")
     if any("index" in text for (text,) in execute("PRAGMA integrity_check(100)", ())):
         database.execute_sql("REINDEX")
         done.append("built all indexes again")
+    if kept_ids.settle():
+        done.append("made the head of the events that an interrupted import left")
     for audit_id, count in execute(_wrong_counts_sql(), ()):
         Audit.update(screenshots_count=count).where(Audit.id == audit_id).execute()
         done.append(f"audit {audit_id}: screenshots_count is {count}")

@@ -160,7 +160,16 @@ def _sync(path: Path) -> None:
 
 def triggers() -> list[str]:
     """The statements that make the triggers of the schema."""
+    return _statements("TRIGGERS")
+
+
+def views() -> dict[str, str]:
+    """The statements that make the views of the schema, by the views' names."""
+    return {text.split()[5]: text for text in _statements("VIEWS")}  # IF NOT EXISTS
+
+
+def _statements(kind: str) -> list[str]:
     found: list[str] = []
     for name in KNOWN:
-        found += runpy.run_path(str(DIRECTORY / f"{name}.py")).get("TRIGGERS", ())
+        found += runpy.run_path(str(DIRECTORY / f"{name}.py")).get(kind, ())
     return found

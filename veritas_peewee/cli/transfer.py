@@ -1,0 +1,272 @@
+"""`export` and `import`: audits taken along, as JSON Lines, tables or pages."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, BinaryIO
+
+import typer
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from veritas_peewee.cli import terminal
+from veritas_peewee.cli.options import (
+    Database,
+    Json,
+    audit_url,
+    complete_id,
+    existing,
+    moment,
+    opened,
+)
+from veritas_peewee.cli.serialize import print_json
+from veritas_peewee.cli.text import PROGRAM, complain, one_line
+from veritas_peewee.errors import InvalidAudit, StoreError
+from veritas_peewee.models import AuditStatus
+from veritas_peewee.transfer.exporting import ExportReport, export_jsonl
+from veritas_peewee.transfer.files import Target, new_file
+from veritas_peewee.transfer.importing import ImportReport, import_jsonl
+from veritas_peewee.transfer.report import report_parts
+from veritas_peewee.transfer.selection import how_many, selected_ids
+from veritas_peewee.transfer.tables import export_csv
+
+PIPE = "-"
+_PATH = "--output"
+_Done = Callable[[int, int | None], object]
+
+
+class Format(StrEnum):
+    """What an export can be."""
+
+    JSONL = "jsonl"
+    CSV = "csv"
+    HTML = "html"
+
+
+class What(StrEnum):
+    """The rows of a table."""
+
+    AUDITS = "audits"
+    FINDINGS = "findings"
+    EVENTS = "events"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command(
+        epilog=f"Examples: {PROGRAM} export --output audits.jsonl.gz\n\n"
+        f"{PROGRAM} export --format csv --what findings --since 2026-01-01 > findings.csv\n\n"
+        f"{PROGRAM} export --format html vrts_0a1b2c3d4e5 --output report.html"
+    )(export)
+    app.command("import", epilog=f"Example: {PROGRAM} import audits.jsonl.gz")(import_)
+
+
+def export(
+    ids: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="The audits' ids; without any, all that the options leave.",
+            autocompletion=complete_id,
+            metavar="[ID]...",
+        ),
+    ] = None,
+    format: Annotated[
+        Format,
+        typer.Option(help="jsonl can be imported again; csv is a table; html a page an audit."),
+    ] = Format.JSONL,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            help="A new file (.gz: packed), for several pages a folder; else standard output.",
+            metavar="PATH",
+        ),
+    ] = None,
+    what: Annotated[What, typer.Option(help="The rows of a csv table.")] = What.AUDITS,
+    images: Annotated[bool, typer.Option(help="Take the screenshots along (jsonl).")] = True,
+    status: Annotated[AuditStatus | None, typer.Option(help="Only with this status.")] = None,
+    risk: Annotated[str | None, typer.Option(help="Only with this risk level.")] = None,
+    url: Annotated[
+        str | None, typer.Option(help="Only audits of this address.", callback=audit_url)
+    ] = None,
+    site_type: Annotated[str | None, typer.Option(help="Only this type of site.")] = None,
+    min_score: Annotated[float | None, typer.Option(help="The lowest trust score.")] = None,
+    max_score: Annotated[float | None, typer.Option(help="The highest trust score.")] = None,
+    since: Annotated[
+        datetime | None,
+        typer.Option(
+            parser=moment, metavar="DATE", help="Created at or after; UTC unless it has a zone."
+        ),
+    ] = None,
+    until: Annotated[
+        datetime | None, typer.Option(parser=moment, metavar="DATE", help="Created before.")
+    ] = None,
+    database: Database = None,
+    json: Json = False,
+) -> None:
+    """Write audits to a file, to be taken along, worked on or read.
+
+    A JSON Lines file holds all of an audit on one line, from which `import` makes the same again.
+    """
+    filters = {
+        "status": status, "risk_level": risk, "url": url, "site_type": site_type,
+        "min_score": min_score, "max_score": max_score, "since": since, "until": until,
+    }  # fmt: skip
+    wanted = ids or None
+    if wanted and any(value is not None for value in filters.values()):
+        raise typer.BadParameter("give ids, or options that filter, not both", param_hint="ID")
+    if json and output in (None, PIPE):
+        raise typer.BadParameter(
+            "what was done can be told only beside a file", param_hint="--json"
+        )
+    target: Target | None = None if format is Format.HTML else _target(output)
+    with existing(database, reading=True), _bar(output, "audits") as progress:
+        try:
+            if target is None:
+                report = _pages(output, wanted, filters, progress)
+            elif format is Format.CSV:
+                report = export_csv(
+                    target, what=what.value, ids=wanted, progress=progress, **filters
+                )
+            else:
+                report = export_jsonl(
+                    target, ids=wanted, images=images, progress=progress, **filters
+                )
+        except InvalidAudit as error:
+            raise typer.BadParameter(str(error)) from None
+    _tell_export(report, output, json)
+
+
+def _target(output: str | None) -> Target:
+    return output if output not in (None, PIPE) else _stream("stdout")
+
+
+def _stream(name: str) -> BinaryIO:
+    stream: BinaryIO | None = getattr(getattr(sys, name), "buffer", None)
+    if stream is None:
+        raise StoreError("the standard input or output is closed")
+    return stream
+
+
+def _pages(
+    output: str | None, ids: list[str] | None, filters: dict[str, Any], progress: _Done | None
+) -> ExportReport:
+    """One page to a file or standard output, several into a folder."""
+    report = ExportReport()
+    folder = None if output in (None, PIPE) else Path(str(output))
+    single = ids is not None and len(set(ids)) == 1
+    if folder is None and not single:
+        raise typer.BadParameter("several pages need a folder", param_hint=_PATH)
+    total = how_many(ids, filters)
+    for audit_id in selected_ids(ids, filters):
+        target: Target
+        if folder is None:
+            target = _stream("stdout")
+        elif single and not folder.is_dir():
+            target = folder
+        else:
+            if "/" in audit_id or audit_id.startswith("."):
+                report.problem(f"audit {audit_id}: no file can have this name")
+                continue
+            folder.mkdir(parents=True, exist_ok=True)
+            target = folder / f"{audit_id}.html"
+        with new_file(target) as file:
+            for part in report_parts(audit_id):
+                file.write(part.encode())
+        report.audits += 1
+        if progress is not None:
+            progress(report.audits, total)
+    return report
+
+
+def _tell_export(report: ExportReport, output: str | None, json: bool) -> None:
+    for text in report.problems:
+        complain(text)
+    if json:
+        print_json({"file": output, "ok": report.ok, **asdict(report)})
+    elif output not in (None, PIPE):
+        extent = [terminal.counted(report.audits, "audit")]
+        extent += [
+            terminal.counted(number, noun)
+            for number, noun in (
+                (report.findings, "finding"),
+                (report.screenshots, "screenshot"),
+                (report.events, "event"),
+            )
+            if number
+        ]
+        console = terminal.console(wide=True)
+        console.print(f"{', '.join(extent)}: {one_line(output)}", soft_wrap=True)
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+def import_(
+    file: Annotated[
+        str, typer.Argument(help="A file of JSON Lines that `export` wrote, or - for a pipe.")
+    ],
+    skip_existing: Annotated[
+        bool,
+        typer.Option("--skip-existing", help="Leave audits as they are that are there already."),
+    ] = False,
+    database: Database = None,
+    json: Json = False,
+) -> None:
+    """Store exported audits as they were: the same rows, times and seals.
+
+    Each audit is stored whole, or refused by its line. After an interruption, run it again with
+    --skip-existing.
+    """
+    source: Target = _stream("stdin") if file == PIPE else file
+    with opened(database), _bar(file, "audits imported", bytes_read=True) as progress:
+        report = import_jsonl(
+            source,
+            skip_existing=skip_existing,
+            progress=None if progress is None else lambda _, done, size: progress(done, size),
+        )
+    for text in report.problems:
+        complain(text)
+    if json:
+        print_json({"file": file, "ok": report.ok, **asdict(report)})
+    else:
+        _tell_import(report)
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+def _tell_import(report: ImportReport) -> None:
+    console = terminal.console(wide=True)
+    told = [f"imported {terminal.counted(report.audits, 'audit')}"]
+    told += [f"{report.skipped} were there already"] if report.skipped else []
+    told += [f"{report.refused} refused"] if report.refused else []
+    console.print(", ".join(told))
+    if report.without_image:
+        number = terminal.counted(report.without_image, "screenshot")
+        console.print(f"note: {number} came without the image", style="dim")
+    if report.new_ids:
+        number = terminal.counted(report.new_ids, "event")
+        console.print(f"note: {number} got another id than before", style="dim")
+
+
+@contextmanager
+def _bar(output: str | None, noun: str, *, bytes_read: bool = False) -> Iterator[_Done | None]:
+    """On a terminal that nothing else is written to, show how far it is."""
+    if not sys.stderr.isatty() or (output in (None, PIPE) and sys.stdout.isatty()):
+        yield None
+        return
+    extent = DownloadColumn() if bytes_read else MofNCompleteColumn()
+    columns = (TextColumn(noun), BarColumn(), extent, TimeRemainingColumn())
+    with Progress(*columns, console=terminal.console(stderr=True), transient=True) as bar:
+        task = bar.add_task(noun, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

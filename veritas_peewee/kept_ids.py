@@ -1,0 +1,86 @@
+"""Events that are taken over from another store under the ids that they had there.
+
+They come in any order and with gaps between them, so the store's heads cannot follow them: until
+`settle`, one that says so stands for all, and then a single one for all that was taken over. It
+is the start of the heads, as in a file of the older store.
+"""
+
+from __future__ import annotations
+
+import functools
+from hashlib import sha256
+from typing import Any
+
+from peewee import SQL
+
+from veritas_peewee import event_log
+from veritas_peewee.database import atomic, current_database
+from veritas_peewee.event_log import UNKNOWN_HEAD
+from veritas_peewee.models import AuditEvent, StoreHead
+from veritas_peewee.rows import MARK, execute, insert_rows, text_of
+
+_NEWEST = (
+    "SELECT (SELECT COALESCE(MAX(id), 0) FROM audit_events), "
+    "(SELECT COALESCE(MAX(seq), 0) FROM sqlite_sequence WHERE name = 'audit_events')"
+)
+_COLUMNS = ("id", "audit", "event_type", "data", "timestamp", "digest")
+
+
+def can_keep() -> bool:
+    """Whether events can keep their ids: if the store never had one, or is in the midst of this."""
+    heads = execute(_first_head_sql(), ())
+    return not heads or heads[0][1] == UNKNOWN_HEAD or not any(_newest())
+
+
+def taken(ids: list[int]) -> bool:
+    """Whether any of these ids is an event's already."""
+    return any(execute(_id_sql(), (one,)) for one in ids)
+
+
+@atomic
+def insert_kept(rows: list[tuple[Any, ...]]) -> None:
+    """Add events, as (id, audit id, type, JSON text, stored time, digest), under their ids: whole
+    logs, whose digests have been checked."""
+    if not rows:
+        return
+    database = current_database()
+    insert_rows(AuditEvent, _COLUMNS, rows)
+    _only_head(max(_newest()), UNKNOWN_HEAD)
+    database.forget_log()
+
+
+@atomic
+def settle() -> bool:
+    """Make the head of what was taken over; returns whether there was need of one."""
+    heads = execute(_first_head_sql(), ())
+    if not heads or heads[0][1] != UNKNOWN_HEAD:
+        return False
+    whole, newest = sha256(event_log.head("", []).encode()), 0
+    for event_id, digest in event_log.all_digests():
+        newest = event_id
+        whole.update(digest or b"?")
+    _only_head(newest, whole.hexdigest())
+    current_database().forget_log()
+    return True
+
+
+def _only_head(position: int, digest: str) -> None:
+    StoreHead.delete().execute()
+    StoreHead.insert(event_id=position, digest=digest).execute()
+
+
+def _newest() -> tuple[int, int]:
+    """The largest id that an event has, and had."""
+    found = current_database().raw.execute(_NEWEST).fetchone()
+    return int(found[0]), int(found[1])
+
+
+@functools.cache
+def _first_head_sql() -> str:
+    query = StoreHead.select(StoreHead.event_id, StoreHead.digest)
+    return text_of(query.order_by(StoreHead.event_id).limit(SQL("1")))
+
+
+@functools.cache
+def _id_sql() -> str:
+    return text_of(AuditEvent.select(AuditEvent.id).where(AuditEvent.id == MARK))

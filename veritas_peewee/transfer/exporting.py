@@ -1,0 +1,128 @@
+"""`export_jsonl`: audits with all that belongs to them, for `import_jsonl` to make them again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from typing import Any
+
+from veritas_peewee.database import current_database
+from veritas_peewee.errors import StoreError
+from veritas_peewee.screenshots import ScreenshotFolder
+from veritas_peewee.transfer.files import Target, new_file
+from veritas_peewee.transfer.lines import to_line
+from veritas_peewee.transfer.selection import how_many, selected_ids
+from veritas_peewee.transfer.stored import (
+    StoredAudit,
+    image_file,
+    image_problem,
+    problem_of,
+    read_stored,
+)
+
+MOST_TOLD = 1000
+"""The most problems that are told one by one."""
+
+Progress = Callable[[int, int | None], object]
+"""Called with how much has been done, and of how much if that is known."""
+
+
+@dataclass
+class ExportReport:
+    """What an export wrote."""
+
+    audits: int = 0
+    findings: int = 0
+    screenshots: int = 0
+    """Images that were taken along."""
+    events: int = 0
+    problems: list[str] = field(default_factory=list)
+    """What is missing or was altered; an audit with such a problem is written as it is, and
+    `import_jsonl` refuses it."""
+
+    @property
+    def ok(self) -> bool:
+        return not self.problems
+
+    def problem(self, text: str) -> None:
+        if len(self.problems) < MOST_TOLD:
+            self.problems.append(text)
+        elif len(self.problems) == MOST_TOLD:
+            self.problems.append("… and more")
+
+
+def export_jsonl(
+    target: Target,
+    *,
+    ids: Collection[str] | None = None,
+    images: bool = True,
+    progress: Progress | None = None,
+    **filters: Any,
+) -> ExportReport:
+    """Write audits of the current database as JSON Lines, one a line; see `transfer.lines`.
+
+    `target` is a new file (packed by gzip if its name ends in .gz) or a stream of bytes; `ids`
+    or the filters of `queries.history` say which audits, else all are written, newest first.
+    Each audit is as of one moment; writers go on meanwhile. `images` says whether the
+    screenshots' files go along. `progress` is called with how many audits are written, of how
+    many if that is known. Raises AuditNotFound, InvalidAudit for a bad filter, StoreError if
+    the file is there already, StoreFull.
+    """
+    location = current_database().location
+    folder = ScreenshotFolder(location.screenshots) if images and location.screenshots else None
+    report = ExportReport()
+
+    def line(stored: StoredAudit) -> bytes:
+        found = _images(stored, folder, report)
+        if problem := problem_of(stored):
+            report.problem(f"audit {stored.id}: {problem}")
+        return to_line(stored, found)
+
+    write_each(target, line, report, ids, progress, filters)
+    return report
+
+
+def write_each(
+    target: Target,
+    text_of: Callable[[StoredAudit], bytes],
+    report: ExportReport,
+    ids: Collection[str] | None,
+    progress: Progress | None,
+    filters: dict[str, Any],
+    header: bytes = b"",
+) -> None:
+    """Write what `text_of` makes of each audit that is selected, and count it."""
+    total = how_many(ids, filters)
+    wanted = selected_ids(ids, filters)
+    first = list(islice(wanted, 1))  # a bad selection is told before a file is begun
+    with new_file(target) as file:
+        file.write(header)
+        for audit_id in chain(first, wanted):
+            if (stored := read_stored(audit_id)) is None:
+                continue  # removed just now
+            file.write(text_of(stored))
+            report.audits += 1
+            report.findings += len(stored.findings)
+            report.events += len(stored.events)
+            if progress is not None:
+                progress(report.audits, total)
+
+
+def _images(
+    stored: StoredAudit, folder: ScreenshotFolder | None, report: ExportReport
+) -> list[bytes | None]:
+    images: list[bytes | None] = []
+    for row in stored.screenshots:
+        image = None
+        if folder is not None:
+            try:
+                image = folder.read(image_file(row))
+                report.screenshots += 1
+                problem = image_problem(row, image)
+            except StoreError as error:
+                problem = str(error)
+            if problem:
+                report.problem(f"audit {stored.id}: {problem}")
+        images.append(image)
+    return images

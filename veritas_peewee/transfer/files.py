@@ -1,0 +1,144 @@
+"""Files that appear under their name when they are whole, packed by gzip if the name says so."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import zlib
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from veritas_peewee.errors import StoreError, os_error
+
+Target = str | os.PathLike[str] | BinaryIO
+"""A path, or a stream of bytes that is open already."""
+
+MAX_LINE = 1 << 30
+"""The longest line that is read, in bytes: about 700 MB of images in one audit."""
+_GZIP = b"\x1f\x8b"
+
+
+@contextmanager
+def new_file(target: Target) -> Iterator[BinaryIO]:
+    """A stream for a new file, for its owner only, on disk when the block ends.
+
+    If the block fails, nothing is left. StoreError if there is such a file: none is replaced.
+    """
+    if not isinstance(target, str | os.PathLike):
+        yield target
+        return
+    path = Path(os.path.abspath(target))
+    _refuse_existing(path)
+    partial = path.with_name(f".{path.name[:200]}.{os.urandom(4).hex()}.partial")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    try:
+        with ExitStack() as stack:
+            file = stack.enter_context(open(os.open(partial, flags, 0o600), "wb"))
+            stack.callback(_sync, file)
+            # Level 1: an export is text that repeats itself, and images that no level makes less.
+            yield (
+                cast(BinaryIO, stack.enter_context(gzip.open(file, "wb", compresslevel=1)))
+                if path.suffix == ".gz"
+                else file
+            )
+        _refuse_existing(path)
+        os.rename(partial, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise os_error(error, path, "written") from error
+    finally:
+        with suppress(OSError):
+            os.unlink(partial)
+
+
+def _refuse_existing(path: Path) -> None:
+    if os.path.lexists(path):
+        raise StoreError(f"{path}: is there already; an export never replaces a file")
+
+
+def _sync(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _sync_folder(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _opened(path: str) -> BinaryIO:
+    try:
+        return open(path, "rb")
+    except OSError as error:
+        raise os_error(error, path, "read") from error
+
+
+class LineReader:
+    """The lines of a file or stream, with how far it has been read."""
+
+    def __init__(self, source: Target) -> None:
+        self._stack = ExitStack()
+        if isinstance(source, str | os.PathLike):
+            self.name = os.fspath(source)
+            self._raw: BinaryIO = self._stack.enter_context(_opened(self.name))
+        else:
+            self.name, self._raw = "the input", source
+        self.size: int | None = None
+        with suppress(OSError, AttributeError):
+            self.size = os.fstat(self._raw.fileno()).st_size or None
+        self._lines = self._raw
+
+    def __enter__(self) -> LineReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    @property
+    def position(self) -> int:
+        """How many bytes of the file have been read, 0 if it cannot tell."""
+        with suppress(OSError, ValueError):
+            return self._raw.tell()
+        return 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Each line that is not empty, with its end; at most MAX_LINE + 1 bytes of it.
+
+        Raises StoreError where the file is damaged, or a gzip file is cut off.
+        """
+        try:
+            first = self._raw.readline(2)
+            if first == _GZIP:
+                packed = cast(BinaryIO, _Joined(first, self._raw))
+                self._lines = cast(BinaryIO, gzip.GzipFile(fileobj=packed, mode="rb"))
+                first = b""
+            yield from self._rest(first)
+        except (OSError, EOFError, zlib.error) as error:
+            raise StoreError(f"{self.name}: is damaged or cut off: {error}") from error
+
+    def _rest(self, first: bytes) -> Iterator[bytes]:
+        if first and not first.endswith(b"\n"):
+            first += self._lines.readline(MAX_LINE)
+        line = first or self._lines.readline(MAX_LINE + 1)
+        while line:
+            if line.strip():
+                yield line
+            while len(line) > MAX_LINE and not line.endswith(b"\n"):
+                line = self._lines.readline(MAX_LINE + 1)
+            line = self._lines.readline(MAX_LINE + 1)
+
+
+class _Joined:
+    """A stream from which some bytes have been read already."""
+
+    def __init__(self, first: bytes, rest: BinaryIO) -> None:
+        self._first, self._rest = first, rest
+
+    def read(self, size: int = -1) -> bytes:
+        found, self._first = self._first, b""
+        return found or self._rest.read(size)

@@ -1,0 +1,258 @@
+"""`import_jsonl`: audits that `export_jsonl` has written are stored as they were."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from peewee import DataError, IntegrityError
+
+from veritas_peewee import kept_ids, seals
+from veritas_peewee.database import atomic, current_database
+from veritas_peewee.errors import DRIVER_ERRORS, InvalidAudit, StoreError
+from veritas_peewee.event_log import append_chained
+from veritas_peewee.models import Audit, AuditFinding, AuditRunner, AuditScreenshot, AuditStatus
+from veritas_peewee.operations import screenshot_folder
+from veritas_peewee.rows import MARK, execute, insert_rows, text_of
+from veritas_peewee.screenshots import ScreenshotFolder
+from veritas_peewee.transfer.exporting import MOST_TOLD
+from veritas_peewee.transfer.files import MAX_LINE, LineReader, Target
+from veritas_peewee.transfer.lines import ForeignLine, from_line
+from veritas_peewee.transfer.stored import (
+    AUDIT,
+    FINDING,
+    SCREENSHOT,
+    StoredAudit,
+    image_file,
+    image_problem,
+    problem_of,
+)
+
+UNIT_AUDITS = 100
+"""The most audits in one transaction."""
+UNIT_BYTES = 16 << 20
+"""The most bytes of lines in one transaction, but for the last of them."""
+IMPORTED = "imported"
+"""The session of an audit that was running where it came from: one that is not alive here."""
+
+Progress = Callable[[int, int, int | None], object]
+"""Called with how many audits were imported, how many bytes were read, and of how many if that
+is known."""
+
+
+@dataclass
+class ImportReport:
+    """What an import stored."""
+
+    audits: int = 0
+    events: int = 0
+    screenshots: int = 0
+    """Images that were stored."""
+    skipped: int = 0
+    """Audits that were there already."""
+    refused: int = 0
+    without_image: int = 0
+    """Screenshots whose image was not in the file."""
+    new_ids: int = 0
+    """Events that got another id than they had: resume tokens of there mean nothing here."""
+    problems: list[str] = field(default_factory=list)
+    """Which lines were refused, and why."""
+
+    @property
+    def ok(self) -> bool:
+        return not self.problems
+
+    def problem(self, text: str) -> None:
+        if len(self.problems) < MOST_TOLD:
+            self.problems.append(text)
+        elif len(self.problems) == MOST_TOLD:
+            self.problems.append("… and more")
+
+
+@dataclass
+class Incoming:
+    """An audit on its way in."""
+
+    line: int
+    stored: StoredAudit
+    images: list[bytes | None]
+    new_files: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        return f"audit {self.stored.id}"
+
+
+def import_jsonl(
+    source: Target, *, skip_existing: bool = False, progress: Progress | None = None
+) -> ImportReport:
+    """Store the audits of a JSON Lines file (or stream of bytes) in the current database.
+
+    Each is stored whole, with the ids, times, digests and seal it had, or refused: `problems`
+    names its line. An audit that is there already is refused, or left as it is if
+    `skip_existing`. Events keep their ids in a store that never had one. About 100 audits are
+    one transaction; an import that was interrupted leaves whole audits, and is completed by
+    running it again with `skip_existing`. An audit that was running is `disconnected` at the
+    next opening, for nobody runs it here. `progress` is called after each transaction. Raises
+    StoreError if the file is none of ours or cannot be read, StoreFull.
+    """
+    importer = Importer(source, skip_existing=skip_existing, folder=screenshot_folder())
+    with importer:
+        for unit in importer.units():
+            importer.store(importer.take_images(importer.choose(unit)))
+            if progress is not None:
+                progress(importer.report.audits, importer.lines.position, importer.lines.size)
+        importer.finish()
+    return importer.report
+
+
+class Importer:
+    """The steps of an import; `choose`, `store` and `finish` need a current database."""
+
+    def __init__(self, source: Target, *, skip_existing: bool, folder: ScreenshotFolder) -> None:
+        self.lines = LineReader(source)
+        self.report = ImportReport()
+        self._skip_existing = skip_existing
+        self._folder = folder
+
+    def __enter__(self) -> Importer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.lines.__exit__()
+
+    def units(self) -> Iterator[list[Incoming]]:
+        """The audits of the file that are as they were written, in portions."""
+        unit: list[Incoming] = []
+        size, good = 0, 0
+        try:
+            for number, line in enumerate(self.lines, 1):
+                try:
+                    unit.append(_checked(number, line))
+                except InvalidAudit as error:
+                    if number == 1 and isinstance(error, ForeignLine):
+                        raise StoreError(f"{self.lines.name}: line 1 {error}") from None
+                    self._refuse(number, str(error))
+                    continue
+                size += len(line)
+                good += 1
+                if len(unit) == UNIT_AUDITS or size >= UNIT_BYTES:
+                    yield unit
+                    unit, size = [], 0
+        except StoreError as error:
+            if not good:
+                raise
+            self.report.problem(f"{error}; what comes before was imported")
+        if unit:
+            yield unit
+
+    def _refuse(self, number: int, reason: str) -> None:
+        self.report.refused += 1
+        self.report.problem(f"line {number}: {reason}")
+
+    def choose(self, unit: list[Incoming]) -> list[Incoming]:
+        """Those that are not there yet."""
+        text = text_of(Audit.select(Audit.id).where(Audit.id == MARK))
+        chosen: dict[str, Incoming] = {}
+        for one in unit:
+            audit_id = one.stored.id
+            if audit_id not in chosen and not execute(text, (audit_id,)):
+                chosen[audit_id] = one
+            elif self._skip_existing:
+                self.report.skipped += 1
+            else:
+                self._refuse(one.line, f"audit {audit_id} is there already")
+        return list(chosen.values())
+
+    def take_images(self, unit: list[Incoming]) -> list[Incoming]:
+        """Put the images on disk, before the rows that name them; those that could be stored."""
+        taken: list[Incoming] = []
+        for one in unit:
+            try:
+                for row, image in zip(one.stored.screenshots, one.images, strict=True):
+                    if image is not None and self._folder.take_over(image_file(row), image):
+                        one.new_files.append(image_file(row))
+            except InvalidAudit as error:
+                self._folder.remove(one.new_files)
+                self._refuse(one.line, f"{one}: {error}")
+            except BaseException:
+                self.discard([*taken, one])
+                raise
+            else:
+                taken.append(one)
+        return taken
+
+    def store(self, unit: list[Incoming]) -> None:
+        """Insert the rows of audits whose images are on disk, in one transaction."""
+        try:
+            new_ids = _insert(unit)
+        except (DataError, IntegrityError) as error:
+            # One by one, so that only the one at fault is refused.
+            for one in unit if len(unit) > 1 else ():
+                self.store([one])
+            if len(unit) == 1:
+                self._forget_images(unit)
+                self._refuse(unit[0].line, f"{unit[0]}: cannot be stored: {error}")
+            return
+        except BaseException:
+            self._forget_images(unit)
+            raise
+        report = self.report
+        report.audits += len(unit)
+        report.new_ids += new_ids
+        for one in unit:
+            report.events += len(one.stored.events)
+            without = sum(image is None for image in one.images)
+            report.without_image += without
+            report.screenshots += len(one.images) - without
+
+    def discard(self, unit: list[Incoming]) -> None:
+        """Remove the images of audits that were not stored."""
+        self._folder.remove([file for one in unit for file in one.new_files])
+
+    def _forget_images(self, unit: list[Incoming]) -> None:
+        named = text_of(AuditScreenshot.select(AuditScreenshot.id).where(
+            AuditScreenshot.file_path == MARK))  # fmt: skip
+        with suppress(*DRIVER_ERRORS, StoreError):
+            files = [file for one in unit for file in one.new_files]
+            # Another import of the same file may have been the faster one.
+            self._folder.remove([file for file in files if not execute(named, (file,))])
+
+    def finish(self) -> None:
+        """Make the head of the events that kept their ids."""
+        kept_ids.settle()
+
+
+def _checked(number: int, line: bytes) -> Incoming:
+    if len(line) > MAX_LINE:
+        raise InvalidAudit(f"is longer than {MAX_LINE} bytes")
+    stored, images = from_line(line)
+    problem = problem_of(stored)
+    for row, image in zip(stored.screenshots, images, strict=True):
+        if image is not None:
+            problem = problem or image_problem(row, image)
+    if problem:
+        raise InvalidAudit(f"audit {stored.id}: {problem}")
+    return Incoming(number, stored, images)
+
+
+@atomic
+def _insert(unit: list[Incoming]) -> int:
+    """Insert the rows; returns how many events got other ids than they had."""
+    database = current_database()
+    audits = [one.stored for one in unit]
+    insert_rows(Audit, AUDIT, [audit.audit for audit in audits])
+    insert_rows(AuditFinding, FINDING, [row for audit in audits for row in audit.findings])
+    insert_rows(AuditScreenshot, SCREENSHOT, [row for audit in audits for row in audit.screenshots])
+    status = AUDIT.index("status")
+    running = [audit.id for audit in audits if audit.audit[status] == AuditStatus.RUNNING]
+    insert_rows(AuditRunner, ("audit", "session"), [(one, IMPORTED) for one in running])
+    seals.accept(database, [audit.id for audit in audits])
+    rows = [(event[0], audit.id, *event[1:]) for audit in audits for event in audit.events]
+    if kept_ids.can_keep() and not (
+        len(unit) == 1 and kept_ids.taken([event[0] for event in audits[0].events])
+    ):
+        kept_ids.insert_kept(rows)
+        return 0
+    append_chained([row[1:] for row in rows])
+    return len(rows)

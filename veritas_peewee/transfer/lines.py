@@ -1,0 +1,241 @@
+"""The JSON Lines of an export: one audit a line, from which the very stored values come back.
+
+A line is an object with `format`, `version`, `audit` (its columns), `findings`, `screenshots`
+(each with its image's bytes as base64, or null) and `events`. Digests are hexadecimal. JSON
+columns stand there as JSON, so that any program can read them; where their text is written in
+another way than ours (spaces, other forms of numbers), as `{"$text": …}`. What strict JSON cannot
+hold, and no row of this library has, is `{"$blob": …}` or `{"$real": …}`.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import math
+from typing import Any, NoReturn
+
+import peewee
+
+from veritas_peewee.errors import InvalidAudit
+from veritas_peewee.fields import check_text, encode_json, shown
+from veritas_peewee.models import Audit, AuditEvent, AuditFinding, AuditScreenshot, AuditStatus
+from veritas_peewee.transfer.stored import AUDIT, EVENT, FINDING, SCREENSHOT, Row, StoredAudit
+
+FORMAT = "veritas-peewee audit"
+VERSION = 1
+MAX_EVENT_ID = 2**53
+"""The largest event id that is taken over: every program can hold it."""
+_MAX_INTEGER = 2**63 - 1
+
+
+class ForeignLine(InvalidAudit):
+    """A line that is none of ours, or of a later version of the format."""
+
+
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+_IMAGE = "image"
+
+
+# ---- writing ----
+
+
+def to_line(stored: StoredAudit, images: list[bytes | None]) -> bytes:
+    """The line of an audit, with its end."""
+    shots = _rows(AuditScreenshot, SCREENSHOT[1:], [row[1:] for row in stored.screenshots])
+    for shot, image in zip(shots, images, strict=True):
+        shot[_IMAGE] = None if image is None else base64.b64encode(image).decode()
+    line = {
+        "format": FORMAT,
+        "version": VERSION,
+        "audit": _rows(Audit, AUDIT, [stored.audit])[0],
+        "findings": _rows(AuditFinding, FINDING[1:], [row[1:] for row in stored.findings]),
+        "screenshots": shots,
+        "events": _rows(AuditEvent, EVENT, stored.events),
+    }
+    return f"{_encode(line)}\n".encode()
+
+
+def _rows(model: Any, names: tuple[str, ...], rows: list[Row]) -> list[dict[str, Any]]:
+    fields = model._meta.fields
+    forms = [
+        (name, _json if isinstance(fields[name], peewee.JSONField) else
+         _hex if name == "digest" else _plain)
+        for name in names
+    ]  # fmt: skip
+    return [
+        {name: form(value) for (name, form), value in zip(forms, row, strict=True)} for row in rows
+    ]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return {"$blob": base64.b64encode(value).decode()}
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"$real": repr(value)}
+    return value
+
+
+def _hex(value: Any) -> Any:
+    return value.hex() if isinstance(value, bytes) else _plain(value)
+
+
+def _json(value: Any) -> Any:
+    if not isinstance(value, str):
+        return _plain(value)
+    try:
+        found = json.loads(value)
+        if _encode(found) == value and not _is_escape(found):
+            return found
+    except (ValueError, RecursionError):
+        pass
+    return {"$text": value}
+
+
+def _is_escape(value: object) -> bool:
+    return value is None or (isinstance(value, dict) and any(key[:1] == "$" for key in value))
+
+
+# ---- reading ----
+
+
+def from_line(line: bytes) -> tuple[StoredAudit, list[bytes | None]]:
+    """The audit and the images of a line; InvalidAudit says what of it cannot be taken over."""
+    try:
+        found = json.loads(line, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise ForeignLine(f"is cut off, or is no JSON: {_reason(error)}") from None
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        raise ForeignLine("is no audit that `veritas-peewee export` has written")
+    if found.get("version") != VERSION:
+        raise ForeignLine(
+            f"has version {shown(found.get('version'))} of the format, this library knows "
+            f"{VERSION}: upgrade it"
+        )
+    audit = _row("audit", Audit, AUDIT, found.get("audit"))
+    audit_id = _check_audit(audit)
+    images: list[bytes | None] = []
+    shots = []
+    for number, shot in enumerate(_list(found, "screenshots"), 1):
+        where = f"screenshot {number}"
+        image = shot.pop(_IMAGE, None) if isinstance(shot, dict) else None
+        shots.append((audit_id, *_row(where, AuditScreenshot, SCREENSHOT[1:], shot)))
+        images.append(None if image is None else _bytes(f"{where}: {_IMAGE}", image))
+    findings = [
+        (audit_id, *_row(f"finding {number}", AuditFinding, FINDING[1:], one))
+        for number, one in enumerate(_list(found, "findings"), 1)
+    ]
+    events = [
+        _row(f"event {number}", AuditEvent, EVENT, one)
+        for number, one in enumerate(_list(found, "events"), 1)
+    ]
+    last = 0
+    for number, event in enumerate(events, 1):
+        if not last < event[0] <= MAX_EVENT_ID:
+            raise InvalidAudit(f"event {number}: id {event[0]} is not after {last}, or too large")
+        last = event[0]
+    return StoredAudit(audit, findings, shots, events), images
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _reason(error: Exception) -> str:
+    return "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+
+
+def _list(found: dict[str, Any], name: str) -> list[Any]:
+    rows = found.get(name)
+    if not isinstance(rows, list):
+        raise InvalidAudit(f"{name}: is not a list")
+    return rows
+
+
+def _row(where: str, model: Any, names: tuple[str, ...], found: Any) -> Row:
+    if not isinstance(found, dict):
+        raise InvalidAudit(f"{where}: is not an object")
+    if found.keys() != set(names):
+        wrong = sorted(found.keys() ^ set(names))[0]
+        what = "is missing" if wrong in names else "is no column"
+        raise InvalidAudit(f"{where}: {shown(wrong)} {what}")
+    values = []
+    for name in names:
+        value, field = found[name], model._meta.fields[name]
+        try:
+            values.append(_stored(field, value))
+        except InvalidAudit as error:
+            raise InvalidAudit(f"{where}: {error}") from None
+    return tuple(values)
+
+
+def _stored(field: Any, value: Any) -> Any:
+    """The value as it was on disk, if SQLite keeps it in this column as it is."""
+    name = field.name
+    if isinstance(field, peewee.JSONField):
+        value = _json_text(name, value)
+    if value is None:
+        if not field.null:
+            raise InvalidAudit(f"{name}: cannot be empty")
+        return None
+    if isinstance(field, peewee.BlobField):
+        return _digest(name, value)
+    if isinstance(field, peewee.FloatField):
+        good: bool = isinstance(value, float) and math.isfinite(value)
+    elif isinstance(field, peewee.IntegerField):
+        good = isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _MAX_INTEGER
+    else:
+        check_text(name, value)
+        # SQLite would make a number of it in a column of these types.
+        good = not (
+            isinstance(field, peewee.JSONField | peewee.DateTimeField) and _is_number(value)
+        )
+    if not good:
+        raise InvalidAudit(f"{name}: {shown(value)} is nothing that this column can hold")
+    return value
+
+
+def _json_text(name: str, value: Any) -> Any:
+    if value is None:
+        return None
+    if isinstance(value, dict) and "$text" in value:
+        return check_text(name, value["$text"])
+    if _is_escape(value):
+        raise InvalidAudit(f"{name}: {shown(value)} is nothing that this column can hold")
+    return encode_json(value, name)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _digest(name: str, value: Any) -> bytes:
+    try:
+        digest = bytes.fromhex(value)
+    except (TypeError, ValueError):
+        digest = b""
+    if len(digest) != 32:
+        raise InvalidAudit(f"{name}: {shown(value)} is no SHA-256")
+    return digest
+
+
+def _bytes(name: str, value: Any) -> bytes:
+    try:
+        return base64.b64decode(value.encode("ascii"), validate=True)
+    except (AttributeError, ValueError, binascii.Error):
+        raise InvalidAudit(f"{name}: is not base64") from None
+
+
+def _check_audit(audit: Row) -> str:
+    values = dict(zip(AUDIT, audit, strict=True))
+    audit_id, status = values["id"], values["status"]
+    # Longer ones come from files of the older store.
+    if not audit_id or len(audit_id) > 200 or not audit_id.isprintable():
+        raise InvalidAudit(f"audit: id {shown(audit_id)} is none that an audit can have")
+    if status not in set(AuditStatus):
+        raise InvalidAudit(f"audit: status {shown(status)} does not exist")
+    return str(audit_id)

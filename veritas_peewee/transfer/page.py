@@ -1,0 +1,149 @@
+"""The look of a report, and its texts made safe: escaped, without a character that steers."""
+
+from __future__ import annotations
+
+import html
+import re
+from typing import Any
+
+# Control characters but tab and line feed, those that turn the direction of writing, surrogates.
+_CONTROL = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
+
+
+def clean(text: str) -> str:
+    """`text` without what would change how other text is shown."""
+    return _CONTROL.sub("", text)
+
+
+def safe(value: object) -> str:
+    """A value as text of a page, also inside an attribute."""
+    return html.escape(clean(str(value)))
+
+
+def words(value: object) -> str:
+    """A name such as `hidden_cancel` as words."""
+    return safe(str(value).replace("_", " ").strip())
+
+
+def markdown(text: str) -> str:
+    """Markdown as HTML, where markdown-it-py is installed (the `cli` extra brings it), else the
+    text as it is. HTML in it is text, images are not loaded, and a link shows where it leads."""
+    try:
+        from markdown_it import MarkdownIt
+    except ImportError:
+        return f'<div class="plain">{safe(text)}</div>'
+    parser = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
+    # On the parser's own: what is no such address stays text.
+    parser.validateLink = _is_web_address  # type: ignore[method-assign]
+    parser.add_render_rule("link_open", _link)
+    return clean(str(parser.render(clean(text))))
+
+
+def _is_web_address(url: str) -> bool:
+    return re.match(r"https?://", url, re.I) is not None
+
+
+def _link(self: Any, tokens: Any, index: int, options: Any, env: Any) -> str:
+    href = safe(tokens[index].attrGet("href"))
+    kind = ' class="bare"' if tokens[index].info == "auto" else ""
+    return f'<a href="{href}" rel="noopener noreferrer nofollow"{kind}>'
+
+
+def head(title: object) -> str:
+    """A page's beginning; nothing that it names is ever loaded, and no script runs in it."""
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" \
+content="default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; \
+form-action 'none'">
+<meta name="referrer" content="no-referrer">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{safe(title)}</title>
+<style>
+{_STYLE}</style>
+</head>
+<body>
+<main>
+"""
+
+
+END = "</main>\n</body>\n</html>\n"
+
+_STYLE = """\
+:root { --ink: #1c2430; --soft: #5b6675; --line: #dfe4ea; --paper: #fff; --ground: #f3f5f8;
+  --critical: #9d1c33; --high: #c8452c; --medium: #b97a10; --low: #3d7ea6; --good: #2e7d4f; }
+* { box-sizing: border-box; }
+body { margin: 0; background: var(--ground); color: var(--ink); overflow-wrap: anywhere;
+  font: 16px/1.5 system-ui, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
+main { max-width: 60rem; margin: 2rem auto; padding: 2.5rem 3rem; background: var(--paper);
+  border: 1px solid var(--line); border-radius: 10px; }
+h1 { font-size: 1.5rem; line-height: 1.25; margin: 0 0 .3rem; }
+h2 { font-size: 1.15rem; margin: 2.4rem 0 .8rem; padding-bottom: .3rem;
+  border-bottom: 2px solid var(--line); break-after: avoid; }
+h3 { font-size: 1rem; margin: 1.2rem 0 .5rem; break-after: avoid; }
+p { margin: .4rem 0; }
+a { color: #1d5fa8; }
+.soft { color: var(--soft); }
+.small { font-size: .85rem; }
+.plain, .text { white-space: pre-wrap; unicode-bidi: plaintext; }
+.mono { font-family: ui-monospace, "SF Mono", Menlo, Consolas, monospace; font-size: .85em; }
+.verdict { display: flex; gap: 2rem; align-items: center; }
+.verdict svg { flex: none; width: 8.5rem; height: 8.5rem; }
+.risk { font-size: 1.25rem; font-weight: 600; }
+.risk::first-letter { text-transform: uppercase; }
+.good { color: var(--good); } .fair { color: #6b8e23; } .medium { color: var(--medium); }
+.high { color: var(--high); } .critical { color: var(--critical); } .low { color: var(--low); }
+.chip { display: inline-block; padding: .05rem .6rem; margin: .15rem .3rem .15rem 0;
+  border: 1px solid currentColor; border-radius: 1rem; font-size: .85rem; font-weight: 600;
+  white-space: nowrap; }
+.facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(13rem, 1fr));
+  gap: .6rem 1.5rem; margin: 1.5rem 0 0; }
+.facts div { border-left: 3px solid var(--line); padding-left: .7rem; }
+dt { color: var(--soft); font-size: .8rem; }
+dd { margin: 0; }
+.narrative h1, .narrative h2, .narrative h3 { font-size: 1rem; border: 0; margin: 1rem 0 .3rem; }
+.narrative a::after { content: " (" attr(href) ")"; color: var(--soft); font-size: .85em; }
+.narrative a.bare::after { content: ""; }
+.narrative table, table { border-collapse: collapse; width: 100%; }
+th, td { text-align: left; vertical-align: top; padding: .3rem .8rem .3rem 0;
+  border-bottom: 1px solid var(--line); }
+th { color: var(--soft); font-size: .8rem; font-weight: 600; }
+.signals td:nth-child(2) { text-align: right; width: 4rem; font-variant-numeric: tabular-nums; }
+.signals td:nth-child(3) { width: 55%; } .signals svg { width: 100%; height: .8rem; }
+.finding { border: 1px solid var(--line); border-left: 4px solid; border-radius: 6px;
+  padding: .7rem 1rem; margin: .7rem 0; break-inside: avoid; }
+.finding > * { color: var(--ink); } .finding .soft { color: var(--soft); }
+.finding .title { font-weight: 600; } .finding .title::first-letter { text-transform: uppercase; }
+.module { border: 1px solid var(--line); border-radius: 6px; padding: .6rem 1rem;
+  margin: .7rem 0; }
+.module h3 { margin: 0 0 .3rem; }
+.module dl { display: grid; grid-template-columns: minmax(7rem, max-content) 1fr;
+  gap: .15rem 1.2rem; margin: 0; font-size: .9rem; }
+.module dl dl { font-size: 1em; } .module ul { margin: 0; padding-left: 1.2rem; }
+.shots { display: grid; grid-template-columns: repeat(auto-fit, minmax(20rem, 1fr)); gap: 1.2rem;
+  align-items: start; }
+figure { margin: 0; border: 1px solid var(--line); border-radius: 6px; break-inside: avoid; }
+.frame { max-height: 34rem; overflow: auto; background: var(--ground); text-align: center; }
+figure img { max-width: 100%; display: block; margin: 0 auto; }
+figcaption { padding: .5rem .8rem; border-top: 1px solid var(--line); }
+.log { table-layout: fixed; } .log th:nth-child(1) { width: 10rem; }
+.log th:nth-child(2) { width: 9rem; } .log td { font-size: .85rem; }
+.log td:first-child { color: var(--soft);
+  font-variant-numeric: tabular-nums; }
+.warn { border: 1px solid var(--high); border-radius: 6px; padding: .6rem 1rem; }
+footer { margin-top: 2.4rem; padding-top: .8rem; border-top: 2px solid var(--line); }
+@media (max-width: 40rem) { main { margin: 0; padding: 1.2rem; border: 0; }
+  .verdict { flex-direction: column; align-items: flex-start; } }
+@media print {
+  @page { margin: 16mm; }
+  body { background: none; font-size: 10.5pt; }
+  main { max-width: none; margin: 0; padding: 0; border: 0; }
+  .frame { max-height: none; overflow: visible; } figure img { max-height: 220mm; }
+  .log th:nth-child(1) { width: 8rem; } .log th:nth-child(2) { width: 7rem; }
+  thead { display: table-header-group; } tr { break-inside: avoid; }
+}
+"""
