@@ -168,14 +168,14 @@ def test_an_upgrade_gives_hosts_and_does_not_make_an_altered_row_look_right(tmp_
         path,
         *[f"DROP INDEX idx_audits_{name}" for name in ("host_history", "host_time", "url_time")],
         "ALTER TABLE audits DROP COLUMN host",
-        "DELETE FROM veritas_migrations WHERE name >= '0003'",
+        "DELETE FROM veritas_migrations WHERE name = '0003_hosts'",
         f"UPDATE audits SET trust_score = 99 WHERE id = '{ids[1]}'",
     )
     with connect(path):
         hosts = {audit.id: audit.host for audit in Audit.select()}
         assert hosts == {ids[0]: "xn--bcher-kva.example", ids[1]: "a.example"}
         assert trend(host="bücher.example").points[0].audit_id == ids[0]
-        (problem,) = verify().problems
+        problem, *_ = verify().problems
         assert problem.startswith(f"audit {ids[1]}: its row was altered")
 
 
@@ -430,7 +430,7 @@ def test_a_picture_of_an_address_that_looks_like_a_formula(site, capsys, tmp_pat
         (["https://a.example/", "--host", "a.example"], 2, "either a URL or --host"),
         (["a.example"], 2, "http:// or https://"),
         (["--host", "/"], 2, "host: must be a host"),
-        (["--host", "a.example", "--since", "soon"], 2, "no ISO date"),
+        (["--host", "a.example", "--since", "soon"], 2, "is no date"),
         (["--host", "a.example", "--plot", "x.jpg"], 2, "must end in .png or .svg"),
         (["--host", "a.example", "--plot", "/nowhere/x.png"], 1, "/nowhere/x.png"),
     ],

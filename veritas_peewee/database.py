@@ -365,6 +365,13 @@ class StoreDatabase(SqliteDatabase):
             self.paused = perf_counter()
 
     def execute_sql(self, sql: str, params: Any = None) -> Any:
+        try:
+            return self._execute(sql, params)
+        except UnicodeDecodeError as error:  # of a name in the schema, for example
+            text = f"{self.location.name}: {DatabaseCorrupt.__doc__} ({error})"
+            raise DatabaseCorrupt(text) from error
+
+    def _execute(self, sql: str, params: Any) -> Any:
         if "audit_events" in sql and sql not in SEALED_INSERTS:
             self._notice_events(sql)
         if self.role in ("script", "viewer"):

@@ -56,7 +56,7 @@ def renew(database: StoreDatabase) -> None:
             database.execute_sql(update_sql(model, "digest"), (digest_of(values), row_id))
     audits, database.touched = database.touched, set()
     database.changes += len(audits)
-    for audit_id in audits:
+    for audit_id in sorted(audits):  # in an order that can be told
         for *columns, old_seal, old_count, old_host in execute(_audit_sql(), (audit_id,)):
             seal, count = seal_of(audit_id, columns)
             if (seal, count) != (old_seal, old_count):

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 from torture.apart import apart, die_at
 from torture.checks import check_verify, select
@@ -121,9 +122,18 @@ def _rows(path: Path) -> list[object]:
         if kind == "table" and name != "veritas_migrations":
             rows = select(path, f'SELECT * FROM "{name}" ORDER BY 1')
             # An audit that the upgrade makes, for rows whose own is gone, has its moment.
-            found += [row[:3] if row[0] == LOST else row for row in rows]
+            found += [_timeless(row) if LOST in row else row for row in rows]
     found += select(path, "SELECT name FROM veritas_migrations ORDER BY name")
     return found
+
+
+def _timeless(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Without the moment, and the digest over it."""
+    return tuple(
+        value
+        for value in row
+        if not (isinstance(value, str) and (value.startswith("20") or len(value) == 64))
+    )
 
 
 # ---- a script ----
