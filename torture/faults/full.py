@@ -19,7 +19,7 @@ from veritas_peewee import StoreError, StoreFull, connect
 
 FILLS = 5
 """How often the disk of one process fills up."""
-FIRST, STEP = 2500, 1500
+FIRST, STEP = 3500, 2500
 """KiB that the disk has at first, and gets with each round."""
 STAYS_FULL = 0.15
 """Seconds for which it stays full."""
@@ -53,6 +53,7 @@ def fills(run: Run) -> Iterator[Row]:
                     _wait_and_make_space(row, recording, enlarge)
                 _end(row, recording, chance.random() < 0.5)
             _open_when_full(row, path)
+            enlarge()  # to look at it takes room too
             check_store(row, path, recording.told)
     yield row
 
@@ -63,7 +64,7 @@ def file_limit(run: Run) -> Row:
     row = Row("full file-limit", run.rounds)
     chance = run.chance
     for first in range(0, run.rounds, FILLS):
-        limit = 300_000 + chance.randrange(200_000)
+        limit = 500_000 + chance.randrange(200_000)
         folder = run.folder / "limited"
         path = folder / "audits.db"
         options = ("--patient", "--backend", _backend(first), "--file-limit", limit)
@@ -71,7 +72,7 @@ def file_limit(run: Run) -> Row:
 
             def enlarge() -> None:
                 nonlocal limit
-                limit += 300_000 + chance.randrange(700_000)
+                limit += 700_000 + chance.randrange(700_000)
                 _, hard = resource.prlimit(recording.process.pid, resource.RLIMIT_FSIZE)
                 resource.prlimit(recording.process.pid, resource.RLIMIT_FSIZE, (limit, hard))
 
@@ -102,7 +103,7 @@ def _wait_and_make_space(row: Row, recording: Recording, enlarge: Callable[[], N
     while monotonic() < space + GOES_ON and not first.keys() >= KINDS:
         while seen < len(told.acks):
             ack = told.acks[seen]
-            if ack.begun > space:
+            if ack.read > space:
                 first.setdefault(ack.words[0], ack.read - space)
             seen += 1
         sleep(0.001)
