@@ -129,6 +129,20 @@ def test_a_failed_audit_s_own_findings_are_matched_all_the_same(script):
     assert texts(found.findings.unknown) == [gone[3]]
 
 
+def test_what_is_missing_in_an_audit_that_completed_is_missing(script):
+    there = ("sneaking", "extras", "high", "Insurance is preselected")
+    other = ("urgency", "countdown", "low", "A countdown")
+    clean, failed = make(1), make(2, [there, other], status="error")
+    found = step(clean, failed).findings
+    assert texts(found.new) == [there[3], other[3]]
+    assert found.gone == found.unknown == []
+    after = make(3, [there])
+    found = step(failed, after).findings
+    assert texts(found.gone) == [other[3]]
+    assert found.new == found.unknown == []
+    assert texts(step(failed, make(4, [("a", "x", "low", "t")])).findings.unknown) == ["t"]
+
+
 def test_the_order_is_that_in_which_they_ran(script):
     ids = [make(number, trust_score=number * 10.0) for number in (3, 1, 2)]
     assert [audit.id for audit in compare(ids).audits] == [ids[1], ids[2], ids[0]]
@@ -174,6 +188,29 @@ def test_among_several_of_a_kind_the_wording_decides(script):
         ("A news", "The ne"),
     }
     assert texts(found.gone) == ["Gift wrap was added unasked"]
+
+
+@pytest.mark.parametrize("number", [2, 60])
+@pytest.mark.parametrize("words", ["A cookie", "Day {day}: a cookie named {name}"])
+def test_the_order_in_which_findings_are_told_changes_no_severity(script, number, words):
+    def told(day, severities):
+        return make(
+            day,
+            [
+                ("privacy", "tracking", severity, words.format(day=day, name=f"c{day}{place}"))
+                for place, severity in enumerate(severities)
+            ],
+        )
+
+    severities = ["low", "critical"] * (number // 2)
+    found = step(told(1, severities), told(2, severities[::-1])).findings
+    assert [pair.severity_steps for pair in found.still] == [0] * number
+
+
+def test_an_accent_may_be_written_either_way(script):
+    before = make(1, [(None, "unknown", "low", "Bu\u0308cher zum Schein")])
+    after = make(2, [(None, "unknown", "low", "B\u00fccher zum Schein")])
+    assert len(step(before, after).findings.still) == 1
 
 
 def test_findings_without_a_pattern_are_told_apart_by_their_text(script):
