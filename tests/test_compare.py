@@ -255,6 +255,8 @@ def test_severities_and_values_of_another_program_are_compared_as_they_are(tmp_p
             (after,),
         )
         found = step(before, after)
+        execute("UPDATE audits SET trust_score = 9e999 WHERE id = ?", (before,))
+        assert step(before, after).trust_score == (None, None, None)
     assert found.findings.still[0].severity_steps is None
     assert found.signals == {"visual": (5, None, None)}
     assert found.trust_score == (None, None, None)
@@ -270,6 +272,11 @@ def test_severities_and_values_of_another_program_are_compared_as_they_are(tmp_p
         ({"missing": ["a", "b"]}, {"missing": ["b", "a"]}, (None, None, None), []),
         ({"score": True}, {"score": 1}, (None, 1, None), []),
         ({"a": 1}, {}, (None, None, None), [("a", 1, None)]),
+        ({"a": [{"n": 1, "of": [1, 2]}]}, {"a": [{"of": [2, 1], "n": 1}]}, (None,) * 3, []),
+        ({"a": {"csp": True}}, {"a": {"csp": 1}}, (None,) * 3, [("a", {"csp": True}, {"csp": 1})]),
+        ({"a": ["x", "x"]}, {"a": ["x"]}, (None,) * 3, [("a", ["x", "x"], ["x"])]),
+        ({"score": 10**400}, {"score": 1}, (None, 1, None), []),
+        ({"score": -1.7e308}, {"score": 1.7e308}, (-1.7e308, 1.7e308, None), []),
         (["x"], ["y"], (None, None, None), [("", ["x"], ["y"])]),
         ({"a": 1}, ["y"], (None, None, None), [("", {"a": 1}, ["y"])]),
     ],
@@ -428,3 +435,15 @@ def test_an_audit_s_columns_are_not_changed_by_comparing(script):
     before = list(Audit.select().order_by(Audit.id).dicts())
     compare(ids)
     assert list(Audit.select().order_by(Audit.id).dicts()) == before
+
+
+def test_a_module_s_odd_outcomes_are_shown(stored, capsys):
+    many = [f"tracker {number}" for number in range(100)]
+    before = {"m": {"score": 10**400, "found": ["a", "a"], "trackers": many}}
+    after = {"m": {"score": 1, "found": ["a"], "trackers": [f"{one}x" for one in many]}}
+    ids = [make(1, security_results=before), make(2, security_results=after)]
+    code, out, err = cli(capsys, "compare", *ids)
+    assert (code, err) == (0, "")
+    lines = [line.split() for line in out.splitlines() if line.strip()]
+    assert ["m", "told", "1", "changed"] in lines
+    assert ["m", "found:", "-a"] in lines

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
@@ -153,9 +154,9 @@ def _counts(audits: Sequence[ComparedAudit], steps: Sequence[Step]) -> list[Text
 
 def _modules(steps: Sequence[Step], name: str) -> list[Text]:
     found = [step.security.get(name) for step in steps]
-    cells = [_outcome(found[0].before if found[0] else None)]
+    cells = [_outcome(found[0].before, found[0].score.before) if found[0] else _outcome()]
     for one in found:
-        cell = _outcome(one.after if one else None)
+        cell = _outcome(one.after, one.score.after) if one else _outcome()
         if one is not None:
             cell.append_text(_difference(one.score))
             if one.differences and not one.score.difference:
@@ -164,21 +165,20 @@ def _modules(steps: Sequence[Step], name: str) -> list[Text]:
     return cells
 
 
-def _outcome(result: Any) -> Text:
+def _outcome(result: Any = None, score: float | None = None) -> Text:
     """A module's score, or that it told something else."""
     if result is None:
         return Text(NONE, _SAME)
-    score = result.get("score") if isinstance(result, dict) else None
-    known = isinstance(score, int | float) and not isinstance(score, bool)
-    return Text(f"{score:g}" if known else "told")
+    return Text("told" if score is None else f"{score:g}")
 
 
 def _entry(name: str, before: Any, after: Any) -> str:
     """What changed in an entry: of a list what came and went, else the old and the new value."""
     if isinstance(before, list) and isinstance(after, list):
-        gone = [f"-{told(item)}" for item in before if item not in after]
-        come = [f"+{told(item)}" for item in after if item not in before]
-        change = " ".join(gone + come)
+        old, new = (Counter(map(told, side)) for side in (before, after))
+        gone = [f"-{item}" for item in (old - new).elements()]
+        come = [f"+{item}" for item in (new - old).elements()]
+        change = " ".join(gone + come) or f"{told(before)} > {told(after)}"
     elif before is None:
         change = told(after)
     else:
