@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
 from veritas_peewee import (
     Audit,
@@ -23,10 +24,11 @@ from veritas_peewee import (
 )
 from veritas_peewee.addresses import host_of
 from veritas_peewee.cli.app import run
+from veritas_peewee.cli.chart import _draw_findings
 from veritas_peewee.errors import sqlite3
 from veritas_peewee.maintenance.repair import repair
 from veritas_peewee.maintenance.verify import verify
-from veritas_peewee.trends import MAX_POINTS, trend
+from veritas_peewee.trends import MAX_POINTS, TrendPoint, trend
 
 ROOT = Path(__file__).parents[1]
 SAMPLES = ROOT / "data" / "samples"
@@ -295,6 +297,17 @@ def test_values_of_another_program_do_not_hide_a_point(tmp_path):
     assert point.findings["blocker"] == 1
 
 
+def test_infinite_scores_and_severities_that_are_no_text_are_shown(site, capsys, tmp_path):
+    by_hand(site, "UPDATE audits SET trust_score = 9e999 WHERE trust_score = 10",
+            "UPDATE audit_findings SET severity = x'ff00' WHERE severity = 'low'")  # fmt: skip
+    code, out, err = cli(capsys, "trend", "--host", "a.example", "--plot", tmp_path / "a.png")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[2].strip() == "··█"
+    code, out, _ = cli(capsys, "trend", "--host", "a.example", "--json")
+    first = json.loads(out)["points"][0]
+    assert (first["trust_score"], sum(first["findings"].values())) == (None, 2)
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -434,6 +447,40 @@ def test_a_picture_in_each_form(site, capsys, tmp_path):
         # The same series is the same file.
         assert cli(capsys, "trend", "--host", "a.example", "--plot", file)[0] == 0
         assert file.read_bytes() == first
+
+
+def bars(series):
+    """The bars of a picture in pixels, by the name in its legend."""
+    figure = Figure(figsize=(10, 5.6), dpi=120)
+    axes = figure.subplots()
+    _draw_findings(axes, series)
+    return {
+        container.get_label(): [bar.get_window_extent() for bar in container]
+        for container in axes.containers
+    }
+
+
+def test_a_picture_leaves_out_no_finding_and_no_audit():
+    def point(day, **findings):
+        time = START + timedelta(days=day)
+        return TrendPoint("a", time, "https://a.example/", "completed", 5.0, "x", findings)
+
+    assert set(bars([point(1, low=2)])) == {"critical", "high", "medium", "low"}
+    assert bars([point(1, low=2, blocker=1, fatal=2)])["other"][0].height > 0
+    drawn = bars([point(day, low=1) for day in range(MAX_POINTS)])["low"]
+    assert min(bar.width for bar in drawn) > 1.5
+
+
+def test_times_that_no_axis_reaches_are_told(site, capsys, tmp_path):
+    for year, years in (("0001", "1 to 2026"), ("9999", "2026 to 9999")):
+        moment = f"{year}-06-01 00:00:00.000000"
+        by_hand(site, f"UPDATE audits SET started_at = '{moment}' WHERE trust_score = 10")
+        code, out, err = cli(capsys, "trend", "--host", "a.example", "--plot", tmp_path / "a.png")
+        assert (code, out) == (1, "")
+        assert f"cannot draw the years {years}" in err
+    by_hand(site, "UPDATE audits SET started_at = 'soon'")
+    code, _, err = cli(capsys, "trend", "--host", "a.example", "--plot", tmp_path / "a.png")
+    assert (code, err) == (0, "")
 
 
 def test_a_picture_of_an_address_that_looks_like_a_formula(site, capsys, tmp_path):
