@@ -413,6 +413,22 @@ def test_the_table_fits_the_line(site, capsys, monkeypatch, columns):
     assert "+90" in out
 
 
+@pytest.mark.parametrize("columns", [40, 56, 60, 70, 80, 100, 120])
+@pytest.mark.parametrize("paths", [[""], ["", "b"]])
+def test_no_date_and_no_number_is_cut(site, capsys, monkeypatch, columns, paths):
+    severities = ["critical", "high", "medium", "low"]
+    with connect(site):
+        for day, score in enumerate((100.0, 12.5, 99.5, 2.0)):
+            make(day, url=f"https://b.example/{paths[day % len(paths)]}", trust_score=score,
+                 risk_level="likely_fraudulent", findings=severities)  # fmt: skip
+    monkeypatch.setenv("COLUMNS", str(columns))
+    _, out, _ = cli(capsys, "trend", "--host", "b.example")
+    row = next(line for line in out.splitlines() if "2026-01-02" in line)
+    assert ["12.5", "-87.5"] in (row.split()[1:3], row.split()[2:4])
+    assert ("00:00" in row) == (columns >= 60)
+    assert "1c 1h 1m 1l" in row or "1 critical, 1 high, 1 medium, 1 low" in row
+
+
 def test_a_terminal_without_such_letters_gets_plain_ones(site, capsys, monkeypatch):
     monkeypatch.setattr("rich.console.Console.encoding", "ascii")
     code, out, _ = cli(capsys, "trend", "--host", "a.example")
