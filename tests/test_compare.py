@@ -377,6 +377,70 @@ def test_a_person_sees_what_is_better_and_worse(stored, capsys):
     assert ["t0", "same"] in [line[:2] for line in lines]
 
 
+def lines_of(capsys, *args):
+    code, out, err = cli(capsys, "compare", *args)
+    assert (code, err) == (0, "")
+    return [line.strip() for line in out.splitlines()]
+
+
+@pytest.mark.parametrize(("columns", "tables"), [(40, 5), (80, 2), (120, 2), (200, 1)])
+def test_of_many_audits_each_has_a_line(stored, capsys, monkeypatch, columns, tables):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    signals = ("visual", "structural", "temporal")
+    kept = ("sneaking", "extras", "high", "Insurance is preselected")
+    ids = [
+        make(
+            number,
+            [kept, ("urgency", "countdown", "low", f"{number}")][: 1 + number % 2],
+            trust_score=40.5 + number,
+            risk_level="likely_fraudulent",
+            signal_scores=dict.fromkeys(signals, 5.25 + number),
+        )
+        for number in range(30)
+    ]
+    lines = lines_of(capsys, *ids)
+    assert max(map(len, lines)) <= columns
+    assert sum(line.startswith("Run, UTC") for line in lines) == tables
+    assert len(lines) == 1 + tables * 31 + (tables - 1) + 2
+    assert any("41.5 +1" in line and line.startswith("2026-01-02") for line in lines)
+    assert all(any(one in line for line in lines) for one in (*ids, "2, 1 new", "6.25 +1"))
+    assert lines[-1].endswith("--all")
+    assert sum(line.startswith("new") for line in lines_of(capsys, *ids, "--all")) == 15
+
+
+def test_of_thousands_of_findings_a_person_sees_the_gravest(stored, capsys):
+    def many(day, number, severity):
+        audit = make(day, [("a", "x", "critical", f"the worst of {day}")])
+        rows = [
+            {"audit": audit, "pattern_type": f"p{day} {place}", "severity": severity,
+             "confidence": 1, "description": "text"} for place in range(number)
+        ]  # fmt: skip
+        AuditFinding.insert_many(rows).execute()
+        return audit
+
+    ids = [many(1, 1200, "low"), many(2, 2500, "high")]
+    lines = lines_of(capsys, *ids)
+    assert len(lines) < 40
+    assert any(line.split()[:3] == ["still", "critical", "x"] for line in lines)
+    assert "and 2,490 new, 1,190 gone: --all" in lines
+    whole = lines_of(capsys, *ids, "--all")
+    assert sum(line.startswith("new ") for line in whole) == 2500
+    assert not any("--all" in line for line in whole)
+
+
+def test_in_a_series_what_stays_as_it_was_is_counted(stored, capsys):
+    kept, graver = [("a", "x", "low", "t")] * 3, [("a", "y", "low", "t"), ("a", "y", "high", "t")]
+    ids = [make(1, [*kept, graver[0]]), make(2, [*kept, graver[1]]), make(3, [*kept, graver[1]])]
+    lines = lines_of(capsys, *ids)
+    assert [line.split()[:4] for line in lines if line.startswith("graver")] == [
+        ["graver", "low", ">", "high"]
+    ]
+    assert [line for line in lines if "still" in line] == [
+        "and 3 still: --all", "and 4 still: --all",
+    ]  # fmt: skip
+    assert sum(line.startswith("still") for line in lines_of(capsys, *ids[:2])) == 3
+
+
 def test_colours_tell_better_from_worse(stored, capsys, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm-256color")
