@@ -12,14 +12,8 @@ from urllib.parse import unquote, urlsplit
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|//")
 _BARE_IPV6 = re.compile(r"[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*")
 _IN_NO_NAME = re.compile(r"[\x00-\x20\x7f#%/:<>?@\[\\\]^|]")
-_DOTS = ".\u3002\uff0e\uff61"
 _LONGEST = 1000
 """Characters: addresses in use are shorter, and the codec's time grows with the square."""
-_LONGEST_PART = 63
-_LEFT_OUT = dict.fromkeys(
-    (0xAD, 0x34F, 0x200B, 0x2060, 0xFEFF, *range(0x180B, 0x180E), *range(0xFE00, 0xFE10))
-)
-"""Letters that cannot be seen and do not count in a name."""
 
 
 def host_of(url: str) -> str:
@@ -61,26 +55,16 @@ def _decoded(host: str) -> str:
 
 
 def _ascii(host: str) -> str:
-    """An internationalised name in its ASCII form; with an empty or too long part as it is."""
+    """An internationalised name in its ASCII form; what can have none stands as it is."""
     if host.isascii() or len(host) > _LONGEST:
         return host
-    parts = re.split(f"[{_DOTS}]", host.rstrip(_DOTS))
+    import idna  # some milliseconds that few need
+
     with suppress(UnicodeError):
-        coded = [_coded(part) for part in parts]
-        if all(0 < len(part) <= _LONGEST_PART for part in coded):
-            return ".".join(coded)
+        return idna.encode(host, uts46=True).decode()
+    with suppress(UnicodeError):  # of signs that are no longer allowed there are names still
+        return host.encode("idna").decode()
     return host
-
-
-def _coded(part: str) -> str:
-    # As browsers do (UTS 46), not as Python's own codec of 2003, for which `straße` is `strasse`,
-    # which is another site, and which refuses a Hebrew name that ends in a digit.
-    kept = part.translate(_LEFT_OUT).replace("\u1e9e", "ß")
-    kept = "".join(letter if letter in "ßς" else letter.casefold() for letter in kept)
-    kept = normalize("NFKC", kept)
-    if kept.isascii() or len(kept) > _LONGEST_PART:
-        return kept
-    return f"xn--{kept.encode('punycode').decode()}"
 
 
 _remembered = functools.lru_cache(1024)(_find)
