@@ -38,7 +38,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path,
                         default=Path(tempfile.gettempdir(), "veritas-benchmarks"),
                         help="folder of database files, kept (default: in the temporary folder); "
-                        "a history of a million audits takes 1.5 GB")  # fmt: skip
+                        "a history of a million audits takes 4 GB")  # fmt: skip
     return parser.parse_args()
 
 
@@ -82,7 +82,7 @@ def main() -> int:
 def _prepare(runner: Runner, cases: list[str], data: Path) -> None:
     sizes = {
         int(size)
-        for case in ("R2", "R3", "R4", "MEM")
+        for case in ("R2", "R3", "R4", "R5", "R6", "MEM")
         if case in cases
         for size in runner.params(case)
     }

@@ -23,6 +23,18 @@ def percentile(values: Sequence[float], share: float) -> float:
     return ordered[round((len(ordered) - 1) * share)] if ordered else float("nan")
 
 
+async def p50_ms(read: Callable[[], Awaitable[None]], seconds: float) -> float:
+    """After one unmeasured call at least 3, at most 200."""
+    await read()
+    times: list[float] = []
+    begin = perf_counter()
+    while len(times) < 3 or (perf_counter() - begin < seconds and len(times) < 200):
+        started = perf_counter()
+        await read()
+        times.append(perf_counter() - started)
+    return percentile(times, 0.5) * 1000
+
+
 @dataclass
 class Loop:
     """What a closed loop of tasks did."""

@@ -125,6 +125,12 @@ def _reader(param: str) -> Place:
     return "M1", "ours", param, "read_p99_ms"
 
 
+_FACETS: list[Place] = [
+    ("R6", "ours", "1000000", name)
+    for name in ("all", "completed", "last 30 days", "the newer half", "last 30 days, completed",
+                 "score of at least 60", "score below 40", "severity at least high",
+                 "one site of a hundred")
+]  # fmt: skip
 _LAGS: list[Place] = [
     ("L1", "ours", param, "p99_ms") for param in ("W1 at 100", "1 s query", "large read")
 ]
@@ -152,6 +158,10 @@ TARGETS = (
     Target("R2", "worst deep page against its first page", "<=", 1.5, "x", _depth),
     Target("R4", "a host's series at a million audits", "<=", 100, " ms",
            _largest(("R4", "ours", "1000000", "trend_1000_ms"))),
+    Target("R5", "two common words among a million audits", "<=", 20, " ms",
+           _largest(("R5", "ours", "1000000", "two common words"))),
+    Target("R6", "facets at a million audits: all, and by any one filter but a pattern type", "<=",
+           100, " ms", _largest(*_FACETS)),
     Target("M1", "writers with readers, against writers alone", ">=", 0.7, "x",
            _ratio(_writer("both"), _writer("writers"))),
     Target("M1", "readers' p99 with writers, against alone", "<=", 3, "x",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.cases import follow, processes, reads, together, writes
+from benchmarks.cases import finding, follow, processes, reads, together, writes
 from benchmarks.model import Case
 
 CASES: dict[str, Case] = {
@@ -10,6 +10,7 @@ CASES: dict[str, Case] = {
     for case in (
         *writes.CASES,
         *reads.CASES,
+        *finding.CASES,
         *together.CASES,
         *follow.CASES,
         *processes.CASES,

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import random
 import sqlite3
-from collections.abc import Awaitable, Callable
 from contextlib import closing
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 from benchmarks import peers
 from benchmarks.cases.common import WARM_UP, with_peer
 from benchmarks.files import AUDITS, cached_file
 from benchmarks.history import PAGE, HistoryQuery, queries
-from benchmarks.measure import closed_loop, percentile
+from benchmarks.measure import closed_loop, p50_ms
 from benchmarks.model import Case, Metrics, Spec, View
 from benchmarks.peers.base import Peer
 from benchmarks.sample import FINDINGS, SCREENSHOTS, audit_id
@@ -66,19 +64,7 @@ async def _page(peer: Peer, query: HistoryQuery, after: Any, seconds: float, pag
         rows = await peer.history(query, after)
         assert rows == PAGE, f"{query.name}: {rows} audits"
 
-    return await _p50_ms(read, seconds * 2 / pages)
-
-
-async def _p50_ms(read: Callable[[], Awaitable[None]], seconds: float) -> float:
-    """After one unmeasured call at least 3, at most 200."""
-    await read()
-    times: list[float] = []
-    begin = perf_counter()
-    while len(times) < 3 or (perf_counter() - begin < seconds and len(times) < 200):
-        started = perf_counter()
-        await read()
-        times.append(perf_counter() - started)
-    return percentile(times, 0.5) * 1000
+    return await p50_ms(read, seconds * 2 / pages)
 
 
 def _deep_place(path: Path, query: HistoryQuery) -> tuple[datetime, str] | None:
@@ -116,9 +102,9 @@ def counting(spec: Spec) -> Metrics:
             assert await peer.series(url) >= PAGE
 
         return {
-            "count_common_ms": await _p50_ms(common, spec.seconds),
-            "count_rare_ms": await _p50_ms(rare, spec.seconds / 3),
-            "series_ms": await _p50_ms(series, spec.seconds / 3),
+            "count_common_ms": await p50_ms(common, spec.seconds),
+            "count_rare_ms": await p50_ms(rare, spec.seconds / 3),
+            "series_ms": await p50_ms(series, spec.seconds / 3),
         }
 
     return with_peer(spec.peer, path, use)
@@ -134,7 +120,7 @@ def trends(spec: Spec) -> Metrics:
 
         found: Metrics = {}
         for limit in (100, 1000):
-            found[f"trend_{limit}_ms"] = await _p50_ms(partial(newest, limit), spec.seconds / 2)
+            found[f"trend_{limit}_ms"] = await p50_ms(partial(newest, limit), spec.seconds / 2)
         return found
 
     return with_peer(spec.peer, path, use)

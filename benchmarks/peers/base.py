@@ -88,6 +88,15 @@ class Peer(ABC):
         """Load a host's newest audits with their findings by severity; returns how many."""
         raise Unsupported("no series of a host measured")
 
+    async def search(self, text: str, filters: dict[str, Any]) -> int:
+        """Load a page of the audits that match a text, with snippets; returns how many."""
+        raise Unsupported("no search measured")
+
+    async def facets(self, filters: dict[str, Any]) -> int:
+        """Count the audits of each kind and those of each pattern type; returns how many there
+        are."""
+        raise Unsupported("no facets measured")
+
     async def query(self, sql: str) -> None:
         """Run any SELECT and fetch its rows."""
         raise Unsupported("no queries of any kind measured")

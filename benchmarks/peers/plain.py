@@ -73,6 +73,43 @@ class _Plain(Peer):
         sql = "SELECT created_at, trust_score FROM audits WHERE url = ? ORDER BY created_at, id"
         return len(self.connection.execute(sql, (url,)).fetchall())
 
+    async def search(self, text: str, filters: dict[str, Any]) -> int:
+        text = text.replace(" -", " NOT ")
+        where, values = _where(filters)
+        sql = (
+            "SELECT a.*, snippet(search_index, -1, '[', ']', '…', 24) FROM search_index "
+            "JOIN audit_catalog AS c ON c.id = search_index.rowid JOIN audits AS a "
+            f"ON a.id = c.audit_id WHERE search_index MATCH ? AND {where} ORDER BY rank LIMIT ?"
+        )
+        return len(self.connection.execute(sql, (text, *values, PAGE)).fetchall())
+
+    async def facets(self, filters: dict[str, Any]) -> int:
+        where, values = _where(filters)
+        for kind in ("status", "risk_level", "site_type", "audit_tier"):
+            sql = f"SELECT {kind}, count(*) FROM audits AS a WHERE {where} GROUP BY 1"
+            found = self.connection.execute(sql, values).fetchall()
+        sql = (
+            "SELECT pattern_type, count(DISTINCT audit_id) FROM audit_findings JOIN audits AS a "
+            f"ON a.id = audit_id WHERE {where} GROUP BY 1"
+        )
+        self.connection.execute(sql, values).fetchall()
+        return sum(number for _, number in found)
+
+
+_TERMS = {
+    "since": "a.created_at >= ?",
+    "min_score": "a.trust_score >= ?",
+    "max_score": "a.trust_score <= ?",
+    "pattern_type": "a.id IN (SELECT audit_id FROM audit_findings WHERE pattern_type = ?)",
+    "min_severity": "a.id IN (SELECT audit_id FROM audit_findings "
+    "WHERE severity IN (?, 'critical'))",
+}
+
+
+def _where(filters: dict[str, Any]) -> tuple[str, list[object]]:
+    terms = [_TERMS.get(name, f"a.{name} = ?") for name in filters]
+    return " AND ".join(terms) or "true", [stored(value) for value in filters.values()]
+
 
 class TransactionPerRow(_Plain):
     name: ClassVar[str] = "sqlite3-row"

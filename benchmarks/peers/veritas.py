@@ -54,6 +54,12 @@ class Veritas(Peer):
     async def trend(self, host: str, limit: int) -> int:
         return len((await self.store.trend(host=host, limit=limit)).points)
 
+    async def search(self, text: str, filters: dict[str, Any]) -> int:
+        return len((await self.store.search(text, limit=PAGE, **filters)).items)
+
+    async def facets(self, filters: dict[str, Any]) -> int:
+        return (await self.store.facets(**filters)).total
+
     async def query(self, sql: str) -> None:
         await self.store.read(lambda: current_database().execute_sql(sql).fetchall())
 
