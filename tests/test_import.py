@@ -163,6 +163,7 @@ def test_the_text_of_json_columns_comes_back_to_the_byte(tmp_path, other):
              '{"$text":"x"}', '{"a":"\\u00e9\\u2028"}', '{"a":"é\u2028"}', "{}", None,
              '{"n":123456789012345678901234567890}', '{"a":"\\ud800"}', "null", "[1]", "not json",
              '{"a":"<\\/script>"}', '{"a":NaN}', f'{{"a":{"[" * 5000}{"]" * 5000}}}']  # fmt: skip
+             '{"a":"\\u0000"}', f'{"[" * 201}{"]" * 201}', f'{"[" * 996}{"]" * 996}',
     exported = tmp_path / "x.jsonl"
     with connect(tmp_path / "s" / "audits.db") as database:
         audit_id = operations.create("https://example.com").id
