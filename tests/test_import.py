@@ -162,9 +162,9 @@ def test_the_text_of_json_columns_comes_back_to_the_byte(tmp_path, other):
     texts = ['{"b":1,"a":2}', '{"a": 1}', '{"a":1e5}', '{"a":1.0,"b":0.1}', '{"a":1,"a":2}',
              '{"$text":"x"}', '{"a":"\\u00e9\\u2028"}', '{"a":"é\u2028"}', "{}", None,
              '{"n":123456789012345678901234567890}', '{"a":"\\ud800"}', "null", "[1]", "not json",
-             '{"a":"<\\/script>"}', '{"a":NaN}', f'{{"a":{"[" * 5000}{"]" * 5000}}}']  # fmt: skip
              '{"a":"\\u0000"}', f'{"[" * 201}{"]" * 201}', f'{"[" * 996}{"]" * 996}',
     exported = tmp_path / "x.jsonl"
+             '{"a":"<\\/script>"}', '{"a":NaN}', f'{{"a":{"[" * 5000}{"]" * 5000}}}']  # fmt: skip
     with connect(tmp_path / "s" / "audits.db") as database:
         audit_id = operations.create("https://example.com").id
         for text in texts:
@@ -283,6 +283,48 @@ def test_an_import_that_was_killed_left_whole_audits_and_is_completed(path, expo
 
 
 def test_others_can_write_while_events_keep_their_ids(exported, other, monkeypatch):
+def test_what_was_removed_between_two_attempts_comes_back_with_other_ids(
+    exported, other, monkeypatch
+):
+    monkeypatch.setattr(importing, "UNIT_AUDITS", 1)
+
+    def interrupted(done: int, *_: object) -> None:
+        if done == 2:
+            operations.delete(queries.history(limit=1).items[0].id)
+            raise ZeroDivisionError
+
+    with checked(other):
+        with pytest.raises(ZeroDivisionError):
+            import_jsonl(exported, progress=interrupted)
+        monkeypatch.undo()
+        done = import_jsonl(exported, skip_existing=True)
+        assert (done.problems, done.audits, done.skipped) == ([], 3, 1)
+        assert 0 < done.new_ids < 31
+        assert (verify().problems, verify().notes) == ([], [])
+        head = str(newest_head())
+        recorder.record_many(Audit.get().id, [{"type": "log_entry", "message": "x"}] * 1100)
+    assert verified(other, against=head).ok
+
+
+@pytest.mark.parametrize("skip", [True, False])
+def test_audits_that_another_import_stored_just_now_are_there_already(
+    exported, other, skip, monkeypatch
+):
+    take_images = importing.Importer.take_images
+
+    def late(self: importing.Importer, unit: list[importing.Incoming]) -> Any:
+        monkeypatch.undo()
+        assert import_jsonl(exported).ok
+        return take_images(self, unit)
+
+    monkeypatch.setattr(importing.Importer, "take_images", late)
+    with checked(other):
+        done = import_jsonl(exported, skip_existing=skip)
+        assert (done.audits, done.skipped, done.refused) == (0, 4 if skip else 0, 0 if skip else 4)
+        assert all("is there already" in text for text in done.problems)
+        assert len(files()) == 4
+
+
     monkeypatch.setattr(importing, "UNIT_AUDITS", 1)
     own = []
 
