@@ -11,7 +11,7 @@ from veritas_peewee.errors import StoreError
 from veritas_peewee.filters import Filters
 from veritas_peewee.history import Order
 from veritas_peewee.screenshots import ScreenshotFolder
-from veritas_peewee.transfer.files import Target, new_file
+from veritas_peewee.transfer.files import Target, new_file, too_large
 from veritas_peewee.transfer.lines import to_line
 from veritas_peewee.transfer.selection import Selection
 from veritas_peewee.transfer.stored import (
@@ -39,8 +39,8 @@ class ExportReport:
     """Images that were taken along."""
     events: int = 0
     problems: list[str] = field(default_factory=list)
-    """What is missing or was altered; an audit with such a problem is written as it is, and
-    `import_jsonl` refuses it."""
+    """What is missing or was altered. An audit that was altered is written as it is, and
+    `import_jsonl` refuses it; one whose image is missing comes without the image."""
 
     @property
     def ok(self) -> bool:
@@ -79,7 +79,10 @@ def export_jsonl(
         found = _images(stored, folder, report)
         if problem := problem_of(stored):
             report.problem(f"audit {stored.id}: {problem}")
-        return to_line(stored, found)
+        text = to_line(stored, found)
+        if problem := too_large(text):
+            report.problem(f"audit {stored.id}: its line {problem}")
+        return text
 
     write_each(target, line, report, Selection(ids, order, **filters), progress)
     return report

@@ -19,7 +19,7 @@ from veritas_peewee.operations import screenshot_folder
 from veritas_peewee.rows import MARK, execute, insert_rows, text_of
 from veritas_peewee.screenshots import ScreenshotFolder
 from veritas_peewee.transfer.exporting import MOST_TOLD
-from veritas_peewee.transfer.files import MAX_LINE, LineReader, Target
+from veritas_peewee.transfer.files import LineReader, Target, too_large
 from veritas_peewee.transfer.lines import ForeignLine, from_line
 from veritas_peewee.transfer.stored import (
     AUDIT,
@@ -126,14 +126,15 @@ class Importer:
     def units(self) -> Iterator[list[Incoming]]:
         """The audits of the file that are as they were written, in portions."""
         unit: list[Incoming] = []
-        size, good = 0, 0
+        size, good, first = 0, 0, True
         try:
-            for number, line in enumerate(self.lines, 1):
+            for line in self.lines:
+                number, begins, first = self.lines.number, first, False
                 try:
                     unit.append(_checked(number, line))
                 except InvalidAudit as error:
-                    if number == 1 and isinstance(error, ForeignLine):
-                        raise StoreError(f"{self.lines.name}: line 1 {error}") from None
+                    if begins and isinstance(error, ForeignLine):
+                        raise StoreError(f"{self.lines.name}: line {number} {error}") from None
                     self._refuse(number, str(error))
                     continue
                 size += len(line)
@@ -162,13 +163,13 @@ class Importer:
                 chosen[one.stored.id] = one
         return list(chosen.values())
 
-    def take_images(self, unit: list[Incoming]) -> list[Incoming]:
     def _there_already(self, one: Incoming) -> None:
         if self._skip_existing:
             self.report.skipped += 1
         else:
             self._refuse(one.line, f"{one} is there already")
 
+    def take_images(self, unit: list[Incoming]) -> list[Incoming]:
         """Put the images on disk, before the rows that name them; those that could be stored."""
         taken: list[Incoming] = []
         for one in unit:
@@ -230,7 +231,6 @@ class Importer:
         kept_ids.settle()
 
 
-def _checked(number: int, line: bytes) -> Incoming:
 def _is_there(one: Incoming) -> bool:
     return bool(execute(_id_sql(), (one.stored.id,)))
 
@@ -240,8 +240,9 @@ def _id_sql() -> str:
     return text_of(Audit.select(Audit.id).where(Audit.id == MARK))
 
 
-    if len(line) > MAX_LINE:
-        raise InvalidAudit(f"is longer than {MAX_LINE} bytes")
+def _checked(number: int, line: bytes) -> Incoming:
+    if reason := too_large(line):
+        raise InvalidAudit(reason)
     stored, images = from_line(line)
     problem = problem_of(stored)
     for row, image in zip(stored.screenshots, images, strict=True):
