@@ -273,3 +273,10 @@ def test_numbers_without_end_are_shown_as_unknown(path):
         audit_id = operations.create("https://example.com").id
         database.raw.execute("UPDATE audits SET elapsed_seconds = 9e999, trust_score = 9e999")
         assert "Tookunknown" in checked(report_html(audit_id)).text
+
+
+def test_on_a_phone_each_event_of_the_log_has_the_whole_width(path):
+    with connect(path):
+        style = report_html(operations.create("https://example.com").id)
+    narrow = style[style.index("@media (max-width: 40rem)") : style.index("@media print")]
+    assert re.search(r"\.log td \{ display: block; \}", narrow)
