@@ -25,10 +25,12 @@ from veritas_peewee import (
     StoreError,
     connect,
     operations,
+    queries,
     recorder,
 )
 from veritas_peewee.cli.app import run
 from veritas_peewee.models import Audit, AuditScreenshot
+from veritas_peewee.transfer import selection
 from veritas_peewee.transfer.exporting import export_jsonl
 from veritas_peewee.transfer.tables import AUDIT_COLUMNS, export_csv
 
@@ -169,6 +171,82 @@ async def test_a_closed_store_neither_exports_nor_imports(tmp_path):
             await call(str(tmp_path / "x"))
 
 
+# ---- which audits ----
+
+
+def chosen(**options: Any) -> list[str]:
+    target = io.BytesIO()
+    assert export_jsonl(target, **options).ok
+    return [json.loads(line)["audit"]["id"] for line in target.getvalue().splitlines()]
+
+
+FILTERS: list[dict[str, Any]] = [
+    {"host": "shop1.example"},
+    {"host": "https://www.shop1.example/x"},
+    {"audit_tier": "standard_audit"},
+    {"audit_tier": "quick_scan"},
+    {"pattern_type": "urgency"},
+    {"pattern_type": "nothing"},
+    {"min_severity": "high"},
+    {"min_severity": "critical"},
+    {"min_severity": "high", "pattern_type": "urgency", "max_score": 51.5},
+    {"status": "completed", "order": "oldest"},
+    {"order": "highest"},
+    {"order": "lowest", "min_score": 50.5},
+]
+
+
+@pytest.mark.parametrize("filters", FILTERS, ids=[str(one)[1:-1] for one in FILTERS])
+def test_every_filter_and_order_of_the_history_chooses_the_same_audits(path, ids, filters):
+    with connect(path, read_only=True):
+        wanted = [audit.id for audit in queries.history(**filters).items]
+        assert chosen(**filters) == wanted
+        assert [row["id"] for row in table(**filters)] == wanted
+        totals: list[int | None] = []
+        export_jsonl(io.BytesIO(), progress=lambda _, total: totals.append(total), **filters)
+        assert totals == [len(wanted)] * len(wanted)
+
+
+def test_ids_may_come_from_any_iterable_and_are_told_from_a_single_text(path, ids):
+    with connect(path, read_only=True):
+        assert chosen(ids=(one for one in ids[:2])) == ids[:2]
+        assert chosen(ids=dict.fromkeys(ids)) == ids
+        for wrong in (ids[0], b"x", 5, [5], [ids]):
+            with pytest.raises(InvalidAudit, match="ids: must be a list of audits' ids"):
+                export_jsonl(io.BytesIO(), ids=wrong)
+
+
+def test_ids_and_filters_at_once_and_unknown_filters_are_refused(path, ids):
+    with connect(path, read_only=True):
+        for both in ({"status": "completed"}, {"order": "oldest"}):
+            with pytest.raises(InvalidAudit, match="not both"):
+                export_jsonl(io.BytesIO(), ids=ids, **both)
+        for name in ("limit", "cursor", "colour"):
+            for given in (None, ids):
+                with pytest.raises(TypeError, match=f"unexpected keyword argument '{name}'"):
+                    export_jsonl(io.BytesIO(), ids=given, **{name: "x"})
+        with pytest.raises(InvalidAudit, match="order"):
+            export_jsonl(io.BytesIO(), order="odd")
+
+
+@pytest.mark.parametrize("order", ["oldest", "highest", "lowest"])
+def test_audits_that_change_their_place_meanwhile_come_once(path, ids, order, monkeypatch):
+    monkeypatch.setattr(selection, "_PAGE", 1)
+    with connect(path):
+        before = [audit.id for audit in queries.history(order=order).items]
+
+        def meanwhile(done: int, _: int | None) -> None:
+            if done == 1:
+                operations.create("https://new.example")
+                operations.update(before[0], trust_score=1.0 if order == "highest" else 99.0)
+                operations.update(before[-1], trust_score=99.0 if order == "highest" else 1.0)
+
+        target = io.BytesIO()
+        export_jsonl(target, order=order, progress=meanwhile)
+    found = [json.loads(line)["audit"]["id"] for line in target.getvalue().splitlines()]
+    assert found == before
+
+
 # ---- tables ----
 
 
@@ -266,6 +344,23 @@ def test_export_and_import_from_the_command_line(path, ids, tmp_path, capfd):
     assert cli(capfd, "verify", "--database", other)[0] == 0
 
 
+def test_the_command_line_has_the_options_of_history(path, ids, tmp_path, capfd):
+    options = [
+        *("--host", "shop2.example", "--tier", "standard_audit", "--pattern", "urgency"),
+        *("--min-severity", "high", "--status", "completed", "--min-score", "1", "--since", "2026"),
+    ]
+    for more in (options, ["--order", "lowest"], ["--order", "oldest", "--max-score", "51"]):
+        _, out, _ = cli(capfd, "history", "--json", *more)
+        wanted = [item["id"] for item in json.loads(out)["items"]]
+        assert wanted
+        code, out, err = cli(capfd, "export", *more)
+        assert (code, err) == (0, "")
+        assert [json.loads(line)["audit"]["id"] for line in out.splitlines()] == wanted
+    folder = tmp_path / "pages"
+    assert cli(capfd, "export", "--format", "html", "--output", folder, *options)[0] == 0
+    assert [page.stem for page in folder.iterdir()] == [ids[2]]
+
+
 def test_a_pipe_takes_audits_from_one_store_to_another(path, ids, tmp_path):
     program = f"{sys.executable} -m veritas_peewee.cli"
     done = subprocess.run(
@@ -296,6 +391,8 @@ def test_tables_and_pages_from_the_command_line(path, ids, tmp_path, capfd):
         (["--format", "html"], 2, "several pages need a folder"),
         (["x", "--status", "completed"], 2, "not both"),
         (["--json"], 2, "--json"),
+        (["x", "--order", "oldest"], 2, "not both"),
+        (["--what", "findings"], 2, "is for --format csv"),
         (["--min-score", "nan"], 2, "min_score"),
         (["nope"], 1, "there is no audit 'nope'"),
         (["--format", "xml"], 2, "xml"),

@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -162,6 +163,7 @@ def test_the_text_of_json_columns_comes_back_to_the_byte(tmp_path, other):
     texts = ['{"b":1,"a":2}', '{"a": 1}', '{"a":1e5}', '{"a":1.0,"b":0.1}', '{"a":1,"a":2}',
              '{"$text":"x"}', '{"a":"\\u00e9\\u2028"}', '{"a":"é\u2028"}', "{}", None,
              '{"n":123456789012345678901234567890}', '{"a":"\\ud800"}', "null", "[1]", "not json",
+             '{"a":"\\u0000"}', f'{"[" * 201}{"]" * 201}', f'{"[" * 996}{"]" * 996}',
              '{"a":"<\\/script>"}', '{"a":NaN}', f'{{"a":{"[" * 5000}{"]" * 5000}}}']  # fmt: skip
     exported = tmp_path / "x.jsonl"
     with connect(tmp_path / "s" / "audits.db") as database:
@@ -279,6 +281,48 @@ def test_an_import_that_was_killed_left_whole_audits_and_is_completed(path, expo
         assert rows() == before
         assert files() == images
     assert verified(other).notes == []
+
+
+def test_what_was_removed_between_two_attempts_comes_back_with_other_ids(
+    exported, other, monkeypatch
+):
+    monkeypatch.setattr(importing, "UNIT_AUDITS", 1)
+
+    def interrupted(done: int, *_: object) -> None:
+        if done == 2:
+            operations.delete(queries.history(limit=1).items[0].id)
+            raise ZeroDivisionError
+
+    with checked(other):
+        with pytest.raises(ZeroDivisionError):
+            import_jsonl(exported, progress=interrupted)
+        monkeypatch.undo()
+        done = import_jsonl(exported, skip_existing=True)
+        assert (done.problems, done.audits, done.skipped) == ([], 3, 1)
+        assert 0 < done.new_ids < 31
+        assert (verify().problems, verify().notes) == ([], [])
+        head = str(newest_head())
+        recorder.record_many(Audit.get().id, [{"type": "log_entry", "message": "x"}] * 1100)
+    assert verified(other, against=head).ok
+
+
+@pytest.mark.parametrize("skip", [True, False])
+def test_audits_that_another_import_stored_just_now_are_there_already(
+    exported, other, skip, monkeypatch
+):
+    take_images = importing.Importer.take_images
+
+    def late(self: importing.Importer, unit: list[importing.Incoming]) -> Any:
+        monkeypatch.undo()
+        assert import_jsonl(exported).ok
+        return take_images(self, unit)
+
+    monkeypatch.setattr(importing.Importer, "take_images", late)
+    with checked(other):
+        done = import_jsonl(exported, skip_existing=skip)
+        assert (done.audits, done.skipped, done.refused) == (0, 4 if skip else 0, 0 if skip else 4)
+        assert all("is there already" in text for text in done.problems)
+        assert len(files()) == 4
 
 
 def test_others_can_write_while_events_keep_their_ids(exported, other, monkeypatch):
@@ -414,7 +458,7 @@ def test_a_line_that_is_none_of_ours_is_refused_and_the_rest_taken(exported, oth
     with checked(other):
         done = import_jsonl(exported)
         assert (done.audits, done.refused) == (2, 2)
-        assert [text.split(":")[0] for text in done.problems] == ["line 2", "line 4"]
+        assert [text.split(":")[0] for text in done.problems] == ["line 2", "line 5"]
 
 
 def test_a_file_that_is_none_of_ours_is_told_at_its_first_line(tmp_path, other):
@@ -449,11 +493,52 @@ def test_a_line_that_never_ends_is_not_held_in_memory(exported, other, monkeypat
     good = exported.read_bytes().splitlines()
     longest = max(map(len, good)) + 1
     monkeypatch.setattr("veritas_peewee.transfer.files.MAX_LINE", longest)
-    monkeypatch.setattr(importing, "MAX_LINE", longest)
     exported.write_bytes(b"\n".join([good[0], b"x" * longest * 7, good[1]]))
     with checked(other):
         done = import_jsonl(exported)
         assert (done.audits, done.problems) == (2, [f"line 2: is longer than {longest} bytes"])
+
+
+def test_a_short_line_of_very_many_values_is_not_made_into_them(exported, other, monkeypatch):
+    good, *_ = exported.read_bytes().splitlines()
+    many = len(good)
+    monkeypatch.setattr("veritas_peewee.transfer.files.MAX_PARTS", many)
+    exported.write_bytes(b"\n".join([b"[" + b"{}," * many + b"{}]", good]))
+    with checked(other):
+        done = import_jsonl(exported)
+        assert (done.audits, done.problems) == (1, [f"line 1: holds more than {many} values"])
+
+
+@pytest.mark.parametrize("limit", ["MAX_LINE", "MAX_PARTS"])
+def test_an_export_tells_of_a_line_that_an_import_refuses(path, ids, tmp_path, limit, monkeypatch):
+    monkeypatch.setattr(f"veritas_peewee.transfer.files.{limit}", 50)
+    with connect(path):
+        report = export_jsonl(tmp_path / "x.jsonl", ids=ids[:1])
+    assert (report.audits, report.ok) == (1, False)
+    assert report.problems[0].startswith(f"audit {ids[0]}: its line ")
+
+
+def test_a_source_that_is_none_is_told(exported, other):
+    with checked(other), exported.open() as text:
+        for wrong in (text, io.StringIO("x"), None, 5, b"x.jsonl"):
+            with pytest.raises(StoreError, match="neither a path nor a stream of bytes"):
+                import_jsonl(wrong)
+            with pytest.raises(StoreError, match="neither a path nor a stream of bytes"):
+                export_jsonl(wrong)
+
+
+def test_how_far_it_is_in_a_pipe_is_told_too(exported, other):
+    steps: list[tuple[int, int, int | None]] = []
+    read, write = os.pipe()
+    with os.fdopen(read, "rb") as source, os.fdopen(write, "wb") as target:
+        pump = threading.Thread(
+            target=lambda: (target.write(exported.read_bytes()), target.close())
+        )
+        pump.start()
+        with checked(other):
+            import_jsonl(source, progress=lambda *step: steps.append(step))
+        pump.join()
+    assert steps == [(4, exported.stat().st_size, None)]
 
 
 # ---- hostile paths ----

@@ -14,10 +14,12 @@ from conftest import make_png
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_replay import event
+from test_verify import by_hand
 
 from veritas_peewee import AuditNotFound, connect, ingest, operations, queries, recorder
 from veritas_peewee.transfer.page import clean, markdown
 from veritas_peewee.transfer.report import report_html
+from veritas_peewee.transfer.stored import read_stored
 
 SAMPLES = Path(__file__).parents[1] / "data" / "samples"
 VOID = {"meta", "link", "br", "img", "hr", "input", "circle", "rect"}
@@ -218,8 +220,63 @@ def test_an_image_that_is_gone_is_told_and_the_rest_shown(path):
         file.unlink()
         page = checked(report_html(audit_id))
         assert "cannot be read: No such file" in page.text
+        assert "it is as it was written" not in page.text
         file.write_bytes(b"<script>")
         assert "the image cannot be shown" in checked(report_html(audit_id)).text
         file.write_bytes(image)
+        assert "it is as it was written" in checked(report_html(audit_id)).text
         with pytest.raises(AuditNotFound):
             report_html("nope")
+
+
+def test_an_image_that_was_exchanged_is_told_beside_it_and_at_the_end(path):
+    with connect(path) as database:
+        audit_id = operations.create("https://example.com").id
+        for index in range(2):
+            told = {"type": "screenshot", "index": index, "label": f"page {index}"}
+            image = base64.b64encode(make_png(index)).decode()
+            recorder.record(audit_id, {**told, "data": image})
+        shots = queries.get(audit_id).screenshots
+        file = operations.screenshot_folder().root / shots[1].file_path
+        file.write_bytes(make_png(7))
+        page = checked(report_html(audit_id))
+        warning = f"the image {shots[1].file_path} is not the one that its row tells of"
+        assert page.text.count(warning) == 2
+        assert f"This audit is not as it was written: {warning}." in page.text
+        assert shots[0].file_path not in page.text
+        assert len(page.images) == 2
+        database.execute_sql("UPDATE audit_screenshots SET sha256 = NULL, file_size_bytes = NULL")
+        page = checked(report_html(audit_id))
+        assert "Of 2 of its images no digest is known to check them by." in page.text
+        file.unlink()
+        # As the rows of an older store, whose files are elsewhere.
+        page = checked(report_html(audit_id))
+        assert "cannot be read: No such file" in page.text
+        assert "it is as it was written" in page.text
+
+
+def test_what_is_checked_is_what_is_shown(path, monkeypatch):
+    def meanwhile(audit_id: str) -> Any:
+        by_hand(path, "UPDATE audits SET narrative = 'later'")
+        return read_stored(audit_id)
+
+    with connect(path):
+        audit_id = operations.create("https://example.com").id
+        monkeypatch.setattr("veritas_peewee.transfer.report.read_stored", meanwhile)
+        page = checked(report_html(audit_id))
+        assert "it is as it was written" in page.text
+        assert "not as it was written" in checked(report_html(audit_id)).text
+
+
+def test_numbers_without_end_are_shown_as_unknown(path):
+    with connect(path) as database:
+        audit_id = operations.create("https://example.com").id
+        database.raw.execute("UPDATE audits SET elapsed_seconds = 9e999, trust_score = 9e999")
+        assert "Tookunknown" in checked(report_html(audit_id)).text
+
+
+def test_on_a_phone_each_event_of_the_log_has_the_whole_width(path):
+    with connect(path):
+        style = report_html(operations.create("https://example.com").id)
+    narrow = style[style.index("@media (max-width: 40rem)") : style.index("@media print")]
+    assert re.search(r"\.log td \{ display: block; \}", narrow)

@@ -16,7 +16,7 @@ from peewee import SQL
 from veritas_peewee import event_log
 from veritas_peewee.database import atomic, current_database
 from veritas_peewee.event_log import UNKNOWN_HEAD
-from veritas_peewee.models import AuditEvent, StoreHead
+from veritas_peewee.models import AuditEvent, RemovedEvent, StoreHead
 from veritas_peewee.rows import MARK, execute, insert_rows, text_of
 
 _NEWEST = (
@@ -35,6 +35,14 @@ def can_keep() -> bool:
 def taken(ids: list[int]) -> bool:
     """Whether any of these ids is an event's already."""
     return any(execute(_id_sql(), (one,)) for one in ids)
+
+
+def removed(ids: list[int]) -> bool:
+    """Whether any of these ids, in their order, was an event's that has been removed: what is
+    kept of it stands in its place in the heads."""
+    if not ids or not execute(_removed_sql(), (ids[0], ids[-1])):
+        return False
+    return any(execute(_removed_sql(), (one, one)) for one in ids)
 
 
 @atomic
@@ -84,3 +92,10 @@ def _first_head_sql() -> str:
 @functools.cache
 def _id_sql() -> str:
     return text_of(AuditEvent.select(AuditEvent.id).where(AuditEvent.id == MARK))
+
+
+@functools.cache
+def _removed_sql() -> str:
+    query = RemovedEvent.select(RemovedEvent.event_id)
+    query = query.where(RemovedEvent.event_id >= MARK, RemovedEvent.event_id <= MARK)
+    return text_of(query.limit(SQL("1")))

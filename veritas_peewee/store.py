@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Collection, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import ExitStack
 from datetime import datetime
 from functools import partial
@@ -407,13 +407,14 @@ class AuditStore:
         self,
         target: str | os.PathLike[str],
         *,
-        ids: Collection[str] | None = None,
+        ids: Iterable[str] | None = None,
         images: bool = True,
         progress: ExportProgress | None = None,
-        **filters: Any,
+        order: Order = "newest",
+        **filters: Unpack[Filters],
     ) -> ExportReport:
-        """Write audits to a new file of JSON Lines that `import_` can read; `filters` are those
-        of `history`, else it is `ids` or all. `progress` is called in another thread."""
+        """Write audits to a new file of JSON Lines that `import_` can read; filters and order are
+        those of `history`, else it is `ids` or all. `progress` is called in another thread."""
         self._opened()
         stop = threading.Event()
 
@@ -423,7 +424,9 @@ class AuditStore:
             if progress is not None:
                 progress(done, total)
 
-        call = partial(_export, target, ids=ids, images=images, progress=go_on, **filters)
+        call = partial(
+            _export, target, ids=ids, images=images, progress=go_on, order=order, **filters
+        )
         try:
             if self.location.path is None:
                 return await self.read(call)

@@ -70,6 +70,7 @@ Since = Annotated[
 Until = Annotated[
     datetime | None, typer.Option(parser=moment, metavar="DATE", help="Created before.")
 ]
+By = Annotated[OrderBy, typer.Option(help="By date or by score.")]
 Limit = Annotated[int, typer.Option(min=1, max=MAX_LIMIT, help="Audits a page.")]
 Cursor = Annotated[str | None, typer.Option(help="Continue after the page that told this cursor.")]
 
@@ -97,7 +98,7 @@ def history(
     min_severity: MinSeverity = None,
     since: Since = None,
     until: Until = None,
-    order: Annotated[OrderBy, typer.Option(help="By date or by score.")] = OrderBy.NEWEST,
+    order: By = OrderBy.NEWEST,
     limit: Limit = 20,
     cursor: Cursor = None,
     json: Json = False,

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
@@ -22,24 +21,32 @@ from rich.progress import (
 )
 
 from veritas_peewee.cli import terminal
-from veritas_peewee.cli.options import (
-    Database,
-    Json,
-    audit_url,
-    complete_id,
-    existing,
-    moment,
-    opened,
+from veritas_peewee.cli.finding import (
+    By,
+    Host,
+    MaxScore,
+    MinScore,
+    MinSeverity,
+    OrderBy,
+    Pattern,
+    Risk,
+    Since,
+    SiteType,
+    Status,
+    Tier,
+    Until,
+    Url,
 )
+from veritas_peewee.cli.options import Database, Json, complete_id, existing, opened
 from veritas_peewee.cli.serialize import print_json
 from veritas_peewee.cli.text import PROGRAM, complain, one_line
 from veritas_peewee.errors import InvalidAudit, StoreError
-from veritas_peewee.models import AuditStatus
+from veritas_peewee.filters import Filters
 from veritas_peewee.transfer.exporting import ExportReport, export_jsonl
 from veritas_peewee.transfer.files import Target, new_file
 from veritas_peewee.transfer.importing import ImportReport, import_jsonl
 from veritas_peewee.transfer.report import report_parts
-from veritas_peewee.transfer.selection import how_many, selected_ids
+from veritas_peewee.transfer.selection import Selection
 from veritas_peewee.transfer.tables import export_csv
 
 PIPE = "-"
@@ -93,25 +100,23 @@ def export(
             metavar="PATH",
         ),
     ] = None,
-    what: Annotated[What, typer.Option(help="The rows of a csv table.")] = What.AUDITS,
+    what: Annotated[
+        What | None, typer.Option(help="The rows of a csv table.", show_default="audits")
+    ] = None,
     images: Annotated[bool, typer.Option(help="Take the screenshots along (jsonl).")] = True,
-    status: Annotated[AuditStatus | None, typer.Option(help="Only with this status.")] = None,
-    risk: Annotated[str | None, typer.Option(help="Only with this risk level.")] = None,
-    url: Annotated[
-        str | None, typer.Option(help="Only audits of this address.", callback=audit_url)
-    ] = None,
-    site_type: Annotated[str | None, typer.Option(help="Only this type of site.")] = None,
-    min_score: Annotated[float | None, typer.Option(help="The lowest trust score.")] = None,
-    max_score: Annotated[float | None, typer.Option(help="The highest trust score.")] = None,
-    since: Annotated[
-        datetime | None,
-        typer.Option(
-            parser=moment, metavar="DATE", help="Created at or after; UTC unless it has a zone."
-        ),
-    ] = None,
-    until: Annotated[
-        datetime | None, typer.Option(parser=moment, metavar="DATE", help="Created before.")
-    ] = None,
+    status: Status = None,
+    risk: Risk = None,
+    url: Url = None,
+    host: Host = None,
+    site_type: SiteType = None,
+    tier: Tier = None,
+    min_score: MinScore = None,
+    max_score: MaxScore = None,
+    pattern: Pattern = None,
+    min_severity: MinSeverity = None,
+    since: Since = None,
+    until: Until = None,
+    order: By = OrderBy.NEWEST,
     database: Database = None,
     json: Json = False,
 ) -> None:
@@ -119,30 +124,28 @@ def export(
 
     A JSON Lines file holds all of an audit on one line, from which `import` makes the same again.
     """
-    filters = {
-        "status": status, "risk_level": risk, "url": url, "site_type": site_type,
-        "min_score": min_score, "max_score": max_score, "since": since, "until": until,
-    }  # fmt: skip
-    wanted = ids or None
-    if wanted and any(value is not None for value in filters.values()):
-        raise typer.BadParameter("give ids, or options that filter, not both", param_hint="ID")
+    filters = Filters(
+        status=status, risk_level=risk, url=url, host=host, site_type=site_type, audit_tier=tier,
+        min_score=min_score, max_score=max_score, pattern_type=pattern,
+        min_severity=min_severity, since=since, until=until,
+    )  # fmt: skip
+    if what is not None and format is not Format.CSV:
+        raise typer.BadParameter("is for --format csv", param_hint="--what")
     if json and output in (None, PIPE):
         raise typer.BadParameter(
             "what was done can be told only beside a file", param_hint="--json"
         )
     target: Target | None = None if format is Format.HTML else _target(output)
+    options: dict[str, Any] = {"ids": ids or None, "order": order.value, **filters}
     with existing(database, reading=True), _bar(output, "audits") as progress:
         try:
             if target is None:
-                report = _pages(output, wanted, filters, progress)
+                report = _pages(output, options, progress)
             elif format is Format.CSV:
-                report = export_csv(
-                    target, what=what.value, ids=wanted, progress=progress, **filters
-                )
+                table: Any = (what or What.AUDITS).value
+                report = export_csv(target, what=table, progress=progress, **options)
             else:
-                report = export_jsonl(
-                    target, ids=wanted, images=images, progress=progress, **filters
-                )
+                report = export_jsonl(target, images=images, progress=progress, **options)
         except InvalidAudit as error:
             raise typer.BadParameter(str(error)) from None
     _tell_export(report, output, json)
@@ -159,17 +162,16 @@ def _stream(name: str) -> BinaryIO:
     return stream
 
 
-def _pages(
-    output: str | None, ids: list[str] | None, filters: dict[str, Any], progress: _Done | None
-) -> ExportReport:
+def _pages(output: str | None, options: dict[str, Any], progress: _Done | None) -> ExportReport:
     """One page to a file or standard output, several into a folder."""
     report = ExportReport()
     folder = None if output in (None, PIPE) else Path(str(output))
+    ids = options["ids"]
     single = ids is not None and len(set(ids)) == 1
     if folder is None and not single:
         raise typer.BadParameter("several pages need a folder", param_hint=_PATH)
-    total = how_many(ids, filters)
-    for audit_id in selected_ids(ids, filters):
+    selection = Selection(**options)
+    for audit_id in selection:
         target: Target
         if folder is None:
             target = _stream("stdout")
@@ -186,7 +188,7 @@ def _pages(
                 file.write(part.encode())
         report.audits += 1
         if progress is not None:
-            progress(report.audits, total)
+            progress(report.audits, selection.total)
     return report
 
 

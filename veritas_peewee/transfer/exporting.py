@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from itertools import chain, islice
-from typing import Any
+from typing import Unpack
 
 from veritas_peewee.database import current_database
 from veritas_peewee.errors import StoreError
+from veritas_peewee.filters import Filters
+from veritas_peewee.history import Order
 from veritas_peewee.screenshots import ScreenshotFolder
-from veritas_peewee.transfer.files import Target, new_file
+from veritas_peewee.transfer.files import Target, new_file, too_large
 from veritas_peewee.transfer.lines import to_line
-from veritas_peewee.transfer.selection import how_many, selected_ids
+from veritas_peewee.transfer.selection import Selection
 from veritas_peewee.transfer.stored import (
     StoredAudit,
     image_file,
@@ -38,8 +39,8 @@ class ExportReport:
     """Images that were taken along."""
     events: int = 0
     problems: list[str] = field(default_factory=list)
-    """What is missing or was altered; an audit with such a problem is written as it is, and
-    `import_jsonl` refuses it."""
+    """What is missing or was altered. An audit that was altered is written as it is, and
+    `import_jsonl` refuses it; one whose image is missing comes without the image."""
 
     @property
     def ok(self) -> bool:
@@ -55,19 +56,20 @@ class ExportReport:
 def export_jsonl(
     target: Target,
     *,
-    ids: Collection[str] | None = None,
+    ids: Iterable[str] | None = None,
     images: bool = True,
     progress: Progress | None = None,
-    **filters: Any,
+    order: Order = "newest",
+    **filters: Unpack[Filters],
 ) -> ExportReport:
     """Write audits of the current database as JSON Lines, one a line; see `transfer.lines`.
 
     `target` is a new file (packed by gzip if its name ends in .gz) or a stream of bytes; `ids`
-    or the filters of `queries.history` say which audits, else all are written, newest first.
-    Each audit is as of one moment; writers go on meanwhile. `images` says whether the
-    screenshots' files go along. `progress` is called with how many audits are written, of how
-    many if that is known. Raises AuditNotFound, InvalidAudit for a bad filter, StoreError if
-    the file is there already, StoreFull.
+    or the filters and the order of `queries.history` say which audits, else all are written,
+    newest first. Each audit is as of one moment; writers go on meanwhile. `images` says whether
+    the screenshots' files go along. `progress` is called with how many audits are written, of
+    how many. Raises AuditNotFound, InvalidAudit for a bad filter or for ids and filters at once,
+    StoreError if the file is there already, StoreFull.
     """
     location = current_database().location
     folder = ScreenshotFolder(location.screenshots) if images and location.screenshots else None
@@ -77,9 +79,12 @@ def export_jsonl(
         found = _images(stored, folder, report)
         if problem := problem_of(stored):
             report.problem(f"audit {stored.id}: {problem}")
-        return to_line(stored, found)
+        text = to_line(stored, found)
+        if problem := too_large(text):
+            report.problem(f"audit {stored.id}: its line {problem}")
+        return text
 
-    write_each(target, line, report, ids, progress, filters)
+    write_each(target, line, report, Selection(ids, order, **filters), progress)
     return report
 
 
@@ -87,18 +92,14 @@ def write_each(
     target: Target,
     text_of: Callable[[StoredAudit], bytes],
     report: ExportReport,
-    ids: Collection[str] | None,
+    selection: Selection,
     progress: Progress | None,
-    filters: dict[str, Any],
     header: bytes = b"",
 ) -> None:
     """Write what `text_of` makes of each audit that is selected, and count it."""
-    total = how_many(ids, filters)
-    wanted = selected_ids(ids, filters)
-    first = list(islice(wanted, 1))  # a bad selection is told before a file is begun
     with new_file(target) as file:
         file.write(header)
-        for audit_id in chain(first, wanted):
+        for audit_id in selection:
             if (stored := read_stored(audit_id)) is None:
                 continue  # removed just now
             file.write(text_of(stored))
@@ -106,7 +107,7 @@ def write_each(
             report.findings += len(stored.findings)
             report.events += len(stored.events)
             if progress is not None:
-                progress(report.audits, total)
+                progress(report.audits, selection.total)
 
 
 def _images(

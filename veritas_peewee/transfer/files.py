@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import os
 import zlib
 from collections.abc import Iterator
@@ -11,12 +12,16 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from veritas_peewee.errors import StoreError, os_error
+from veritas_peewee.fields import shown
 
 Target = str | os.PathLike[str] | BinaryIO
 """A path, or a stream of bytes that is open already."""
 
 MAX_LINE = 1 << 30
 """The longest line that is read, in bytes: about 700 MB of images in one audit."""
+MAX_PARTS = 30_000_000
+"""The most values of a line, about: to read that many takes 3 GB, while few bytes can say more."""
+_CHUNK = 1 << 20
 _GZIP = b"\x1f\x8b"
 
 
@@ -27,7 +32,7 @@ def new_file(target: Target) -> Iterator[BinaryIO]:
     If the block fails, nothing is left. StoreError if there is such a file: none is replaced.
     """
     if not isinstance(target, str | os.PathLike):
-        yield target
+        yield _stream(target, "write")
         return
     path = Path(os.path.abspath(target))
     _refuse_existing(path)
@@ -51,6 +56,22 @@ def new_file(target: Target) -> Iterator[BinaryIO]:
     finally:
         with suppress(OSError):
             os.unlink(partial)
+
+
+def too_large(line: bytes) -> str | None:
+    """Why a line is one that is not read."""
+    if len(line) > MAX_LINE:
+        return f"is longer than {MAX_LINE} bytes"
+    # What a text holds of these counts too; base64, which is nearly all of a long line, has none.
+    if len(line) > MAX_PARTS and sum(map(line.count, (b",", b"[", b"{"))) > MAX_PARTS:
+        return f"holds more than {MAX_PARTS} values"
+    return None
+
+
+def _stream(given: object, needed: str) -> BinaryIO:
+    if isinstance(given, io.TextIOBase) or not hasattr(given, needed):
+        raise StoreError(f"{shown(given)} is neither a path nor a stream of bytes with {needed}()")
+    return cast(BinaryIO, given)
 
 
 def _refuse_existing(path: Path) -> None:
@@ -87,7 +108,10 @@ class LineReader:
             self.name = os.fspath(source)
             self._raw: BinaryIO = self._stack.enter_context(_opened(self.name))
         else:
-            self.name, self._raw = "the input", source
+            self.name, self._raw = "the input", _stream(source, "readline")
+        self.number = 0
+        """The line that was read last, counted from 1; empty ones count too."""
+        self._read = 0
         self.size: int | None = None
         with suppress(OSError, AttributeError):
             self.size = os.fstat(self._raw.fileno()).st_size or None
@@ -101,10 +125,10 @@ class LineReader:
 
     @property
     def position(self) -> int:
-        """How many bytes of the file have been read, 0 if it cannot tell."""
-        with suppress(OSError, ValueError):
+        """How many bytes of the file have been read; of a pipe, how many of lines."""
+        with suppress(OSError, ValueError, AttributeError):
             return self._raw.tell()
-        return 0
+        return self._read
 
     def __iter__(self) -> Iterator[bytes]:
         """Each line that is not empty, with its end; at most MAX_LINE + 1 bytes of it.
@@ -126,10 +150,14 @@ class LineReader:
             first += self._lines.readline(MAX_LINE)
         line = first or self._lines.readline(MAX_LINE + 1)
         while line:
+            self.number += 1
+            self._read += len(line)
             if line.strip():
                 yield line
-            while len(line) > MAX_LINE and not line.endswith(b"\n"):
-                line = self._lines.readline(MAX_LINE + 1)
+            too_long = len(line) > MAX_LINE
+            while too_long and line and not line.endswith(b"\n"):
+                line = self._lines.readline(_CHUNK)
+                self._read += len(line)
             line = self._lines.readline(MAX_LINE + 1)
 
 

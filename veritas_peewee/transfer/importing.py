@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 from peewee import DataError, IntegrityError
 
@@ -17,7 +19,7 @@ from veritas_peewee.operations import screenshot_folder
 from veritas_peewee.rows import MARK, execute, insert_rows, text_of
 from veritas_peewee.screenshots import ScreenshotFolder
 from veritas_peewee.transfer.exporting import MOST_TOLD
-from veritas_peewee.transfer.files import MAX_LINE, LineReader, Target
+from veritas_peewee.transfer.files import LineReader, Target, too_large
 from veritas_peewee.transfer.lines import ForeignLine, from_line
 from veritas_peewee.transfer.stored import (
     AUDIT,
@@ -124,14 +126,15 @@ class Importer:
     def units(self) -> Iterator[list[Incoming]]:
         """The audits of the file that are as they were written, in portions."""
         unit: list[Incoming] = []
-        size, good = 0, 0
+        size, good, first = 0, 0, True
         try:
-            for number, line in enumerate(self.lines, 1):
+            for line in self.lines:
+                number, begins, first = self.lines.number, first, False
                 try:
                     unit.append(_checked(number, line))
                 except InvalidAudit as error:
-                    if number == 1 and isinstance(error, ForeignLine):
-                        raise StoreError(f"{self.lines.name}: line 1 {error}") from None
+                    if begins and isinstance(error, ForeignLine):
+                        raise StoreError(f"{self.lines.name}: line {number} {error}") from None
                     self._refuse(number, str(error))
                     continue
                 size += len(line)
@@ -152,17 +155,19 @@ class Importer:
 
     def choose(self, unit: list[Incoming]) -> list[Incoming]:
         """Those that are not there yet."""
-        text = text_of(Audit.select(Audit.id).where(Audit.id == MARK))
         chosen: dict[str, Incoming] = {}
         for one in unit:
-            audit_id = one.stored.id
-            if audit_id not in chosen and not execute(text, (audit_id,)):
-                chosen[audit_id] = one
-            elif self._skip_existing:
-                self.report.skipped += 1
+            if one.stored.id in chosen or _is_there(one):
+                self._there_already(one)
             else:
-                self._refuse(one.line, f"audit {audit_id} is there already")
+                chosen[one.stored.id] = one
         return list(chosen.values())
+
+    def _there_already(self, one: Incoming) -> None:
+        if self._skip_existing:
+            self.report.skipped += 1
+        else:
+            self._refuse(one.line, f"{one} is there already")
 
     def take_images(self, unit: list[Incoming]) -> list[Incoming]:
         """Put the images on disk, before the rows that name them; those that could be stored."""
@@ -192,7 +197,10 @@ class Importer:
                 self.store([one])
             if len(unit) == 1:
                 self._forget_images(unit)
-                self._refuse(unit[0].line, f"{unit[0]}: cannot be stored: {error}")
+                if _is_there(unit[0]):  # since it was chosen, by another import
+                    self._there_already(unit[0])
+                else:
+                    self._refuse(unit[0].line, f"{unit[0]}: cannot be stored: {error}")
             return
         except BaseException:
             self._forget_images(unit)
@@ -223,9 +231,18 @@ class Importer:
         kept_ids.settle()
 
 
+def _is_there(one: Incoming) -> bool:
+    return bool(execute(_id_sql(), (one.stored.id,)))
+
+
+@functools.cache
+def _id_sql() -> str:
+    return text_of(Audit.select(Audit.id).where(Audit.id == MARK))
+
+
 def _checked(number: int, line: bytes) -> Incoming:
-    if len(line) > MAX_LINE:
-        raise InvalidAudit(f"is longer than {MAX_LINE} bytes")
+    if reason := too_large(line):
+        raise InvalidAudit(reason)
     stored, images = from_line(line)
     problem = problem_of(stored)
     for row, image in zip(stored.screenshots, images, strict=True):
@@ -248,11 +265,15 @@ def _insert(unit: list[Incoming]) -> int:
     running = [audit.id for audit in audits if audit.audit[status] == AuditStatus.RUNNING]
     insert_rows(AuditRunner, ("audit", "session"), [(one, IMPORTED) for one in running])
     seals.accept(database, [audit.id for audit in audits])
-    rows = [(event[0], audit.id, *event[1:]) for audit in audits for event in audit.events]
-    if kept_ids.can_keep() and not (
-        len(unit) == 1 and kept_ids.taken([event[0] for event in audits[0].events])
-    ):
-        kept_ids.insert_kept(rows)
-        return 0
-    append_chained([row[1:] for row in rows])
-    return len(rows)
+    kept: list[Any] = []
+    others: list[Any] = []
+    can_keep = kept_ids.can_keep()
+    for audit in audits:
+        ids = [event[0] for event in audit.events]
+        # Ids that other audits have fail below, and then these come one by one.
+        taken = kept_ids.removed(ids) or (len(unit) == 1 and kept_ids.taken(ids))
+        rows = kept if can_keep and not taken else others
+        rows += [(event[0], audit.id, *event[1:]) for event in audit.events]
+    kept_ids.insert_kept(kept)
+    append_chained([row[1:] for row in others])
+    return len(others)

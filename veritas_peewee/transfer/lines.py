@@ -85,7 +85,8 @@ def _json(value: Any) -> Any:
         return _plain(value)
     try:
         found = json.loads(value)
-        if _encode(found) == value and not _is_escape(found):
+        # In the reader's own way: what it would refuse as JSON it takes as text.
+        if encode_json(found, "") == value and not _is_escape(found):
             return found
     except (ValueError, RecursionError):
         pass

@@ -124,8 +124,8 @@ th { color: var(--soft); font-size: .8rem; font-weight: 600; }
 .module dl { display: grid; grid-template-columns: minmax(7rem, max-content) 1fr;
   gap: .15rem 1.2rem; margin: 0; font-size: .9rem; }
 .module dl dl { font-size: 1em; } .module ul { margin: 0; padding-left: 1.2rem; }
-.shots { display: grid; grid-template-columns: repeat(auto-fit, minmax(20rem, 1fr)); gap: 1.2rem;
-  align-items: start; }
+.shots { display: grid; gap: 1.2rem; align-items: start;
+  grid-template-columns: repeat(auto-fit, minmax(min(20rem, 100%), 1fr)); }
 figure { margin: 0; border: 1px solid var(--line); border-radius: 6px; break-inside: avoid; }
 .frame { max-height: 34rem; overflow: auto; background: var(--ground); text-align: center; }
 figure img { max-width: 100%; display: block; margin: 0 auto; }
@@ -137,7 +137,10 @@ figcaption { padding: .5rem .8rem; border-top: 1px solid var(--line); }
 .warn { border: 1px solid var(--high); border-radius: 6px; padding: .6rem 1rem; }
 footer { margin-top: 2.4rem; padding-top: .8rem; border-top: 2px solid var(--line); }
 @media (max-width: 40rem) { main { margin: 0; padding: 1.2rem; border: 0; }
-  .verdict { flex-direction: column; align-items: flex-start; } }
+  .verdict { flex-direction: column; align-items: flex-start; }
+  .log, .log tbody, .log tr, .log td { display: block; } .log thead { display: none; }
+  .log td { padding: 0; border: 0; } .log td:nth-child(2) { font-weight: 600; }
+  .log tr { padding: .4rem 0; border-bottom: 1px solid var(--line); } }
 @media print {
   @page { margin: 16mm; }
   body { background: none; font-size: 10.5pt; }

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -18,7 +19,13 @@ from veritas_peewee.errors import StoreError
 from veritas_peewee.models import Audit, AuditEvent, AuditFinding, AuditScreenshot, Severity
 from veritas_peewee.screenshots import ScreenshotFolder, media_type
 from veritas_peewee.transfer.page import END, head, markdown, safe, words
-from veritas_peewee.transfer.stored import problem_of, read_stored
+from veritas_peewee.transfer.stored import (
+    SCREENSHOT,
+    image_problem,
+    problem_of,
+    read_stored,
+    snapshot,
+)
 
 _BANDS = ((90, "good"), (70, "fair"), (40, "medium"), (20, "high"), (0, "critical"))
 _SEVERITIES = tuple(severity.value for severity in reversed(Severity))
@@ -36,9 +43,12 @@ def report_html(audit_id: str) -> str:
 
 def report_parts(audit_id: str) -> Iterator[str]:
     """`report_html` piece by piece, one image at a time."""
-    audit = queries.get(audit_id)
-    events = queries.events(audit_id)
-    stored = read_stored(audit_id)
+    with snapshot():  # what is shown is what is checked
+        audit = queries.get(audit_id)
+        events = queries.events(audit_id)
+        stored = read_stored(audit_id)
+    problem = None if stored is None else problem_of(stored)
+    problems = [] if problem is None else [problem]
     yield head(f"Audit of {audit.url}")
     yield _verdict(audit)
     if audit.narrative:
@@ -51,14 +61,18 @@ def report_parts(audit_id: str) -> Iterator[str]:
     if audit.screenshots:
         yield f'<section>\n<h2>Screenshots ({len(audit.screenshots)})</h2>\n<div class="shots">\n'
         for shot in audit.screenshots:
-            yield _screenshot(shot)
+            picture, problem = _picture(shot)
+            # An older store's row may name a file of another machine that was never here.
+            if problem and (picture or shot.sha256 is not None):
+                problems.append(problem)
+            yield _screenshot(shot, picture, problem)
         yield "</div>\n</section>\n"
     if errors := _errors(audit):
         told = "".join(f'<li class="text">{safe(text)}</li>' for text in errors)
         yield _section("Errors", f"<ul>{told}</ul>")
     if events:
         yield _section(f"Log ({len(events)} events)", _log(events))
-    yield _footer(audit, None if stored is None else problem_of(stored))
+    yield _footer(audit, problems)
     yield END
 
 
@@ -142,7 +156,7 @@ def _when(value: object) -> str:
 
 
 def _duration(seconds: object) -> str:
-    if not isinstance(seconds, int | float):
+    if not isinstance(seconds, int | float) or not math.isfinite(seconds):
         return "unknown"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
@@ -228,25 +242,31 @@ def _json(value: Any) -> str:
         return "…"
 
 
-def _screenshot(shot: AuditScreenshot) -> str:
-    location = current_database().location
-    picture = '<p class="soft">the image cannot be shown</p>'
+def _picture(shot: AuditScreenshot) -> tuple[str, str | None]:
+    """A screenshot's image, and what is wrong with it."""
+    picture, location = "", current_database().location
+    if location.screenshots is None:
+        return picture, None
+    try:
+        data = ScreenshotFolder(location.screenshots).read(shot.file_path)
+    except StoreError as error:
+        return picture, str(error)
+    if kind := media_type(data):  # by its content, whatever the row says
+        source = f"data:{kind};base64,{base64.b64encode(data).decode()}"
+        picture = f'<img src="{source}" alt="{safe(shot.label)}">'
+    return picture, image_problem(tuple([shot.__data__.get(name) for name in SCREENSHOT]), data)
+
+
+def _screenshot(shot: AuditScreenshot, picture: str, problem: str | None) -> str:
     label = safe(shot.label)
-    if location.screenshots is not None:
-        try:
-            data = ScreenshotFolder(location.screenshots).read(shot.file_path)
-        except StoreError as error:
-            picture = f'<p class="soft">{safe(error)}</p>'
-        else:
-            if kind := media_type(data):  # by its content, whatever the row says
-                source = f"data:{kind};base64,{base64.b64encode(data).decode()}"
-                picture = f'<img src="{source}" alt="{label}">'
     digest = (
         f'<div class="soft small mono">SHA-256 {safe(shot.sha256)}</div>' if shot.sha256 else ""
     )
+    shown = picture or '<p class="soft">the image cannot be shown</p>'
+    warning = f'<p class="warn">{safe(problem)}</p>' if problem else ""
     return (
-        f'<figure id="screenshot-{safe(shot.index_num)}"><div class="frame">{picture}</div>'
-        f"<figcaption>{safe(shot.index_num)} · {label}{digest}</figcaption></figure>\n"
+        f'<figure id="screenshot-{safe(shot.index_num)}"><div class="frame">{shown}</div>'
+        f"<figcaption>{safe(shot.index_num)} · {label}{warning}{digest}</figcaption></figure>\n"
     )
 
 
@@ -287,14 +307,17 @@ def _gist(data: Any) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
-def _footer(audit: Audit, problem: str | None) -> str:
-    if problem:
-        state = f'<p class="warn">This audit is not as it was written: {safe(problem)}.</p>'
+def _footer(audit: Audit, problems: list[str]) -> str:
+    if problems:
+        told = "; ".join(safe(problem) for problem in problems)
+        state = f'<p class="warn">This audit is not as it was written: {told}.</p>'
     else:
         state = (
             "<p>All of it was checked against its seal when this report was made: it is as it "
             "was written.</p>"
         )
+        if unknown := sum(shot.sha256 is None for shot in audit.screenshots):
+            state += f"<p>Of {unknown} of its images no digest is known to check them by.</p>"
     return (
         f'<footer class="small">{state}<p class="soft">Audit <span class="mono">{safe(audit.id)}'
         f"</span>, stored {_when(audit.created_at)}, last changed {_when(audit.updated_at)}.<br>"

@@ -3,44 +3,83 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from itertools import islice
+from typing import Any, cast
 
-from veritas_peewee import queries
+from veritas_peewee import counting, queries
 from veritas_peewee.database import current_database
+from veritas_peewee.errors import InvalidAudit
+from veritas_peewee.fields import invalid
+from veritas_peewee.filters import Filters, check_names
+from veritas_peewee.history import Order
 from veritas_peewee.models import Audit
 from veritas_peewee.rows import MARK, execute, not_found, text_of
+from veritas_peewee.transfer.stored import snapshot
 
 _PAGE = 500
 
 
-def selected_ids(ids: Iterable[str] | None, filters: dict[str, Any]) -> Iterator[str]:
-    """The ids of the audits to take: `ids`, or what the history's filters leave, newest first.
+class Selection:
+    """The ids of the audits to take: `ids`, or what the history's filters leave, in its order.
 
-    Raises AuditNotFound before the first one for an id that is not there, and what
-    `queries.history` raises. Audits that are added meanwhile are not among them.
+    Audits that are added meanwhile are not among them. Raises AuditNotFound for an id that is
+    not there, InvalidAudit for ids and filters at once, and what `queries.history` raises.
     """
-    if ids is not None:
-        wanted = list(dict.fromkeys(ids))
-        text = text_of(Audit.select(Audit.id).where(Audit.id == MARK))
-        for audit_id in wanted:
-            if not execute(text, (audit_id,)):
-                raise not_found(audit_id)
-        yield from wanted
-        return
-    database, cursor = current_database(), None
-    while True:
-        page = queries.history(**filters, limit=_PAGE, cursor=cursor)
-        yield from [audit.id for audit in page.items]
-        # What has been read will not be read again.
-        database.raw.execute("PRAGMA shrink_memory")
-        if (cursor := page.next_cursor) is None:
-            return
+
+    def __init__(
+        self, ids: Iterable[str] | None = None, order: Order = "newest", **filters: Any
+    ) -> None:
+        check_names(cast(Filters, filters), "export")
+        filtered = order != "newest" or any(value is not None for value in filters.values())
+        if ids is not None and filtered:
+            raise InvalidAudit("ids: give ids, or filters and an order, not both")
+        self.ids = None if ids is None else _checked(ids)
+        self._order: Order = order
+        self._filters = cast(Filters, filters)
+        if self.ids is not None:
+            self.total = len(self.ids)
+        else:
+            queries.history(limit=1, order=order, **self._filters)  # a bad one is told before all
+            self.total = counting.count(**self._filters)
+
+    def __iter__(self) -> Iterator[str]:
+        if self.ids is not None:
+            return iter(self.ids)
+        if self._order == "newest":
+            return self._pages()
+        # New audits would come last, and one whose score changes would come twice or never: so
+        # the ids are looked up first, as of one moment, and held as closely as it goes.
+        with snapshot():
+            pages = iter(self._pages())
+            held = []
+            while page := list(islice(pages, _PAGE)):
+                held.append("\0".join(page).encode(errors="surrogatepass"))
+        return (
+            audit_id
+            for page in held
+            for audit_id in page.decode(errors="surrogatepass").split("\0")
+        )
+
+    def _pages(self) -> Iterator[str]:
+        database, cursor = current_database(), None
+        while True:
+            page = queries.history(limit=_PAGE, cursor=cursor, order=self._order, **self._filters)
+            yield from [audit.id for audit in page.items]
+            # What has been read will not be read again.
+            database.raw.execute("PRAGMA shrink_memory")
+            if (cursor := page.next_cursor) is None:
+                return
 
 
-def how_many(ids: Iterable[str] | None, filters: dict[str, Any]) -> int | None:
-    """How many audits `selected_ids` gives, if that is known without looking for them."""
-    if ids is not None:
-        return len(set(ids))
-    if any(value is not None for value in filters.values()):
-        return None
-    return int(Audit.select().count())
+def _checked(ids: Iterable[str]) -> list[str]:
+    if isinstance(ids, str | bytes) or not isinstance(ids, Iterable):
+        raise invalid("ids", "must be a list of audits' ids", ids)
+    text = text_of(Audit.select(Audit.id).where(Audit.id == MARK))
+    wanted: dict[str, None] = {}
+    for audit_id in ids:
+        if not isinstance(audit_id, str):
+            raise invalid("ids", "must be a list of audits' ids", audit_id)
+        if not execute(text, (audit_id,)):
+            raise not_found(audit_id)
+        wanted[audit_id] = None
+    return list(wanted)

@@ -48,7 +48,7 @@ def read_stored(audit_id: str) -> StoredAudit | None:
     """An audit of the current database, as of one moment; None if there is none."""
     key = (audit_id,)
     audit, findings, screenshots, events = _texts()
-    with _snapshot():
+    with snapshot():
         rows = execute(audit, key)
         if not rows:
             return None
@@ -58,7 +58,8 @@ def read_stored(audit_id: str) -> StoredAudit | None:
 
 
 @contextmanager
-def _snapshot() -> Iterator[None]:
+def snapshot() -> Iterator[None]:
+    """What is read in the block is as of one moment."""
     connection = current_database().raw
     if connection.in_transaction:
         yield

@@ -10,14 +10,17 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Callable, Collection
-from typing import Any, Literal
+from collections.abc import Callable, Collection, Iterable
+from typing import Any, Literal, Unpack
 
 from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.fields import shown
+from veritas_peewee.filters import Filters
+from veritas_peewee.history import Order
 from veritas_peewee.models import Severity
 from veritas_peewee.transfer.exporting import ExportReport, Progress, write_each
 from veritas_peewee.transfer.files import Target
+from veritas_peewee.transfer.selection import Selection
 from veritas_peewee.transfer.stored import AUDIT, EVENT, FINDING, Row, StoredAudit
 
 Table = Literal["audits", "findings", "events"]
@@ -43,9 +46,10 @@ def export_csv(
     target: Target,
     *,
     what: Table = "audits",
-    ids: Collection[str] | None = None,
+    ids: Iterable[str] | None = None,
     progress: Progress | None = None,
-    **filters: Any,
+    order: Order = "newest",
+    **filters: Unpack[Filters],
 ) -> ExportReport:
     """Write one table of audits of the current database as CSV, a row for each audit (with the
     number of its findings by severity), finding or event.
@@ -60,7 +64,8 @@ def export_csv(
     def lines(stored: StoredAudit) -> bytes:
         return _lines(rows_of(stored))
 
-    write_each(target, lines, report, ids, progress, filters, header=_lines([columns]))
+    selection = Selection(ids, order, **filters)
+    write_each(target, lines, report, selection, progress, header=_lines([columns]))
     return report
 
 
