@@ -363,6 +363,52 @@ async def test_the_facade_filters_and_counts(store: AuditStore, finding: Any) ->
         await store.count(colour="red")  # type: ignore[call-arg]
 
 
+@pytest.mark.anyio
+async def test_dates_may_be_text_wherever_audits_are_chosen(
+    file_store: AuditStore, tmp_path: Any
+) -> None:
+    store = file_store
+    ids = []
+    for time in (datetime(2020, 1, 31, 23, tzinfo=UTC), datetime.now(UTC) - timedelta(days=3)):
+        audit = await store.create("https://shop.example/")
+        ids.append(audit.id)
+        await store.update(audit.id, status="completed", started_at=time)
+        await store.write(Audit.update(created_at=time).where(Audit.id == audit.id).execute)
+    old, new = ids
+    for dates, wanted in [
+        ({"since": "7d"}, [new]),
+        ({"since": "1w", "until": "24h"}, [new]),
+        ({"until": "2d"}, [old, new]),
+        ({"until": "2021"}, [old]),
+        ({"since": "2020-02"}, [new]),
+        ({"since": "2020-01-31", "until": "2020-02-01"}, [old]),
+        # Without a zone it is UTC.
+        ({"since": "2020-01-31T23:00", "until": "2020-01-31 23:00:00.000001"}, [old]),
+        ({"since": "2020-02-01T00:00+01:00", "until": "2020-02-01T00:01+01:00"}, [old]),
+        ({"since": "2020-01-31T23:01Z", "until": "3w"}, []),
+    ]:
+        assert [audit.id for audit in (await store.history(**dates, order="oldest")).items] == (
+            wanted
+        ), dates
+        found = await store.search("shop", **dates)
+        assert {hit.audit.id for hit in found.items} == set(wanted)
+        assert await store.count(**dates) == (await store.facets(**dates)).total == len(wanted)
+        series = await store.trend(host="shop.example", **dates)
+        assert [point.audit_id for point in series.points] == wanted
+        target = tmp_path / f"{len(list(tmp_path.iterdir()))}.jsonl"
+        assert (await store.export(target, **dates)).audits == len(wanted)
+    for bad in ("soon", "", "7", "-7d", "\uff12d", "2026-13", "0000", "999999w", "\ud800", "a\0",
+                "0001-01-01T00:00+05:00", "x" * 100_000):  # fmt: skip
+        for name in ("since", "until"):
+            told = f"^{name}: must be a date such as 2026-01-31, 2026-01, .*, got "
+            for ask in (store.history, store.count, store.facets, store.search, store.trend,
+                        store.export):  # fmt: skip
+                args = {store.search: ["x"], store.trend: ["https://shop.example/"],
+                        store.export: [tmp_path / "none.jsonl"]}.get(ask, [])  # fmt: skip
+                with pytest.raises(InvalidAudit, match=told):
+                    await ask(*args, **{name: bad})
+
+
 @pytest.fixture
 def path(tmp_path: Any) -> str:
     found = str(tmp_path / "audits.db")

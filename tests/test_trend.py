@@ -286,7 +286,8 @@ def test_values_of_another_program_do_not_hide_a_point(tmp_path):
         ({"host": "a.example", "limit": MAX_POINTS + 1}, "limit"),
         ({"host": "a.example", "limit": True}, "limit"),
         ({"host": "a.example", "since": datetime(2026, 1, 1)}, "since: must have a time zone"),
-        ({"host": "a.example", "until": "2026"}, "until: must be a datetime"),
+        ({"host": "a.example", "until": "soon"}, "until: must be a date such as 2026-01-31"),
+        ({"host": "a.example", "until": 2026}, "until: must be a datetime"),
     ],
 )
 def test_wrong_arguments_are_named(script, arguments, told):

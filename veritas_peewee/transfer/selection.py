@@ -7,6 +7,7 @@ from typing import Any
 
 from veritas_peewee import queries
 from veritas_peewee.database import current_database
+from veritas_peewee.filters import moment
 from veritas_peewee.models import Audit
 from veritas_peewee.rows import MARK, execute, not_found, text_of
 
@@ -27,6 +28,9 @@ def selected_ids(ids: Iterable[str] | None, filters: dict[str, Any]) -> Iterator
                 raise not_found(audit_id)
         yield from wanted
         return
+    # Once: what is `7d` ago moves on while the pages are read.
+    filters = {name: moment(name, value) if name in ("since", "until") else value
+               for name, value in filters.items()}  # fmt: skip
     database, cursor = current_database(), None
     while True:
         page = queries.history(**filters, limit=_PAGE, cursor=cursor)
