@@ -15,12 +15,14 @@ from hypothesis import strategies as st
 
 from veritas_peewee import Audit, AuditStore, InvalidAudit, connect, operations, recorder
 from veritas_peewee import search as module
+from veritas_peewee.catalog import MARKS
 from veritas_peewee.cli.app import run
 from veritas_peewee.database import current_database
 from veritas_peewee.maintenance.repair import repair
 from veritas_peewee.maintenance.verify import verify
 from veritas_peewee.models import AuditFinding, AuditPattern, CatalogEntry
 from veritas_peewee.search import Hit, search
+from veritas_peewee.snippets import WIDTH, snippet
 
 DESCRIPTION = "The cancel link is hidden below the fold"
 
@@ -86,6 +88,37 @@ def test_a_match_is_highlighted_in_the_snippet(script: Any) -> None:
     (hit,) = search('"cancel link"').items or search("cancel").items
     assert hit.score > 0
     assert isinstance(hit.audit, Audit)
+
+
+def test_a_long_text_full_of_matches_is_searched_as_soon_as_others(script: Any) -> None:
+    """FTS5's own snippet takes hours for it: time with the square of the matches."""
+    audit_id = ended("https://long.example/", narrative="the hidden cost " * 200_000 + "needle")
+    for text in ("hidden", "hid*", "hidden needle", '"needle" the -other', "the " * 64, "nee* the"):
+        (hit,) = search(text).items
+        assert hit.audit.id == audit_id
+        assert len(hit.snippet.text) < 200
+        wanted = "needle" if "nee" in text else "the" if "the" in text else "hidden"
+        assert wanted in marked(hit), text
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    pieces=st.lists(
+        st.tuples(st.text(st.sampled_from("ab é漢\n."), max_size=120), st.booleans()), max_size=30
+    )
+)
+def test_a_snippet_is_a_piece_with_the_right_places(pieces: list[tuple[str, bool]]) -> None:
+    text = "".join(f"{MARKS[0]}{piece}{MARKS[1]}" if match else piece for piece, match in pieces)
+    plain = "".join(piece for piece, _ in pieces)
+    told = snippet([text])
+    if not any(match for _, match in pieces):
+        assert told == ("", ())
+        return
+    assert told.text.strip("…") in plain
+    assert len(told.text) <= WIDTH + 2
+    found = [piece for piece, match in pieces if match]
+    shown = [told.text[begin:end] for begin, end in told.matches]
+    assert any(found[at : at + len(shown)] == shown for at in range(len(found)))
 
 
 def test_the_best_match_comes_first(script: Any) -> None:

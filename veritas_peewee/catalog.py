@@ -31,6 +31,8 @@ from veritas_peewee.rows import MARK, execute, insert_sql, text_of, update_sql
 UNFINISHED = frozenset((AuditStatus.QUEUED, AuditStatus.RUNNING))
 MARKS = "\ufdd0", "\ufdd1"
 """Put around what matches in a snippet: no text, so they are kept out of what is indexed."""
+BREAK = "\ufdd2"
+"""Separates words, and is not shown."""
 WORDS = ("url", "narrative", "findings", "errors")
 """The columns of the full-text index."""
 
@@ -41,7 +43,7 @@ _READ = (
     "url", "status", "audit_tier", "risk_level", "narrative", "site_type", "errors",
     "error_message", "created_at",
 )  # fmt: skip
-KEPT_OUT = {0: " "} | {ord(mark): " " for mark in MARKS}
+KEPT_OUT = {0: " "} | {ord(mark): " " for mark in (*MARKS, BREAK)}
 _LEVELS: dict[str, int] = {severity.value: level for level, severity in enumerate(Severity)}
 _COLUMNS = tuple(CatalogEntry._meta.sorted_field_names[1:])
 
