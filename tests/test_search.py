@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from veritas_peewee import Audit, AuditStore, InvalidAudit, connect, operations, recorder
+from veritas_peewee import Audit, AuditStore, InvalidAudit, connect, counting, operations, recorder
 from veritas_peewee import search as module
 from veritas_peewee.catalog import MARKS
 from veritas_peewee.cli.app import run
@@ -312,6 +312,23 @@ SPOILED = {
     "INSERT INTO search_index (rowid, url) VALUES (99, 'x')": "the full-text index is not",
     "DELETE FROM search_index_docsize WHERE id = 2": "the full-text index is not",
     "DROP TRIGGER catalog_delete": "the trigger catalog_delete is missing",
+    # In the middle of the words, so that the comparison ends there.
+    "INSERT INTO search_index (rowid, url) VALUES (1, 'aaa')": "the full-text index is not",
+    "DELETE FROM search_index": "the full-text index is not",
+    "DELETE FROM search_index_data": "the catalog cannot be read",
+    "DELETE FROM search_index_data WHERE id = 1": "the catalog cannot be read",
+    "DELETE FROM search_index_data WHERE id = 10": "the catalog cannot be read",
+    "DELETE FROM search_index_data WHERE id > 10": "the catalog cannot be read",
+    "DELETE FROM search_index_config": "the catalog cannot be read",
+    "DROP TABLE search_index_data": "the schema of search_index_data is not",
+    "DROP TABLE search_index_idx": "the schema of search_index_idx is not",
+    "DROP TABLE search_index": "the schema of search_index is not",
+    "DROP TABLE audit_catalog": "the schema of audit_catalog is not",
+    "DROP TABLE audit_patterns": "the schema of audit_patterns is not",
+    "DROP TABLE audit_counts": "the schema of audit_counts is not",
+    "UPDATE audit_catalog SET audit_id = 'nobody' WHERE id = 1": "is missing",
+    "DROP TRIGGER catalog_counts_update; UPDATE audit_catalog SET patterns = '?'": "catalog",
+    "DROP TRIGGER catalog_delete; DELETE FROM audit_catalog": "its entry in the catalog",
 }
 
 
@@ -321,7 +338,7 @@ def test_what_is_out_of_step_is_named_and_built_again(tmp_path: Path, statement:
     with connect(path):
         ids = [ended(f"https://s{n}.example/", f"word{n}") for n in range(3)]
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
-        other.execute(statement)
+        other.executescript(statement)
     with connect(path, read_only=True):
         assert SPOILED[statement] in "; ".join(verify().problems)
     with connect(path):
@@ -329,6 +346,36 @@ def test_what_is_out_of_step_is_named_and_built_again(tmp_path: Path, statement:
         assert verify().problems == []
         assert [found(f"word{n}") for n in range(3)] == [[audit_id] for audit_id in ids]
         assert repair() == []
+
+
+def test_a_page_of_the_index_that_is_not_found_is_named_and_built_again(tmp_path: Path) -> None:
+    path = tmp_path / "audits.db"
+    words = [f"w{n:05}" for n in range(6000)]
+    with connect(path):
+        audit_id = ended("https://s.example/", narrative=" ".join(words))
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        removed = other.execute("DELETE FROM search_index_idx WHERE pgno / 2 % 2 = 0").rowcount
+        assert removed > 2
+    with connect(path):
+        assert not all(found(word) for word in words)
+        assert "the full-text index is not that of the catalog" in verify().problems
+        repair()
+        assert all(found(word) == [audit_id] for word in words[::50])
+        assert verify().problems == []
+
+
+def test_an_audit_that_was_removed_without_its_entry_is_not_found(tmp_path: Path) -> None:
+    """The `sqlite3` shell has foreign keys off."""
+    path = tmp_path / "audits.db"
+    with connect(path):
+        gone, stays = (ended(f"https://s{n}.example/", "timer") for n in range(2))
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("DELETE FROM audits WHERE id = ?", (gone,))
+    with connect(path):
+        assert found("timer") == [stays]
+        assert "removed the catalog's entries of 1 audits that are missing" in repair()
+        assert found("timer") == [stays]
+        assert counting.count() == 1
 
 
 def test_an_older_file_is_indexed_when_it_is_upgraded(tmp_path: Path) -> None:

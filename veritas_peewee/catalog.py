@@ -141,6 +141,11 @@ INDEX_DISAGREES = "the full-text index is not that of the catalog"
 
 def disagreements() -> list[str]:
     """What of the full-text index, the patterns and the counts is not as the entries say."""
+    return tables_that_disagree() + ([] if _index_agrees() else [INDEX_DISAGREES])
+
+
+def tables_that_disagree() -> list[str]:
+    """Which of the patterns and the counts are not as the entries say."""
     entries, patterns = CatalogEntry._meta.table_name, AuditPattern._meta.table_name
     found = []
     (missing,) = execute(
@@ -154,15 +159,16 @@ def disagreements() -> list[str]:
         found.append(PATTERNS_DISAGREE)
     table = AuditCount._meta.table_name
     counts = f"SELECT * FROM {table} WHERE audits <> 0 ORDER BY 1, 2, 3, 4, 5"
-    if execute(counts, ()) != execute(_counted_sql(), ()):
+    if execute(counts, ()) != execute(counted_sql(), ()):
         found.append(COUNTS_DISAGREE)
-    if not _index_agrees():
-        found.append(INDEX_DISAGREES)
     return found
 
 
 def _index_agrees() -> bool:
-    """Whether each word is in as many entries as the index says, and all entries are in it."""
+    """Whether each word is in as many entries as the index says, and all entries are in it.
+
+    FTS5's own check would say more, but is a write.
+    """
     database, entries = current_database(), CatalogEntry._meta.table_name
     sizes = f"{SEARCH_INDEX}_docsize"
     for one, other in ((entries, sizes), (sizes, entries)):
@@ -172,6 +178,7 @@ def _index_agrees() -> bool:
     (guarded,) = raw.execute("PRAGMA query_only").fetchone()
     raw.execute("PRAGMA query_only = 0")  # for a table of this connection alone
     try:
+        raw.execute("DROP TABLE IF EXISTS temp.indexed")
         raw.execute(f"CREATE VIRTUAL TABLE temp.indexed USING fts5vocab(main, {SEARCH_INDEX}, row)")
         try:
             # A temporary file that SQLite removes: there may be more than fits into memory.
@@ -186,13 +193,30 @@ def _index_agrees() -> bool:
                     "VALUES (?, ?, ?, ?, ?)",
                     raw.execute(f"SELECT id, {', '.join(WORDS)} FROM {entries} ORDER BY id"),
                 )
-                told = raw.execute("SELECT term, doc FROM temp.indexed")
                 wanted = again.execute("SELECT term, doc FROM wanted")
-                return all(one == other for one, other in zip_longest(told, wanted))
+                # Closed before the table is dropped, which is locked as long as it is read.
+                with closing(raw.execute("SELECT term, doc FROM temp.indexed")) as told:
+                    return all(
+                        one == other and _is_found(raw, one[0])
+                        for one, other in zip_longest(told, wanted)
+                    ) and _is_ranked(raw)
         finally:
             raw.execute("DROP TABLE temp.indexed")
     finally:
         raw.execute(f"PRAGMA query_only = {guarded}")
+
+
+def _is_found(raw: Any, term: str) -> bool:
+    """Whether a word that is in the index is also found there."""
+    text = "SELECT 1 FROM temp.indexed WHERE term = ?"
+    return raw.execute(text, (term,)).fetchone() is not None
+
+
+def _is_ranked(raw: Any) -> bool:
+    """Whether the index knows the size of all it holds; raises DatabaseError if it does not."""
+    words = raw.execute("SELECT term FROM temp.indexed LIMIT 1").fetchone()
+    text = f"SELECT bm25({SEARCH_INDEX}) FROM {SEARCH_INDEX} WHERE {SEARCH_INDEX} MATCH ? LIMIT 1"
+    return words is None or raw.execute(text, (f'"{words[0]}"',)).fetchone() is not None
 
 
 def fill() -> int:
@@ -205,37 +229,14 @@ def fill() -> int:
     return renewed
 
 
-def rebuild() -> list[str]:
-    """Make again what does not agree; returns what was done. Runs in a unit of the caller's."""
-    database, done = current_database(), []
-    if renewed := fill():
-        done.append(f"renewed the catalog's entries of {renewed} audits")
-    entries = CatalogEntry._meta.table_name
-    wrong = disagreements()
-    if PATTERNS_DISAGREE in wrong:
-        database.execute_sql(f"DELETE FROM {AuditPattern._meta.table_name}")
-        database.execute_sql(
-            f"INSERT INTO {AuditPattern._meta.table_name} SELECT key, created_at, audit_id, value "
-            f"FROM {entries}, json_each(patterns)"
-        )
-        done.append("made the patterns of audits again")
-    if COUNTS_DISAGREE in wrong:
-        database.execute_sql(f"DELETE FROM {AuditCount._meta.table_name}")
-        database.execute_sql(f"INSERT INTO {AuditCount._meta.table_name} {_counted_sql()}")
-        done.append("counted the audits again")
-    if INDEX_DISAGREES in wrong:
-        database.execute_sql(f"INSERT INTO {SEARCH_INDEX} ({SEARCH_INDEX}) VALUES ('rebuild')")
-        done.append("built the full-text index again")
-    return done
-
-
 @functools.cache
 def _ids_sql() -> str:
     query = Audit.select(*(Audit._meta.fields[name] for name in (*_READ, "id")))
     return text_of(query.where(Audit.id > MARK).order_by(Audit.id).limit(SQL("500")))
 
 
-def _counted_sql() -> str:
+def counted_sql() -> str:
+    """What `audit_counts` must hold."""
     # One row for the audit itself, and one for each pattern type.
     entries = CatalogEntry._meta.table_name
     columns = "status, COALESCE(risk_level, X'') AS r, COALESCE(site_type, X'') AS s, audit_tier"

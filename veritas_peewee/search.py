@@ -132,7 +132,8 @@ def _hits(words: str, some: str, found: list[tuple[int, float]]) -> list[Hit]:
     return [
         Hit(audits[entries[entry]], snippets[entry], -rank)
         for entry, rank in found
-        if entry in entries
+        # Of an audit that another program removed, without foreign keys, there is an entry still.
+        if entries.get(entry) in audits
     ]
 
 
