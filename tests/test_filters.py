@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 import json
 import random
+import sqlite3
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,6 +21,7 @@ from veritas_peewee.database import current_database
 from veritas_peewee.history import history
 from veritas_peewee.maintenance.verify import verify
 from veritas_peewee.models import AuditFinding
+from veritas_peewee.paging import write_cursor
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 STATUSES = ["queued", "running", "completed", "completed", "error", "disconnected"]
@@ -205,6 +208,30 @@ def test_a_cursor_belongs_to_its_order(audits: list[Row]) -> None:
     for order, cursor in (("highest", by_time.next_cursor), ("newest", by_score.next_cursor)):
         with pytest.raises(InvalidAudit, match=r"cursor: is not one that history\(\) returned"):
             history(order=order, cursor=cursor)  # type: ignore[arg-type]
+
+
+def test_what_another_program_has_for_times_and_scores_is_paged_through(tmp_path: Any) -> None:
+    with connect(tmp_path / "audits.db"):
+        rows = list(some_audits(40, seed=3))
+        write(rows)
+        with closing(sqlite3.connect(tmp_path / "audits.db")) as other, other:
+            for number, row in enumerate(rows[:20]):
+                column = ("trust_score", "created_at")[number % 2]
+                value = ("much", 5, 5.5, "2026")[number // 2 % 4]
+                other.execute(f"UPDATE audits SET {column} = ? WHERE id = ?", (value, row["id"]))
+        for order in ORDERS:
+            for filters in ({}, {"max_score": 100}, {"pattern_type": "countdown"},
+                            {"since": "2020", "min_score": 0}):  # fmt: skip
+                whole = [audit.id for audit in history(order=order, limit=1000, **filters).items]  # type: ignore[arg-type]
+                assert paged(filters, order, 3) == whole
+
+
+def test_cursors_made_by_hand_are_refused(audits: list[Row]) -> None:
+    for score in (2**63, -(2**70), float("nan"), True, [], "a\0"):
+        cursor = write_cursor([score, "2026-01-01 00:00:00.000000", "a"])
+        for order in ("highest", "lowest"):
+            with pytest.raises(InvalidAudit, match=r"cursor: is not one that history\(\) returned"):
+                history(order=order, cursor=cursor)  # type: ignore[arg-type]
 
 
 def test_bad_values_are_refused_by_name(audits: list[Row]) -> None:

@@ -160,6 +160,22 @@ def test_pages_stay_right_while_audits_are_added(
             operations.delete(audit.id)
 
 
+def test_a_cursor_may_be_used_with_another_search(
+    script: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BLOCK", 5)
+    ids = [ended(f"https://s{n}.example/", "timer rare" if n in (2, 4, 9) else "timer")
+           for n in range(30)]  # fmt: skip
+    first = search("rare", limit=2)
+    seen = [hit.audit.id for hit in first.items]
+    cursor = first.next_cursor
+    while cursor is not None:
+        page = search("timer", limit=3, cursor=cursor)
+        seen += [hit.audit.id for hit in page.items]
+        cursor = page.next_cursor
+    assert sorted(seen) == sorted(ids)
+
+
 def test_every_filter_of_the_history_goes_with_a_search(script: Any) -> None:
     one = ended("https://one.example/", "timer", trust_score=20, risk_level="high_risk")
     two = ended("https://two.example/", "timer", trust_score=80, site_type="news")

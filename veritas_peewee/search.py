@@ -97,7 +97,9 @@ def search(
             return Page(_hits(words, some, hits), _write(place._replace(given=given)))
         if place.low <= 1:
             return Page(_hits(words, some, hits), None)
-        place = _Place(place.low - 1, 0, frozenset())
+        # Some of them are given already if the cursor is of another search, or audits have changed.
+        rest = frozenset(entry for entry in place.given if entry < place.low)
+        place = _Place(place.low - 1, 0, rest)
 
 
 @functools.cache
@@ -171,7 +173,7 @@ def expressions(text: object) -> tuple[str, str]:
 
 def _write(place: _Place) -> str:
     given = sorted(place.given)
-    steps = [later - earlier for earlier, later in pairwise([place.low, *given])]
+    steps = [later - earlier for earlier, later in pairwise([0, *given])]
     return write_cursor([place.high, place.low, *steps])
 
 
@@ -180,4 +182,4 @@ def _read(cursor: str) -> _Place:
     if len(position) < 2 or not all(type(one) is int and 0 <= one < 2**62 for one in position):
         raise bad_cursor(cursor, "search")
     high, low, *steps = position
-    return _Place(high, low, frozenset([*accumulate(steps, initial=low)][1:]))
+    return _Place(high, low, frozenset(accumulate(steps)))
