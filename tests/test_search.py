@@ -79,6 +79,38 @@ def test_what_people_type_into_a_search_box(script: Any) -> None:
         search(None)  # type: ignore[arg-type]
 
 
+def test_scripts_without_spaces_between_words(script: Any) -> None:
+    one = ended(
+        "https://one.example/",
+        "これは隠された解約リンクです。価格はABC円",
+        narrative="取消链接被隐藏了",
+    )
+    two = ended(
+        "https://two.example/", "ลิงก์ยกเลิกถูกซ่อนอยู่", narrative="해지 링크는 숨겨져 있다 \U00020000字"
+    )
+    for text in (
+        "解約",
+        "隠された解約",
+        "価格 リンク",
+        "リン*",
+        "链接",
+        "隐藏 -公開",
+        "abc",
+        "価格はABC",
+    ):
+        assert found(text) == [one], text
+    for text in ("ยกเลิก", '"ยกเลิก"', "ถูกซ่อน -解約", "링크", "해지 링크", "\U00020000"):
+        assert found(text) == [two], text
+    assert found("約解") == found("クリ") == found("link") == []
+    (hit,) = search("解約").items
+    assert (hit.snippet.text, marked(hit)) == (
+        "hidden_cancel (obstruction): これは隠された解約リンクです。価格はABC円\n", ["解約"]
+    )  # fmt: skip
+    (hit,) = search("ยกเลิก").items
+    assert "ลิงก์ยกเลิกถูกซ่อนอยู่" in hit.snippet.text
+    assert verify().problems == []
+
+
 def test_a_match_is_highlighted_in_the_snippet(script: Any) -> None:
     ended("https://shop.example/", "first", "\ufdd0The cancel\ufdd1 link " + "and more " * 50)
     (hit,) = search("cancel link").items

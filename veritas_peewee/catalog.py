@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from contextlib import closing
 from itertools import zip_longest
 from typing import Any
@@ -31,8 +32,8 @@ from veritas_peewee.rows import MARK, execute, insert_sql, text_of, update_sql
 UNFINISHED = frozenset((AuditStatus.QUEUED, AuditStatus.RUNNING))
 MARKS = "\ufdd0", "\ufdd1"
 """Put around what matches in a snippet: no text, so they are kept out of what is indexed."""
-BREAK = "\ufdd2"
-"""Separates words, and is not shown."""
+BREAK = "\u200b"
+"""Parts words and has no width; nothing is lost where a snippet leaves it out."""
 WORDS = ("url", "narrative", "findings", "errors")
 """The columns of the full-text index."""
 
@@ -43,7 +44,7 @@ _READ = (
     "url", "status", "audit_tier", "risk_level", "narrative", "site_type", "errors",
     "error_message", "created_at",
 )  # fmt: skip
-KEPT_OUT = {0: " "} | {ord(mark): " " for mark in (*MARKS, BREAK)}
+KEPT_OUT = {0: " "} | {ord(mark): " " for mark in MARKS}
 _LEVELS: dict[str, int] = {severity.value: level for level, severity in enumerate(Severity)}
 _COLUMNS = tuple(CatalogEntry._meta.sorted_field_names[1:])
 
@@ -94,15 +95,34 @@ def entry_of(audit_id: str, row: dict[str, Any]) -> tuple[Any, ...] | None:
         audit_id,
         *(row[name] for name in ("created_at", "status", "risk_level", "site_type", "audit_tier")),
         json.dumps(dict(sorted(patterns.items())), ensure_ascii=False),
-        _text(row["url"]),
-        _text(row["narrative"]),
-        _text("\n".join(texts)),
-        _text("\n".join(_errors(row["errors"], row["error_message"]))),
+        words_of(_text(row["url"])),
+        words_of(_text(row["narrative"])),
+        words_of(_text("\n".join(texts))),
+        words_of(_text("\n".join(_errors(row["errors"], row["error_message"])))),
     )
 
 
 def _text(value: object) -> str:
     return "" if value is None else str(value).translate(KEPT_OUT)
+
+
+# Thai, Lao, Burmese, Khmer; signs, kana and Han; Hangul, whose words have endings.
+_UNSPACED = (
+    "\u0e01-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3041-\u30ff\u31f0-\u31ff"
+    "\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff\uff66-\uff9f\U00020000-\U000323af"
+)
+_HAS_UNSPACED = re.compile(f"[{_UNSPACED}]")
+_BETWEEN = re.compile(f"(?<=[{_UNSPACED}])(?=\\w)|(?<=\\w)(?=[{_UNSPACED}])")
+
+
+def words_of(text: str) -> str:
+    """`text` with each letter of a script that has no spaces between words as a word of its own.
+
+    So any part of a sentence is found, as a phrase.
+    """
+    if text.isascii() or not _HAS_UNSPACED.search(text):
+        return text
+    return _BETWEEN.sub(BREAK, text)
 
 
 def _errors(stored: object, message: object) -> list[str]:

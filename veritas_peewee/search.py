@@ -15,7 +15,7 @@ from typing import NamedTuple, Unpack
 
 from peewee import SQL
 
-from veritas_peewee.catalog import KEPT_OUT, SEARCH_INDEX
+from veritas_peewee.catalog import KEPT_OUT, SEARCH_INDEX, words_of
 from veritas_peewee.fields import invalid
 from veritas_peewee.filters import (
     Filters,
@@ -157,7 +157,7 @@ def expressions(text: object) -> tuple[str, str]:
         more = found["more"] or ("*" if found["word"] and words.endswith("*") else "")
         if any(character.isalnum() for character in words):
             # In quotes nothing is an operator, and what separates words does so here too.
-            term = f'"{words}"{" *" if more else ""}'
+            term = f'"{words_of(words)}"{" *" if more else ""}'
             (unwanted if found["no"] else wanted)[term] = None
         if len(wanted) + len(unwanted) == MOST_WORDS:
             break
