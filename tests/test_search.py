@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
+import random
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import example, given, settings
@@ -18,6 +21,7 @@ from veritas_peewee import search as module
 from veritas_peewee.catalog import MARKS
 from veritas_peewee.cli.app import run
 from veritas_peewee.database import current_database
+from veritas_peewee.history import history
 from veritas_peewee.maintenance.repair import repair
 from veritas_peewee.maintenance.verify import verify
 from veritas_peewee.models import AuditFinding, AuditPattern, CatalogEntry
@@ -297,7 +301,137 @@ def test_a_text_that_was_stored_is_found_by_itself(some_audits: Any, text: str) 
         operations.delete(audit_id)
 
 
+VOCABULARY = ("hidden", "hide", "cost", "timer", "décide", "価格")
+TERMS = st.builds(
+    lambda no, words, kind: no + {"word": words[0], "begin": f"{words[0][:3]}*",
+                                  "phrase": f'"{" ".join(words)}"'}[kind],
+    st.sampled_from(["", "", "", "-"]),
+    st.lists(st.sampled_from(VOCABULARY), min_size=1, max_size=2),
+    st.sampled_from(["word", "begin", "phrase"]),
+)  # fmt: skip
+SOME_FILTERS = st.fixed_dictionaries(
+    {},
+    optional={
+        "status": st.sampled_from(["completed", "error"]),
+        "min_score": st.sampled_from([0, 40]),
+        "since": st.sampled_from(["1d", "2999"]),
+        "host": st.just("odd.example"),
+        "pattern_type": st.just("hidden_cancel"),
+    },
+)
+
+
+def matching(terms: list[str], words: list[str]) -> bool:
+    """By hand, of terms as `TERMS` makes them."""
+
+    def there(term: str) -> bool:
+        if term.endswith("*"):
+            return any(word.startswith(term[:-1]) for word in words)
+        wanted = term.strip('"').split()
+        return any(words[at : at + len(wanted)] == wanted for at in range(len(words)))
+
+    unwanted = [term[1:] for term in terms if term.startswith("-")]
+    wanted = [term for term in terms if not term.startswith("-")]
+    return bool(wanted) and all(map(there, wanted)) and not any(map(there, unwanted))
+
+
+@pytest.fixture(scope="module")
+def told_audits(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    chance = random.Random(3)
+    with connect(tmp_path_factory.mktemp("search") / "audits.db"):
+        told = {}
+        for number in range(24):
+            words = chance.choices(VOCABULARY, k=chance.randrange(1, 9))
+            host = ("odd", "even")[number % 2]
+            audit_id = ended(f"https://{host}.example/", *["cost"] * (number % 3 == 0),
+                             narrative=" ".join(words), trust_score=number * 4.0)  # fmt: skip
+            if number % 5 == 0:
+                operations.update(audit_id, status="error")
+            # What else is in it is told apart from its narrative.
+            told[audit_id] = (words, ["cost"] if number % 3 == 0 else [])
+        yield told
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    asked=st.one_of(st.lists(TERMS, min_size=1, max_size=3), ANY_TEXT),
+    filters=SOME_FILTERS,
+    limit=st.integers(1, 30),
+    block=st.integers(1, 30),
+)
+def test_each_audit_that_matches_is_given_once(
+    told_audits: Any, asked: Any, filters: Any, limit: int, block: int
+) -> None:
+    """Whatever the text, the filters and the size of the pages."""
+    text = asked if isinstance(asked, str) else " ".join(asked)
+    with mock.patch.object(module, "BLOCK", block):
+        seen: list[str] = []
+        cursor = None
+        while True:
+            page = search(text, limit=limit, cursor=cursor, **filters)
+            seen += [hit.audit.id for hit in page.items]
+            if (cursor := page.next_cursor) is None:
+                break
+            assert len(page.items) == limit
+    assert len(seen) == len(set(seen))
+    assert set(seen) == set(found(text, **filters, limit=1000))
+    left = {audit.id for audit in history(**filters, limit=1000).items}
+    assert set(seen) == left & set(found(text, limit=1000))
+    if not isinstance(asked, str):
+        # A phrase does not reach from one column into another.
+        for audit_id, (words, others) in told_audits.items():
+            everything = [*words, "|", *others, "|", "hidden", "cancel"][: None if others else -3]
+            assert (audit_id in seen) == (audit_id in left and matching(asked, everything))
+
+
 # ---- in step ----
+
+CHANGES = st.recursive(
+    st.tuples(st.sampled_from(["tell", "find", "end", "run", "delete", "add"]),
+              st.integers(0, 5), st.sampled_from(VOCABULARY)),
+    lambda inner: st.tuples(st.just("all or none"), st.booleans(), st.lists(inner, max_size=4)),
+    max_leaves=12,
+)  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None)
+@given(changes=st.lists(CHANGES, max_size=6))
+def test_the_index_follows_what_is_kept_and_what_is_undone(changes: list[Any]) -> None:
+    def make(change: Any) -> None:
+        kind, which, told = change
+        if kind == "all or none":
+            with contextlib.suppress(ZeroDivisionError), current_database().atomic():
+                for one in told:
+                    make(one)
+                _ = 1 / int(which)
+        elif kind == "add":
+            ended(f"https://s{which}.example/", told)
+        elif ids := [row.id for row in Audit.select(Audit.id).order_by(Audit.created_at)]:
+            audit_id = ids[which % len(ids)]
+            if kind == "delete":
+                Audit.delete().where(Audit.id == audit_id).execute()
+            elif kind == "find":
+                AuditFinding.create(audit=audit_id, pattern_type=told, severity="low",
+                                    confidence=1, description=told)  # fmt: skip
+            else:
+                status = {"run": "running", "end": "error"}.get(kind)
+                changed = {"status": status} if status else {"narrative": told}
+                Audit.update(**changed).where(Audit.id == audit_id).execute()
+
+    with connect(":memory:"):
+        for number in range(3):
+            ended(f"https://s{number}.example/", "timer")
+        for change in changes:
+            make(change)
+        assert verify().problems == []
+        assert repair() == []
+        for word in VOCABULARY:
+            having = set()
+            for row in Audit.select().where(Audit.status.not_in(["queued", "running"])):
+                texts = [row.narrative or "", *(finding.description for finding in row.findings)]
+                if word in " ".join(texts).split():
+                    having.add(row.id)
+            assert set(found(word)) >= having
 
 
 def test_an_audit_is_found_from_its_end_on(script: Any) -> None:
