@@ -69,8 +69,9 @@ def snippets_of(expression: str, some: str, entries: list[int]) -> dict[int, Sni
         marked = [row for entry in short for row in execute(text, (*marks, expression, entry))]
     found.update((entry, snippet(texts)) for entry, *texts in marked)
     for entry in long:
-        (texts,) = execute(f"SELECT {', '.join(WORDS)} FROM {table} WHERE id = ?", (entry,))
-        parts = [part for text in texts for part in _parts(text)]
+        # A script reads without a snapshot: it may just have gone.
+        rows = execute(f"SELECT {', '.join(WORDS)} FROM {table} WHERE id = ?", (entry,))
+        parts = [part for texts in rows for text in texts for part in _parts(text)]
         marked = _marked_apart(("part",), list(enumerate(parts)), some, most=MOST_PARTS)
         found[entry] = snippet(part for _, part in sorted(marked))
     return found
