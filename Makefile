@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test check bench torture format clean
+.PHONY: demo test check docs bench torture format clean
 
 demo: $(READY)  ## run the samples as concurrent audits and show what the store kept
 	$(BIN)/veritas-peewee demo
@@ -11,11 +11,14 @@ demo: $(READY)  ## run the samples as concurrent audits and show what the store 
 test: check  ## every check and every test
 	$(BIN)/python -m pytest
 
-check: $(READY)  ## format, lint, types, floors
+check: docs  ## format, lint, types, floors, the guide
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: $(READY)  ## the guide as HTML, in build/docs; its examples are run by the tests
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs build/docs
 
 bench: .venv/.bench  ## measure the store against its peers (a few minutes)
 	$(BIN)/python -m benchmarks
@@ -31,7 +34,7 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
 	$(PYTHON) -m venv --clear .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-		--editable '.[cli,test]' --constraint constraints.txt
+		--editable '.[cli,docs,test]' --constraint constraints.txt
 	touch $@
 
 .venv/.bench: $(READY)

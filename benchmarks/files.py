@@ -15,7 +15,7 @@ from pathlib import Path
 
 from benchmarks import history, sample
 from benchmarks.sample import Row, audit_id, insert_sql, stored_row
-from veritas_peewee import connect
+from veritas_peewee import catalog, connect
 from veritas_peewee.ingest import ingest
 
 WRITERS = 100
@@ -46,7 +46,7 @@ def prepare(data: Path, sizes: Iterable[int], *, audits: bool, results: bool) ->
         _cached(data, "audits", _fill_audits)
     if results:
         _make_results(data)
-        _cached(data, "results", lambda database: None, lambda path: _ingest_all(data, path))
+        _cached(data, "results", partial(_ingest_all, data))
     for size in sizes:
         _cached(data, f"history-{size}", partial(_fill_history, size=size))
 
@@ -68,12 +68,7 @@ def copy_of(data: Path, name: str) -> Iterator[Path]:
         yield path
 
 
-def _cached(
-    data: Path,
-    name: str,
-    fill: Callable[[sqlite3.Connection], object],
-    before: Callable[[Path], object] | None = None,
-) -> None:
+def _cached(data: Path, name: str, fill: Callable[[Path], object]) -> None:
     path = cached_file(data, name)
     if path.exists():
         return
@@ -84,24 +79,30 @@ def _cached(
         shutil.rmtree(old) if old.is_dir() else old.unlink()
     with connect(temporary):
         pass
-    if before is not None:
-        before(temporary)
+    fill(temporary)
     with closing(sqlite3.connect(temporary)) as database:
-        database.execute("PRAGMA synchronous = OFF")
-        fill(database)
-        database.commit()
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     os.replace(temporary, path)
 
 
-def _fill_queued(database: sqlite3.Connection) -> None:
+@contextmanager
+def _in_one_go(path: Path) -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("PRAGMA synchronous = OFF")
+        yield database
+        database.commit()
+
+
+def _fill_queued(path: Path) -> None:
     rows = [sample.audit_row(audit_id(n), f"https://queued.example/{n}") for n in range(WRITERS)]
-    insert_rows(database, "audits", rows)
+    with _in_one_go(path) as database:
+        insert_rows(database, "audits", rows)
 
 
-def _fill_audits(database: sqlite3.Connection) -> None:
-    for number in range(AUDITS):
-        insert_whole(database, number)
+def _fill_audits(path: Path) -> None:
+    with _in_one_go(path) as database:
+        for number in range(AUDITS):
+            insert_whole(database, number)
 
 
 def insert_whole(database: sqlite3.Connection, number: int) -> None:
@@ -116,25 +117,33 @@ def insert_rows(database: sqlite3.Connection, table: str, rows: list[Row]) -> No
     database.executemany(insert_sql(table, rows[0]), [stored_row(row) for row in rows])
 
 
-def _fill_history(database: sqlite3.Connection, size: int) -> None:
-    # Indexes are built in one go afterwards: the same file, sooner.
-    indexes = database.execute(
-        "SELECT name, sql FROM sqlite_master "
-        "WHERE type = 'index' AND tbl_name = 'audits' AND sql IS NOT NULL"
-    ).fetchall()
-    for name, _ in indexes:
-        database.execute(f'DROP INDEX "{name}"')
-    marks = ", ".join("?" * len(history.COLUMNS))
-    database.executemany(
-        f"INSERT INTO audits ({', '.join(history.COLUMNS)}) VALUES ({marks})", history.rows(size)
-    )
-    database.executemany(
-        "INSERT INTO audit_findings (audit_id, pattern_type, severity, confidence, description) "
-        "VALUES (?, ?, ?, ?, ?)",
-        history.findings(size),
-    )
-    for _, sql in indexes:
-        database.execute(sql)
+def _fill_history(path: Path, *, size: int) -> None:
+    """Indexes, and what the triggers would do, are made in one go: the same file, sooner."""
+    with _in_one_go(path) as database:
+        made_again = database.execute(
+            "SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL AND "
+            "(type = 'index' AND tbl_name IN ('audits', 'audit_findings') "
+            "OR type = 'trigger' AND tbl_name = 'audit_catalog')"
+        ).fetchall()
+        for kind, name, _ in made_again:
+            database.execute(f'DROP {kind} "{name}"')
+        for table, columns, rows in (
+            ("audits", history.COLUMNS, history.rows(size)),
+            ("audit_findings", history.FINDING_COLUMNS, history.findings(size)),
+        ):
+            marks = ", ".join("?" * len(columns))
+            database.executemany(
+                f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})", rows
+            )
+        for kind, _, sql in made_again:
+            if kind == "index":
+                database.execute(sql)
+    with connect(path) as opened:
+        with opened.unit():
+            catalog.rebuild()
+        for kind, _, sql in made_again:
+            if kind == "trigger":
+                opened.execute_sql(sql)
 
 
 def _make_results(data: Path) -> None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 from benchmarks.sample import MOMENT, audit_id, stored
@@ -12,8 +13,25 @@ from veritas_peewee.addresses import host_of
 
 PAGE = 20
 HOSTS = 100
-VERSION = 4
+VERSION = 5
 """Changes with the rows that are generated, so that cached files are made anew."""
+
+# What is told most comes first: the nth word is told 1 / (n + 3) as often as all others together
+# would have it. Behind the words that are searched for come made-up ones.
+COMMON, SELDOM = ("consent", "banner"), ("escrow", "lottery")
+_LEADING = ("page", "button", COMMON[0], "price", "link", COMMON[1], "cookie", "cancel", "offer")
+_SYLLABLES = ("ba", "con", "der", "fi", "gra", "hel", "kor", "lan", "mun", "nes", "pli", "ron",
+              "ster", "tal", "ver", "wil")  # fmt: skip
+_TRAILING = tuple(one + two + three for one in _SYLLABLES for two in _SYLLABLES
+                  for three in _SYLLABLES[:12])  # fmt: skip
+_WORDS = (*_LEADING, *_TRAILING[:300], *SELDOM, *_TRAILING[300:])
+_SHARES = tuple(accumulate(1 / (place + 3) for place in range(len(_WORDS))))
+_PATTERNS = (
+    (("hidden_cancel", "obstruction"), 30), (("hidden_cost", "sneaking"), 25),
+    (("fake_countdown", "urgency"), 20), (("hidden_decline", "visual_interference"), 15),
+    (("nagging", "forced_action"), 9), (("trick_wording", "misdirection"), 1),
+)  # fmt: skip
+_SEVERITIES = (("low", 40), ("medium", 35), ("high", 20), ("critical", 5))
 
 # The rare ones are planted, evenly over time: enough for a page in the smallest history.
 _STATUSES = (("completed", 88), ("error", 8), ("disconnected", 3), ("queued", 1))
@@ -61,13 +79,34 @@ def url_of(number: int) -> str:
     return f"https://site{number % HOSTS}.example/{number}"
 
 
+def _chosen(dice: random.Random, shares: Sequence[tuple[Any, int]]) -> Any:
+    return dice.choices([name for name, _ in shares], [share for _, share in shares])[0]
+
+
+def _text(dice: random.Random, words: int) -> str:
+    return " ".join(dice.choices(_WORDS, cum_weights=_SHARES, k=words))
+
+
+FINDING_COLUMNS = (
+    "audit_id", "pattern_type", "category", "severity", "confidence", "description",
+    "plain_english", "created_at",
+)  # fmt: skip
+
+
 def findings(size: int) -> Iterator[tuple[object, ...]]:
-    """Findings of the audits of one host, four of each."""
-    urls = max(size // 30, 1)
+    """The findings of a history: none, one, two or three of an audit."""
+    dice = random.Random(size + 1)
     for number in range(size):
-        if (number * 7919) % urls % HOSTS == 0:
-            for severity in ("low", "medium", "high", "critical"):
-                yield audit_id(number), "hidden_cancel", severity, 0.8, "The link is hidden"
+        for _ in range(number % 4):
+            yield (
+                audit_id(number),
+                *_chosen(dice, _PATTERNS),
+                _chosen(dice, _SEVERITIES),
+                0.8,
+                f"The {_text(dice, 14)}.",
+                "It is harder to leave than to stay.",
+                stored(created_at(number)),
+            )
 
 
 def rows(size: int) -> Iterator[tuple[object, ...]]:
@@ -76,12 +115,9 @@ def rows(size: int) -> Iterator[tuple[object, ...]]:
     urls = max(size // 30, 1)
     rare = max(size // 10_000, 40)
     step = size // rare
-    statuses, status_weights = [name for name, _ in _STATUSES], [share for _, share in _STATUSES]
-    sites, site_weights = [name for name, _ in _SITES], [share for _, share in _SITES]
-    narrative = "**Verdict.** The site asks for consent twice and hides how to decline. " * 4
     for number in range(size):
-        status = dice.choices(statuses, status_weights)[0]
-        site = dice.choices(sites, site_weights)[0]
+        status = _chosen(dice, _STATUSES)
+        site = _chosen(dice, _SITES)
         score: float | None = round(dice.triangular(20, 99, 85), 1)
         turn = number % step
         if turn == 0:
@@ -108,13 +144,13 @@ def rows(size: int) -> Iterator[tuple[object, ...]]:
             score,
             risk,
             f'{{"visual":{score or 0},"structural":71,"temporal":64,"graph":80,"meta":55}}',
-            narrative,
+            f"**Verdict.** {_text(dice, 30)}.",
             site,
             0.9,
             '{"headers":{"score":0.5,"missing":["csp","hsts"]},"phishing":{"verified":false}}',
             number % 12,
             60.0,
-            "[]",
+            '["scout: the page did not answer within 30 s"]' if status == "error" else "[]",
             when,
             when if status == "completed" else None,
             when,

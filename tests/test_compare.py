@@ -129,6 +129,20 @@ def test_a_failed_audit_s_own_findings_are_matched_all_the_same(script):
     assert texts(found.findings.unknown) == [gone[3]]
 
 
+def test_what_is_missing_in_an_audit_that_completed_is_missing(script):
+    there = ("sneaking", "extras", "high", "Insurance is preselected")
+    other = ("urgency", "countdown", "low", "A countdown")
+    clean, failed = make(1), make(2, [there, other], status="error")
+    found = step(clean, failed).findings
+    assert texts(found.new) == [there[3], other[3]]
+    assert found.gone == found.unknown == []
+    after = make(3, [there])
+    found = step(failed, after).findings
+    assert texts(found.gone) == [other[3]]
+    assert found.new == found.unknown == []
+    assert texts(step(failed, make(4, [("a", "x", "low", "t")])).findings.unknown) == ["t"]
+
+
 def test_the_order_is_that_in_which_they_ran(script):
     ids = [make(number, trust_score=number * 10.0) for number in (3, 1, 2)]
     assert [audit.id for audit in compare(ids).audits] == [ids[1], ids[2], ids[0]]
@@ -176,6 +190,29 @@ def test_among_several_of_a_kind_the_wording_decides(script):
     assert texts(found.gone) == ["Gift wrap was added unasked"]
 
 
+@pytest.mark.parametrize("number", [2, 60])
+@pytest.mark.parametrize("words", ["A cookie", "Day {day}: a cookie named {name}"])
+def test_the_order_in_which_findings_are_told_changes_no_severity(script, number, words):
+    def told(day, severities):
+        return make(
+            day,
+            [
+                ("privacy", "tracking", severity, words.format(day=day, name=f"c{day}{place}"))
+                for place, severity in enumerate(severities)
+            ],
+        )
+
+    severities = ["low", "critical"] * (number // 2)
+    found = step(told(1, severities), told(2, severities[::-1])).findings
+    assert [pair.severity_steps for pair in found.still] == [0] * number
+
+
+def test_an_accent_may_be_written_either_way(script):
+    before = make(1, [(None, "unknown", "low", "Bu\u0308cher zum Schein")])
+    after = make(2, [(None, "unknown", "low", "B\u00fccher zum Schein")])
+    assert len(step(before, after).findings.still) == 1
+
+
 def test_findings_without_a_pattern_are_told_apart_by_their_text(script):
     before = make(1, [(None, "unknown", "low", "One thing"), (None, "unknown", "low", "Another")])
     after = make(2, [(None, "unknown", "low", "another."), (None, "unknown", "low", "A third")])
@@ -218,6 +255,8 @@ def test_severities_and_values_of_another_program_are_compared_as_they_are(tmp_p
             (after,),
         )
         found = step(before, after)
+        execute("UPDATE audits SET trust_score = 9e999 WHERE id = ?", (before,))
+        assert step(before, after).trust_score == (None, None, None)
     assert found.findings.still[0].severity_steps is None
     assert found.signals == {"visual": (5, None, None)}
     assert found.trust_score == (None, None, None)
@@ -233,6 +272,11 @@ def test_severities_and_values_of_another_program_are_compared_as_they_are(tmp_p
         ({"missing": ["a", "b"]}, {"missing": ["b", "a"]}, (None, None, None), []),
         ({"score": True}, {"score": 1}, (None, 1, None), []),
         ({"a": 1}, {}, (None, None, None), [("a", 1, None)]),
+        ({"a": [{"n": 1, "of": [1, 2]}]}, {"a": [{"of": [2, 1], "n": 1}]}, (None,) * 3, []),
+        ({"a": {"csp": True}}, {"a": {"csp": 1}}, (None,) * 3, [("a", {"csp": True}, {"csp": 1})]),
+        ({"a": ["x", "x"]}, {"a": ["x"]}, (None,) * 3, [("a", ["x", "x"], ["x"])]),
+        ({"score": 10**400}, {"score": 1}, (None, 1, None), []),
+        ({"score": -1.7e308}, {"score": 1.7e308}, (-1.7e308, 1.7e308, None), []),
         (["x"], ["y"], (None, None, None), [("", ["x"], ["y"])]),
         ({"a": 1}, ["y"], (None, None, None), [("", {"a": 1}, ["y"])]),
     ],
@@ -333,6 +377,70 @@ def test_a_person_sees_what_is_better_and_worse(stored, capsys):
     assert ["t0", "same"] in [line[:2] for line in lines]
 
 
+def lines_of(capsys, *args):
+    code, out, err = cli(capsys, "compare", *args)
+    assert (code, err) == (0, "")
+    return [line.strip() for line in out.splitlines()]
+
+
+@pytest.mark.parametrize(("columns", "tables"), [(40, 5), (80, 2), (120, 2), (200, 1)])
+def test_of_many_audits_each_has_a_line(stored, capsys, monkeypatch, columns, tables):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    signals = ("visual", "structural", "temporal")
+    kept = ("sneaking", "extras", "high", "Insurance is preselected")
+    ids = [
+        make(
+            number,
+            [kept, ("urgency", "countdown", "low", f"{number}")][: 1 + number % 2],
+            trust_score=40.5 + number,
+            risk_level="likely_fraudulent",
+            signal_scores=dict.fromkeys(signals, 5.25 + number),
+        )
+        for number in range(30)
+    ]
+    lines = lines_of(capsys, *ids)
+    assert max(map(len, lines)) <= columns
+    assert sum(line.startswith("Run, UTC") for line in lines) == tables
+    assert len(lines) == 1 + tables * 31 + (tables - 1) + 2
+    assert any("41.5 +1" in line and line.startswith("2026-01-02") for line in lines)
+    assert all(any(one in line for line in lines) for one in (*ids, "2, 1 new", "6.25 +1"))
+    assert lines[-1].endswith("--all")
+    assert sum(line.startswith("new") for line in lines_of(capsys, *ids, "--all")) == 15
+
+
+def test_of_thousands_of_findings_a_person_sees_the_gravest(stored, capsys):
+    def many(day, number, severity):
+        audit = make(day, [("a", "x", "critical", f"the worst of {day}")])
+        rows = [
+            {"audit": audit, "pattern_type": f"p{day} {place}", "severity": severity,
+             "confidence": 1, "description": "text"} for place in range(number)
+        ]  # fmt: skip
+        AuditFinding.insert_many(rows).execute()
+        return audit
+
+    ids = [many(1, 1200, "low"), many(2, 2500, "high")]
+    lines = lines_of(capsys, *ids)
+    assert len(lines) < 40
+    assert any(line.split()[:3] == ["still", "critical", "x"] for line in lines)
+    assert "and 2,490 new, 1,190 gone: --all" in lines
+    whole = lines_of(capsys, *ids, "--all")
+    assert sum(line.startswith("new ") for line in whole) == 2500
+    assert not any("--all" in line for line in whole)
+
+
+def test_in_a_series_what_stays_as_it_was_is_counted(stored, capsys):
+    kept, graver = [("a", "x", "low", "t")] * 3, [("a", "y", "low", "t"), ("a", "y", "high", "t")]
+    ids = [make(1, [*kept, graver[0]]), make(2, [*kept, graver[1]]), make(3, [*kept, graver[1]])]
+    lines = lines_of(capsys, *ids)
+    assert [line.split()[:4] for line in lines if line.startswith("graver")] == [
+        ["graver", "low", ">", "high"]
+    ]
+    assert [line for line in lines if "still" in line] == [
+        "and 3 still: --all", "and 4 still: --all",
+    ]  # fmt: skip
+    assert sum(line.startswith("still") for line in lines_of(capsys, *ids[:2])) == 3
+
+
 def test_colours_tell_better_from_worse(stored, capsys, monkeypatch):
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("TERM", "xterm-256color")
@@ -391,3 +499,15 @@ def test_an_audit_s_columns_are_not_changed_by_comparing(script):
     before = list(Audit.select().order_by(Audit.id).dicts())
     compare(ids)
     assert list(Audit.select().order_by(Audit.id).dicts()) == before
+
+
+def test_a_module_s_odd_outcomes_are_shown(stored, capsys):
+    many = [f"tracker {number}" for number in range(100)]
+    before = {"m": {"score": 10**400, "found": ["a", "a"], "trackers": many}}
+    after = {"m": {"score": 1, "found": ["a"], "trackers": [f"{one}x" for one in many]}}
+    ids = [make(1, security_results=before), make(2, security_results=after)]
+    code, out, err = cli(capsys, "compare", *ids)
+    assert (code, err) == (0, "")
+    lines = [line.split() for line in out.splitlines() if line.strip()]
+    assert ["m", "told", "1", "changed"] in lines
+    assert ["m", "found:", "-a"] in lines

@@ -24,6 +24,7 @@ from veritas_peewee.models import AuditFinding
 from veritas_peewee.paging import write_cursor
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
+YEAR_END = datetime(2025, 12, 24, tzinfo=UTC)
 STATUSES = ["queued", "running", "completed", "completed", "error", "disconnected"]
 LEVELS = ["low", "medium", "high", "critical"]
 PATTERNS = ["hidden_cancel", "countdown", "nagging", 'odd "name" ☂']
@@ -179,6 +180,46 @@ def test_every_combination_of_filters_is_counted(audits: list[Row]) -> None:
         assert found.pattern_type == patterns, filters
 
 
+@pytest.fixture
+def spread() -> Iterator[list[Row]]:
+    """Audits of three weeks, over the end of a year."""
+    chance = random.Random(3)
+    rows = list(some_audits(300))
+    for row in rows:
+        row["created_at"] = YEAR_END + timedelta(hours=chance.randrange(20 * 24))
+        if chance.random() < 0.3:
+            row["created_at"] = row["created_at"].replace(hour=0)
+    with connect(":memory:"):
+        write(rows)
+        yield rows
+        assert verify().problems == []
+
+
+def test_ranges_of_days_and_scores_are_counted_wherever_they_begin_and_end(
+    spread: list[Row],
+) -> None:
+    chance = random.Random(4)
+    days = [YEAR_END + timedelta(days=day) for day in range(-1, 22)]
+    moments = [None, *days, *(day + timedelta(hours=chance.randrange(1, 24)) for day in days)]
+    scores = [None, 0, 46, 46.2, 46.5, 46.7, 47, 99.9, 100, *(chance.uniform(0, 100),) * 3]
+    for _ in range(400):
+        filters = {
+            "since": chance.choice(moments), "until": chance.choice(moments),
+            "status": chance.choice([None, "completed", "running"]),
+        }  # fmt: skip
+        if chance.random() < 0.5:
+            least, most = chance.choice(scores), chance.choice(scores)
+            site = chance.choice([None, "shop"])
+            filters = {"min_score": least, "max_score": most, "site_type": site}
+        filters = {name: value for name, value in filters.items() if value is not None}
+        wanted = [row for row in spread if matches(row, filters)]
+        found = facets(**filters)
+        assert found.total == count(**filters) == len(wanted), filters
+        assert found.status == Counter(row["status"] for row in wanted), filters
+        patterns = Counter(kind for row in wanted for kind in {one for one, _ in row["findings"]})
+        assert found.pattern_type == patterns, filters
+
+
 def test_pages_stay_right_while_audits_are_added(tmp_path: Any) -> None:
     with connect(tmp_path / "audits.db"):
         rows = list(some_audits(60, seed=1))
@@ -324,10 +365,35 @@ def test_counts_read_no_more_than_they_must(plans: list[tuple[str, str]]) -> Non
         assert ended.startswith(("SCAN t1", "SEARCH t1 USING PRIMARY KEY"))
         assert alive.startswith("SEARCH t1 USING"), alive
         assert "(status=?" in alive
+
+
+@pytest.mark.parametrize(
+    ("filters", "found_by"),
+    [
+        ({"status": "completed"}, None),
+        ({"min_severity": "high", "site_type": "shop"}, None),
+        ({"since": NOW - timedelta(days=3), "status": "completed"}, "created_at>?"),
+        ({"until": NOW, "risk_level": "trusted"}, "created_at>?"),
+        ({"min_score": 39.5, "status": "completed"}, "trust_score>?"),
+        ({"max_score": 60, "audit_tier": "deep"}, "trust_score>?"),
+    ],
+)
+def test_facets_are_kept_but_for_a_part_of_a_slice(
+    plans: list[tuple[str, str]], filters: Row, found_by: str | None
+) -> None:
     plans.clear()
-    facets(status="completed")
-    assert "TEMP B-TREE" not in plans[0][1]
-    assert all(plan.startswith("SEARCH") or "audit_counts" in text for text, plan in plans)
+    facets(**filters)
+    kept = [plan for text, plan in plans if "audit_counts" in text]
+    assert len(kept) == 2
+    assert all(
+        plan.startswith("SEARCH t1 USING PRIMARY KEY (slice>? AND slice<?)") for plan in kept
+    )
+    others = [plan for text, plan in plans if "audit_counts" not in text]
+    alive = [plan for plan in others if "(status=?" in plan]
+    parts = [plan for plan in others if plan not in alive]
+    assert len(alive) == 2
+    assert len(parts) == (2 if found_by else 0)
+    assert all(plan.startswith("SEARCH t1") and str(found_by) in plan for plan in parts), parts
 
 
 # ---- in step ----

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
 from veritas_peewee import (
     Audit,
@@ -23,10 +24,11 @@ from veritas_peewee import (
 )
 from veritas_peewee.addresses import host_of
 from veritas_peewee.cli.app import run
+from veritas_peewee.cli.chart import _draw_findings
 from veritas_peewee.errors import sqlite3
 from veritas_peewee.maintenance.repair import repair
 from veritas_peewee.maintenance.verify import verify
-from veritas_peewee.trends import MAX_POINTS, trend
+from veritas_peewee.trends import MAX_POINTS, TrendPoint, trend
 
 ROOT = Path(__file__).parents[1]
 SAMPLES = ROOT / "data" / "samples"
@@ -78,8 +80,31 @@ def scores(found):
         ("https://例え.テスト/", "xn--r8jz45g.xn--zckzah"),
         ("https://例え。テスト。/", "xn--r8jz45g.xn--zckzah"),
         ("https://shop\uff0eexample/", "shop.example"),
+        # Sharp s, final sigma and the joiners are letters of their own.
+        ("https://straße.example/", "xn--strae-oqa.example"),
+        ("STRA\u1e9eE.example", "xn--strae-oqa.example"),
+        ("https://xn--strae-oqa.example/", "xn--strae-oqa.example"),
+        ("https://strasse.example/", "strasse.example"),
+        ("https://\u03bf\u03b4\u03bf\u03c2.example/", "xn--pxavbm.example"),
+        ("https://\u039f\u0394\u039f\u03a3.example/", "xn--pxavbq.example"),
+        (
+            "https://\u0646\u0627\u0645\u0647\u200c\u0627\u06cc.example/",
+            "xn--mgba3gch31f060k.example",
+        ),
+        ("https://אבג1.example/", "xn--1-zhcde.example"),
+        ("https://\U0001f600.example/", "xn--e28h.example"),
+        ("https://\uff57\uff57\uff57\uff0eshop\u3002example\uff0e", "shop.example"),
+        ("https://sh\u00adop\u200b.example/", "shop.example"),
+        ("https://b%C3%BCcher.example/", "xn--bcher-kva.example"),
+        ("https://sh%6Fp%2Eexample/", "shop.example"),
+        ("https://shop.example%2Fpath/", "shop.example%2fpath"),
+        ("https://%ff.example/", "%ff.example"),
+        ("https://shop.example\\@other.example/", "shop.example"),
         ("https://192.0.2.7:81/", "192.0.2.7"),
         ("https://[2001:DB8::1]:443/", "2001:db8::1"),
+        ("https://[2001:0db8:0:0::0:1]/", "2001:db8::1"),
+        ("2001:db8:0:0:0:0:0:1", "2001:db8::1"),
+        ("::FFFF:192.0.2.7", "::ffff:192.0.2.7"),
         ("https://ü..example/", "ü..example"),
         ("https://" + "ü" * 70 + ".example", "ü" * 70 + ".example"),
         ("https://[::1/", ""),
@@ -272,6 +297,17 @@ def test_values_of_another_program_do_not_hide_a_point(tmp_path):
     assert point.findings["blocker"] == 1
 
 
+def test_infinite_scores_and_severities_that_are_no_text_are_shown(site, capsys, tmp_path):
+    by_hand(site, "UPDATE audits SET trust_score = 9e999 WHERE trust_score = 10",
+            "UPDATE audit_findings SET severity = x'ff00' WHERE severity = 'low'")  # fmt: skip
+    code, out, err = cli(capsys, "trend", "--host", "a.example", "--plot", tmp_path / "a.png")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[2].strip() == "··█"
+    code, out, _ = cli(capsys, "trend", "--host", "a.example", "--json")
+    first = json.loads(out)["points"][0]
+    assert (first["trust_score"], sum(first["findings"].values())) == (None, 2)
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -378,6 +414,22 @@ def test_the_table_fits_the_line(site, capsys, monkeypatch, columns):
     assert "+90" in out
 
 
+@pytest.mark.parametrize("columns", [40, 56, 60, 70, 80, 100, 120])
+@pytest.mark.parametrize("paths", [[""], ["", "b"]])
+def test_no_date_and_no_number_is_cut(site, capsys, monkeypatch, columns, paths):
+    severities = ["critical", "high", "medium", "low"]
+    with connect(site):
+        for day, score in enumerate((100.0, 12.5, 99.5, 2.0)):
+            make(day, url=f"https://b.example/{paths[day % len(paths)]}", trust_score=score,
+                 risk_level="likely_fraudulent", findings=severities)  # fmt: skip
+    monkeypatch.setenv("COLUMNS", str(columns))
+    _, out, _ = cli(capsys, "trend", "--host", "b.example")
+    row = next(line for line in out.splitlines() if "2026-01-02" in line)
+    assert ["12.5", "-87.5"] in (row.split()[1:3], row.split()[2:4])
+    assert ("00:00" in row) == (columns >= 60)
+    assert "1c 1h 1m 1l" in row or "1 critical, 1 high, 1 medium, 1 low" in row
+
+
 def test_a_terminal_without_such_letters_gets_plain_ones(site, capsys, monkeypatch):
     monkeypatch.setattr("rich.console.Console.encoding", "ascii")
     code, out, _ = cli(capsys, "trend", "--host", "a.example")
@@ -412,6 +464,40 @@ def test_a_picture_in_each_form(site, capsys, tmp_path):
         # The same series is the same file.
         assert cli(capsys, "trend", "--host", "a.example", "--plot", file)[0] == 0
         assert file.read_bytes() == first
+
+
+def bars(series):
+    """The bars of a picture in pixels, by the name in its legend."""
+    figure = Figure(figsize=(10, 5.6), dpi=120)
+    axes = figure.subplots()
+    _draw_findings(axes, series)
+    return {
+        container.get_label(): [bar.get_window_extent() for bar in container]
+        for container in axes.containers
+    }
+
+
+def test_a_picture_leaves_out_no_finding_and_no_audit():
+    def point(day, **findings):
+        time = START + timedelta(days=day)
+        return TrendPoint("a", time, "https://a.example/", "completed", 5.0, "x", findings)
+
+    assert set(bars([point(1, low=2)])) == {"critical", "high", "medium", "low"}
+    assert bars([point(1, low=2, blocker=1, fatal=2)])["other"][0].height > 0
+    drawn = bars([point(day, low=1) for day in range(MAX_POINTS)])["low"]
+    assert min(bar.width for bar in drawn) > 1.5
+
+
+def test_times_that_no_axis_reaches_are_told(site, capsys, tmp_path):
+    for year, years in (("0001", "1 to 2026"), ("9999", "2026 to 9999")):
+        moment = f"{year}-06-01 00:00:00.000000"
+        by_hand(site, f"UPDATE audits SET started_at = '{moment}' WHERE trust_score = 10")
+        code, out, err = cli(capsys, "trend", "--host", "a.example", "--plot", tmp_path / "a.png")
+        assert (code, out) == (1, "")
+        assert f"cannot draw the years {years}" in err
+    by_hand(site, "UPDATE audits SET started_at = 'soon'")
+    code, _, err = cli(capsys, "trend", "--host", "a.example", "--plot", tmp_path / "a.png")
+    assert (code, err) == (0, "")
 
 
 def test_a_picture_of_an_address_that_looks_like_a_formula(site, capsys, tmp_path):

@@ -42,7 +42,7 @@ TOKENIZER = "tokenize = 'unicode61 remove_diacritics 2'"
 
 _READ = (
     "url", "status", "audit_tier", "risk_level", "narrative", "site_type", "errors",
-    "error_message", "created_at",
+    "error_message", "created_at", "trust_score",
 )  # fmt: skip
 KEPT_OUT = {0: " "} | {ord(mark): " " for mark in MARKS}
 _LEVELS: dict[str, int] = {severity.value: level for level, severity in enumerate(Severity)}
@@ -95,11 +95,37 @@ def entry_of(audit_id: str, row: dict[str, Any]) -> tuple[Any, ...] | None:
         audit_id,
         *(row[name] for name in ("created_at", "status", "risk_level", "site_type", "audit_tier")),
         json.dumps(dict(sorted(patterns.items())), ensure_ascii=False),
+        json.dumps(slices_of(row["created_at"], row["trust_score"], patterns.get("", -1))),
         words_of(_text(row["url"])),
         words_of(_text(row["narrative"])),
         words_of(_text("\n".join(texts))),
         words_of(_text("\n".join(_errors(row["errors"], row["error_message"])))),
     )
+
+
+def slices_of(created_at: object, score: object, level: int) -> list[str]:
+    """The parts of all audits that one is counted in: the worst severity of its findings (all
+    audits have one), its ten days, and its score if it has one.
+
+    Each kind of slice is in the order of what it stands for, from its letter to the next one.
+    """
+    slices = [f"{SEVERITY_SLICE}{level}", time_slice(created_at)]
+    if isinstance(score, int | float):
+        slices.append(score_slice(score))
+    return slices
+
+
+SEVERITY_SLICE, TIME_SLICE, SCORE_SLICE = "v", "t", "s"
+
+
+def time_slice(moment: object) -> str:
+    """The days of a month with the same first digit, from the time as it is on disk."""
+    return TIME_SLICE + _text(moment)[:9]
+
+
+def score_slice(score: float) -> str:
+    """The whole number at or below a score; what another program wrote may be beyond 100."""
+    return f"{SCORE_SLICE}{int(max(-1, min(score, 999))):03d}"
 
 
 def _text(value: object) -> str:
@@ -178,7 +204,7 @@ def tables_that_disagree() -> list[str]:
     if missing or execute(f"SELECT COUNT(*) FROM {patterns}", ()) != [(told,)]:
         found.append(PATTERNS_DISAGREE)
     table = AuditCount._meta.table_name
-    counts = f"SELECT * FROM {table} WHERE audits <> 0 ORDER BY 1, 2, 3, 4, 5"
+    counts = f"SELECT * FROM {table} WHERE audits <> 0 ORDER BY 1, 2, 3, 4, 5, 6"
     if execute(counts, ()) != execute(counted_sql(), ()):
         found.append(COUNTS_DISAGREE)
     return found
@@ -257,11 +283,15 @@ def _ids_sql() -> str:
 
 def counted_sql() -> str:
     """What `audit_counts` must hold."""
-    # One row for the audit itself, and one for each pattern type.
+    # In each slice one row for the audit itself, and one for each pattern type.
     entries = CatalogEntry._meta.table_name
-    columns = "status, COALESCE(risk_level, X'') AS r, COALESCE(site_type, X'') AS s, audit_tier"
+    columns = (
+        "c.status, COALESCE(c.risk_level, X'') AS r, COALESCE(c.site_type, X'') AS s, c.audit_tier"
+    )
+    each = f"FROM {entries} AS c, json_each(c.slices) AS part"
     return (
-        f"SELECT status, r, s, audit_tier, key, COUNT(*) FROM (SELECT {columns}, '' AS key "
-        f"FROM {entries} UNION ALL SELECT {columns}, key FROM {entries}, json_each(patterns) "
-        "WHERE key <> '') GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5"
+        "SELECT slice, status, r, s, audit_tier, key, COUNT(*) FROM ("
+        f"SELECT part.value AS slice, {columns}, '' AS key {each} UNION ALL "
+        f"SELECT part.value, {columns}, j.key {each}, json_each(c.patterns) AS j "
+        "WHERE j.key <> '') GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1, 2, 3, 4, 5, 6"
     )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime
 from itertools import pairwise, zip_longest
 from typing import Any, NamedTuple
@@ -189,10 +192,13 @@ def _step(before: Audit, after: Audit) -> Step:
 
 
 def _number(value: object) -> float | None:
-    # What another program wrote may be anything.
+    # What another program wrote may be anything, and a module's own score of any size.
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value)
+    with suppress(OverflowError):
+        if math.isfinite(value):
+            return float(value)
+    return None
 
 
 def _score(before: object, after: object) -> ScoreChange:
@@ -200,7 +206,8 @@ def _score(before: object, after: object) -> ScoreChange:
     if old is None or new is None:
         return ScoreChange(old, new, None)
     # Without the noise of binary fractions: 0.7 - 0.45 is 0.25.
-    return ScoreChange(old, new, round(new - old, 9))
+    difference = round(new - old, 9)
+    return ScoreChange(old, new, difference if math.isfinite(difference) else None)
 
 
 def _side_by_side(before: Any, after: Any) -> Iterable[tuple[str, Any, Any]]:
@@ -224,10 +231,17 @@ def _module(before: Any, after: Any) -> ModuleChange:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """The same JSON value; the order of a list is of no account."""
-    if isinstance(one, list) and isinstance(other, list):
-        return sorted(map(repr, one)) == sorted(map(repr, other))
-    return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
+    """The same JSON value; the order of a list, at any depth, is of no account."""
+    return _form(one) == _form(other)
+
+
+def _form(value: Any) -> tuple[str, Any]:
+    """What is equal for the same JSON values: `==` alone takes 1 for a true."""
+    if isinstance(value, dict):
+        return "object", frozenset((name, _form(inner)) for name, inner in value.items())
+    if isinstance(value, list):
+        return "list", frozenset(Counter(_form(inner) for inner in value).items())
+    return "bool" if isinstance(value, bool) else "", value
 
 
 # ---- screenshots ----

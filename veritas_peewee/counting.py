@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any, NamedTuple, Unpack
 
-from peewee import SQL, fn
+from peewee import SQL, NodeList, fn
 
 from veritas_peewee.catalog import UNFINISHED
 from veritas_peewee.filters import (
@@ -21,16 +22,15 @@ from veritas_peewee.filters import (
     Shape,
     check_names,
     conditions_of,
+    passed_over,
+    pattern_key,
     shape_of,
     values_of,
     where,
 )
-from veritas_peewee.history import pattern_key
 from veritas_peewee.models import Audit, AuditCount, AuditPattern, CatalogEntry
 from veritas_peewee.rows import MARK, execute, text_of
-
-KINDS = ("status", "risk_level", "site_type", "audit_tier")
-"""The columns that the catalog counts by."""
+from veritas_peewee.slices import KINDS, Kept, kept_for
 
 _ALIVE = tuple(sorted(str(status) for status in UNFINISHED))
 
@@ -52,14 +52,10 @@ def count(**filters: Unpack[Filters]) -> int:
     check_names(filters, "count")
     conditions = conditions_of(filters)
     finding, others = _parted(conditions)
-    if PINNED & {one.column for one in conditions}:
-        return _sum(_all_sql(shape_of(conditions)), values_of(conditions))
-    if all(one.column in KINDS for one in others) and (
-        finding is None or finding.compare == "pattern"
-    ):
-        pattern = "" if finding is None else finding.values[0]
-        ended = _sum(_kept_sql(shape_of(others)), [pattern, *values_of(others)])
-    elif finding is None:
+    kept = kept_for(conditions)
+    if kept is not None and not kept.parts:
+        ended = _sum(_kept_sql(shape_of(kept.kinds)), _kept_values(kept))
+    elif finding is None or PINNED & {one.column for one in others}:
         return _sum(_all_sql(shape_of(conditions)), values_of(conditions))
     else:
         ended = _sum(_having_sql(shape_of(others)), [*pattern_key(finding), *values_of(others)])
@@ -76,33 +72,22 @@ def _sum(text: str, values: list[Any]) -> int:
     return int(execute(text, values)[0][0])
 
 
+def _kept_values(kept: Kept) -> list[Any]:
+    return [kept.low, kept.high, kept.pattern, *values_of(kept.kinds)]
+
+
 def facets(**filters: Unpack[Filters]) -> Facets:
     """How many audits there are of each kind; filters as in `history`.
 
-    Without filters, or by status, risk level, site type and tier, it takes a few milliseconds
-    whatever their number; by others, time in proportion to the audits that match. Raises
-    InvalidAudit for a filter's bad value.
+    By status, risk level, site type and tier, alone or with dates, scores or `min_severity`, it
+    takes some milliseconds whatever their number; by others, or by two of those at once, time in
+    proportion to the audits that match. Raises InvalidAudit for a filter's bad value.
     """
     check_names(filters, "facets")
     conditions = conditions_of(filters)
-    shape, values = shape_of(conditions), values_of(conditions)
-    alive = [*_ALIVE, *values]
-    finding, others = _parted(conditions)
-    if all(condition.column in KINDS for condition in conditions):
-        rows = execute(_kept_kinds_sql(shape), values)
-        rows += execute(_alive_kinds_sql(shape), alive)
-    elif finding is not None and not PINNED & {one.column for one in others}:
-        ended = [*pattern_key(finding), *values_of(others)]
-        rows = execute(_having_kinds_sql(shape_of(others)), ended)
-        rows += execute(_alive_kinds_sql(shape), alive)
-        rows += execute(_patterns_sql(_having_sql(shape_of(others), ids=True)), ended)
-    else:
-        rows = execute(_all_kinds_sql(shape), values)
-        rows += execute(_patterns_sql(_ids_sql(shape)), values)
-    rows += execute(_alive_patterns_sql(shape), alive)
     counted: tuple[Counter[Any], ...] = tuple(Counter() for _ in KINDS)
     patterns: Counter[str] = Counter()
-    for *kinds, pattern, number in rows:
+    for *kinds, pattern, number in _rows(conditions):
         if pattern:
             patterns[pattern] += number
             continue
@@ -111,6 +96,38 @@ def facets(**filters: Unpack[Filters]) -> Facets:
     status, risk_level, site_type, audit_tier = map(_sorted, counted)
     total = sum(status.values())
     return Facets(total, status, risk_level, site_type, audit_tier, _sorted(patterns))
+
+
+def _rows(conditions: list[Condition]) -> Iterator[tuple[Any, ...]]:
+    """Each kind's columns, a pattern type or "" for the audits themselves, how many."""
+    shape, values = shape_of(conditions), values_of(conditions)
+    finding, others = _parted(conditions)
+    kept = kept_for(conditions)
+    if kept is None and (finding is None or PINNED & {one.column for one in others}):
+        yield from execute(_all_kinds_sql(shape), values)
+        yield from execute(_patterns_sql(_ids_sql(shape)), values)
+    else:
+        having = [*pattern_key(finding), *values_of(others)] if finding is not None else []
+        if kept is not None:
+            yield from _kept_rows(kept)
+        else:
+            yield from execute(_having_kinds_sql(shape_of(others)), having)
+        if having and (kept is None or kept.pattern):
+            # Which patterns are found together is not kept.
+            yield from execute(_patterns_sql(_having_sql(shape_of(others), ids=True)), having)
+        yield from execute(_alive_kinds_sql(shape), [*_ALIVE, *values])
+    yield from execute(_alive_patterns_sql(shape), [*_ALIVE, *values])
+
+
+def _kept_rows(kept: Kept) -> Iterator[tuple[Any, ...]]:
+    kinds, values = shape_of(kept.kinds), _kept_values(kept)
+    yield from execute(_kept_kinds_sql(kinds), values)
+    if not kept.pattern:
+        yield from execute(_kept_patterns_sql(kinds), values)
+    for part in kept.parts:
+        shape, values = shape_of(part), [*_ALIVE, *values_of(part)]
+        yield from execute(_part_kinds_sql(shape), values)
+        yield from execute(_patterns_sql(_part_ids_sql(shape)), values)
 
 
 def _sorted(counter: Counter[Any]) -> dict[Any, int]:
@@ -129,10 +146,6 @@ def _number() -> Any:
     return fn.COUNT(SQL("*"))
 
 
-def _is_alive() -> Any:
-    return Audit.status.in_([MARK] * len(_ALIVE))
-
-
 @functools.cache
 def _all_sql(shape: Shape) -> str:
     return text_of(where(Audit.select(_number()), shape))
@@ -140,15 +153,42 @@ def _all_sql(shape: Shape) -> str:
 
 @functools.cache
 def _alive_sql(shape: Shape) -> str:
-    query = Audit.select(_number()).where(_is_alive())
-    return text_of(where(query, shape, looked_up=frozenset(("risk_level", "site_type"))))
+    return text_of(_alive(shape, _number()))
+
+
+def _alive(shape: Shape, *columns: Any) -> Any:
+    """Columns of the audits that have not ended, which are found by their status or their site."""
+    pinned = PINNED & {column for column, _ in shape}
+    query = Audit.select(*columns).where(
+        (passed_over(Audit.status) if pinned else Audit.status).in_([MARK] * len(_ALIVE))
+    )
+    return where(query, shape, looked_up=frozenset(pinned or ("risk_level", "site_type")))
 
 
 @functools.cache
 def _kept_sql(shape: Shape) -> str:
-    query = AuditCount.select(fn.COALESCE(fn.SUM(AuditCount.audits), SQL("0")))
-    query = query.where(AuditCount.pattern_type == MARK)
-    return text_of(where(query, shape, fields=AuditCount._meta.fields))
+    return text_of(_kept(shape, fn.COALESCE(fn.SUM(AuditCount.audits), SQL("0")), pattern="= ?"))
+
+
+@functools.cache
+def _kept_kinds_sql(shape: Shape) -> str:
+    columns = _fields(AuditCount)
+    query = _kept(shape, *columns, SQL("''"), fn.SUM(AuditCount.audits), pattern="= ?")
+    return text_of(query.group_by(*columns))
+
+
+@functools.cache
+def _kept_patterns_sql(shape: Shape) -> str:
+    empty = [SQL("''")] * len(KINDS)
+    query = _kept(shape, *empty, AuditCount.pattern_type, fn.SUM(AuditCount.audits), pattern="<> ?")
+    return text_of(query.group_by(AuditCount.pattern_type))
+
+
+def _kept(shape: Shape, *columns: Any, pattern: str) -> Any:
+    """Columns of the counts of some slices, those whose pattern type is one or is not."""
+    query = AuditCount.select(*columns).where(AuditCount.slice >= MARK, AuditCount.slice < MARK)
+    query = query.where(NodeList((AuditCount.pattern_type, SQL(pattern))))
+    return where(query, shape, fields=AuditCount._meta.fields)
 
 
 @functools.cache
@@ -163,10 +203,20 @@ def _having_sql(shape: Shape, *, ids: bool = False) -> str:
 
 
 @functools.cache
-def _kept_kinds_sql(shape: Shape) -> str:
-    columns = [*_fields(AuditCount), AuditCount.pattern_type]
-    query = AuditCount.select(*columns, AuditCount.audits)
-    return text_of(where(query, shape, fields=AuditCount._meta.fields))
+def _part_kinds_sql(shape: Shape) -> str:
+    columns = _fields(Audit)
+    return text_of(_part(shape, *columns, SQL("''"), _number()).group_by(*columns))
+
+
+@functools.cache
+def _part_ids_sql(shape: Shape) -> str:
+    return text_of(_part(shape, Audit.id))
+
+
+def _part(shape: Shape, *columns: Any) -> Any:
+    """Columns of the ended audits in a part of a slice, which are found by its bounds."""
+    query = Audit.select(*columns).where(passed_over(Audit.status).not_in([MARK] * len(_ALIVE)))
+    return where(query, shape, looked_up=frozenset((shape[0][0],)))
 
 
 @functools.cache
@@ -177,8 +227,8 @@ def _all_kinds_sql(shape: Shape) -> str:
 
 @functools.cache
 def _alive_kinds_sql(shape: Shape) -> str:
-    query = Audit.select(*_fields(Audit), SQL("''"), _number()).where(_is_alive())
-    return text_of(where(query, shape).group_by(*_fields(Audit)))
+    columns = _fields(Audit)
+    return text_of(_alive(shape, *columns, SQL("''"), _number()).group_by(*columns))
 
 
 @functools.cache
@@ -208,8 +258,8 @@ def _patterns_sql(matching: str) -> str:
 @functools.cache
 def _alive_patterns_sql(shape: Shape) -> str:
     """The pattern types of the audits that have not ended."""
-    matching = text_of(where(Audit.select(Audit.id).where(_is_alive()), shape))
     return (
         "SELECT '', '', '', '', f.pattern_type, COUNT(DISTINCT f.audit_id) "
-        f"FROM ({matching}) AS m CROSS JOIN audit_findings AS f ON f.audit_id = m.id GROUP BY 5"
+        f"FROM ({text_of(_alive(shape, Audit.id))}) AS m "
+        "CROSS JOIN audit_findings AS f ON f.audit_id = m.id GROUP BY 5"
     )

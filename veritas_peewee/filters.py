@@ -149,6 +149,13 @@ def _finding(pattern: Any, severity: Any) -> Condition:
     return Condition(FINDING, compare, tuple(values))
 
 
+def pattern_key(finding: Condition) -> tuple[str, int]:
+    """What a condition on findings is in the catalog: the pattern type and the least level."""
+    kind, _, severities = finding.compare.partition(" ")
+    pattern = finding.values[0] if kind else ""
+    return pattern, level_of(finding.values[1 if kind else 0]) if severities else -1
+
+
 def shape_of(conditions: list[Condition]) -> Shape:
     return tuple((condition.column, condition.compare) for condition in conditions)
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from collections.abc import Callable
 from typing import NamedTuple
+from unicodedata import normalize
 
 from veritas_peewee.models import Audit, AuditFinding, AuditStatus, Severity
 
 _SEVERITIES = [severity.value for severity in Severity]
 _MOST_COMPARED = 2500
-"""Pairs of findings of one kind whose words are compared; among more, their order decides."""
+"""Pairs of findings of one kind whose words are compared; among more, their
+severity and then their order decides."""
 _WORDS = re.compile(r"[^\W_]+")
 
 
@@ -45,28 +48,31 @@ class FindingChanges(NamedTuple):
     gone: list[ComparedFinding]
     still: list[FindingChange]
     unknown: list[ComparedFinding]
-    """Those that one audit has and the other has not, where one of them did not complete: nobody
-    knows whether they are new or gone."""
+    """Those that only one audit has, and the other did not complete: nobody knows whether they are
+    new or gone."""
 
 
 def match_findings(before: Audit, after: Audit) -> FindingChanges:
     """Findings matched by category and pattern, however those are written.
 
     Among several of one kind the wording decides: those that read the same belong together, then
-    those with the most words in common; what is left over is new or gone. So one that is told in
-    other words is still there, and of three that become two, one is gone. Where the engine named
-    no pattern, only those that read the same belong together.
+    those with the most words in common, of these the ones of nearest severity; what is left over
+    is new or gone. So one that is told in other words is still there, and of three that become
+    two, one is gone. Where the engine named no pattern, only those that read the same belong
+    together.
     """
     old, new = _by_kind(before), _by_kind(after)
     changes = FindingChanges([], [], [], [])
-    known = before.status == after.status == AuditStatus.COMPLETED
+    # What is missing in an audit that completed is not there; in any other one nobody knows.
+    left = changes.gone if after.status == AuditStatus.COMPLETED else changes.unknown
+    added = changes.new if before.status == AuditStatus.COMPLETED else changes.unknown
     for kind in {**old, **new}:
         pairs, gone, come = _pair(old.get(kind, []), new.get(kind, []))
         for one, other in pairs:
             steps = _steps(one.severity, other.severity)
             changes.still.append(FindingChange(one, other, steps))
-        (changes.gone if known else changes.unknown).extend(gone)
-        (changes.new if known else changes.unknown).extend(come)
+        left.extend(gone)
+        added.extend(come)
     for findings in (changes.new, changes.gone, changes.unknown):
         findings.sort(key=_gravest_first)
     changes.still.sort(key=lambda pair: _gravest_first(pair.after))
@@ -103,15 +109,36 @@ _Pairs = list[tuple[ComparedFinding, ComparedFinding]]
 def _pair(ours: _Findings, theirs: _Findings) -> tuple[_Pairs, _Findings, _Findings]:
     """Those of one kind that belong together, and what is left on either side."""
     pairs: _Pairs = []
-    waiting: dict[str, deque[ComparedFinding]] = {}
-    for other in theirs:
-        waiting.setdefault(_normal(other.description), deque()).append(other)
-    for one in ours:
-        if same := waiting.get(_normal(one.description)):
-            pairs.append((one, same.popleft()))
-    ours, theirs = _without(ours, theirs, pairs)
-    pairs += _most_alike(ours, theirs)
+    # Those of one severity first: in another order they are no graver and no milder than before.
+    for key in (_wording_and_severity, _wording):
+        pairs += _alike(*_without(ours, theirs, pairs), key)
+    pairs += _most_alike(*_without(ours, theirs, pairs))
     return pairs, *_without(ours, theirs, pairs)
+
+
+def _wording(finding: ComparedFinding) -> tuple[str, ...]:
+    return (_normal(finding.description),)
+
+
+def _severity(finding: ComparedFinding) -> tuple[str, ...]:
+    return (finding.severity,)
+
+
+def _wording_and_severity(finding: ComparedFinding) -> tuple[str, ...]:
+    return _normal(finding.description), finding.severity
+
+
+def _alike(
+    ours: _Findings, theirs: _Findings, key: Callable[[ComparedFinding], tuple[str, ...]]
+) -> _Pairs:
+    waiting: dict[tuple[str, ...], deque[ComparedFinding]] = {}
+    for other in theirs:
+        waiting.setdefault(key(other), deque()).append(other)
+    pairs: _Pairs = []
+    for one in ours:
+        if same := waiting.get(key(one)):
+            pairs.append((one, same.popleft()))
+    return pairs
 
 
 def _without(ours: _Findings, theirs: _Findings, pairs: _Pairs) -> tuple[_Findings, _Findings]:
@@ -124,13 +151,18 @@ def _without(ours: _Findings, theirs: _Findings, pairs: _Pairs) -> tuple[_Findin
 def _most_alike(ours: _Findings, theirs: _Findings) -> _Pairs:
     """As many pairs as there can be, those with the most words in common first."""
     if not 1 < len(ours) * len(theirs) <= _MOST_COMPARED:
-        return list(zip(ours, theirs, strict=False))
+        pairs = _alike(ours, theirs, _severity)
+        return pairs + list(zip(*_without(ours, theirs, pairs), strict=False))
     words = {one.id: frozenset(_normal(one.description).split()) for one in (*ours, *theirs)}
-    found = [(_likeness(words[a.id], words[b.id]), a, b) for a in ours for b in theirs]
-    found.sort(key=lambda entry: (-entry[0], entry[1].id, entry[2].id))
-    pairs: _Pairs = []
+    found = [
+        (-_likeness(words[a.id], words[b.id]), abs(_rank(a.severity) - _rank(b.severity)), a, b)
+        for a in ours
+        for b in theirs
+    ]
+    found.sort(key=lambda entry: (*entry[:2], entry[2].id, entry[3].id))
+    pairs = []
     taken: set[int] = set()
-    for _, one, other in found:
+    for *_, one, other in found:
         if not taken & {one.id, other.id}:
             pairs.append((one, other))
             taken |= {one.id, other.id}
@@ -143,7 +175,10 @@ def _likeness(one: frozenset[str], other: frozenset[str]) -> float:
 
 def _normal(text: object) -> str:
     """A text's words alone: case, punctuation, spaces and `_` are of no account."""
-    return " ".join(_WORDS.findall(text.casefold())) if isinstance(text, str) else ""
+    if not isinstance(text, str):
+        return ""
+    # An accent that is a letter of its own would part a word.
+    return " ".join(_WORDS.findall(normalize("NFKC", text).casefold()))
 
 
 def _rank(severity: str) -> int:

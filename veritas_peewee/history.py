@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple, Unpack, get_args
 
 import peewee
 
-from veritas_peewee.catalog import UNFINISHED, level_of
+from veritas_peewee.catalog import UNFINISHED
 from veritas_peewee.database import current_database
 from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.fields import check_text, invalid
@@ -22,6 +22,7 @@ from veritas_peewee.filters import (
     check_names,
     conditions_of,
     passed_over,
+    pattern_key,
     shape_of,
     values_of,
     where,
@@ -184,13 +185,6 @@ def _pattern_walks(
         alive = [Condition("status", "eq", (str(one),)), finding, *others]
         walks.append((_time_sql(shape_of(alive), down, ids=True), [*values_of(alive), limit]))
     return walks
-
-
-def pattern_key(finding: Condition) -> tuple[str, int]:
-    """What a condition on findings is in the catalog: the pattern type and the least level."""
-    kind, _, severities = finding.compare.partition(" ")
-    pattern = finding.values[0] if kind else ""
-    return pattern, level_of(finding.values[1 if kind else 0]) if severities else -1
 
 
 def _ordered(query: Any, left: tuple[Any, ...], shape: Shape, down: bool) -> Any:

@@ -218,6 +218,7 @@ class CatalogEntry(_Table):
     site_type = CharField(50, null=True)
     audit_tier = CharField(50)
     patterns = JSONField(default=dict)
+    slices = JSONField(default=list)
     url = TextField()
     narrative = TextField()
     findings = TextField()
@@ -242,11 +243,13 @@ class AuditPattern(_Table):
 
 
 class AuditCount(_Table):
-    """How many ended audits have these values and findings of a pattern type (`""`: any or none).
+    """How many ended audits of a slice have these values and findings of a pattern type (`""`: any
+    or none); see `catalog.slices_of`.
 
     An empty BLOB stands for NULL, which would not be equal to itself.
     """
 
+    slice = CharField(10)
     status = CharField(12)
     risk_level = CharField(50)
     site_type = CharField(50)
@@ -257,7 +260,7 @@ class AuditCount(_Table):
     class Meta:
         table_name = "audit_counts"
         primary_key = peewee.CompositeKey(
-            "status", "risk_level", "site_type", "audit_tier", "pattern_type"
+            "slice", "status", "risk_level", "site_type", "audit_tier", "pattern_type"
         )
         without_rowid = True
 

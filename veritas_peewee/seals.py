@@ -177,7 +177,7 @@ def complete(database: StoreDatabase, applied: list[str]) -> None:
     # Only where there were none: a new seal would make an altered row look right.
     if "0002_seals" in applied:
         _seal_everything(database)
-    elif "0004_search" in applied:
+    elif "0006_slices" in applied:
         catalog.fill()
 
 

@@ -6,6 +6,7 @@ import functools
 import json
 import operator
 from datetime import datetime
+from math import isfinite
 from typing import Any, NamedTuple
 
 import peewee
@@ -103,7 +104,7 @@ def _points(rows: list[tuple[Any, ...]]) -> list[TrendPoint]:
                 time if isinstance(time, datetime) else None,
                 url,
                 status,
-                score if known and isinstance(score, int | float) else None,
+                score if known and isinstance(score, int | float) and isfinite(score) else None,
                 risk if known else None,
                 found[audit_id] if known else None,
             )
@@ -117,7 +118,8 @@ def _severities(ids: list[str]) -> dict[str, dict[str, int]]:
         audit_id: dict.fromkeys((severity.value for severity in Severity), 0) for audit_id in ids
     }
     for audit_id, severity, number in execute(_severities_sql(), (json.dumps(ids),)):
-        found[audit_id][severity] = number
+        # What another program wrote may be no text, and then no key of a JSON object either.
+        found[audit_id][severity if isinstance(severity, str) else str(severity)] = number
     return found
 
 

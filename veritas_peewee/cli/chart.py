@@ -23,6 +23,9 @@ _SEVERITIES = (
     ("medium", "#f59e0b"),
     ("low", "#38bdf8"),
 )
+_OTHER = "#9ca3af"
+_TITLE = 90
+"""Characters that the picture is wide enough for."""
 
 
 def check_installed() -> None:
@@ -32,26 +35,43 @@ def check_installed() -> None:
 
 
 def write(found: Trend, path: Path) -> None:
-    """Draw a series into a .png or .svg file; OSError if it cannot be written."""
+    """Draw a series into a .png or .svg file; OSError if it cannot be written.
+
+    StoreError if its times are nearer to the first or last year than an axis can be.
+    """
     # Its parts for windows are left aside: nothing global, and any thread may draw.
     import matplotlib
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 5.6), layout="constrained")
     scores, findings = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1.4))
     dated = [point for point in found.points if point.time is not None]
-    figure.suptitle(one_line(found.url or found.host)[:120], parse_math=False)
+    title = one_line(found.url or found.host)
+    title = title if len(title) <= _TITLE else f"{title[: _TITLE - 3]}..."
+    figure.suptitle(title, parse_math=False)
     _draw_scores(scores, dated)
     _draw_findings(findings, dated)
-    figure.legend(loc="outside lower center", fontsize="small", ncols=5)
-    figure.autofmt_xdate()
+    if any(axes.get_legend_handles_labels()[0] for axes in (scores, findings)):
+        figure.legend(loc="outside lower center", fontsize="small", ncols=6)
+    # Says the date also where all audits are of one day.
+    ticks = AutoDateLocator()
+    findings.xaxis.set_major_locator(ticks)
+    findings.xaxis.set_major_formatter(ConciseDateFormatter(ticks))
     picture = io.BytesIO()
     # A letter that no font has is drawn as a box; the same series gives the same file.
     with warnings.catch_warnings(), matplotlib.rc_context({"svg.hashsalt": "veritas"}):
         warnings.simplefilter("ignore")
         kind = path.suffix.lower()[1:]
         metadata = {"Date": None} if kind == "svg" else {"Software": None}
-        figure.savefig(picture, format=kind, dpi=120, metadata=metadata)
+        try:
+            figure.savefig(picture, format=kind, dpi=120, metadata=metadata)
+        except (ValueError, OverflowError) as error:
+            times = [point.time for point in dated if point.time is not None]
+            if all(2 < time.year < 9000 for time in times):
+                raise
+            first, last = min(times), max(times)
+            raise StoreError(f"--plot cannot draw the years {first.year} to {last.year}") from error
     path.write_bytes(picture.getvalue())
 
 
@@ -79,11 +99,20 @@ def _draw_findings(axes: Axes, points: list[Any]) -> None:
     if not counted:
         return
     times = [point.time for point in counted]
-    # As wide as leaves the closest ones apart, but never too thin to be seen. In days.
+    # As wide as leaves evenly spaced ones apart, but of two pixels: a thinner one may fall between
+    # two and be gone. In days.
     span = (times[-1] - times[0]).total_seconds() / 86400 or 1.0
-    width = span / max(2 * len(times), 60)
+    width = span / min(max(2 * len(times), 60), 400)
     below = [0] * len(times)
-    for severity, colour in _SEVERITIES:
-        numbers = [point.findings.get(severity, 0) for point in counted]
+    named = {severity for severity, _ in _SEVERITIES}
+    for severity, colour in (*_SEVERITIES, ("other", _OTHER)):
+        if severity in named:
+            numbers = [point.findings.get(severity, 0) for point in counted]
+        else:  # what another program wrote
+            told = [point.findings.items() for point in counted]
+            numbers = [sum(n for name, n in items if name not in named) for items in told]
+            if not any(numbers):
+                continue
         axes.bar(times, numbers, width, bottom=below, color=colour, label=severity)
         below = [one + other for one, other in zip(below, numbers, strict=True)]
+    axes.set_ylim(bottom=0, top=None if any(below) else 1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -11,22 +11,21 @@ from rich.table import Table
 from rich.text import Text
 
 from veritas_peewee import comparison
-from veritas_peewee.cli import terminal
+from veritas_peewee.cli import changes, terminal
+from veritas_peewee.cli.changes import BETTER, SAME, WORSE
 from veritas_peewee.cli.options import Database, Json, audit_url, complete_id, existing
-from veritas_peewee.cli.render import SEVERITY, heading, rest, told
 from veritas_peewee.cli.serialize import plain, print_json
 from veritas_peewee.cli.terminal import NONE, address, columns, when
 from veritas_peewee.cli.text import PROGRAM, one_line
 from veritas_peewee.comparison import ComparedAudit, Comparison, ScoreChange, Step
 from veritas_peewee.errors import InvalidAudit
-from veritas_peewee.finding_matches import ComparedFinding
 
-_BETTER, _WORSE, _SAME = "green", "red", "dim"
 _RISKS = ("likely_fraudulent", "high_risk", "suspicious", "probably_safe", "trusted")
-_NARROW = 60
-"""Characters below which a line has no place for descriptions and files."""
 _LABEL, _CELL = 18, 18
 """Characters for a row's name, at most, and for what an audit has in it."""
+
+_Row = tuple[Text, list[Text]]
+"""What is compared, and what each audit has."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -43,6 +42,9 @@ def compare(
         str | None,
         typer.Option(help="The last two completed audits of this address.", callback=audit_url),
     ] = None,
+    whole: Annotated[
+        bool, typer.Option("--all", help="List each finding and file, however many there are.")
+    ] = False,
     database: Database = None,
     json: Json = False,
 ) -> None:
@@ -58,49 +60,95 @@ def compare(
     if json:
         print_json(plain(found))
     else:
-        _print(terminal.console(), found)
+        _print(terminal.console(), found, whole=whole)
 
 
-def _print(out: Console, found: Comparison) -> None:
-    fit = max(2, (out.width - _LABEL) // (_CELL + 2))
-    for start in range(0, len(found.audits) - 1, fit - 1):
-        if start:
-            out.print()
-        out.print(_table(found, start, min(start + fit, len(found.audits)), out.width))
-    for step in found.steps:
-        _print_findings(out, step, many=len(found.steps) > 1)
-    for step in found.steps:
-        _print_security(out, step, many=len(found.steps) > 1)
-    for step in found.steps:
-        _print_screenshots(out, step, many=len(found.steps) > 1)
-
-
-# ---- the table: a column for each audit ----
-
-
-def _table(found: Comparison, first: int, end: int, width: int) -> Table:
-    audits = found.audits[first:end]
-    steps = found.steps[first : end - 1]
-    table = columns()
-    least = (width - min(_LABEL, width // 3) - 2 * len(audits)) // len(audits)
-    table.add_column(overflow="ellipsis", no_wrap=True, max_width=min(_LABEL, width // 3))
-    for audit in audits:
-        table.add_column(when(audit.time), overflow="fold", max_width=max(least, 8))
-    table.add_row("audit", *[one_line(audit.id) for audit in audits])
-    if len({audit.url for audit in found.audits}) > 1:
-        table.add_row("url", *[address(audit.url) for audit in audits])
+def _print(out: Console, found: Comparison, *, whole: bool) -> None:
+    urls = {audit.url for audit in found.audits}
+    if len(urls) == 1:
+        out.print(Text(one_line(urls.pop()), "bold", overflow="fold"))
+    names = _names_of(found.audits)
+    verdicts, outcomes = _verdicts(found.audits, found.steps), _outcomes(found.steps)
+    if len(found.audits) <= max(2, (out.width - _LABEL) // (_CELL + 2)):
+        out.print(_across(found, names + verdicts + outcomes, out.width))
     else:
-        table.title = Text(one_line(audits[0].url), "bold", overflow="fold")
-        table.title_justify = "left"
-    table.add_row("status", *[terminal.status(audit.status) for audit in audits])
-    table.add_row("trust score", *_scores(audits, steps))
-    table.add_row("risk level", *_risks(audits, steps))
-    table.add_row("findings", *_counts(audits, steps))
-    for name in _names(found.steps, lambda step: step.signals):
-        table.add_row(Text(one_line(name), _SAME), *_signals(steps, name))
-    for name in _names(found.steps, lambda step: step.security):
-        table.add_row(Text(one_line(name), "italic"), *_modules(steps, name))
+        # What is read first is in the first table, however narrow that is.
+        rows = verdicts + names + outcomes
+        for number, table in enumerate(_down(found, rows, out.width)):
+            if number:
+                out.print()
+            out.print(table)
+    changes.print_changes(out, found, whole=whole)
+
+
+# ---- the table: what is compared, and a cell for each audit ----
+
+
+def _names_of(audits: Sequence[ComparedAudit]) -> list[_Row]:
+    rows = [(Text("audit"), [Text(one_line(audit.id)) for audit in audits])]
+    if len({audit.url for audit in audits}) > 1:
+        rows.append((Text("url"), [Text(address(audit.url)) for audit in audits]))
+    return rows
+
+
+def _verdicts(audits: Sequence[ComparedAudit], steps: Sequence[Step]) -> list[_Row]:
+    return [
+        (Text("status"), [terminal.status(audit.status) for audit in audits]),
+        (Text("trust score"), _scores(audits, steps)),
+        (Text("risk level"), _risks(audits, steps)),
+        (Text("findings"), _counts(audits, steps)),
+    ]
+
+
+def _outcomes(steps: Sequence[Step]) -> list[_Row]:
+    rows = []
+    for name in _names(steps, lambda step: step.signals):
+        rows.append((Text(one_line(name), SAME), _signals(steps, name)))
+    for name in _names(steps, lambda step: step.security):
+        rows.append((Text(one_line(name), "italic"), _modules(steps, name)))
+    return rows
+
+
+def _across(found: Comparison, rows: list[_Row], width: int) -> Table:
+    """A column for each audit."""
+    table = columns()
+    label = min(_LABEL, width // 3)
+    least = (width - label - 2 * len(found.audits)) // len(found.audits)
+    table.add_column(overflow="ellipsis", no_wrap=True, max_width=label)
+    for audit in found.audits:
+        table.add_column(when(audit.time), overflow="fold", max_width=max(least, 8))
+    for name, cells in rows:
+        table.add_row(name, *cells)
     return table
+
+
+def _down(found: Comparison, rows: list[_Row], width: int) -> Iterator[Table]:
+    """A line for each audit, where they are too many to stand side by side."""
+    form = "%Y-%m-%d %H:%M" if width >= 60 else "%Y-%m-%d"
+    moments = [Text(when(audit.time, form)) for audit in found.audits]
+    room = width - max(moment.cell_len for moment in moments) - 2
+    blocks: list[list[_Row]] = []
+    left = 0
+    for name, cells in rows:
+        needed = min(max(text.cell_len for text in (name, *cells)), _most(room)) + 2
+        if not blocks or needed > left:
+            blocks.append([])
+            left = room
+        blocks[-1].append((name, cells))
+        left -= needed
+    for block in blocks:
+        table = columns()
+        table.add_column("Run, UTC", no_wrap=True)
+        for name, _ in block:
+            table.add_column(name, overflow="fold", max_width=_most(room))
+        for number, moment in enumerate(moments):
+            table.add_row(moment, *[cells[number] for _, cells in block])
+        yield table
+
+
+def _most(room: int) -> int:
+    """The widest that one of the columns may be, in characters."""
+    return max(8, min(room - 2, 40))
 
 
 def _names(steps: Sequence[Step], of: Callable[[Step], dict[str, Any]]) -> list[str]:
@@ -129,7 +177,7 @@ def _difference(change: ScoreChange) -> Text:
     """` +18`, in the colour of what that means; nothing where one side is not known."""
     if not change.difference:
         return Text("")
-    return Text(f" {change.difference:+g}", _BETTER if change.difference > 0 else _WORSE)
+    return Text(f" {change.difference:+g}", BETTER if change.difference > 0 else WORSE)
 
 
 def _risks(audits: Sequence[ComparedAudit], steps: Sequence[Step]) -> list[Text]:
@@ -137,7 +185,7 @@ def _risks(audits: Sequence[ComparedAudit], steps: Sequence[Step]) -> list[Text]
     for cell, step in zip(cells[1:], steps, strict=True):
         before, after = step.risk_level
         if before in _RISKS and after in _RISKS and before != after:
-            cell.stylize(_BETTER if _RISKS.index(after) > _RISKS.index(before) else _WORSE)
+            cell.stylize(BETTER if _RISKS.index(after) > _RISKS.index(before) else WORSE)
     return cells
 
 
@@ -145,136 +193,27 @@ def _counts(audits: Sequence[ComparedAudit], steps: Sequence[Step]) -> list[Text
     cells = [Text(NONE if audit.findings is None else str(audit.findings)) for audit in audits]
     for cell, step in zip(cells[1:], steps, strict=True):
         if new := len(step.findings.new):
-            cell.append(f", {new} new", _WORSE)
+            cell.append(f", {new} new", WORSE)
         if gone := len(step.findings.gone):
-            cell.append(f", {gone} gone", _BETTER)
+            cell.append(f", {gone} gone", BETTER)
     return cells
 
 
 def _modules(steps: Sequence[Step], name: str) -> list[Text]:
     found = [step.security.get(name) for step in steps]
-    cells = [_outcome(found[0].before if found[0] else None)]
+    cells = [_outcome(found[0].before, found[0].score.before) if found[0] else _outcome()]
     for one in found:
-        cell = _outcome(one.after if one else None)
+        cell = _outcome(one.after, one.score.after) if one else _outcome()
         if one is not None:
             cell.append_text(_difference(one.score))
             if one.differences and not one.score.difference:
-                cell.append(" changed", _SAME)
+                cell.append(" changed", SAME)
         cells.append(cell)
     return cells
 
 
-def _outcome(result: Any) -> Text:
+def _outcome(result: Any = None, score: float | None = None) -> Text:
     """A module's score, or that it told something else."""
     if result is None:
-        return Text(NONE, _SAME)
-    score = result.get("score") if isinstance(result, dict) else None
-    known = isinstance(score, int | float) and not isinstance(score, bool)
-    return Text(f"{score:g}" if known else "told")
-
-
-def _entry(name: str, before: Any, after: Any) -> str:
-    """What changed in an entry: of a list what came and went, else the old and the new value."""
-    if isinstance(before, list) and isinstance(after, list):
-        gone = [f"-{told(item)}" for item in before if item not in after]
-        come = [f"+{told(item)}" for item in after if item not in before]
-        change = " ".join(gone + come)
-    elif before is None:
-        change = told(after)
-    else:
-        change = f"{told(before)} > {NONE if after is None else told(after)}"
-    return one_line(f"{name}: {change}" if name else change)
-
-
-# ---- below it: findings, security and screenshots ----
-
-
-def _headed(step: Step, what: str, many: bool) -> str:
-    return f"{what}, {when(step.before.time)} to {when(step.after.time)}" if many else what
-
-
-def _print_findings(out: Console, step: Step, many: bool) -> None:
-    changes = step.findings
-    if not any(changes):
-        return
-    heading(out, _headed(step, "Findings", many))
-    table = columns()
-    table.show_header = False
-    narrow = out.width < _NARROW
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True)
-    if not narrow:
-        table.add_column(no_wrap=True, overflow="ellipsis", max_width=out.width // 4)
-    rest(table, "", out.width)
-    for findings, sign, style in (
-        (changes.new, "new", _WORSE),
-        (changes.gone, "gone", _BETTER),
-        (changes.unknown, "unknown", "yellow"),
-    ):
-        for one in findings:
-            table.add_row(
-                Text(sign, style), _severity(one.severity, narrow), *_finding(one, narrow)
-            )
-    for pair in changes.still:
-        steps = pair.severity_steps or 0
-        style = _WORSE if steps > 0 else _BETTER if steps < 0 else _SAME
-        severity = _severity(pair.after.severity, narrow)
-        if pair.before.severity != pair.after.severity:
-            severity = Text.assemble(_severity(pair.before.severity, narrow), " > ", severity)
-        sign = "graver" if steps > 0 else "milder" if steps < 0 else "still"
-        table.add_row(Text(sign, style), severity, *_finding(pair.after, narrow))
-    out.print(table)
-    if changes.unknown:
-        failed = [audit for audit in (step.before, step.after) if audit.status != "completed"]
-        ids = " and ".join(one_line(audit.id) for audit in failed)
-        out.print(Text(f"unknown: {ids} did not complete, so it may be there or not", _SAME))
-
-
-def _severity(severity: str, narrow: bool) -> Text:
-    text = one_line(severity)
-    return Text(text[:1] if narrow else text, SEVERITY.get(severity, ""))
-
-
-def _finding(finding: ComparedFinding, narrow: bool) -> list[Text]:
-    cells = [Text(one_line(finding.pattern_type), "bold"), Text(one_line(finding.description))]
-    return cells[:1] if narrow else cells
-
-
-def _print_security(out: Console, step: Step, many: bool) -> None:
-    """What the scores do not tell: one line for each entry that differs."""
-    entries = [
-        (module, _entry(entry.name, entry.before, entry.after))
-        for module, change in step.security.items()
-        for entry in change.differences
-    ]
-    if entries:
-        heading(out, _headed(step, "Security", many))
-        table = columns()
-        table.show_header = False
-        table.add_column(no_wrap=True, overflow="ellipsis", max_width=max(10, out.width // 4))
-        rest(table, "", out.width)
-        for module, text in entries:
-            table.add_row(one_line(module), text)
-        out.print(table)
-
-
-def _print_screenshots(out: Console, step: Step, many: bool) -> None:
-    if not step.screenshots:
-        return
-    heading(out, _headed(step, "Screenshots", many))
-    table = columns()
-    table.show_header = False
-    table.add_column(no_wrap=True, overflow="ellipsis", max_width=max(10, out.width // 5))
-    table.add_column(no_wrap=True)
-    if out.width >= _NARROW:
-        table.add_column(overflow="fold")
-        table.add_column(overflow="fold")
-    for pair in step.screenshots:
-        word = {True: "same", False: "differs", None: ""}[pair.same]
-        if pair.before is None or pair.after is None:
-            word = "new" if pair.before is None else "gone"
-        files = [NONE if one is None else one_line(one.file_path) for one in pair[1:3]]
-        if out.width < _NARROW:
-            files = []
-        table.add_row(one_line(pair.label), Text(word, _SAME), *files)
-    out.print(table)
+        return Text(NONE, SAME)
+    return Text("told" if score is None else f"{score:g}")

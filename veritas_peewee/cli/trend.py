@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -134,37 +135,53 @@ def _line(out: Console, points: list[TrendPoint]) -> Text:
 
 
 def _table(found: Trend, width: int) -> Table:
-    several = len({point.url for point in found.points}) > 1
+    several = len({point.url for point in found.points}) > 1 and width >= 80
     table = columns()
     table.expand = width <= 1000 and several
-    table.add_column("Run, UTC", no_wrap=True)
-    table.add_column("Score", justify="right", no_wrap=True, min_width=5)
-    table.add_column("", justify="right", no_wrap=True, min_width=3)
-    if width >= _WITH_RISK:
-        table.add_column("Risk", no_wrap=True, overflow="ellipsis")
-    table.add_column("Findings", no_wrap=True, overflow="ellipsis")
-    if width >= 90:
-        table.add_column("Audit", no_wrap=True)
-    if several and width >= 70:
-        ratio = 1 if table.expand else None
-        table.add_column("URL", no_wrap=True, overflow="ellipsis", ratio=ratio)
+    form = "%Y-%m-%d %H:%M" if width >= 60 else "%Y-%m-%d"
     before: float | None = None
+    rows = []
     for point in found.points:
         score = point.trust_score
-        cells: list[str | Text] = [
-            when(point.time, "%Y-%m-%d %H:%M" if width >= 60 else "%Y-%m-%d"),
-            terminal.score(score),
-            _difference(before, score),
-            *([_risk(point)] if width >= _WITH_RISK else []),
-            _findings(point, width),
-        ]
+        moment = Text(when(point.time, form))
+        rows.append([moment, terminal.score(score), _difference(before, score)])
+        if width >= _WITH_RISK:
+            rows[-1].append(_risk(point))
+        before = before if score is None else score
+    # Cut dates and numbers would be wrong ones: findings are told in letters rather, and then a
+    # risk level or the end of the findings is cut.
+    widths = [max(5, _widest(column)) for column in zip(*rows, strict=True)]
+    left = width - sum(widths) - 2 * len(widths)
+    left -= (18 if width >= 90 else 0) + (22 if several else 0)
+    findings = [_findings(point, width, words=True) for point in found.points]
+    if _widest(findings) > left:
+        findings = [_findings(point, width, words=False) for point in found.points]
+        left += 22 if several else 0
+    table.add_column("Run, UTC", no_wrap=True, min_width=widths[0])
+    table.add_column("Score", justify="right", no_wrap=True, min_width=widths[1])
+    table.add_column("", justify="right", no_wrap=True, min_width=widths[2])
+    if width >= _WITH_RISK:
+        risk = max(8, min(widths[3], widths[3] + left - _widest(findings)))
+        left += widths[3] - risk
+        table.add_column("Risk", no_wrap=True, overflow="ellipsis", max_width=risk)
+    table.add_column("Findings", no_wrap=True, overflow="ellipsis", max_width=max(left, 5))
+    if width >= 90:
+        table.add_column("Audit", no_wrap=True)
+    if several:
+        ratio = 1 if table.expand else None
+        table.add_column("URL", no_wrap=True, overflow="ellipsis", ratio=ratio)
+    for row, point, text in zip(rows, found.points, findings, strict=True):
+        cells: list[str | Text] = [*row, text]
         if width >= 90:
             cells.append(one_line(point.audit_id))
-        if several and width >= 70:
+        if several:
             cells.append(address(point.url))
         table.add_row(*cells)
-        before = before if score is None else score
     return table
+
+
+def _widest(texts: Sequence[Text]) -> int:
+    return max(text.cell_len for text in texts)
 
 
 def _difference(before: float | None, score: float | None) -> Text:
@@ -181,13 +198,13 @@ def _risk(point: TrendPoint) -> Text:
     return Text(one_line(point.risk_level or NONE), terminal.score(point.trust_score).style)
 
 
-def _findings(point: TrendPoint, width: int) -> Text:
+def _findings(point: TrendPoint, width: int, *, words: bool) -> Text:
     if point.findings is None:
         return Text(NONE, "dim") if width >= _WITH_RISK else terminal.status(point.status)
     found = Text()
     for severity in dict.fromkeys((*_TOLD, *point.findings)):
         if number := point.findings.get(severity, 0):
             name = one_line(severity)
-            word, comma = (f" {name}", ", ") if width >= 80 else (name[:1], " ")
+            word, comma = (f" {name}", ", ") if words else (name[:1], " ")
             found.append(f"{comma if found else ''}{number}{word}", SEVERITY.get(severity, ""))
     return found or Text("none", "dim")

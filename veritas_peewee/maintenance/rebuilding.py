@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import runpy
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from veritas_peewee import catalog, migrations
+from veritas_peewee import catalog
 from veritas_peewee.catalog import SEARCH_INDEX
 from veritas_peewee.database import current_database
 from veritas_peewee.errors import DRIVER_ERRORS, DatabaseCorrupt, store_error
+from veritas_peewee.maintenance.verify import fresh_schema
 from veritas_peewee.models import Audit, AuditCount, AuditPattern, CatalogEntry
 from veritas_peewee.rows import execute
 
@@ -17,7 +18,6 @@ _SHADOWS = tuple(f"{SEARCH_INDEX}_{part}" for part in ("data", "idx", "docsize",
 _ENTRIES, _PATTERNS, _COUNTS = (
     model._meta.table_name for model in (CatalogEntry, AuditPattern, AuditCount)
 )
-_SCRIPT = migrations.DIRECTORY / "0004_search.py"
 
 
 def make_missing() -> list[str]:
@@ -89,14 +89,31 @@ def _index_is_whole() -> bool:
 
 def _make_tables() -> None:
     database = current_database()
+    last = execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (_ENTRIES,))
     with _schema_writable():
         # An index that is damaged cannot be opened, and what cannot be opened not be dropped.
         database.execute_sql("DELETE FROM main.sqlite_master WHERE name = ?", (SEARCH_INDEX,))
     for table in (*_SHADOWS, _ENTRIES, _PATTERNS, _COUNTS):
         database.execute_sql(f"DROP TABLE IF EXISTS main.{table}")
-    script = runpy.run_path(str(_SCRIPT))
-    for statement in (*script["TABLES"], *script["TRIGGERS"]):
+    # Tables, then their indexes and triggers.
+    for statement in sorted(_wanted(), key=lambda text: " TABLE " not in text[:30]):
         database.execute_sql(statement)
+    if last:
+        # An id that was given out once is not given out again: cursors know entries by it.
+        database.execute_sql("DELETE FROM sqlite_sequence WHERE name = ?", (_ENTRIES,))
+        database.execute_sql(
+            "INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (_ENTRIES, *last[0])
+        )
+
+
+def _wanted() -> Iterator[str]:
+    """What this version's schema has of the catalog."""
+    for name, text in fresh_schema().items():
+        if name in (SEARCH_INDEX, _ENTRIES, _PATTERNS, _COUNTS) or (
+            not text.startswith("CREATE TABLE")
+            and re.search(rf"\bON \W?({_ENTRIES}|{_PATTERNS}|{_COUNTS})\b", text)
+        ):
+            yield text
 
 
 @contextmanager

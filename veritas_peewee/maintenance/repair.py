@@ -37,8 +37,7 @@ def _rebuild() -> list[str]:
             if index._name in indexes:
                 database.execute(index)
                 done.append(f"built the index {index._name}")
-    for trigger in migrations.triggers():
-        name = trigger.split()[2]
+    for name, trigger in migrations.triggers().items():
         if name in triggers:
             database.execute_sql(trigger)
             done.append(f"made the trigger {name}")

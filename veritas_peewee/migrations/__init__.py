@@ -158,9 +158,10 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
-def triggers() -> list[str]:
-    """The statements that make the triggers of the schema."""
-    return _statements("TRIGGERS")
+def triggers() -> dict[str, str]:
+    """The statements that make the triggers of the schema, by the triggers' names."""
+    # A later one with the same name has taken its place.
+    return {text.split()[2]: text for text in _statements("TRIGGERS")}
 
 
 def views() -> dict[str, str]:

@@ -1,0 +1,16 @@
+"""How Sphinx builds the guide: `make docs`."""
+
+from importlib.metadata import version as version_of
+
+project = "veritas-peewee"
+author = "The veritas-peewee maintainers"
+release = version = version_of("veritas-peewee")
+extensions = ["myst_parser"]
+exclude_patterns = ["conftest.py"]
+html_theme = "furo"
+html_title = "veritas-peewee"
+html_show_copyright = False
+html_show_sphinx = False
+html_copy_source = False
+nitpicky = True
+myst_heading_anchors = 3

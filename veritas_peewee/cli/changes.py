@@ -1,0 +1,189 @@
+"""What changed from audit to audit, line by line: findings, security, screenshots."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, NamedTuple, TypeVar
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from veritas_peewee.cli.render import SEVERITY, heading, rest, told
+from veritas_peewee.cli.terminal import NONE, columns, when
+from veritas_peewee.cli.text import one_line
+from veritas_peewee.comparison import Comparison, ScreenshotPair, Step
+from veritas_peewee.finding_matches import ComparedFinding, FindingChange
+
+BETTER, WORSE, SAME = "green", "red", "dim"
+_NARROW = 60
+"""Characters below which a line has no place for descriptions and files."""
+_MOST = 10
+"""Lines of one kind that are read at a glance."""
+_MOST_STEPS = 4
+T = TypeVar("T")
+
+
+class _Extent(NamedTuple):
+    """How much is listed."""
+
+    whole: bool
+    many: bool
+
+    def of(self, lines: list[T]) -> list[T]:
+        return lines if self.whole else lines[:_MOST]
+
+
+def print_changes(out: Console, found: Comparison, *, whole: bool) -> None:
+    """What changed in each step; without `whole` no more than a person reads at a glance."""
+    if len(found.steps) > _MOST_STEPS and not whole:
+        out.print()
+        out.print(Text("what changed: compare fewer, or --all", SAME))
+        return
+    extent = _Extent(whole, len(found.steps) > 1)
+    for print_part in (_print_findings, _print_security, _print_screenshots):
+        for step in found.steps:
+            print_part(out, step, extent)
+
+
+def _entry(name: str, before: Any, after: Any) -> str:
+    """What changed in an entry: of a list what came and went, else the old and the new value."""
+    if isinstance(before, list) and isinstance(after, list):
+        old, new = (Counter(map(told, side)) for side in (before, after))
+        gone = [f"-{item}" for item in (old - new).elements()]
+        come = [f"+{item}" for item in (new - old).elements()]
+        change = " ".join(gone + come) or f"{told(before)} > {told(after)}"
+    elif before is None:
+        change = told(after)
+    else:
+        change = f"{told(before)} > {NONE if after is None else told(after)}"
+    return one_line(f"{name}: {change}" if name else change)
+
+
+def _headed(step: Step, what: str, extent: _Extent) -> str:
+    if not extent.many:
+        return what
+    return f"{what}, {when(step.before.time)} to {when(step.after.time)}"
+
+
+def _print_findings(out: Console, step: Step, extent: _Extent) -> None:
+    changes = step.findings
+    if not any(changes):
+        return
+    heading(out, _headed(step, "Findings", extent))
+    table = columns()
+    table.show_header = False
+    narrow = out.width < _NARROW
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    if not narrow:
+        table.add_column(no_wrap=True, overflow="ellipsis", max_width=out.width // 4)
+    rest(table, "", out.width)
+    left_out = []
+    for findings, sign, style in (
+        (changes.new, "new", WORSE),
+        (changes.gone, "gone", BETTER),
+        (changes.unknown, "unknown", "yellow"),
+    ):
+        for one in extent.of(findings):
+            table.add_row(
+                Text(sign, style), _severity(one.severity, narrow), *_finding(one, narrow)
+            )
+        left_out.append((len(findings) - len(extent.of(findings)), sign))
+    graver, milder, other, same = _by_severity(changes.still)
+    for pairs, sign, style in (
+        (graver, "graver", WORSE),
+        (milder, "milder", BETTER),
+        (other, "still", SAME),
+        (same, "still", SAME),
+    ):
+        # In a series of audits what stays as it was is only counted.
+        listed = [] if pairs is same and extent.many and not extent.whole else extent.of(pairs)
+        for pair in listed:
+            severity = _severity(pair.after.severity, narrow)
+            if pair.before.severity != pair.after.severity:
+                before = _severity(pair.before.severity, narrow)
+                severity = Text.assemble(before, " > ", severity)
+            table.add_row(Text(sign, style), severity, *_finding(pair.after, narrow))
+        left_out.append((len(pairs) - len(listed), sign))
+    if table.row_count:
+        out.print(table)
+    _tell_left_out(out, left_out)
+    if changes.unknown:
+        failed = [audit for audit in (step.before, step.after) if audit.status != "completed"]
+        ids = " and ".join(one_line(audit.id) for audit in failed)
+        out.print(Text(f"unknown: {ids} did not complete, so it may be there or not", SAME))
+
+
+def _by_severity(pairs: Iterable[FindingChange]) -> tuple[list[FindingChange], ...]:
+    """Those that became graver, milder, of another severity that is not known, and the rest."""
+    found: tuple[list[FindingChange], ...] = ([], [], [], [])
+    for pair in pairs:
+        steps = pair.severity_steps or 0
+        differs = pair.before.severity != pair.after.severity
+        found[0 if steps > 0 else 1 if steps < 0 else 2 if differs else 3].append(pair)
+    return found
+
+
+def _tell_left_out(out: Console, left_out: Iterable[tuple[int, str]]) -> None:
+    numbers: Counter[str] = Counter()
+    for number, sign in left_out:
+        numbers[sign] += number
+    if told_numbers := [f"{number:,} {sign}" for sign, number in numbers.items() if number]:
+        out.print(Text(f"and {', '.join(told_numbers)}: --all", SAME))
+
+
+def _severity(severity: str, narrow: bool) -> Text:
+    text = one_line(severity)
+    return Text(text[:1] if narrow else text, SEVERITY.get(severity, ""))
+
+
+def _finding(finding: ComparedFinding, narrow: bool) -> list[Text]:
+    cells = [Text(one_line(finding.pattern_type), "bold"), Text(one_line(finding.description))]
+    return cells[:1] if narrow else cells
+
+
+def _print_security(out: Console, step: Step, extent: _Extent) -> None:
+    """What the scores do not tell: one line for each entry that differs."""
+    entries = [
+        (module, entry) for module, change in step.security.items() for entry in change.differences
+    ]
+    if entries:
+        heading(out, _headed(step, "Security", extent))
+        table = columns()
+        table.show_header = False
+        table.add_column(no_wrap=True, overflow="ellipsis", max_width=max(10, out.width // 4))
+        rest(table, "", out.width)
+        for module, entry in extent.of(entries):
+            table.add_row(one_line(module), _entry(entry.name, entry.before, entry.after))
+        out.print(table)
+        _tell_left_out(out, [(len(entries) - len(extent.of(entries)), "changed")])
+
+
+def _print_screenshots(out: Console, step: Step, extent: _Extent) -> None:
+    if not step.screenshots:
+        return
+    heading(out, _headed(step, "Screenshots", extent))
+    out.print(_screenshots(extent.of(step.screenshots), out.width))
+    left_out = len(step.screenshots) - len(extent.of(step.screenshots))
+    _tell_left_out(out, [(left_out, "screenshots")])
+
+
+def _screenshots(pairs: list[ScreenshotPair], width: int) -> Table:
+    table = columns()
+    table.show_header = False
+    table.add_column(no_wrap=True, overflow="ellipsis", max_width=max(10, width // 5))
+    table.add_column(no_wrap=True)
+    if width >= _NARROW:
+        table.add_column(overflow="fold")
+        table.add_column(overflow="fold")
+    for pair in pairs:
+        word = {True: "same", False: "differs", None: ""}[pair.same]
+        if pair.before is None or pair.after is None:
+            word = "new" if pair.before is None else "gone"
+        files = [NONE if one is None else one_line(one.file_path) for one in pair[1:3]]
+        if width < _NARROW:
+            files = []
+        table.add_row(one_line(pair.label), Text(word, SAME), *files)
+    return table
