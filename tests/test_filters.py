@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 import json
 import random
+import sqlite3
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,6 +21,7 @@ from veritas_peewee.database import current_database
 from veritas_peewee.history import history
 from veritas_peewee.maintenance.verify import verify
 from veritas_peewee.models import AuditFinding
+from veritas_peewee.paging import write_cursor
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 YEAR_END = datetime(2025, 12, 24, tzinfo=UTC)
@@ -248,6 +251,30 @@ def test_a_cursor_belongs_to_its_order(audits: list[Row]) -> None:
             history(order=order, cursor=cursor)  # type: ignore[arg-type]
 
 
+def test_what_another_program_has_for_times_and_scores_is_paged_through(tmp_path: Any) -> None:
+    with connect(tmp_path / "audits.db"):
+        rows = list(some_audits(40, seed=3))
+        write(rows)
+        with closing(sqlite3.connect(tmp_path / "audits.db")) as other, other:
+            for number, row in enumerate(rows[:20]):
+                column = ("trust_score", "created_at")[number % 2]
+                value = ("much", 5, 5.5, "2026")[number // 2 % 4]
+                other.execute(f"UPDATE audits SET {column} = ? WHERE id = ?", (value, row["id"]))
+        for order in ORDERS:
+            for filters in ({}, {"max_score": 100}, {"pattern_type": "countdown"},
+                            {"since": "2020", "min_score": 0}):  # fmt: skip
+                whole = [audit.id for audit in history(order=order, limit=1000, **filters).items]  # type: ignore[arg-type]
+                assert paged(filters, order, 3) == whole
+
+
+def test_cursors_made_by_hand_are_refused(audits: list[Row]) -> None:
+    for score in (2**63, -(2**70), float("nan"), True, [], "a\0"):
+        cursor = write_cursor([score, "2026-01-01 00:00:00.000000", "a"])
+        for order in ("highest", "lowest"):
+            with pytest.raises(InvalidAudit, match=r"cursor: is not one that history\(\) returned"):
+                history(order=order, cursor=cursor)  # type: ignore[arg-type]
+
+
 def test_bad_values_are_refused_by_name(audits: list[Row]) -> None:
     for filters, told in [
         ({"min_severity": "grave"}, "min_severity: must be one of low, medium, high, critical"),
@@ -427,6 +454,52 @@ async def test_the_facade_filters_and_counts(store: AuditStore, finding: Any) ->
         await store.facets(pattern_type="")
     with pytest.raises(TypeError, match="unexpected keyword"):
         await store.count(colour="red")  # type: ignore[call-arg]
+
+
+@pytest.mark.anyio
+async def test_dates_may_be_text_wherever_audits_are_chosen(
+    file_store: AuditStore, tmp_path: Any
+) -> None:
+    store = file_store
+    ids = []
+    for time in (datetime(2020, 1, 31, 23, tzinfo=UTC), datetime.now(UTC) - timedelta(days=3)):
+        audit = await store.create("https://shop.example/")
+        ids.append(audit.id)
+        await store.update(audit.id, status="completed", started_at=time)
+        await store.write(Audit.update(created_at=time).where(Audit.id == audit.id).execute)
+    old, new = ids
+    for dates, wanted in [
+        ({"since": "7d"}, [new]),
+        ({"since": "1w", "until": "24h"}, [new]),
+        ({"until": "2d"}, [old, new]),
+        ({"until": "2021"}, [old]),
+        ({"since": "2020-02"}, [new]),
+        ({"since": "2020-01-31", "until": "2020-02-01"}, [old]),
+        # Without a zone it is UTC.
+        ({"since": "2020-01-31T23:00", "until": "2020-01-31 23:00:00.000001"}, [old]),
+        ({"since": "2020-02-01T00:00+01:00", "until": "2020-02-01T00:01+01:00"}, [old]),
+        ({"since": "2020-01-31T23:01Z", "until": "3w"}, []),
+    ]:
+        assert [audit.id for audit in (await store.history(**dates, order="oldest")).items] == (
+            wanted
+        ), dates
+        found = await store.search("shop", **dates)
+        assert {hit.audit.id for hit in found.items} == set(wanted)
+        assert await store.count(**dates) == (await store.facets(**dates)).total == len(wanted)
+        series = await store.trend(host="shop.example", **dates)
+        assert [point.audit_id for point in series.points] == wanted
+        target = tmp_path / f"{len(list(tmp_path.iterdir()))}.jsonl"
+        assert (await store.export(target, **dates)).audits == len(wanted)
+    for bad in ("soon", "", "7", "-7d", "\uff12d", "2026-13", "0000", "999999w", "\ud800", "a\0",
+                "0001-01-01T00:00+05:00", "x" * 100_000):  # fmt: skip
+        for name in ("since", "until"):
+            told = f"^{name}: must be a date such as 2026-01-31, 2026-01, .*, got "
+            for ask in (store.history, store.count, store.facets, store.search, store.trend,
+                        store.export):  # fmt: skip
+                args = {store.search: ["x"], store.trend: ["https://shop.example/"],
+                        store.export: [tmp_path / "none.jsonl"]}.get(ask, [])  # fmt: skip
+                with pytest.raises(InvalidAudit, match=told):
+                    await ask(*args, **{name: bad})
 
 
 @pytest.fixture

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
+import random
 import runpy
 import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import example, given, settings
@@ -21,18 +24,22 @@ from veritas_peewee import (
     AuditStore,
     InvalidAudit,
     connect,
+    counting,
     migrations,
     operations,
     recorder,
 )
 from veritas_peewee import search as module
+from veritas_peewee.catalog import MARKS
 from veritas_peewee.cli.app import run
 from veritas_peewee.counting import facets
 from veritas_peewee.database import current_database
+from veritas_peewee.history import history
 from veritas_peewee.maintenance.repair import repair
 from veritas_peewee.maintenance.verify import verify
 from veritas_peewee.models import AuditFinding, AuditPattern, CatalogEntry
 from veritas_peewee.search import Hit, search
+from veritas_peewee.snippets import WIDTH, snippet
 
 DESCRIPTION = "The cancel link is hidden below the fold"
 
@@ -93,6 +100,38 @@ def test_what_people_type_into_a_search_box(script: Any) -> None:
         search(None)  # type: ignore[arg-type]
 
 
+def test_scripts_without_spaces_between_words(script: Any) -> None:
+    one = ended(
+        "https://one.example/",
+        "これは隠された解約リンクです。価格はABC円",
+        narrative="取消链接被隐藏了",
+    )
+    two = ended(
+        "https://two.example/", "ลิงก์ยกเลิกถูกซ่อนอยู่", narrative="해지 링크는 숨겨져 있다 \U00020000字"
+    )
+    for text in (
+        "解約",
+        "隠された解約",
+        "価格 リンク",
+        "リン*",
+        "链接",
+        "隐藏 -公開",
+        "abc",
+        "価格はABC",
+    ):
+        assert found(text) == [one], text
+    for text in ("ยกเลิก", '"ยกเลิก"', "ถูกซ่อน -解約", "링크", "해지 링크", "\U00020000"):
+        assert found(text) == [two], text
+    assert found("約解") == found("クリ") == found("link") == []
+    (hit,) = search("解約").items
+    assert (hit.snippet.text, marked(hit)) == (
+        "hidden_cancel (obstruction): これは隠された解約リンクです。価格はABC円\n", ["解約"]
+    )  # fmt: skip
+    (hit,) = search("ยกเลิก").items
+    assert "ลิงก์ยกเลิกถูกซ่อนอยู่" in hit.snippet.text
+    assert verify().problems == []
+
+
 def test_a_match_is_highlighted_in_the_snippet(script: Any) -> None:
     ended("https://shop.example/", "first", "\ufdd0The cancel\ufdd1 link " + "and more " * 50)
     (hit,) = search("cancel link").items
@@ -102,6 +141,37 @@ def test_a_match_is_highlighted_in_the_snippet(script: Any) -> None:
     (hit,) = search('"cancel link"').items or search("cancel").items
     assert hit.score > 0
     assert isinstance(hit.audit, Audit)
+
+
+def test_a_long_text_full_of_matches_is_searched_as_soon_as_others(script: Any) -> None:
+    """FTS5's own snippet takes hours for it: time with the square of the matches."""
+    audit_id = ended("https://long.example/", narrative="the hidden cost " * 200_000 + "needle")
+    for text in ("hidden", "hid*", "hidden needle", '"needle" the -other', "the " * 64, "nee* the"):
+        (hit,) = search(text).items
+        assert hit.audit.id == audit_id
+        assert len(hit.snippet.text) < 200
+        wanted = "needle" if "nee" in text else "the" if "the" in text else "hidden"
+        assert wanted in marked(hit), text
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    pieces=st.lists(
+        st.tuples(st.text(st.sampled_from("ab é漢\n."), max_size=120), st.booleans()), max_size=30
+    )
+)
+def test_a_snippet_is_a_piece_with_the_right_places(pieces: list[tuple[str, bool]]) -> None:
+    text = "".join(f"{MARKS[0]}{piece}{MARKS[1]}" if match else piece for piece, match in pieces)
+    plain = "".join(piece for piece, _ in pieces)
+    told = snippet([text])
+    if not any(match for _, match in pieces):
+        assert told == ("", ())
+        return
+    assert told.text.strip("…") in plain
+    assert len(told.text) <= WIDTH + 2
+    found = [piece for piece, match in pieces if match]
+    shown = [told.text[begin:end] for begin, end in told.matches]
+    assert any(found[at : at + len(shown)] == shown for at in range(len(found)))
 
 
 def test_the_best_match_comes_first(script: Any) -> None:
@@ -141,6 +211,22 @@ def test_pages_stay_right_while_audits_are_added(
         assert set(seen) == set(ids)
         for audit in Audit.select().where(Audit.id.not_in(ids)):
             operations.delete(audit.id)
+
+
+def test_a_cursor_may_be_used_with_another_search(
+    script: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BLOCK", 5)
+    ids = [ended(f"https://s{n}.example/", "timer rare" if n in (2, 4, 9) else "timer")
+           for n in range(30)]  # fmt: skip
+    first = search("rare", limit=2)
+    seen = [hit.audit.id for hit in first.items]
+    cursor = first.next_cursor
+    while cursor is not None:
+        page = search("timer", limit=3, cursor=cursor)
+        seen += [hit.audit.id for hit in page.items]
+        cursor = page.next_cursor
+    assert sorted(seen) == sorted(ids)
 
 
 def test_every_filter_of_the_history_goes_with_a_search(script: Any) -> None:
@@ -232,7 +318,137 @@ def test_a_text_that_was_stored_is_found_by_itself(some_audits: Any, text: str) 
         operations.delete(audit_id)
 
 
+VOCABULARY = ("hidden", "hide", "cost", "timer", "décide", "価格")
+TERMS = st.builds(
+    lambda no, words, kind: no + {"word": words[0], "begin": f"{words[0][:3]}*",
+                                  "phrase": f'"{" ".join(words)}"'}[kind],
+    st.sampled_from(["", "", "", "-"]),
+    st.lists(st.sampled_from(VOCABULARY), min_size=1, max_size=2),
+    st.sampled_from(["word", "begin", "phrase"]),
+)  # fmt: skip
+SOME_FILTERS = st.fixed_dictionaries(
+    {},
+    optional={
+        "status": st.sampled_from(["completed", "error"]),
+        "min_score": st.sampled_from([0, 40]),
+        "since": st.sampled_from(["1d", "2999"]),
+        "host": st.just("odd.example"),
+        "pattern_type": st.just("hidden_cancel"),
+    },
+)
+
+
+def matching(terms: list[str], words: list[str]) -> bool:
+    """By hand, of terms as `TERMS` makes them."""
+
+    def there(term: str) -> bool:
+        if term.endswith("*"):
+            return any(word.startswith(term[:-1]) for word in words)
+        wanted = term.strip('"').split()
+        return any(words[at : at + len(wanted)] == wanted for at in range(len(words)))
+
+    unwanted = [term[1:] for term in terms if term.startswith("-")]
+    wanted = [term for term in terms if not term.startswith("-")]
+    return bool(wanted) and all(map(there, wanted)) and not any(map(there, unwanted))
+
+
+@pytest.fixture(scope="module")
+def told_audits(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    chance = random.Random(3)
+    with connect(tmp_path_factory.mktemp("search") / "audits.db"):
+        told = {}
+        for number in range(24):
+            words = chance.choices(VOCABULARY, k=chance.randrange(1, 9))
+            host = ("odd", "even")[number % 2]
+            audit_id = ended(f"https://{host}.example/", *["cost"] * (number % 3 == 0),
+                             narrative=" ".join(words), trust_score=number * 4.0)  # fmt: skip
+            if number % 5 == 0:
+                operations.update(audit_id, status="error")
+            # What else is in it is told apart from its narrative.
+            told[audit_id] = (words, ["cost"] if number % 3 == 0 else [])
+        yield told
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    asked=st.one_of(st.lists(TERMS, min_size=1, max_size=3), ANY_TEXT),
+    filters=SOME_FILTERS,
+    limit=st.integers(1, 30),
+    block=st.integers(1, 30),
+)
+def test_each_audit_that_matches_is_given_once(
+    told_audits: Any, asked: Any, filters: Any, limit: int, block: int
+) -> None:
+    """Whatever the text, the filters and the size of the pages."""
+    text = asked if isinstance(asked, str) else " ".join(asked)
+    with mock.patch.object(module, "BLOCK", block):
+        seen: list[str] = []
+        cursor = None
+        while True:
+            page = search(text, limit=limit, cursor=cursor, **filters)
+            seen += [hit.audit.id for hit in page.items]
+            if (cursor := page.next_cursor) is None:
+                break
+            assert len(page.items) == limit
+    assert len(seen) == len(set(seen))
+    assert set(seen) == set(found(text, **filters, limit=1000))
+    left = {audit.id for audit in history(**filters, limit=1000).items}
+    assert set(seen) == left & set(found(text, limit=1000))
+    if not isinstance(asked, str):
+        # A phrase does not reach from one column into another.
+        for audit_id, (words, others) in told_audits.items():
+            everything = [*words, "|", *others, "|", "hidden", "cancel"][: None if others else -3]
+            assert (audit_id in seen) == (audit_id in left and matching(asked, everything))
+
+
 # ---- in step ----
+
+CHANGES = st.recursive(
+    st.tuples(st.sampled_from(["tell", "find", "end", "run", "delete", "add"]),
+              st.integers(0, 5), st.sampled_from(VOCABULARY)),
+    lambda inner: st.tuples(st.just("all or none"), st.booleans(), st.lists(inner, max_size=4)),
+    max_leaves=12,
+)  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None)
+@given(changes=st.lists(CHANGES, max_size=6))
+def test_the_index_follows_what_is_kept_and_what_is_undone(changes: list[Any]) -> None:
+    def make(change: Any) -> None:
+        kind, which, told = change
+        if kind == "all or none":
+            with contextlib.suppress(ZeroDivisionError), current_database().atomic():
+                for one in told:
+                    make(one)
+                _ = 1 / int(which)
+        elif kind == "add":
+            ended(f"https://s{which}.example/", told)
+        elif ids := [row.id for row in Audit.select(Audit.id).order_by(Audit.created_at)]:
+            audit_id = ids[which % len(ids)]
+            if kind == "delete":
+                Audit.delete().where(Audit.id == audit_id).execute()
+            elif kind == "find":
+                AuditFinding.create(audit=audit_id, pattern_type=told, severity="low",
+                                    confidence=1, description=told)  # fmt: skip
+            else:
+                status = {"run": "running", "end": "error"}.get(kind)
+                changed = {"status": status} if status else {"narrative": told}
+                Audit.update(**changed).where(Audit.id == audit_id).execute()
+
+    with connect(":memory:"):
+        for number in range(3):
+            ended(f"https://s{number}.example/", "timer")
+        for change in changes:
+            make(change)
+        assert verify().problems == []
+        assert repair() == []
+        for word in VOCABULARY:
+            having = set()
+            for row in Audit.select().where(Audit.status.not_in(["queued", "running"])):
+                texts = [row.narrative or "", *(finding.description for finding in row.findings)]
+                if word in " ".join(texts).split():
+                    having.add(row.id)
+            assert set(found(word)) >= having
 
 
 def test_an_audit_is_found_from_its_end_on(script: Any) -> None:
@@ -295,6 +511,23 @@ SPOILED = {
     "INSERT INTO search_index (rowid, url) VALUES (99, 'x')": "the full-text index is not",
     "DELETE FROM search_index_docsize WHERE id = 2": "the full-text index is not",
     "DROP TRIGGER catalog_delete": "the trigger catalog_delete is missing",
+    # In the middle of the words, so that the comparison ends there.
+    "INSERT INTO search_index (rowid, url) VALUES (1, 'aaa')": "the full-text index is not",
+    "DELETE FROM search_index": "the full-text index is not",
+    "DELETE FROM search_index_data": "the catalog cannot be read",
+    "DELETE FROM search_index_data WHERE id = 1": "the catalog cannot be read",
+    "DELETE FROM search_index_data WHERE id = 10": "the catalog cannot be read",
+    "DELETE FROM search_index_data WHERE id > 10": "the catalog cannot be read",
+    "DELETE FROM search_index_config": "the catalog cannot be read",
+    "DROP TABLE search_index_data": "the schema of search_index_data is not",
+    "DROP TABLE search_index_idx": "the schema of search_index_idx is not",
+    "DROP TABLE search_index": "the schema of search_index is not",
+    "DROP TABLE audit_catalog": "the schema of audit_catalog is not",
+    "DROP TABLE audit_patterns": "the schema of audit_patterns is not",
+    "DROP TABLE audit_counts": "the schema of audit_counts is not",
+    "UPDATE audit_catalog SET audit_id = 'nobody' WHERE id = 1": "is missing",
+    "DROP TRIGGER catalog_counts_update; UPDATE audit_catalog SET patterns = '?'": "catalog",
+    "DROP TRIGGER catalog_delete; DELETE FROM audit_catalog": "its entry in the catalog",
 }
 
 
@@ -304,14 +537,47 @@ def test_what_is_out_of_step_is_named_and_built_again(tmp_path: Path, statement:
     with connect(path):
         ids = [ended(f"https://s{n}.example/", f"word{n}") for n in range(3)]
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
-        other.execute(statement)
+        other.executescript(statement)
     with connect(path, read_only=True):
         assert SPOILED[statement] in "; ".join(verify().problems)
     with connect(path):
         assert repair()
         assert verify().problems == []
         assert [found(f"word{n}") for n in range(3)] == [[audit_id] for audit_id in ids]
+        if statement == "DROP TABLE search_index":
+            # Cursors know entries by their ids: none is given out twice.
+            assert CatalogEntry.select(fn.MIN(CatalogEntry.id)).scalar() > 3
         assert repair() == []
+
+
+def test_a_page_of_the_index_that_is_not_found_is_named_and_built_again(tmp_path: Path) -> None:
+    path = tmp_path / "audits.db"
+    words = [f"w{n:05}" for n in range(6000)]
+    with connect(path):
+        audit_id = ended("https://s.example/", narrative=" ".join(words))
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        removed = other.execute("DELETE FROM search_index_idx WHERE pgno / 2 % 2 = 0").rowcount
+        assert removed > 2
+    with connect(path):
+        assert not all(found(word) for word in words)
+        assert "the full-text index is not that of the catalog" in verify().problems
+        repair()
+        assert all(found(word) == [audit_id] for word in words[::50])
+        assert verify().problems == []
+
+
+def test_an_audit_that_was_removed_without_its_entry_is_not_found(tmp_path: Path) -> None:
+    """The `sqlite3` shell has foreign keys off."""
+    path = tmp_path / "audits.db"
+    with connect(path):
+        gone, stays = (ended(f"https://s{n}.example/", "timer") for n in range(2))
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("DELETE FROM audits WHERE id = ?", (gone,))
+    with connect(path):
+        assert found("timer") == [stays]
+        assert "removed the catalog's entries of 1 audits that are missing" in repair()
+        assert found("timer") == [stays]
+        assert counting.count() == 1
 
 
 def test_an_older_file_is_indexed_when_it_is_upgraded(tmp_path: Path) -> None:

@@ -322,7 +322,8 @@ def test_infinite_scores_and_severities_that_are_no_text_are_shown(site, capsys,
         ({"host": "a.example", "limit": MAX_POINTS + 1}, "limit"),
         ({"host": "a.example", "limit": True}, "limit"),
         ({"host": "a.example", "since": datetime(2026, 1, 1)}, "since: must have a time zone"),
-        ({"host": "a.example", "until": "2026"}, "until: must be a datetime"),
+        ({"host": "a.example", "until": "soon"}, "until: must be a date such as 2026-01-31"),
+        ({"host": "a.example", "until": 2026}, "until: must be a datetime"),
     ],
 )
 def test_wrong_arguments_are_named(script, arguments, told):

@@ -30,7 +30,8 @@ from veritas_peewee.models import (
     Severity,
 )
 from veritas_peewee.paging import Page
-from veritas_peewee.search import Hit, Snippet
+from veritas_peewee.search import Hit
+from veritas_peewee.snippets import Snippet
 from veritas_peewee.startup import connect, init_database
 from veritas_peewee.store import AuditStore
 from veritas_peewee.trends import Trend, TrendPoint

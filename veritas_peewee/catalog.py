@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from contextlib import closing
 from itertools import zip_longest
 from typing import Any
@@ -31,6 +32,8 @@ from veritas_peewee.rows import MARK, execute, insert_sql, text_of, update_sql
 UNFINISHED = frozenset((AuditStatus.QUEUED, AuditStatus.RUNNING))
 MARKS = "\ufdd0", "\ufdd1"
 """Put around what matches in a snippet: no text, so they are kept out of what is indexed."""
+BREAK = "\u200b"
+"""Parts words and has no width; nothing is lost where a snippet leaves it out."""
 WORDS = ("url", "narrative", "findings", "errors")
 """The columns of the full-text index."""
 
@@ -93,10 +96,10 @@ def entry_of(audit_id: str, row: dict[str, Any]) -> tuple[Any, ...] | None:
         *(row[name] for name in ("created_at", "status", "risk_level", "site_type", "audit_tier")),
         json.dumps(dict(sorted(patterns.items())), ensure_ascii=False),
         json.dumps(slices_of(row["created_at"], row["trust_score"], patterns.get("", -1))),
-        _text(row["url"]),
-        _text(row["narrative"]),
-        _text("\n".join(texts)),
-        _text("\n".join(_errors(row["errors"], row["error_message"]))),
+        words_of(_text(row["url"])),
+        words_of(_text(row["narrative"])),
+        words_of(_text("\n".join(texts))),
+        words_of(_text("\n".join(_errors(row["errors"], row["error_message"])))),
     )
 
 
@@ -127,6 +130,25 @@ def score_slice(score: float) -> str:
 
 def _text(value: object) -> str:
     return "" if value is None else str(value).translate(KEPT_OUT)
+
+
+# Thai, Lao, Burmese, Khmer; signs, kana and Han; Hangul, whose words have endings.
+_UNSPACED = (
+    "\u0e01-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3041-\u30ff\u31f0-\u31ff"
+    "\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff\uff66-\uff9f\U00020000-\U000323af"
+)
+_HAS_UNSPACED = re.compile(f"[{_UNSPACED}]")
+_BETWEEN = re.compile(f"(?<=[{_UNSPACED}])(?=\\w)|(?<=\\w)(?=[{_UNSPACED}])")
+
+
+def words_of(text: str) -> str:
+    """`text` with each letter of a script that has no spaces between words as a word of its own.
+
+    So any part of a sentence is found, as a phrase.
+    """
+    if text.isascii() or not _HAS_UNSPACED.search(text):
+        return text
+    return _BETWEEN.sub(BREAK, text)
 
 
 def _errors(stored: object, message: object) -> list[str]:
@@ -165,6 +187,11 @@ INDEX_DISAGREES = "the full-text index is not that of the catalog"
 
 def disagreements() -> list[str]:
     """What of the full-text index, the patterns and the counts is not as the entries say."""
+    return tables_that_disagree() + ([] if _index_agrees() else [INDEX_DISAGREES])
+
+
+def tables_that_disagree() -> list[str]:
+    """Which of the patterns and the counts are not as the entries say."""
     entries, patterns = CatalogEntry._meta.table_name, AuditPattern._meta.table_name
     found = []
     (missing,) = execute(
@@ -178,15 +205,16 @@ def disagreements() -> list[str]:
         found.append(PATTERNS_DISAGREE)
     table = AuditCount._meta.table_name
     counts = f"SELECT * FROM {table} WHERE audits <> 0 ORDER BY 1, 2, 3, 4, 5, 6"
-    if execute(counts, ()) != execute(_counted_sql(), ()):
+    if execute(counts, ()) != execute(counted_sql(), ()):
         found.append(COUNTS_DISAGREE)
-    if not _index_agrees():
-        found.append(INDEX_DISAGREES)
     return found
 
 
 def _index_agrees() -> bool:
-    """Whether each word is in as many entries as the index says, and all entries are in it."""
+    """Whether each word is in as many entries as the index says, and all entries are in it.
+
+    FTS5's own check would say more, but is a write.
+    """
     database, entries = current_database(), CatalogEntry._meta.table_name
     sizes = f"{SEARCH_INDEX}_docsize"
     for one, other in ((entries, sizes), (sizes, entries)):
@@ -196,6 +224,7 @@ def _index_agrees() -> bool:
     (guarded,) = raw.execute("PRAGMA query_only").fetchone()
     raw.execute("PRAGMA query_only = 0")  # for a table of this connection alone
     try:
+        raw.execute("DROP TABLE IF EXISTS temp.indexed")
         raw.execute(f"CREATE VIRTUAL TABLE temp.indexed USING fts5vocab(main, {SEARCH_INDEX}, row)")
         try:
             # A temporary file that SQLite removes: there may be more than fits into memory.
@@ -210,13 +239,30 @@ def _index_agrees() -> bool:
                     "VALUES (?, ?, ?, ?, ?)",
                     raw.execute(f"SELECT id, {', '.join(WORDS)} FROM {entries} ORDER BY id"),
                 )
-                told = raw.execute("SELECT term, doc FROM temp.indexed")
                 wanted = again.execute("SELECT term, doc FROM wanted")
-                return all(one == other for one, other in zip_longest(told, wanted))
+                # Closed before the table is dropped, which is locked as long as it is read.
+                with closing(raw.execute("SELECT term, doc FROM temp.indexed")) as told:
+                    return all(
+                        one == other and _is_found(raw, one[0])
+                        for one, other in zip_longest(told, wanted)
+                    ) and _is_ranked(raw)
         finally:
             raw.execute("DROP TABLE temp.indexed")
     finally:
         raw.execute(f"PRAGMA query_only = {guarded}")
+
+
+def _is_found(raw: Any, term: str) -> bool:
+    """Whether a word that is in the index is also found there."""
+    text = "SELECT 1 FROM temp.indexed WHERE term = ?"
+    return raw.execute(text, (term,)).fetchone() is not None
+
+
+def _is_ranked(raw: Any) -> bool:
+    """Whether the index knows the size of all it holds; raises DatabaseError if it does not."""
+    words = raw.execute("SELECT term FROM temp.indexed LIMIT 1").fetchone()
+    text = f"SELECT bm25({SEARCH_INDEX}) FROM {SEARCH_INDEX} WHERE {SEARCH_INDEX} MATCH ? LIMIT 1"
+    return words is None or raw.execute(text, (f'"{words[0]}"',)).fetchone() is not None
 
 
 def fill() -> int:
@@ -229,37 +275,14 @@ def fill() -> int:
     return renewed
 
 
-def rebuild() -> list[str]:
-    """Make again what does not agree; returns what was done. Runs in a unit of the caller's."""
-    database, done = current_database(), []
-    if renewed := fill():
-        done.append(f"renewed the catalog's entries of {renewed} audits")
-    entries = CatalogEntry._meta.table_name
-    wrong = disagreements()
-    if PATTERNS_DISAGREE in wrong:
-        database.execute_sql(f"DELETE FROM {AuditPattern._meta.table_name}")
-        database.execute_sql(
-            f"INSERT INTO {AuditPattern._meta.table_name} SELECT key, created_at, audit_id, value "
-            f"FROM {entries}, json_each(patterns)"
-        )
-        done.append("made the patterns of audits again")
-    if COUNTS_DISAGREE in wrong:
-        database.execute_sql(f"DELETE FROM {AuditCount._meta.table_name}")
-        database.execute_sql(f"INSERT INTO {AuditCount._meta.table_name} {_counted_sql()}")
-        done.append("counted the audits again")
-    if INDEX_DISAGREES in wrong:
-        database.execute_sql(f"INSERT INTO {SEARCH_INDEX} ({SEARCH_INDEX}) VALUES ('rebuild')")
-        done.append("built the full-text index again")
-    return done
-
-
 @functools.cache
 def _ids_sql() -> str:
     query = Audit.select(*(Audit._meta.fields[name] for name in (*_READ, "id")))
     return text_of(query.where(Audit.id > MARK).order_by(Audit.id).limit(SQL("500")))
 
 
-def _counted_sql() -> str:
+def counted_sql() -> str:
+    """What `audit_counts` must hold."""
     # In each slice one row for the audit itself, and one for each pattern type.
     entries = CatalogEntry._meta.table_name
     columns = (

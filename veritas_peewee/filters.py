@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, TypedDict
 
 import peewee
@@ -12,7 +13,7 @@ import peewee
 from veritas_peewee.addresses import host_of
 from veritas_peewee.catalog import level_of
 from veritas_peewee.errors import InvalidAudit
-from veritas_peewee.fields import check_text, invalid
+from veritas_peewee.fields import check_text, invalid, plain_text
 from veritas_peewee.models import Audit, AuditFinding, AuditStatus, Severity
 from veritas_peewee.rows import MARK
 
@@ -30,10 +31,10 @@ class Filters(TypedDict, total=False):
     min_score: float | None
     """The lowest and highest trust score, 0 to 100; an audit without a score is in no range."""
     max_score: float | None
-    since: datetime | None
-    """The earliest `created_at`, with a time zone."""
-    until: datetime | None
-    """What `created_at` must be before, with a time zone."""
+    since: datetime | str | None
+    """The earliest `created_at`: a datetime with a time zone, or a text as in `moment`."""
+    until: datetime | str | None
+    """What `created_at` must be before, in the same forms."""
     pattern_type: str | None
     """A pattern type that a finding of the audit has."""
     min_severity: Severity | str | None
@@ -78,6 +79,8 @@ def conditions_of(filters: Filters) -> list[Condition]:
         column, compare = _COLUMNS[name]
         if name == "host":
             value = _host(value)
+        elif column == "created_at":
+            value = moment(name, value)
         found.append(Condition(column, compare, (_stored(name, column, value),)))
     if pattern is not None or severity is not None:
         found.append(_finding(pattern, severity))
@@ -97,6 +100,32 @@ def _stored(name: str, column: str, value: Any) -> Any:
         return Audit._meta.fields[column].db_value(value)
     except InvalidAudit as error:
         raise InvalidAudit(str(error).replace(column, name, 1)) from None
+
+
+_AGO = re.compile(r"(\d{1,6})([hdw])", re.ASCII)
+_UNITS = {"h": "hours", "d": "days", "w": "weeks"}
+DATES = "2026-01-31, 2026-01, 2026-01-31T18:00+01:00, or 7d ago (h, d, w)"
+
+
+def moment(name: str, value: object) -> object:
+    """The moment that a text means, counted from now if it is a time ago; what is no text stays.
+
+    The text is an ISO date or date and time, a year, a month, or so many hours, days or weeks ago
+    (`24h`, `7d`, `2w`); without a zone it is UTC. Raises InvalidAudit, which names the filter.
+    """
+    text = plain_text(value)
+    if text is None:
+        return value
+    try:
+        if ago := _AGO.fullmatch(text):
+            return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+        if re.fullmatch(r"\d{4}(-\d\d)?", text):
+            text += "-01" if len(text) == 7 else "-01-01"
+        found = datetime.fromisoformat(text)
+        found = found.replace(tzinfo=UTC) if found.tzinfo is None else found
+        return found.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise invalid(name, f"must be a date such as {DATES}", value) from None
 
 
 def _host(value: Any) -> str:

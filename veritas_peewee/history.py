@@ -114,7 +114,8 @@ def _go_on(
     for condition in conditions:
         if condition.column == column and condition.compare in side:
             bound = condition.values[0]
-            first, last = (bound, after[0]) if down else (after[0], bound)
+            ends = _place(bound), _place(after[0])
+            first, last = ends if down else ends[::-1]
             # At the position itself a strict bound is the nearer one.
             if first < last or (first == last and condition.compare in ("lt", "gt")):
                 return conditions
@@ -127,11 +128,16 @@ def _merged(walks: list[tuple[str, list[Any]]], down: bool, limit: int) -> list[
     """The first audits of several walks in the same order."""
     database = current_database()
     cursors = [database.execute_sql(text, values) for text, values in walks]
-    merged = heapq.merge(*cursors, key=operator.itemgetter(0, 1), reverse=down)
+    merged = heapq.merge(*cursors, key=lambda row: (_place(row[0]), row[1]), reverse=down)
     ids = [audit_id for _, (_, audit_id) in zip(range(limit), merged, strict=False)]
     for cursor in cursors:
         cursor.close()
     return rows_by_id(ids)
+
+
+def _place(value: Any) -> tuple[int, Any]:
+    """For the order in which SQLite has values: another program may have written any."""
+    return 1 if isinstance(value, str) else 0 if isinstance(value, int | float) else 2, value
 
 
 def rows_by_id(ids: list[str]) -> list[tuple[Any, ...]]:
@@ -283,15 +289,24 @@ def _read(cursor: str, way: _Way) -> Position:
     position = read_cursor(cursor, "history")
     try:
         *score, created_at, audit_id = position
-        moment = check_text("cursor", created_at), check_text("cursor", audit_id)
+        moment = _stored(created_at), check_text("cursor", audit_id)
         if not way.scored and not score:
             return moment
         (value,) = score
-        if way.scored and (value is None or type(value) in (int, float)):
-            return (value, *moment)
+        if way.scored:
+            return (None if value is None else _stored(value), *moment)
     except (ValueError, InvalidAudit):
         pass
     raise bad_cursor(cursor, "history") from None
+
+
+def _stored(value: object) -> Any:
+    """What a column can hold; numbers where text belongs, and the reverse, are of others."""
+    if type(value) is float and value == value:
+        return value
+    if type(value) is int and -(2**63) <= value < 2**63:
+        return value
+    return check_text("cursor", value)
 
 
 @functools.cache

@@ -10,15 +10,12 @@ from __future__ import annotations
 
 import functools
 import re
-from contextlib import closing
 from itertools import accumulate, pairwise
 from typing import NamedTuple, Unpack
 
 from peewee import SQL
 
-from veritas_peewee.catalog import KEPT_OUT, MARKS, SEARCH_INDEX, TOKENIZER, WORDS
-from veritas_peewee.config import MEMORY
-from veritas_peewee.errors import sqlite3
+from veritas_peewee.catalog import KEPT_OUT, SEARCH_INDEX, words_of
 from veritas_peewee.fields import invalid
 from veritas_peewee.filters import (
     Filters,
@@ -33,23 +30,15 @@ from veritas_peewee.history import rows_by_id
 from veritas_peewee.models import Audit, CatalogEntry
 from veritas_peewee.paging import Page, bad_cursor, check_limit, read_cursor, write_cursor
 from veritas_peewee.rows import execute, models_of, text_of
+from veritas_peewee.snippets import Snippet, snippets_of
 
 LONGEST = 1000
 """Characters of a text that are read, and words of it: what is beyond them is left out."""
 MOST_WORDS = 64
 BLOCK = 1000
 """How many matches are ranked together."""
-SNIPPET_WORDS = 24
 WEIGHTS = "4.0, 2.0, 1.0, 1.0"
 """What a word counts in a url, a narrative, findings and errors."""
-
-
-class Snippet(NamedTuple):
-    """A piece of what was found."""
-
-    text: str
-    matches: tuple[tuple[int, int], ...]
-    """Where in `text` the words are that were searched for: (begin, end) of each."""
 
 
 class Hit(NamedTuple):
@@ -84,7 +73,7 @@ def search(
     limit = check_limit(limit)
     conditions = conditions_of(filters)
     place = None if cursor is None else _read(cursor)
-    words = expression(text)
+    words, some = expressions(text)
     if not words:
         return Page([], None)
     if place is None:
@@ -105,10 +94,12 @@ def search(
         hits += taken
         if len(taken) < len(found):
             given = place.given.union(row[0] for row in taken)
-            return Page(_hits(words, hits), _write(place._replace(given=given)))
+            return Page(_hits(words, some, hits), _write(place._replace(given=given)))
         if place.low <= 1:
-            return Page(_hits(words, hits), None)
-        place = _Place(place.low - 1, 0, frozenset())
+            return Page(_hits(words, some, hits), None)
+        # Some of them are given already if the cursor is of another search, or audits have changed.
+        rest = frozenset(entry for entry in place.given if entry < place.low)
+        place = _Place(place.low - 1, 0, rest)
 
 
 @functools.cache
@@ -128,7 +119,7 @@ def _block_sql(shape: Shape) -> str:
     return text.format(f"CROSS JOIN {entries} AS c ON c.id = i.rowid ", f" AND EXISTS ({kept})")
 
 
-def _hits(words: str, found: list[tuple[int, float]]) -> list[Hit]:
+def _hits(words: str, some: str, found: list[tuple[int, float]]) -> list[Hit]:
     if not found:
         return []
     marks = ", ".join("?" * len(found))
@@ -138,53 +129,14 @@ def _hits(words: str, found: list[tuple[int, float]]) -> list[Hit]:
             [entry for entry, _ in found],
         )
     )
-    pieces = _pieces(words, list(entries))
+    snippets = snippets_of(words, some, list(entries))
     audits = {audit.id: audit for audit in models_of(Audit, rows_by_id(list(entries.values())))}
     return [
-        Hit(audits[entries[entry]], _snippet(pieces[entry]), -rank)
+        Hit(audits[entries[entry]], snippets[entry], -rank)
         for entry, rank in found
-        if entry in entries
+        # Of an audit that another program removed, without foreign keys, there is an entry still.
+        if entries.get(entry) in audits
     ]
-
-
-_PIECE = (
-    f"SELECT rowid, snippet({{0}}, -1, ?, ?, '…', {SNIPPET_WORDS}) FROM {{0}} WHERE {{0}} MATCH ?"
-)
-
-
-def _pieces(words: str, entries: list[int]) -> dict[int, str]:
-    """A piece of each entry, with what matches between marks."""
-    found: dict[int, str] = dict.fromkeys(entries, "")
-    if " *" not in words:
-        text = f"{_PIECE.format(SEARCH_INDEX)} AND rowid = ?"
-        for entry in entries:
-            found.update(execute(text, (*MARKS, words, entry)))
-        return found
-    # To look for a beginning reads all words that have it, for each entry anew; so in an index
-    # of these entries alone.
-    marks = ", ".join("?" * len(entries))
-    columns = ", ".join(WORDS)
-    with closing(sqlite3.connect(MEMORY)) as apart:
-        apart.execute(f"CREATE VIRTUAL TABLE pieces USING fts5({columns}, {TOKENIZER})")
-        apart.executemany(
-            f"INSERT INTO pieces (rowid, {columns}) VALUES (?, ?, ?, ?, ?)",
-            execute(
-                f"SELECT id, {columns} FROM {CatalogEntry._meta.table_name} WHERE id IN ({marks})",
-                entries,
-            ),
-        )
-        found.update(apart.execute(_PIECE.format("pieces"), (*MARKS, words)).fetchall())
-    return found
-
-
-def _snippet(piece: str) -> Snippet:
-    text, matches = "", []
-    for part in piece.split(MARKS[0]):
-        match, mark, rest = part.partition(MARKS[1])
-        if mark:
-            matches.append((len(text), len(text) + len(match)))
-        text += match + rest
-    return Snippet(text, tuple(matches))
 
 
 # ---- what people type ----
@@ -194,26 +146,26 @@ _UNSEARCHABLE = dict.fromkeys(range(0xD800, 0xE000), " ") | KEPT_OUT | _QUOTES
 _WORD = re.compile(r'(?P<no>-*)(?:"(?P<phrase>[^"]*)"?|(?P<word>[^\s"]+))(?P<more>\*?)')
 
 
-def expression(text: object) -> str:
-    """What `text` asks for in the words of FTS5; empty if it has no word to look for."""
+def expressions(text: object) -> tuple[str, str]:
+    """What `text` asks for in the words of FTS5, and any of its wanted words; empty without one."""
     if not isinstance(text, str):
         raise invalid("text", "must be text", text)
-    wanted: list[str] = []
-    unwanted: list[str] = []
+    wanted: dict[str, None] = {}
+    unwanted: dict[str, None] = {}
     for found in _WORD.finditer(text[:LONGEST].translate(_UNSEARCHABLE)):
         words = found["phrase"] if found["word"] is None else found["word"]
         more = found["more"] or ("*" if found["word"] and words.endswith("*") else "")
         if any(character.isalnum() for character in words):
             # In quotes nothing is an operator, and what separates words does so here too.
-            term = f'"{words}"{" *" if more else ""}'
-            (unwanted if found["no"] else wanted).append(term)
+            term = f'"{words_of(words)}"{" *" if more else ""}'
+            (unwanted if found["no"] else wanted)[term] = None
         if len(wanted) + len(unwanted) == MOST_WORDS:
             break
     # Side by side, not joined by AND: a word that turns out to be none is passed over.
     said = " ".join(wanted)
     if wanted and unwanted:
         said = f"({said}) NOT ({' OR '.join(unwanted)})"
-    return said
+    return said, " OR ".join(wanted)
 
 
 # ---- cursors ----
@@ -221,7 +173,7 @@ def expression(text: object) -> str:
 
 def _write(place: _Place) -> str:
     given = sorted(place.given)
-    steps = [later - earlier for earlier, later in pairwise([place.low, *given])]
+    steps = [later - earlier for earlier, later in pairwise([0, *given])]
     return write_cursor([place.high, place.low, *steps])
 
 
@@ -230,4 +182,4 @@ def _read(cursor: str) -> _Place:
     if len(position) < 2 or not all(type(one) is int and 0 <= one < 2**62 for one in position):
         raise bad_cursor(cursor, "search")
     high, low, *steps = position
-    return _Place(high, low, frozenset([*accumulate(steps, initial=low)][1:]))
+    return _Place(high, low, frozenset(accumulate(steps)))

@@ -356,8 +356,8 @@ class AuditStore:
         url: str | None = None,
         *,
         host: str | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
+        since: datetime | str | None = None,
+        until: datetime | str | None = None,
         limit: int = 100,
     ) -> Trend:
         """The newest audits of a url or of a host as a series, oldest first; see `trends.trend`."""

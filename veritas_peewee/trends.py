@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import peewee
 
+from veritas_peewee import filters
 from veritas_peewee.addresses import host_of
 from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.fields import check_text, invalid
@@ -50,15 +51,16 @@ def trend(
     url: str | None = None,
     *,
     host: str | None = None,
-    since: datetime | None = None,
-    until: datetime | None = None,
+    since: datetime | str | None = None,
+    until: datetime | str | None = None,
     limit: int = 100,
 ) -> Trend:
     """The newest `limit` audits of a url, exactly, or of a host, oldest first.
 
     A host can be given in any form, also as a url: see `addresses.host_of`. `since` is included,
-    `until` is not; both are of the time when an audit ran. Raises InvalidAudit for a bad value,
-    and unless one of `url` and `host` is given.
+    `until` is not; both are of the time when an audit ran, and also taken as text (`7d`, `2026-01`:
+    see `filters.moment`). Raises InvalidAudit for a bad value, and unless one of `url` and `host`
+    is given.
     """
     if (url is None) == (host is None):
         raise InvalidAudit("url, host: one of them must be given, and not both")
@@ -85,7 +87,7 @@ def _checked_host(value: object) -> str:
 
 def _stored_time(name: str, value: object) -> Any:
     try:
-        return Audit.created_at.db_value(value)
+        return Audit.created_at.db_value(filters.moment(name, value))
     except InvalidAudit as error:
         raise InvalidAudit(str(error).replace("created_at", name, 1)) from None
 

@@ -21,8 +21,8 @@ from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.filters import Filters
 from veritas_peewee.models import AuditStatus, Severity
 from veritas_peewee.paging import MAX_LIMIT
-from veritas_peewee.search import Snippet
 from veritas_peewee.search import search as find
+from veritas_peewee.snippets import Snippet
 
 
 def add_to(app: typer.Typer) -> None:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from datetime import datetime
+from typing import Annotated, cast
 
 import typer
 
-from veritas_peewee import queries
+from veritas_peewee import filters, queries
 from veritas_peewee.cli.text import PROGRAM, one_line
 from veritas_peewee.config import DATABASE_VARIABLE, DEFAULT_DATABASE, locate
-from veritas_peewee.errors import DRIVER_ERRORS, ReadOnlyStore, StoreError, store_error
+from veritas_peewee.errors import (
+    DRIVER_ERRORS,
+    InvalidAudit,
+    ReadOnlyStore,
+    StoreError,
+    store_error,
+)
 from veritas_peewee.operations import check_id, check_url
 from veritas_peewee.startup import connect
 
@@ -45,25 +50,12 @@ def _checked(value: str | None, check: object) -> str | None:
     return value
 
 
-_AGO = re.compile(r"(\d{1,6})([hdw])")
-_UNITS = {"h": "hours", "d": "days", "w": "weeks"}
-
-
 def moment(value: str) -> datetime:
     """An ISO date or date and time, a year, a month, or a time ago; without a zone it is UTC."""
     try:
-        if ago := _AGO.fullmatch(value):
-            return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
-        if re.fullmatch(r"\d{4}(-\d\d)?", value):
-            value += "-01" if len(value) == 7 else "-01-01"
-        found = datetime.fromisoformat(value)
-        found = found.replace(tzinfo=UTC) if found.tzinfo is None else found
-        return found.astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise typer.BadParameter(
-            f"{value!r} is no date such as 2026-01-31, 2026-01, 2026-01-31T18:00+01:00, or 7d ago "
-            "(h, d, w)"
-        ) from None
+        return cast(datetime, filters.moment("date", value))
+    except InvalidAudit:
+        raise typer.BadParameter(f"{value!r} is no date such as {filters.DATES}") from None
 
 
 Database = Annotated[

@@ -7,8 +7,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from veritas_peewee import catalog, kept_ids, migrations, seals
+from veritas_peewee import kept_ids, migrations, seals
 from veritas_peewee.database import atomic, current_database
+from veritas_peewee.maintenance import rebuilding
 from veritas_peewee.maintenance.verify import missing_parts
 from veritas_peewee.models import TABLES, Audit, AuditScreenshot, RemovedAudit
 from veritas_peewee.rows import MARK, execute, rows_of, text_of
@@ -29,7 +30,7 @@ def repair(*, orphan_age: float = ORPHAN_AGE) -> list[str]:
 @atomic
 def _rebuild() -> list[str]:
     database = current_database()
-    done: list[str] = []
+    done = rebuilding.make_missing()
     indexes, triggers, views = missing_parts()
     for model in TABLES:
         for index in model._meta.indexes:
@@ -53,7 +54,7 @@ def _rebuild() -> list[str]:
         done.append(f"audit {audit_id}: screenshots_count is {count}")
     if number := seals.fill_hosts(database):
         done.append(f"gave {number} audits the host of their url")
-    return [*done, *catalog.rebuild()]
+    return [*done, *rebuilding.rebuild()]
 
 
 def _wrong_counts_sql() -> str:

@@ -137,7 +137,7 @@ def missing_parts() -> tuple[set[str], set[str], set[str]]:
 def _check_schema(report: Report) -> None:
     for kind, names in zip(("index", "trigger", "view"), missing_parts(), strict=True):
         report.problems += [f"the {kind} {name} is missing" for name in sorted(names)]
-    wanted, there = _fresh_schema(), _schema(current_database())
+    wanted, there = fresh_schema(), _schema(current_database())
     for name in sorted(wanted.keys() - set(VIEWS).union(*missing_parts())):
         if there.get(name) != wanted[name]:
             report.problem(f"the schema of {name} is not that of this version")
@@ -149,7 +149,8 @@ def _schema(database: StoreDatabase) -> dict[str, str]:
 
 
 @functools.cache
-def _fresh_schema() -> dict[str, str]:
+def fresh_schema() -> dict[str, str]:
+    """The statements that this version's schema is made of, by the names of what they make."""
     fresh = StoreDatabase(Location(None, None), "script")
     fresh.connect()
     try:

@@ -10,7 +10,7 @@ from veritas_peewee import counting, queries
 from veritas_peewee.database import current_database
 from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.fields import invalid
-from veritas_peewee.filters import Filters, check_names
+from veritas_peewee.filters import Filters, check_names, moment
 from veritas_peewee.history import Order
 from veritas_peewee.models import Audit
 from veritas_peewee.rows import MARK, execute, not_found, text_of
@@ -35,6 +35,9 @@ class Selection:
             raise InvalidAudit("ids: give ids, or filters and an order, not both")
         self.ids = None if ids is None else _checked(ids)
         self._order: Order = order
+        # Once: what is `7d` ago moves on while the pages are read.
+        for name in {"since", "until"} & filters.keys():
+            filters[name] = moment(name, filters[name])
         self._filters = cast(Filters, filters)
         if self.ids is not None:
             self.total = len(self.ids)

@@ -1,0 +1,126 @@
+"""Make the catalog and all that follows it again: nothing in it is told anywhere first."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from veritas_peewee import catalog
+from veritas_peewee.catalog import SEARCH_INDEX
+from veritas_peewee.database import current_database
+from veritas_peewee.errors import DRIVER_ERRORS, DatabaseCorrupt, store_error
+from veritas_peewee.maintenance.verify import fresh_schema
+from veritas_peewee.models import Audit, AuditCount, AuditPattern, CatalogEntry
+from veritas_peewee.rows import execute
+
+_SHADOWS = tuple(f"{SEARCH_INDEX}_{part}" for part in ("data", "idx", "docsize", "config"))
+_ENTRIES, _PATTERNS, _COUNTS = (
+    model._meta.table_name for model in (CatalogEntry, AuditPattern, AuditCount)
+)
+
+
+def make_missing() -> list[str]:
+    """Make the catalog's tables if one of them is gone; returns what was done."""
+    there = {name for (name,) in execute("SELECT name FROM main.sqlite_master", ())}
+    if there >= {_ENTRIES, _PATTERNS, _COUNTS, SEARCH_INDEX, *_SHADOWS}:
+        return []
+    _make_tables()
+    return ["made the tables of the catalog"]
+
+
+def rebuild() -> list[str]:
+    """Make again what does not agree; returns what was done. Runs in a unit of the caller's."""
+    database = current_database()
+    try:
+        with database.unit():
+            return _rebuild()
+    except DRIVER_ERRORS as error:
+        # Also what SQLite has no name for, such as an index without its first page.
+        if not isinstance(store_error(error), DatabaseCorrupt | None):
+            raise
+    _make_tables()
+    catalog.fill()
+    return ["made the catalog and the full-text index anew"]
+
+
+def _rebuild() -> list[str]:
+    database, done = current_database(), []
+    # What follows the entries comes first: a changed entry takes its old words and counts away.
+    if not _index_is_whole():
+        database.execute_sql(f"INSERT INTO {SEARCH_INDEX} ({SEARCH_INDEX}) VALUES ('rebuild')")
+        done.append("built the full-text index again")
+    wrong = catalog.tables_that_disagree()
+    if catalog.PATTERNS_DISAGREE in wrong:
+        database.execute_sql(f"DELETE FROM {_PATTERNS}")
+        database.execute_sql(
+            f"INSERT INTO {_PATTERNS} SELECT key, created_at, audit_id, value "
+            f"FROM {_ENTRIES}, json_each(patterns)"
+        )
+        done.append("made the patterns of audits again")
+    if catalog.COUNTS_DISAGREE in wrong:
+        database.execute_sql(f"DELETE FROM {_COUNTS}")
+        database.execute_sql(f"INSERT INTO {_COUNTS} {catalog.counted_sql()}")
+        done.append("counted the audits again")
+    gone = database.execute_sql(
+        f"DELETE FROM {_ENTRIES} WHERE audit_id NOT IN (SELECT id FROM {Audit._meta.table_name})"
+    ).rowcount
+    if gone > 0:
+        done.append(f"removed the catalog's entries of {gone} audits that are missing")
+    if renewed := catalog.fill():
+        done.append(f"renewed the catalog's entries of {renewed} audits")
+    return done
+
+
+def _index_is_whole() -> bool:
+    """What FTS5 itself says, which compares each word's place with the entries."""
+    database = current_database()
+    try:
+        with database.unit():
+            database.execute_sql(
+                f"INSERT INTO {SEARCH_INDEX} ({SEARCH_INDEX}, rank) VALUES ('integrity-check', 1)"
+            )
+    except DRIVER_ERRORS as error:
+        if isinstance(store_error(error), DatabaseCorrupt):
+            return False
+        raise
+    return True
+
+
+def _make_tables() -> None:
+    database = current_database()
+    last = execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (_ENTRIES,))
+    with _schema_writable():
+        # An index that is damaged cannot be opened, and what cannot be opened not be dropped.
+        database.execute_sql("DELETE FROM main.sqlite_master WHERE name = ?", (SEARCH_INDEX,))
+    for table in (*_SHADOWS, _ENTRIES, _PATTERNS, _COUNTS):
+        database.execute_sql(f"DROP TABLE IF EXISTS main.{table}")
+    # Tables, then their indexes and triggers.
+    for statement in sorted(_wanted(), key=lambda text: " TABLE " not in text[:30]):
+        database.execute_sql(statement)
+    if last:
+        # An id that was given out once is not given out again: cursors know entries by it.
+        database.execute_sql("DELETE FROM sqlite_sequence WHERE name = ?", (_ENTRIES,))
+        database.execute_sql(
+            "INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (_ENTRIES, *last[0])
+        )
+
+
+def _wanted() -> Iterator[str]:
+    """What this version's schema has of the catalog."""
+    for name, text in fresh_schema().items():
+        if name in (SEARCH_INDEX, _ENTRIES, _PATTERNS, _COUNTS) or (
+            not text.startswith("CREATE TABLE")
+            and re.search(rf"\bON \W?({_ENTRIES}|{_PATTERNS}|{_COUNTS})\b", text)
+        ):
+            yield text
+
+
+@contextmanager
+def _schema_writable() -> Iterator[None]:
+    database = current_database()
+    database.execute_sql("PRAGMA writable_schema = ON")
+    try:
+        yield
+    finally:
+        database.execute_sql("PRAGMA writable_schema = RESET")

@@ -1,0 +1,162 @@
+"""Snippets: of each audit that was found, the piece of its text that shows best why.
+
+FTS5's own `snippet` takes time with the square of the matches in a text, hours for a long one; so
+it only marks them, and the piece is chosen here. To mark them, too, takes it that in a long text,
+which is therefore looked at in parts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from typing import Any, NamedTuple
+
+from veritas_peewee.catalog import BREAK, MARKS, SEARCH_INDEX, TOKENIZER, WORDS
+from veritas_peewee.config import MEMORY
+from veritas_peewee.errors import sqlite3
+from veritas_peewee.models import CatalogEntry
+from veritas_peewee.rows import execute
+
+WIDTH = 180
+"""Characters of a snippet, but for a match that is longer."""
+LONG = 20_000
+"""Characters of an entry from which on it is looked at in parts."""
+PART = 10_000
+MOST_PARTS = 20
+
+
+class Snippet(NamedTuple):
+    """A piece of what was found."""
+
+    text: str
+    matches: tuple[tuple[int, int], ...]
+    """Where in `text` the words are that were searched for: (begin, end) of each."""
+
+
+class _Piece(NamedTuple):
+    """Matches that stand together: the more different ones, then the more of them the better."""
+
+    different: int
+    number: int
+    matches: list[tuple[int, int]]
+    text: str
+
+
+def snippets_of(expression: str, some: str, entries: list[int]) -> dict[int, Snippet]:
+    """A snippet of each of some entries of the catalog that an expression of FTS5 matches.
+
+    `some` is the expression for any of the words that are looked for.
+    """
+    found = dict.fromkeys(entries, Snippet("", ()))
+    given = f"id IN ({', '.join('?' * len(entries))})"
+    table = CatalogEntry._meta.table_name
+    size = " + ".join(f"length({name})" for name in WORDS)
+    text = f"SELECT id FROM {table} WHERE {given} AND {size} > {LONG}"
+    long = [entry for (entry,) in execute(text, entries)]
+    short = [entry for entry in entries if entry not in long]
+    if " *" in expression:
+        # To look for a beginning reads all words that have it, for each entry anew; so in an
+        # index of these entries alone.
+        columns = ", ".join(WORDS)
+        text = f"SELECT id, {columns} FROM {table} WHERE id = ?"
+        rows = [row for entry in short for row in execute(text, (entry,))]
+        marked = _marked_apart(WORDS, rows, expression)
+    else:
+        text = f"{_marked_sql(SEARCH_INDEX, WORDS)} AND rowid = ?"
+        marks = MARKS * len(WORDS)
+        marked = [row for entry in short for row in execute(text, (*marks, expression, entry))]
+    found.update((entry, snippet(texts)) for entry, *texts in marked)
+    for entry in long:
+        # A script reads without a snapshot: it may just have gone.
+        rows = execute(f"SELECT {', '.join(WORDS)} FROM {table} WHERE id = ?", (entry,))
+        parts = [part for texts in rows for text in texts for part in _parts(text)]
+        marked = _marked_apart(("part",), list(enumerate(parts)), some, most=MOST_PARTS)
+        found[entry] = snippet(part for _, part in sorted(marked))
+    return found
+
+
+def _marked_sql(table: str, columns: Sequence[str]) -> str:
+    marked = ", ".join(f"highlight({table}, {place}, ?, ?)" for place in range(len(columns)))
+    return f"SELECT rowid, {marked} FROM {table} WHERE {table} MATCH ?"
+
+
+def _marked_apart(
+    columns: Sequence[str], rows: list[tuple[Any, ...]], expression: str, most: int = -1
+) -> list[tuple[Any, ...]]:
+    """Rows (an id, then texts) that match, with marks, by an index of them alone; best first."""
+    with closing(sqlite3.connect(MEMORY)) as apart:
+        apart.execute(f"CREATE VIRTUAL TABLE pieces USING fts5({', '.join(columns)}, {TOKENIZER})")
+        apart.executemany(
+            f"INSERT INTO pieces (rowid, {', '.join(columns)}) "
+            f"VALUES (?{', ?' * len(columns)})", rows
+        )  # fmt: skip
+        text = f"{_marked_sql('pieces', columns)} ORDER BY rank LIMIT ?"
+        return list(apart.execute(text, (*MARKS * len(columns), expression, most)).fetchall())
+
+
+def _parts(text: str) -> Iterator[str]:
+    """A text in parts that overlap, cut between words where there are spaces."""
+    start = 0
+    while len(text) - start > PART:
+        end = text.rfind(" ", start + PART // 2, start + PART)
+        end = start + PART if end < 0 else end
+        yield text[start:end]
+        start = text.find(" ", end - WIDTH, end)
+        start = end - WIDTH if start < 0 else start
+    yield text[start:]
+
+
+def snippet(texts: Iterable[str]) -> Snippet:
+    """The best piece of some texts in which the matches stand between marks."""
+    best = _Piece(0, 0, [], "")
+    for text in texts:
+        if MARKS[0] in text:
+            # Of equal ones the first.
+            best = max(best, _best_of(text.replace(BREAK, "")), key=lambda piece: piece[:2])
+    if not best.matches:
+        return Snippet("", ())
+    (begin, _), (_, end) = best.matches[0], best.matches[-1]
+    text, room = best.text, max(0, WIDTH - (end - begin))
+    first = max(0, begin - max(room // 2, room - (len(text) - end)))
+    last = min(len(text), end + max(room // 2, room - begin))
+    # Whole words at both ends, where words are told apart by spaces.
+    if first and (space := re.search(r"\s", text[first - 1 : begin])):
+        first += space.start()
+    while first and first < begin and not text[first].isalnum():
+        first += 1
+    if last < len(text) and (space := re.search(r"\s\S*$", text[end : last + 1])):
+        last = end + space.start()
+    before, after = "…" * (first > 0), "…" * (last < len(text))
+    shift = len(before) - first
+    return Snippet(
+        f"{before}{text[first:last]}{after}",
+        tuple((one + shift, other + shift) for one, other in best.matches),
+    )
+
+
+_MATCH = re.compile(f"{MARKS[0]}([^{''.join(MARKS)}]*){MARKS[1]}")
+
+
+def _best_of(text: str) -> _Piece:
+    """The best piece of one text, no longer than a snippet."""
+    matches, words = [], []
+    for number, found in enumerate(_MATCH.finditer(text)):
+        begin = found.start() - 2 * number
+        matches.append((begin, begin + len(found[1])))
+        words.append(found[1].lower())
+    inside: Counter[str] = Counter()
+    left, best, chosen = 0, (0, 0), (0, 0)
+    for right, word in enumerate(words):
+        inside[word] += 1
+        while left < right and matches[right][1] - matches[left][0] > WIDTH:
+            inside[words[left]] -= 1
+            if not inside[words[left]]:
+                del inside[words[left]]
+            left += 1
+        worth = len(inside), right - left + 1
+        if worth > best:
+            best, chosen = worth, (left, right + 1)
+    plain = text.replace(MARKS[0], "").replace(MARKS[1], "")
+    return _Piece(*best, matches[slice(*chosen)], plain)
