@@ -357,6 +357,28 @@ async def test_when_the_one_who_reads_for_all_leaves_another_goes_on(store):
 
 async def test_a_cancelled_follower_goes_on_where_it_was(store):
     audit = await store.create("https://example.com")
+async def test_a_follower_may_be_collected_while_the_channels_are_looked_through(store):
+    held: list[event_hub.Channel] = []
+    asked = False
+
+    class Id(str):
+        def __hash__(self):
+            if asked:  # the collector runs just then
+                held.clear()
+            return super().__hash__()
+
+    audit, other = [await store.create("https://example.com") for _ in range(2)]
+    held.append(event_hub.Channel(0))
+    store._hub._channels[Id(other.id)] = held[0]
+    with anyio.fail_after(30):
+        async with anyio.create_task_group() as group:
+            group.start_soon(ids_of, store.follow(audit.id))
+            await until(lambda: store._hub._alarm)
+            asked = True
+            await store.record(audit.id, END)
+    assert not held
+
+
     follower, got, told = store.follow(audit.id), [], []
 
     async def record():

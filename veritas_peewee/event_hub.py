@@ -175,7 +175,9 @@ class Hub:
     async def _look(self, follower: Follower) -> None:
         """Read what is new, once for all, and wake those whom it concerns."""
         began = perf_counter()
-        writes, before, asked = self._writes, self._position, dict(self._channels)
+        writes, before = self._writes, self._position
+        # Through items, which hold on to the channels: one can go at any moment, in any thread.
+        asked = dict(self._channels.items())
         ids = [audit_id for audit_id in asked if audit_id is not None]
         news: News = await follower.read(event_feed.fresh, before, ids, None in asked)
         channels = list(self._channels.values())
