@@ -269,9 +269,12 @@ async def test_what_cannot_be_followed_is_told_at_once(store):
     with pytest.raises(AuditNotFound):
         await anext(store.follow("none\ud800"))
     audit = await store.create("https://example.com")
-    for bad in (-1, "5", 1.5, True, None, 2**63):
+    for bad in (-1, "5", 1.5, True, 2**63):
         with pytest.raises(InvalidAudit, match="after"):
             store.follow(audit.id, after=bad)
+    for bad in (None, 5, b"none", [], "", audit):
+        with pytest.raises(AuditNotFound):  # None above all: not the events of all audits
+            await store.follow(bad)
     with pytest.raises(InvalidAudit, match="after"):
         store.follow_all(after="5")
     newest = await store.record(audit.id, LOG)
@@ -279,6 +282,13 @@ async def test_what_cannot_be_followed_is_told_at_once(store):
         await store.follow(audit.id, after=newest + 1)
     with pytest.raises(InvalidAudit, match="newest"):
         await store.follow_all(after=newest + 1)
+
+
+async def test_without_a_token_an_audit_is_followed_from_its_first_event_on(store):
+    audit = await store.create("https://example.com")
+    told = [await store.record(audit.id, event) for event in (LOG, END)]
+    for token in ({}, {"after": None}, {"after": 0}):
+        assert await ids_of(store.follow(audit.id, **token)) == told
 
 
 async def test_of_all_audits_those_events_come_that_are_new_unless_told_otherwise(store):

@@ -42,6 +42,7 @@ from veritas_peewee.offload import in_thread
 from veritas_peewee.paging import Page
 from veritas_peewee.readers import Readers
 from veritas_peewee.recorder import PreparedEvent
+from veritas_peewee.rows import key_of
 from veritas_peewee.screenshots import ScreenshotFolder
 from veritas_peewee.search import Hit
 from veritas_peewee.startup import connect, open_reader, open_writable, with_screenshots
@@ -363,8 +364,8 @@ class AuditStore:
         """The newest audits of a url or of a host as a series, oldest first; see `trends.trend`."""
         return await self.read(trends.trend, url, host=host, since=since, until=until, limit=limit)
 
-    def follow(self, audit_id: str, *, after: int = 0) -> Follower:
-        """An audit's events after event id `after`, then new ones as they are committed.
+    def follow(self, audit_id: str, *, after: int | None = None) -> Follower:
+        """An audit's events after event id `after` (None: all), then new ones when committed.
 
         `async for event in store.follow(id)` ends when the audit has: once its status is
         completed, error or disconnected and all events up to then were given. Raises
@@ -372,7 +373,8 @@ class AuditStore:
         before the audit has ended, and InvalidAudit for an `after` that this store has not given
         out. With the last event's id as `after`, nothing is missed and nothing comes twice.
         """
-        return self._follow(audit_id, check_after(after))
+        # None is no audit's id: for the followers it stands for all audits.
+        return self._follow(key_of(audit_id), 0 if after is None else check_after(after))
 
     def follow_all(self, *, after: int | None = None) -> Follower:
         """The events of every audit after event id `after`, then new ones, until the store closes.
