@@ -291,6 +291,26 @@ async def test_without_a_token_an_audit_is_followed_from_its_first_event_on(stor
         assert await ids_of(store.follow(audit.id, **token)) == told
 
 
+async def test_a_follower_belongs_to_the_event_loop_of_its_store(store):
+    audit = await store.create("https://example.com")
+    follower = await store.follow(audit.id)
+
+    async def elsewhere():
+        with anyio.fail_after(30), pytest.raises(StoreError, match="another event loop"):
+            await anext(follower)
+
+    def without_a_loop():
+        with pytest.raises(StoreError, match="event loop"):
+            store.follow(audit.id)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(ids_of, store.follow(audit.id))
+        await until(lambda: store._hub._alarm)
+        await to_thread.run_sync(anyio.run, elsewhere)
+        await to_thread.run_sync(without_a_loop)
+        group.cancel_scope.cancel()
+
+
 async def test_of_all_audits_those_events_come_that_are_new_unless_told_otherwise(store):
     audit = await store.create("https://example.com")
     old = [await store.record(audit.id, LOG) for _ in range(3)]
@@ -337,6 +357,28 @@ async def test_one_who_leaves_leaves_nothing_behind(store, leave):
     assert threading.active_count() <= threads + 4  # idle worker threads of the event loop
 
 
+async def test_a_follower_may_be_collected_while_the_channels_are_looked_through(store):
+    held: list[event_hub.Channel] = []
+    asked = False
+
+    class Id(str):
+        def __hash__(self):
+            if asked:  # the collector runs just then
+                held.clear()
+            return super().__hash__()
+
+    audit, other = [await store.create("https://example.com") for _ in range(2)]
+    held.append(event_hub.Channel(0))
+    store._hub._channels[Id(other.id)] = held[0]
+    with anyio.fail_after(30):
+        async with anyio.create_task_group() as group:
+            group.start_soon(ids_of, store.follow(audit.id))
+            await until(lambda: store._hub._alarm)
+            asked = True
+            await store.record(audit.id, END)
+    assert not held
+
+
 async def test_when_the_one_who_reads_for_all_leaves_another_goes_on(store):
     audit = await store.create("https://example.com")
     got: dict[int, list[int]] = {}
@@ -367,28 +409,6 @@ async def test_when_the_one_who_reads_for_all_leaves_another_goes_on(store):
 
 async def test_a_cancelled_follower_goes_on_where_it_was(store):
     audit = await store.create("https://example.com")
-async def test_a_follower_may_be_collected_while_the_channels_are_looked_through(store):
-    held: list[event_hub.Channel] = []
-    asked = False
-
-    class Id(str):
-        def __hash__(self):
-            if asked:  # the collector runs just then
-                held.clear()
-            return super().__hash__()
-
-    audit, other = [await store.create("https://example.com") for _ in range(2)]
-    held.append(event_hub.Channel(0))
-    store._hub._channels[Id(other.id)] = held[0]
-    with anyio.fail_after(30):
-        async with anyio.create_task_group() as group:
-            group.start_soon(ids_of, store.follow(audit.id))
-            await until(lambda: store._hub._alarm)
-            asked = True
-            await store.record(audit.id, END)
-    assert not held
-
-
     follower, got, told = store.follow(audit.id), [], []
 
     async def record():

@@ -29,7 +29,7 @@ from veritas_peewee import (
 from veritas_peewee.comparison import Comparison
 from veritas_peewee.config import DURABILITIES, Durability, Location, locate
 from veritas_peewee.counting import Facets
-from veritas_peewee.database import current_database
+from veritas_peewee.database import current_database, on_event_loop
 from veritas_peewee.errors import DRIVER_ERRORS, StoreClosed, StoreError, store_error
 from veritas_peewee.event_feed import check_after
 from veritas_peewee.event_hub import Hub
@@ -197,6 +197,8 @@ class AuditStore:
         return writer
 
     def _check_loop(self) -> None:
+        if not on_event_loop():
+            raise StoreError("this store belongs to an event loop, and none runs in this thread")
         if current_token() != self._token:
             raise StoreError("this store was opened in another event loop: open one here")
 
@@ -386,7 +388,7 @@ class AuditStore:
     def _follow(self, audit_id: str | None, after: int | None) -> Follower:
         # The writer must not keep the store alive, nor the hub.
         self._opened().on_commit = partial(_tell, self._hub, self._readers is None)
-        return Follower(self._hub, self.read, audit_id, after)
+        return Follower(self._hub, self.read, self._opened, audit_id, after)
 
     async def screenshot(self, file_path: str) -> bytes:
         """The bytes of a stored screenshot, by its row's `file_path`."""
