@@ -560,6 +560,20 @@ async def test_what_another_process_writes_arrives_too(file_store):
     assert process.returncode == 0
 
 
+def test_a_look_at_what_is_new_asks_only_those_for_their_end_who_told_something(script):
+    one, other = [operations.create("https://example.com").id for _ in range(2)]
+    told = recorder.record(one, LOG)
+    newest = recorder.record(one, END)
+    operations.delete(other)
+
+    def over(after, whole=False):
+        return event_feed.fresh(after, [one, other], False, whole).over
+
+    assert over(told) == [one]
+    assert over(told, whole=True) == [one, other]
+    assert over(newest) == [one, other]  # what was written is no event: a removal, perhaps
+
+
 def test_a_script_follows_too(script, monkeypatch):
     audit = operations.create("https://example.com")
     other = operations.create("https://example.com")

@@ -175,11 +175,12 @@ class Hub:
     async def _look(self, follower: Follower) -> None:
         """Read what is new, once for all, and wake those whom it concerns."""
         began = perf_counter()
+        whole = began >= self._poll_at
         writes, before = self._writes, self._position
         # Through items, which hold on to the channels: one can go at any moment, in any thread.
         asked = dict(self._channels.items())
         ids = [audit_id for audit_id in asked if audit_id is not None]
-        news: News = await follower.read(event_feed.fresh, before, ids, None in asked)
+        news: News = await follower.read(event_feed.fresh, before, ids, None in asked, whole)
         channels = list(self._channels.values())
         # Who came while this was being read has not been read for.
         for audit_id, channel in self._channels.items():
@@ -192,7 +193,9 @@ class Hub:
         self._position = news.upto
         self._covered = -1 if news.more else writes
         now = perf_counter()
-        self._poll_at, self._rest_until = now + POLL, now + (now - began) * SHARE
+        if whole:
+            self._poll_at = now + POLL
+        self._rest_until = now + (now - began) * SHARE
         await self._wake([s for one in channels if one.has_news(before) for s in one.waiting])
 
     def _keep(self, news: News, channels: dict[str | None, Channel]) -> None:
