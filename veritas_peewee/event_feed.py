@@ -77,8 +77,8 @@ def follow(
 
     Looks for them each `poll` seconds, whoever wrote them; ends when the audit does. For an
     audit `after` is 0 unless given; for all, None leaves out what is there already. Raises
-    AuditNotFound, also when the audit is deleted, and InvalidAudit for an `after` that this
-    store has not given out.
+    AuditNotFound, also when the audit is deleted, InvalidAudit for an `after` that this store
+    has not given out, and StoreError when the file is removed or replaced.
     """
     position = 0 if after is None and audit_id is not None else after
     while True:
@@ -88,6 +88,7 @@ def follow(
         if piece.ended:
             return
         if not piece.more:
+            current_database().check_in_place()
             sleep(poll)
 
 
