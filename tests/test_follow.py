@@ -242,6 +242,18 @@ async def test_a_result_that_says_completed_is_not_the_last_event(store, monkeyp
         assert await ids_of(store.follow(other.id)) == [told]
 
 
+async def test_an_event_from_a_clock_that_was_ahead_does_not_keep_an_ended_audit_open(store):
+    audit = await store.create("https://example.com")
+    result = {"type": "audit_result", "result": {"status": "completed"}}
+    await store.record(audit.id, result)
+    log = await store.events(audit.id)
+    log[0].timestamp += timedelta(hours=1)
+    ahead = await store.create("https://example.com")
+    (told,) = await store.write(recorder.replay, ahead.id, log)
+    with anyio.fail_after(30):
+        assert await ids_of(store.follow(ahead.id)) == [told]
+
+
 async def test_a_deleted_audit_ends_its_followers_with_an_error(store):
     audit = await store.create("https://example.com")
     other = await store.create("https://example.com")

@@ -123,7 +123,7 @@ def fresh(after: int, audit_ids: list[str], every: bool, whole: bool) -> News:
         told = {row[_AUDIT] for row in rows}
         audit_ids = [audit_id for audit_id in audit_ids if audit_id in told]
     ids = json.dumps(audit_ids)
-    over = execute(_ended_sql(), (ids, _closing_since())) + execute(_gone_sql(), (ids,))
+    over = execute(_ended_sql(), (ids, *_just_now())) + execute(_gone_sql(), (ids,))
     upto = rows[-1][0] if more else max([newest, *(row[0] for row in rows[-1:])])
     return News(models_of(AuditEvent, rows), upto, more, [row[0] for row in over], size)
 
@@ -136,15 +136,17 @@ def newest_id() -> int:
 
 def _has_ended(audit_id: str) -> bool:
     ids = json.dumps([key_of(audit_id)])
-    if execute(_ended_sql(), (ids, _closing_since())):
+    if execute(_ended_sql(), (ids, *_just_now())):
         return True
     if execute(_gone_sql(), (ids,)):
         raise not_found(audit_id)
     return False
 
 
-def _closing_since() -> str:
-    return format_datetime(utc_now() - CLOSING)
+def _just_now() -> tuple[str, str]:
+    # To both sides: an event from a clock that was ahead would be new for as long as that was.
+    now = utc_now()
+    return format_datetime(now - CLOSING), format_datetime(now + CLOSING)
 
 
 def _read(
@@ -192,6 +194,7 @@ def _ended_sql() -> str:
         AuditEvent.id == newest.limit(SQL("1")),
         AuditEvent.event_type.not_in([SQL(f"'{kind}'") for kind in _CLOSING_EVENTS]),
         AuditEvent.timestamp > MARK,
+        AuditEvent.timestamp <= MARK,
     )
     ended = [SQL(f"'{status}'") for status in _ENDED]
     query = Audit.select(Audit.id).where(
