@@ -604,14 +604,14 @@ def test_a_script_follows_too(script, monkeypatch):
 
 
 def test_no_step_of_following_scans_a_table(tmp_path):
-    texts = [
-        event_feed._stored_sql(False),
-        event_feed._stored_sql(True),
-        event_feed._fresh_sql(),
-        event_feed._ended_sql(),
-        event_feed._gone_sql(),
-    ]
     with connect(tmp_path / "audits.db") as database:
+        texts = [
+            event_feed._stored_sql(False),
+            event_feed._stored_sql(True),
+            event_feed._fresh_sql(),
+            event_feed._ended_sql(),
+            event_feed._gone_sql(),
+        ]
         for text in texts:
             values = ["[]" if "json_each" in text else 1] * text.count("?")
             plan = [row[3] for row in database.execute_sql(f"EXPLAIN QUERY PLAN {text}", values)]
