@@ -176,6 +176,30 @@ async def test_ten_followers_are_told_by_one_read(store, monkeypatch):
         group.cancel_scope.cancel()
 
 
+async def test_a_huge_event_is_read_once_for_all_who_wait_for_it(store, monkeypatch):
+    audit = await store.create("https://example.com")
+    reads, got = [], []
+    stored = event_feed.stored
+    monkeypatch.setattr(event_hub, "KEPT_TEXT", 1)
+    monkeypatch.setattr(event_feed, "stored", lambda *args: (reads.append(args), stored(*args))[1])
+
+    async def follow(follower):
+        async for event in follower:
+            got.append(event.data["message"])
+
+    with anyio.fail_after(30):
+        async with anyio.create_task_group() as group:
+            for _ in range(10):
+                group.start_soon(follow, store.follow(audit.id))
+                group.start_soon(follow, store.follow_all(after=0))
+            await until(lambda: len(store._hub._waiting) == 19 and store._hub._alarm)
+            reads.clear()
+            await store.record(audit.id, LOG | {"message": "x" * 100_000})
+            await until(lambda: len(got) == 20)
+            assert reads == []
+            group.cancel_scope.cancel()
+
+
 @pytest.mark.parametrize("kind", ["audit_complete", "audit_error", "audit_disconnected"])
 async def test_a_follower_ends_with_its_audit(store, kind, monkeypatch):
     audit = await store.create("https://example.com")

@@ -33,7 +33,8 @@ WINDOW = 0.02
 GROUP = 64
 """Followers that are woken at once."""
 KEPT_TEXT = 8_000_000
-"""Characters of the newest events that are kept for followers who are about to come for them."""
+"""Characters of the newest events that are kept for followers who are about to come for them,
+beside those of the last look."""
 _ROW = 500
 """What an event takes besides its text."""
 
@@ -202,14 +203,16 @@ class Hub:
         by_audit: dict[str | None, list[AuditEvent]] = {None: news.events}
         for event in news.events:
             by_audit.setdefault(event.audit_id, []).append(event)
-        size = news.size + _ROW * len(news.events)
+        size, older = news.size + _ROW * len(news.events), len(self._kept)
         for audit_id, events in by_audit.items():
             if events and (channel := channels.get(audit_id)) is not None:
                 channel.events += events
                 part = size * len(events) // len(news.events)
                 self._kept.append((ref(channel), events[-1].id, part))
                 self._kept_text += part
-        while self._kept_text > KEPT_TEXT:
+        # Not what has just come, however much it is: each who waits for it would read it again.
+        while self._kept_text > KEPT_TEXT and older > 0:
+            older -= 1
             kept, upto, part = self._kept.popleft()
             self._kept_text -= part
             if (old := kept()) is not None:
