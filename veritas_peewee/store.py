@@ -381,7 +381,8 @@ class AuditStore:
     def follow_all(self, *, after: int | None = None) -> Follower:
         """The events of every audit after event id `after`, then new ones, until the store closes.
 
-        None: those that are committed from the first step of the iteration on.
+        None: those that are committed from the first step of the iteration on. They come in the
+        order of their ids: what an import adds below the last one given is left out.
         """
         return self._follow(None, None if after is None else check_after(after))
 
