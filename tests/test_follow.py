@@ -176,6 +176,30 @@ async def test_ten_followers_are_told_by_one_read(store, monkeypatch):
         group.cancel_scope.cancel()
 
 
+async def test_a_huge_event_is_read_once_for_all_who_wait_for_it(store, monkeypatch):
+    audit = await store.create("https://example.com")
+    reads, got = [], []
+    stored = event_feed.stored
+    monkeypatch.setattr(event_hub, "KEPT_TEXT", 1)
+    monkeypatch.setattr(event_feed, "stored", lambda *args: (reads.append(args), stored(*args))[1])
+
+    async def follow(follower):
+        async for event in follower:
+            got.append(event.data["message"])
+
+    with anyio.fail_after(30):
+        async with anyio.create_task_group() as group:
+            for _ in range(10):
+                group.start_soon(follow, store.follow(audit.id))
+                group.start_soon(follow, store.follow_all(after=0))
+            await until(lambda: len(store._hub._waiting) == 19 and store._hub._alarm)
+            reads.clear()
+            await store.record(audit.id, LOG | {"message": "x" * 100_000})
+            await until(lambda: len(got) == 20)
+            assert reads == []
+            group.cancel_scope.cancel()
+
+
 @pytest.mark.parametrize("kind", ["audit_complete", "audit_error", "audit_disconnected"])
 async def test_a_follower_ends_with_its_audit(store, kind, monkeypatch):
     audit = await store.create("https://example.com")
@@ -242,6 +266,18 @@ async def test_a_result_that_says_completed_is_not_the_last_event(store, monkeyp
         assert await ids_of(store.follow(other.id)) == [told]
 
 
+async def test_an_event_from_a_clock_that_was_ahead_does_not_keep_an_ended_audit_open(store):
+    audit = await store.create("https://example.com")
+    result = {"type": "audit_result", "result": {"status": "completed"}}
+    await store.record(audit.id, result)
+    log = await store.events(audit.id)
+    log[0].timestamp += timedelta(hours=1)
+    ahead = await store.create("https://example.com")
+    (told,) = await store.write(recorder.replay, ahead.id, log)
+    with anyio.fail_after(30):
+        assert await ids_of(store.follow(ahead.id)) == [told]
+
+
 async def test_a_deleted_audit_ends_its_followers_with_an_error(store):
     audit = await store.create("https://example.com")
     other = await store.create("https://example.com")
@@ -269,9 +305,12 @@ async def test_what_cannot_be_followed_is_told_at_once(store):
     with pytest.raises(AuditNotFound):
         await anext(store.follow("none\ud800"))
     audit = await store.create("https://example.com")
-    for bad in (-1, "5", 1.5, True, None, 2**63):
+    for bad in (-1, "5", 1.5, True, 2**63):
         with pytest.raises(InvalidAudit, match="after"):
             store.follow(audit.id, after=bad)
+    for bad in (None, 5, b"none", [], "", audit):
+        with pytest.raises(AuditNotFound):  # None above all: not the events of all audits
+            await store.follow(bad)
     with pytest.raises(InvalidAudit, match="after"):
         store.follow_all(after="5")
     newest = await store.record(audit.id, LOG)
@@ -279,6 +318,33 @@ async def test_what_cannot_be_followed_is_told_at_once(store):
         await store.follow(audit.id, after=newest + 1)
     with pytest.raises(InvalidAudit, match="newest"):
         await store.follow_all(after=newest + 1)
+
+
+async def test_without_a_token_an_audit_is_followed_from_its_first_event_on(store):
+    audit = await store.create("https://example.com")
+    told = [await store.record(audit.id, event) for event in (LOG, END)]
+    for token in ({}, {"after": None}, {"after": 0}):
+        assert await ids_of(store.follow(audit.id, **token)) == told
+
+
+async def test_a_follower_belongs_to_the_event_loop_of_its_store(store):
+    audit = await store.create("https://example.com")
+    follower = await store.follow(audit.id)
+
+    async def elsewhere():
+        with anyio.fail_after(30), pytest.raises(StoreError, match="another event loop"):
+            await anext(follower)
+
+    def without_a_loop():
+        with pytest.raises(StoreError, match="event loop"):
+            store.follow(audit.id)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(ids_of, store.follow(audit.id))
+        await until(lambda: store._hub._alarm)
+        await to_thread.run_sync(anyio.run, elsewhere)
+        await to_thread.run_sync(without_a_loop)
+        group.cancel_scope.cancel()
 
 
 async def test_of_all_audits_those_events_come_that_are_new_unless_told_otherwise(store):
@@ -325,6 +391,28 @@ async def test_one_who_leaves_leaves_nothing_behind(store, leave):
         await until(lambda: not store._readers._running)
         assert store._readers._places.borrowed_tokens == 0
     assert threading.active_count() <= threads + 4  # idle worker threads of the event loop
+
+
+async def test_a_follower_may_be_collected_while_the_channels_are_looked_through(store):
+    held: list[event_hub.Channel] = []
+    asked = False
+
+    class Id(str):
+        def __hash__(self):
+            if asked:  # the collector runs just then
+                held.clear()
+            return super().__hash__()
+
+    audit, other = [await store.create("https://example.com") for _ in range(2)]
+    held.append(event_hub.Channel(0))
+    store._hub._channels[Id(other.id)] = held[0]
+    with anyio.fail_after(30):
+        async with anyio.create_task_group() as group:
+            group.start_soon(ids_of, store.follow(audit.id))
+            await until(lambda: store._hub._alarm)
+            asked = True
+            await store.record(audit.id, END)
+    assert not held
 
 
 async def test_when_the_one_who_reads_for_all_leaves_another_goes_on(store):
@@ -508,6 +596,20 @@ async def test_what_another_process_writes_arrives_too(file_store):
     assert process.returncode == 0
 
 
+def test_a_look_at_what_is_new_asks_only_those_for_their_end_who_told_something(script):
+    one, other = [operations.create("https://example.com").id for _ in range(2)]
+    told = recorder.record(one, LOG)
+    newest = recorder.record(one, END)
+    operations.delete(other)
+
+    def over(after, whole=False):
+        return event_feed.fresh(after, [one, other], False, whole).over
+
+    assert over(told) == [one]
+    assert over(told, whole=True) == [one, other]
+    assert over(newest) == [one, other]  # what was written is no event: a removal, perhaps
+
+
 def test_a_script_follows_too(script, monkeypatch):
     audit = operations.create("https://example.com")
     other = operations.create("https://example.com")
@@ -526,14 +628,14 @@ def test_a_script_follows_too(script, monkeypatch):
 
 
 def test_no_step_of_following_scans_a_table(tmp_path):
-    texts = [
-        event_feed._stored_sql(False),
-        event_feed._stored_sql(True),
-        event_feed._fresh_sql(),
-        event_feed._ended_sql(),
-        event_feed._gone_sql(),
-    ]
     with connect(tmp_path / "audits.db") as database:
+        texts = [
+            event_feed._stored_sql(False),
+            event_feed._stored_sql(True),
+            event_feed._fresh_sql(),
+            event_feed._ended_sql(),
+            event_feed._gone_sql(),
+        ]
         for text in texts:
             values = ["[]" if "json_each" in text else 1] * text.count("?")
             plan = [row[3] for row in database.execute_sql(f"EXPLAIN QUERY PLAN {text}", values)]

@@ -153,3 +153,22 @@ def test_an_audit_that_is_deleted_ends_it_with_an_error(path):
             operations.delete(audit.id)
         assert watch.wait(TIMEOUT) == 1
         assert watch.stderr.read() == f"veritas-peewee: there is no audit '{audit.id}'\n"
+
+
+@pytest.mark.parametrize("how", ["removed", "replaced by another one"])
+def test_a_file_that_is_no_longer_there_ends_it_with_an_error(path, tmp_path, how):
+    with connect(path):
+        audit = operations.create("https://example.com")
+        recorder.record(audit.id, {"type": "log_entry"})
+    with started(*PROGRAM, audit.id, "--database", path) as watch:
+        assert "log_entry" in watch.stdout.readline()
+        if how == "removed":
+            path.unlink()
+        else:
+            with connect(tmp_path / "other.db"):
+                pass
+            (tmp_path / "other.db").rename(path)
+        assert watch.wait(TIMEOUT) == 1
+        assert watch.stderr.read() == (
+            f"veritas-peewee: {path}: the file was {how} while it was open\n"
+        )

@@ -195,6 +195,19 @@ class StoreDatabase(SqliteDatabase):
                     "survive that: open it in a new process (spawn), or fork before it is opened"
                 )
 
+    def check_in_place(self) -> None:
+        """StoreError if the file was removed or another one put in its place: what is written
+        there now never comes here."""
+        if self.location.path is None or self._inode is None:
+            return
+        try:
+            found = os.stat(self.location.path)
+        except OSError:
+            found = None
+        if found is None or (found.st_dev, found.st_ino) != self._inode:
+            what = "removed" if found is None else "replaced by another one"
+            raise StoreError(f"{self.location.name}: the file was {what} while it was open")
+
     def _refuse_in_unit(self, what: str) -> None:
         if any(isinstance(open_, Unit) for open_ in self._state.transactions):
             raise StoreError(

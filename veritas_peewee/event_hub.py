@@ -33,7 +33,8 @@ WINDOW = 0.02
 GROUP = 64
 """Followers that are woken at once."""
 KEPT_TEXT = 8_000_000
-"""Characters of the newest events that are kept for followers who are about to come for them."""
+"""Characters of the newest events that are kept for followers who are about to come for them,
+beside those of the last look."""
 _ROW = 500
 """What an event takes besides its text."""
 
@@ -175,9 +176,12 @@ class Hub:
     async def _look(self, follower: Follower) -> None:
         """Read what is new, once for all, and wake those whom it concerns."""
         began = perf_counter()
-        writes, before, asked = self._writes, self._position, dict(self._channels)
+        whole = began >= self._poll_at
+        writes, before = self._writes, self._position
+        # Through items, which hold on to the channels: one can go at any moment, in any thread.
+        asked = dict(self._channels.items())
         ids = [audit_id for audit_id in asked if audit_id is not None]
-        news: News = await follower.read(event_feed.fresh, before, ids, None in asked)
+        news: News = await follower.read(event_feed.fresh, before, ids, None in asked, whole)
         channels = list(self._channels.values())
         # Who came while this was being read has not been read for.
         for audit_id, channel in self._channels.items():
@@ -190,21 +194,25 @@ class Hub:
         self._position = news.upto
         self._covered = -1 if news.more else writes
         now = perf_counter()
-        self._poll_at, self._rest_until = now + POLL, now + (now - began) * SHARE
+        if whole:
+            self._poll_at = now + POLL
+        self._rest_until = now + (now - began) * SHARE
         await self._wake([s for one in channels if one.has_news(before) for s in one.waiting])
 
     def _keep(self, news: News, channels: dict[str | None, Channel]) -> None:
         by_audit: dict[str | None, list[AuditEvent]] = {None: news.events}
         for event in news.events:
             by_audit.setdefault(event.audit_id, []).append(event)
-        size = news.size + _ROW * len(news.events)
+        size, older = news.size + _ROW * len(news.events), len(self._kept)
         for audit_id, events in by_audit.items():
             if events and (channel := channels.get(audit_id)) is not None:
                 channel.events += events
                 part = size * len(events) // len(news.events)
                 self._kept.append((ref(channel), events[-1].id, part))
                 self._kept_text += part
-        while self._kept_text > KEPT_TEXT:
+        # Not what has just come, however much it is: each who waits for it would read it again.
+        while self._kept_text > KEPT_TEXT and older > 0:
+            older -= 1
             kept, upto, part = self._kept.popleft()
             self._kept_text -= part
             if (old := kept()) is not None:

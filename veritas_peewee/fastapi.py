@@ -7,6 +7,8 @@ async def audit(audit_id: str, store: Annotated[AuditStore, Depends(get_store)])
 
 Server-sent events: a browser's `EventSource` that lost the connection comes back with the last
 id that it saw, and goes on where it was. At `end` the page closes it, for it would come again.
+A server that is told to stop waits for open streams, uvicorn for ever, and only then is the store
+closed: give it `--timeout-graceful-shutdown`. Viewers then come back to the next server.
 
 @app.get("/audits/{audit_id}/events")
 async def stream(
@@ -14,7 +16,8 @@ async def stream(
     store: Annotated[AuditStore, Depends(get_store)],
     last_event_id: Annotated[int, Header()] = 0,
 ):
-    follower = await store.follow(audit_id, after=last_event_id)  # AuditNotFound comes here
+    # AuditNotFound comes here, and InvalidAudit for an id that this store has not given out.
+    follower = await store.follow(audit_id, after=last_event_id)
 
     async def messages():
         async for event in follower:

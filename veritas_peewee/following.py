@@ -27,11 +27,13 @@ class Follower:
         self,
         hub: Hub,
         read: Callable[..., Awaitable[Any]],
+        check: Callable[[], object],
         audit_id: str | None,
         after: int | None,
     ) -> None:
         self._hub = hub
         self.read = read
+        self._check = check
         self._audit_id = audit_id
         self._after = after
         self._channel: Channel | None = None
@@ -97,6 +99,7 @@ class Follower:
                 elif self._hub.closed:
                     raise StoreClosed("the store was closed while it was followed")
                 else:
+                    self._check()  # in another event loop nobody could wake it
                     await self._hub.wait(self, channel)
         except StoreError:
             self._end()

@@ -29,7 +29,7 @@ from veritas_peewee import (
 from veritas_peewee.comparison import Comparison
 from veritas_peewee.config import DURABILITIES, Durability, Location, locate
 from veritas_peewee.counting import Facets
-from veritas_peewee.database import current_database
+from veritas_peewee.database import current_database, on_event_loop
 from veritas_peewee.errors import DRIVER_ERRORS, StoreClosed, StoreError, store_error
 from veritas_peewee.event_feed import check_after
 from veritas_peewee.event_hub import Hub
@@ -42,6 +42,7 @@ from veritas_peewee.offload import in_thread
 from veritas_peewee.paging import Page
 from veritas_peewee.readers import Readers
 from veritas_peewee.recorder import PreparedEvent
+from veritas_peewee.rows import key_of
 from veritas_peewee.screenshots import ScreenshotFolder
 from veritas_peewee.search import Hit
 from veritas_peewee.startup import connect, open_reader, open_writable, with_screenshots
@@ -196,6 +197,8 @@ class AuditStore:
         return writer
 
     def _check_loop(self) -> None:
+        if not on_event_loop():
+            raise StoreError("this store belongs to an event loop, and none runs in this thread")
         if current_token() != self._token:
             raise StoreError("this store was opened in another event loop: open one here")
 
@@ -363,8 +366,8 @@ class AuditStore:
         """The newest audits of a url or of a host as a series, oldest first; see `trends.trend`."""
         return await self.read(trends.trend, url, host=host, since=since, until=until, limit=limit)
 
-    def follow(self, audit_id: str, *, after: int = 0) -> Follower:
-        """An audit's events after event id `after`, then new ones as they are committed.
+    def follow(self, audit_id: str, *, after: int | None = None) -> Follower:
+        """An audit's events after event id `after` (None: all), then new ones when committed.
 
         `async for event in store.follow(id)` ends when the audit has: once its status is
         completed, error or disconnected and all events up to then were given. Raises
@@ -372,19 +375,21 @@ class AuditStore:
         before the audit has ended, and InvalidAudit for an `after` that this store has not given
         out. With the last event's id as `after`, nothing is missed and nothing comes twice.
         """
-        return self._follow(audit_id, check_after(after))
+        # None is no audit's id: for the followers it stands for all audits.
+        return self._follow(key_of(audit_id), 0 if after is None else check_after(after))
 
     def follow_all(self, *, after: int | None = None) -> Follower:
         """The events of every audit after event id `after`, then new ones, until the store closes.
 
-        None: those that are committed from the first step of the iteration on.
+        None: those that are committed from the first step of the iteration on. They come in the
+        order of their ids: what an import adds below the last one given is left out.
         """
         return self._follow(None, None if after is None else check_after(after))
 
     def _follow(self, audit_id: str | None, after: int | None) -> Follower:
         # The writer must not keep the store alive, nor the hub.
         self._opened().on_commit = partial(_tell, self._hub, self._readers is None)
-        return Follower(self._hub, self.read, audit_id, after)
+        return Follower(self._hub, self.read, self._opened, audit_id, after)
 
     async def screenshot(self, file_path: str) -> bytes:
         """The bytes of a stored screenshot, by its row's `file_path`."""
