@@ -6,7 +6,6 @@ project = "veritas-peewee"
 author = "The veritas-peewee maintainers"
 release = version = version_of("veritas-peewee")
 extensions = ["myst_parser"]
-exclude_patterns = ["conftest.py"]
 html_theme = "furo"
 html_title = "veritas-peewee"
 html_show_copyright = False

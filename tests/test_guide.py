@@ -16,7 +16,6 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sybil import Document, Example, Region, Sybil
@@ -49,7 +48,6 @@ class Shell:
         self.home = self.folder / "page"
         self.home.mkdir()
         self.ids: dict[str, str] = {}
-        self.missing = ""
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = str(free.getsockname()[1])
         environment = {name: os.environ[name] for name in ("LANG", "TMPDIR") if name in os.environ}
@@ -167,13 +165,10 @@ def _write(example: Example) -> None:
 
 def _run(example: Example) -> None:
     shell = example.namespace["shell"]
-    for command, _ in example.parsed:
+    for command, shown in example.parsed:
         tool = command.split()[0]
         if tool in _TOOLS and shutil.which(tool) is None:
-            shell.missing = tool
-    if shell.missing:  # what comes after needs what this would have told
-        pytest.skip(f"there is no {shell.missing}")
-    for command, shown in example.parsed:
+            pytest.skip(f"there is no {tool}")
         printed, code = shell.run(command)
         shell.expect(shown, printed)
         assert code == 0 or shown, f"exit code {code} of: {command}"
@@ -205,14 +200,22 @@ def _examples(document: Document) -> Iterator[Region]:
         yield region
 
 
-def _setup(namespace: dict[str, Any]) -> None:
-    namespace["shell"] = Shell()
+GUIDE = Sybil(parsers=[_examples], path="../docs", pattern="*.md")
+PAGES = sorted(GUIDE.path.resolve().glob("*.md"))
 
 
-def _teardown(namespace: dict[str, Any]) -> None:
-    namespace["shell"].remove()
+@pytest.mark.parametrize("page", PAGES, ids=[page.stem for page in PAGES])
+def test_each_example_does_what_the_page_shows(page: Path) -> None:
+    document = GUIDE.parse(page)
+    document.namespace["shell"] = shell = Shell()
+    try:
+        for example in document.examples():
+            example.evaluate()
+    finally:
+        shell.remove()
 
 
-pytest_collect_file = Sybil(
-    parsers=[_examples], pattern="*.md", setup=_setup, teardown=_teardown
-).pytest()
+def test_each_page_is_in_the_table_of_contents() -> None:
+    index = (GUIDE.path / "index.md").read_text()
+    contents = index.partition(":hidden:")[2].partition("```")[0].split()
+    assert sorted([*contents, "index"]) == [page.stem for page in PAGES]
