@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from matplotlib.figure import Figure
 
 from veritas_peewee import (
     Audit,
@@ -468,6 +467,9 @@ def test_a_picture_in_each_form(site, capsys, tmp_path):
 
 def bars(series):
     """The bars of a picture in pixels, by the name in its legend."""
+    # Here, for another test asks whether anything has loaded the library that decodes images.
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(10, 5.6), dpi=120)
     axes = figure.subplots()
     _draw_findings(axes, series)
