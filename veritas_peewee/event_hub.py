@@ -82,7 +82,7 @@ class Hub:
         self._writes = self._counted = 0
         self._covered = -1
         self._counted_at = self._rate = 0.0
-        self._poll_at = self._rest_until = 0.0
+        self._poll_at = self._rest_until = self._worked = 0.0
 
     def notice(self, writes: int) -> None:
         """So many writes were committed; called on the loop's thread, once for a whole batch."""
@@ -169,8 +169,10 @@ class Hub:
     def _is_busy(self) -> bool:
         now = perf_counter()
         if now - self._counted_at >= WINDOW:
-            self._rate = (self._writes - self._counted) / (now - self._counted_at)
-            self._counted, self._counted_at = self._writes, now
+            # In the time that following left: a writer that it slows down is no slow writer.
+            left = max(now - self._counted_at - self._worked, 0.001)
+            self._rate = (self._writes - self._counted) / left
+            self._counted, self._counted_at, self._worked = self._writes, now, 0.0
         return self._rate > BUSY and not self.closed
 
     async def _look(self, follower: Follower) -> None:
@@ -197,6 +199,7 @@ class Hub:
         if whole:
             self._poll_at = now + POLL
         self._rest_until = now + (now - began) * SHARE
+        self._worked += now - began
         await self._wake([s for one in channels if one.has_news(before) for s in one.waiting])
 
     def _keep(self, news: News, channels: dict[str | None, Channel]) -> None:
@@ -228,6 +231,7 @@ class Hub:
                 await checkpoint()  # while they run
                 now = perf_counter()
                 self._rest_until = max(self._rest_until, now) + (now - began) * SHARE
+                self._worked += now - began
                 if told:
                     await self._hold_back()
         finally:
