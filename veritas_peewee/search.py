@@ -18,6 +18,8 @@ from peewee import SQL
 from veritas_peewee.catalog import KEPT_OUT, SEARCH_INDEX, words_of
 from veritas_peewee.fields import invalid
 from veritas_peewee.filters import (
+    PINNED,
+    Condition,
     Filters,
     Shape,
     check_names,
@@ -29,7 +31,7 @@ from veritas_peewee.filters import (
 from veritas_peewee.history import rows_by_id
 from veritas_peewee.models import Audit, CatalogEntry
 from veritas_peewee.paging import Page, bad_cursor, check_limit, read_cursor, write_cursor
-from veritas_peewee.rows import execute, models_of, text_of
+from veritas_peewee.rows import MARK, execute, models_of, text_of
 from veritas_peewee.snippets import Snippet, snippets_of
 
 LONGEST = 1000
@@ -37,6 +39,8 @@ LONGEST = 1000
 MOST_WORDS = 64
 BLOCK = 1000
 """How many matches are ranked together."""
+FEW = 20_000
+"""Audits of a site up to which they are looked up before the matches."""
 WEIGHTS = "4.0, 2.0, 1.0, 1.0"
 """What a word counts in a url, a narrative, findings and errors."""
 
@@ -80,12 +84,12 @@ def search(
         place = _Place(execute("SELECT COALESCE(MAX(id), 0) FROM audit_catalog", ())[0][0], 0,
                        frozenset())  # fmt: skip
     shape, values = shape_of(conditions), values_of(conditions)
+    block = _block_sql(shape, _are_few(conditions))
     hits: list[tuple[int, float]] = []
     while True:
         # One more than the page holds, to know whether it is the last.
-        found = execute(
-            _block_sql(shape), (words, place.low, place.high, *values, BLOCK + len(place.given))
-        )
+        limits = (place.low, place.high, *values, BLOCK + len(place.given))
+        found = execute(block, (words, *limits))
         if not place.low and len(found) >= BLOCK:
             place = place._replace(low=found[-1][0])
         found = [row for row in found if row[0] not in place.given]
@@ -102,21 +106,43 @@ def search(
         place = _Place(place.low - 1, 0, rest)
 
 
+def _are_few(conditions: list[Condition]) -> bool:
+    """Whether the audits are of one site that has few: then these are looked up, not each match."""
+    for one in conditions:
+        if one.column in PINNED:
+            found = execute(_site_sql(one.column), (one.values[0], FEW + 1))
+            return int(found[0][0]) <= FEW
+    return False
+
+
 @functools.cache
-def _block_sql(shape: Shape) -> str:
+def _site_sql(column: str) -> str:
+    site = Audit.select(SQL("1")).where(Audit._meta.fields[column] == MARK).limit(MARK)
+    return f"SELECT COUNT(*) FROM ({text_of(site)})"
+
+
+@functools.cache
+def _block_sql(shape: Shape, few: bool) -> str:
     """The newest matches in a range of entries, with their scores."""
-    text = (
+    entries = CatalogEntry._meta.table_name
+    joined = kept = ""
+    if few:
+        audits = text_of(where(Audit.select(Audit.id), shape, looked_up=PINNED))
+        # As a set, in which each match is looked for; a search in the index for each takes longer.
+        kept = (
+            f" AND +i.rowid IN (SELECT c.id FROM ({audits}) AS a "
+            f"CROSS JOIN {entries} AS c ON c.audit_id = a.id)"
+        )
+    elif shape:
+        audit = Audit.select(SQL("1")).where(Audit.id == SQL("c.audit_id"))
+        joined = f"CROSS JOIN {entries} AS c ON c.id = i.rowid "
+        # The audit is known: nothing of it is to be looked up in another way.
+        kept = f" AND EXISTS ({text_of(where(audit, shape, looked_up=frozenset()))})"
+    return (
         f"SELECT i.rowid, bm25({SEARCH_INDEX}, {WEIGHTS}) FROM {SEARCH_INDEX} AS i "
-        f"{{}}WHERE {SEARCH_INDEX} MATCH ? AND i.rowid >= ? AND i.rowid <= ?{{}} "
+        f"{joined}WHERE {SEARCH_INDEX} MATCH ? AND i.rowid >= ? AND i.rowid <= ?{kept} "
         "ORDER BY i.rowid DESC LIMIT ?"
     )
-    if not shape:
-        return text.format("", "")
-    audit = Audit.select(SQL("1")).where(Audit.id == SQL("c.audit_id"))
-    # The audit is known: nothing of it is to be looked up in another way.
-    kept = text_of(where(audit, shape, looked_up=frozenset()))
-    entries = CatalogEntry._meta.table_name
-    return text.format(f"CROSS JOIN {entries} AS c ON c.id = i.rowid ", f" AND EXISTS ({kept})")
 
 
 def _hits(words: str, some: str, found: list[tuple[int, float]]) -> list[Hit]:
