@@ -85,6 +85,7 @@ def _prepare(runner: Runner, cases: list[str], data: Path) -> None:
         for case in ("R2", "R3", "R4", "R5", "R6", "MEM")
         if case in cases
         for size in runner.params(case)
+        if size.isdigit()
     }
     if "L1" in cases:
         sizes.add(100_000)
@@ -95,6 +96,7 @@ def _prepare(runner: Runner, cases: list[str], data: Path) -> None:
         sorted(sizes),
         audits=bool({"R1", "M1"} & set(cases)),
         results="W3" in cases,
+        findings="R5" in cases,
     )
 
 

@@ -17,12 +17,15 @@ from benchmarks import history, sample
 from benchmarks.sample import Row, audit_id, insert_sql, stored_row
 from veritas_peewee import catalog, connect
 from veritas_peewee.ingest import ingest
+from veritas_peewee.maintenance.rebuilding import rebuild
 
 WRITERS = 100
 """Queued audits in a file that is written to."""
 AUDITS = 1000
 """Whole audits in the file that R1 and M1 read."""
 RESULTS = 1000
+FINDINGS = 100_000, 10
+"""Audits, and findings of each, in the file that R5 searches."""
 
 
 def schema_key(data: Path) -> str:
@@ -36,7 +39,9 @@ def schema_key(data: Path) -> str:
     return hashlib.sha256(repr((rows, history.VERSION)).encode()).hexdigest()[:10]
 
 
-def prepare(data: Path, sizes: Iterable[int], *, audits: bool, results: bool) -> None:
+def prepare(
+    data: Path, sizes: Iterable[int], *, audits: bool, results: bool, findings: bool
+) -> None:
     """Make the files that are missing."""
     data.mkdir(parents=True, exist_ok=True)
     key = schema_key(data)
@@ -47,6 +52,9 @@ def prepare(data: Path, sizes: Iterable[int], *, audits: bool, results: bool) ->
     if results:
         _make_results(data)
         _cached(data, "results", partial(_ingest_all, data))
+    if findings:
+        size, each = FINDINGS
+        _cached(data, "findings", partial(_fill_history, size=size, each=each))
     for size in sizes:
         _cached(data, f"history-{size}", partial(_fill_history, size=size))
 
@@ -117,7 +125,7 @@ def insert_rows(database: sqlite3.Connection, table: str, rows: list[Row]) -> No
     database.executemany(insert_sql(table, rows[0]), [stored_row(row) for row in rows])
 
 
-def _fill_history(path: Path, *, size: int) -> None:
+def _fill_history(path: Path, *, size: int, each: int | None = None) -> None:
     """Indexes, and what the triggers would do, are made in one go: the same file, sooner."""
     with _in_one_go(path) as database:
         made_again = database.execute(
@@ -129,7 +137,7 @@ def _fill_history(path: Path, *, size: int) -> None:
             database.execute(f'DROP {kind} "{name}"')
         for table, columns, rows in (
             ("audits", history.COLUMNS, history.rows(size)),
-            ("audit_findings", history.FINDING_COLUMNS, history.findings(size)),
+            ("audit_findings", history.FINDING_COLUMNS, history.findings(size, each)),
         ):
             marks = ", ".join("?" * len(columns))
             database.executemany(
@@ -140,7 +148,8 @@ def _fill_history(path: Path, *, size: int) -> None:
                 database.execute(sql)
     with connect(path) as opened:
         with opened.unit():
-            catalog.rebuild()
+            catalog.fill()
+            rebuild()
         for kind, _, sql in made_again:
             if kind == "trigger":
                 opened.execute_sql(sql)

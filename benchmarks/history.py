@@ -93,11 +93,11 @@ FINDING_COLUMNS = (
 )  # fmt: skip
 
 
-def findings(size: int) -> Iterator[tuple[object, ...]]:
-    """The findings of a history: none, one, two or three of an audit."""
+def findings(size: int, each: int | None = None) -> Iterator[tuple[object, ...]]:
+    """The findings of a history: `each` of an audit, or else none, one, two or three."""
     dice = random.Random(size + 1)
     for number in range(size):
-        for _ in range(number % 4):
+        for _ in range(number % 4 if each is None else each):
             yield (
                 audit_id(number),
                 *_chosen(dice, _PATTERNS),

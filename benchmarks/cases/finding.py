@@ -16,6 +16,8 @@ from benchmarks.model import Case, Metrics, Spec, Unsupported
 from benchmarks.peers.base import Peer
 
 PEERS = "ours", "sqlite3-row"
+MILLION = "1 million findings"
+"""Of 100,000 audits."""
 _SITE = "site0.example"
 
 
@@ -34,7 +36,7 @@ def searching(spec: Spec) -> Metrics:
     async def search(peer: Peer, text: str, filters: dict[str, Any]) -> None:
         found = await peer.search(text, filters)
         assert found <= PAGE, found
-        if int(spec.param) >= 100_000:
+        if spec.param != SIZES[0]:
             assert found == PAGE, (text, found)
 
     return _each(spec, {name: (search, one) for name, one in wanted.items()})
@@ -67,7 +69,8 @@ def counting_kinds(spec: Spec) -> Metrics:
 def _each(
     spec: Spec, calls: dict[str, tuple[Callable[..., Awaitable[None]], tuple[Any, ...]]]
 ) -> Metrics:
-    path = cached_file(spec.data, f"history-{int(spec.param)}")
+    name = "findings" if spec.param == MILLION else f"history-{int(spec.param)}"
+    path = cached_file(spec.data, name)
 
     async def use(peer: Peer) -> Metrics:
         found: Metrics = {}
@@ -88,12 +91,13 @@ CASES = (
         "R5",
         "a page of 20 hits of a search, by the number of audits (with 1.5 findings each)",
         searching,
-        SIZES,
+        (*SIZES[:2], MILLION, SIZES[2]),
         PEERS,
         (),
-        quick_params=SIZES[:2],
-        note="p50 in ms. sqlite3 asks the same full-text index for the best 20 of all matches, on "
-        "the calling thread; ours ranks the newest thousand that match.",
+        quick_params=(*SIZES[:2], MILLION),
+        note="p50 in ms. The million findings are those of 100,000 audits. sqlite3 asks the same "
+        "full-text index for the best 20 of all matches, on the calling thread; ours ranks the "
+        "newest thousand that match.",
     ),
     Case(
         "R6",
