@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import anyio
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -22,6 +23,7 @@ from peewee import fn
 from veritas_peewee import (
     Audit,
     AuditStore,
+    DatabaseCorrupt,
     InvalidAudit,
     connect,
     counting,
@@ -529,6 +531,43 @@ SPOILED = {
     "DROP TRIGGER catalog_counts_update; UPDATE audit_catalog SET patterns = '?'": "catalog",
     "DROP TRIGGER catalog_delete; DELETE FROM audit_catalog": "its entry in the catalog",
 }
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DROP TABLE search_index",
+        "DELETE FROM search_index_data",
+        "DELETE FROM search_index_config",
+        "DROP TABLE audit_counts",
+        "DROP TABLE audit_catalog",
+    ],
+)
+def test_a_catalog_that_is_lost_is_told_with_what_makes_it_again(
+    tmp_path: Path, statement: str
+) -> None:
+    path = tmp_path / "audits.db"
+    with connect(path):
+        kept = ended(narrative="kept words")
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute(statement)
+
+    async def use() -> str:
+        async with AuditStore.open(path) as store:
+            audit = await store.create("https://shop.example/")
+            with pytest.raises(DatabaseCorrupt, match="verify --fix"):
+                await store.record(audit.id, {"type": "audit_complete"})
+            with pytest.raises(DatabaseCorrupt, match="verify --fix"):
+                await (store.facets() if "counts" in statement else store.search("kept"))
+            assert (await store.get(audit.id)).status == "queued"
+            return audit.id
+
+    audit_id = anyio.run(use)
+    with connect(path):
+        assert repair()
+        recorder.record(audit_id, {"type": "audit_complete"})
+        assert found("kept") == [kept]
+        assert verify().problems == []
 
 
 @pytest.mark.parametrize("statement", SPOILED)

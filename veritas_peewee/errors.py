@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Iterator
 from types import ModuleType
 
@@ -97,6 +98,12 @@ _BY_CODE: dict[int, type[StoreError]] = {
     778: StoreFull,  # SQLITE_IOERR_WRITE
     4874: StoreFull,  # SQLITE_IOERR_SHMSIZE
 }
+_CORRUPT_VTAB = 267
+_CATALOG_LOST = re.compile(
+    r"no such table: (main\.)?(audit_catalog|audit_patterns|audit_counts|search_index\w*)$"
+    r"|invalid fts5 file format"
+)
+"""SQLite has no code of their own for what is missing of the catalog."""
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -156,6 +163,13 @@ def store_error(
         if "Could not decode to UTF-8" not in str(error):
             return None
         code = 11
+    if code == _CORRUPT_VTAB or _CATALOG_LOST.match(str(error)):
+        hint = (
+            "the search or the counts are damaged, `veritas-peewee verify --fix` makes them again"
+        )
+        found: StoreError = DatabaseCorrupt(f"{where + ': ' if where else ''}{hint} ({error})")
+        found.__cause__ = error
+        return found
     kind = _BY_CODE.get(code) or _BY_CODE.get(code & 0xFF)
     if kind is None:
         if code & 0xFF not in (10, 14):  # SQLITE_IOERR, SQLITE_CANTOPEN
