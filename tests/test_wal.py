@@ -155,11 +155,13 @@ async def test_short_reads_that_overlap_without_a_pause_do_not_let_the_wal_grow(
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(read, 0)
         tasks.start_soon(read, 1)
-        for _ in range(3):
-            # Were there an instant without a read, it would not get so large.
-            await grow(file_store, LIMIT + 2 * MB)
-            await returned(file_store, writing=True)
-        stop.set()
+        try:
+            for _ in range(3):
+                # Were there an instant without a read, it would not get so large.
+                await grow(file_store, LIMIT + 2 * MB)
+                await returned(file_store, writing=True)
+        finally:
+            stop.set()  # else the readers' threads would outlive a failure, and the test run
     assert rounds > 4
 
 
