@@ -120,6 +120,8 @@ class Shell:
         if found is None:
             pytest.fail(f"the page shows:\n{shown}\nbut this is printed:\n{printed}", pytrace=False)
         self.ids |= {name: found[f"id{number}"] for number, name in enumerate(names)}
+        if len(set(self.ids.values())) < len(self.ids):
+            pytest.fail(f"two ids stand for the same one: {self.ids}", pytrace=False)
 
     def _pattern(self, line: str, names: list[str]) -> str:
         parts, end = [], 0
@@ -176,6 +178,8 @@ def _run(example: Example) -> None:
 
 def _commands(text: str) -> Iterator[tuple[str, str]]:
     """Each command, with what is shown below it."""
+    if not text.startswith("$ "):
+        raise ValueError(f"nothing would run this, for it begins with no command:\n{text}")
     for part in re.split(r"(?m)^\$ ", text)[1:]:
         lines = part.split("\n")
         number = 1
