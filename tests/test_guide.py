@@ -69,6 +69,10 @@ class Shell:
             text=True,
             start_new_session=True,
         )
+        # Should the tests be killed, its input ends, and it takes all that it started along.
+        assert self._process.stdin
+        self._process.stdin.write(f"trap 'rm -rf \"{self.folder}\"; kill 0' EXIT\n")
+        self._process.stdin.flush()
 
     def write(self, name: str, text: str) -> None:
         path = self.home / name
@@ -153,7 +157,7 @@ class Shell:
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
                 stream.close()
-        shutil.rmtree(self.folder)
+        shutil.rmtree(self.folder, ignore_errors=True)  # or the shell has done it
 
 
 def _trimmed(text: str) -> list[str]:
