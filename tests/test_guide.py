@@ -69,6 +69,10 @@ class Shell:
             text=True,
             start_new_session=True,
         )
+        # Should the tests be killed, its input ends, and it takes all that it started along.
+        assert self._process.stdin
+        self._process.stdin.write(f"trap 'rm -rf \"{self.folder}\"; kill 0' EXIT\n")
+        self._process.stdin.flush()
 
     def write(self, name: str, text: str) -> None:
         path = self.home / name
@@ -120,6 +124,8 @@ class Shell:
         if found is None:
             pytest.fail(f"the page shows:\n{shown}\nbut this is printed:\n{printed}", pytrace=False)
         self.ids |= {name: found[f"id{number}"] for number, name in enumerate(names)}
+        if len(set(self.ids.values())) < len(self.ids):
+            pytest.fail(f"two ids stand for the same one: {self.ids}", pytrace=False)
 
     def _pattern(self, line: str, names: list[str]) -> str:
         parts, end = [], 0
@@ -151,7 +157,7 @@ class Shell:
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
                 stream.close()
-        shutil.rmtree(self.folder)
+        shutil.rmtree(self.folder, ignore_errors=True)  # or the shell has done it
 
 
 def _trimmed(text: str) -> list[str]:
@@ -176,6 +182,8 @@ def _run(example: Example) -> None:
 
 def _commands(text: str) -> Iterator[tuple[str, str]]:
     """Each command, with what is shown below it."""
+    if not text.startswith("$ "):
+        raise ValueError(f"nothing would run this, for it begins with no command:\n{text}")
     for part in re.split(r"(?m)^\$ ", text)[1:]:
         lines = part.split("\n")
         number = 1
