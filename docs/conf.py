@@ -7,6 +7,8 @@ author = "The veritas-peewee maintainers"
 release = version = version_of("veritas-peewee")
 extensions = ["myst_parser"]
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["guide.css"]
 html_title = "veritas-peewee"
 html_show_copyright = False
 html_show_sphinx = False
