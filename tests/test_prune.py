@@ -92,6 +92,14 @@ def test_the_newest_of_each_site_stay(script: Any) -> None:
     assert prune(keep_newest=0).audits == 4
 
 
+def test_a_site_is_what_the_filter_by_host_takes_for_one(script: Any) -> None:
+    kept = add("bücher.example", 1)
+    add("www.bücher.example", 2)
+    add("xn--bcher-kva.example:8443", 3)
+    assert prune(keep_newest=1).audits == 2
+    assert ids() == {kept}
+
+
 def test_with_both_limits_an_audit_goes_if_it_is_old_and_not_among_the_newest(script: Any) -> None:
     newest_but_old = add("a.example", 100)
     young = [add("b.example", days) for days in (1, 2, 3)]

@@ -10,15 +10,15 @@ import functools
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 import anyio
 import peewee
 
+from veritas_peewee.addresses import host_of
 from veritas_peewee.catalog import UNFINISHED
 from veritas_peewee.config import Location
 from veritas_peewee.database import StoreDatabase, current_database
@@ -203,7 +203,7 @@ def expired(older_than: timedelta | datetime | None, keep_newest: int | None) ->
     found: list[str] = []
     for audit_id, url, created in current_database().execute_sql(_ended_sql(), ()):
         if keep_newest is not None:
-            site = site_of(url)
+            site = host_of(url) or url
             newest[site] += 1
             if newest[site] <= keep_newest:
                 continue
@@ -211,13 +211,6 @@ def expired(older_than: timedelta | datetime | None, keep_newest: int | None) ->
             found.append(audit_id)
     found.reverse()
     return found
-
-
-def site_of(url: str) -> str:
-    """The host of an address, the same for http and https and whatever the port."""
-    with suppress(ValueError):
-        return urlsplit(url).hostname or url
-    return url
 
 
 def _pieces(ids: list[str]) -> Iterator[list[str]]:
