@@ -19,6 +19,7 @@ from veritas_peewee.cli.app import run
 from veritas_peewee.counting import count, facets
 from veritas_peewee.database import current_database
 from veritas_peewee.history import history
+from veritas_peewee.maintenance.repair import repair
 from veritas_peewee.maintenance.verify import verify
 from veritas_peewee.models import AuditFinding
 from veritas_peewee.paging import write_cursor
@@ -265,6 +266,27 @@ def test_what_another_program_has_for_times_and_scores_is_paged_through(tmp_path
                             {"since": "2020", "min_score": 0}):  # fmt: skip
                 whole = [audit.id for audit in history(order=order, limit=1000, **filters).items]  # type: ignore[arg-type]
                 assert paged(filters, order, 3) == whole
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("trust_score", -0.5), ("trust_score", -7), ("trust_score", 5000), ("created_at", 2460000.5),
+     ("created_at", 99999999), ("created_at", ""), ("created_at", "2026-01"), ("created_at", "z")],
+)  # fmt: skip
+def test_what_another_program_has_for_times_and_scores_is_counted_where_it_is_found(
+    tmp_path: Any, column: str, value: Any
+) -> None:
+    path = tmp_path / "audits.db"
+    with connect(path):
+        Audit.insert(id="odd", url="https://a.example", status="completed").execute()
+        with closing(sqlite3.connect(path)) as other, other:
+            other.execute(f"UPDATE audits SET {column} = ?", (value,))
+        repair()
+        for filters in ({"min_score": 0}, {"max_score": 0}, {"max_score": 50.5}, {"min_score": 0.5},
+                        {"since": "2025"}, {"until": "2025"}, {"until": "2026-02"}):  # fmt: skip
+            # Of one address audits are looked at one by one.
+            wanted = count(url="https://a.example", **filters)  # type: ignore[arg-type]
+            assert (count(**filters), facets(**filters).total) == (wanted, wanted), filters  # type: ignore[arg-type]
 
 
 def test_cursors_made_by_hand_are_refused(audits: list[Row]) -> None:

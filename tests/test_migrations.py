@@ -19,6 +19,7 @@ from typing import Any
 import anyio
 import pytest
 import sqlalchemy
+from playhouse.migrations import Runner
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
 
 import veritas_peewee
@@ -40,9 +41,10 @@ from veritas_peewee import (
     recorder,
 )
 from veritas_peewee.config import locate
+from veritas_peewee.counting import facets
 from veritas_peewee.database import StoreDatabase, bound, current_database
 from veritas_peewee.errors import sqlite3
-from veritas_peewee.maintenance.verify import VIEWS
+from veritas_peewee.maintenance.verify import VIEWS, verify
 from veritas_peewee.models import TABLES
 from veritas_peewee.screenshots import ScreenshotFolder
 
@@ -365,6 +367,53 @@ def test_eight_processes_that_open_a_new_file_at_one_instant_all_succeed(
         assert applied == [(name,) for name in migrations.KNOWN]
         assert os.listdir(path.parent) == ["audits.db"]
         check(path)
+
+
+# ---- files of an earlier schema of ours ----
+
+
+@pytest.fixture
+def without_slices(path: Path, tmp_path: Path) -> Path:
+    """A store as it was before its counts were kept in slices."""
+    scripts = tmp_path / "scripts"
+    shutil.copytree(migrations.DIRECTORY, scripts, ignore=shutil.ignore_patterns("0006*", "__*"))
+    earlier = StoreDatabase(locate(path), "script")
+    earlier.connect()
+    try:
+        Runner(earlier, str(scripts), migrations.HISTORY).up()
+    finally:
+        earlier.close()
+    with opened(path) as connection:
+        for number in range(3):
+            moment = f"2026-01-0{number + 1} 10:00:00.000000"
+            connection.execute(
+                "INSERT INTO audits (id, url, status, risk_level, trust_score, created_at, "
+                "updated_at) VALUES (?, 'https://a.example', 'completed', 'trusted', 50, ?, ?)",
+                (f"a{number}", moment, moment),
+            )
+            connection.execute(
+                "INSERT INTO audit_catalog (audit_id, created_at, status, risk_level, audit_tier, "
+                "patterns, url, narrative, findings, errors) VALUES (?, ?, 'completed', 'trusted', "
+                "'standard_audit', '{}', 'https://a.example', '', '', '')",
+                (f"a{number}", moment),
+            )
+    return path
+
+
+def test_a_removal_by_another_program_does_not_stop_an_upgrade(without_slices: Path) -> None:
+    with opened(without_slices) as connection:
+        connection.execute("DELETE FROM audits WHERE id = 'a1'")  # without foreign keys
+    with connect(without_slices):
+        assert facets().total == 2
+        assert any("audits that is missing" in problem for problem in verify().problems)
+
+
+def test_a_view_of_the_user_over_the_catalog_does_not_stop_an_upgrade(without_slices: Path) -> None:
+    with opened(without_slices) as connection:
+        connection.execute("CREATE VIEW my_view AS SELECT audit_id, url FROM audit_catalog")
+    with connect(without_slices):
+        assert facets().total == 3
+    assert len(select(without_slices, "SELECT * FROM my_view")) == 3
 
 
 # ---- files that are refused, and stay as they are ----

@@ -259,6 +259,37 @@ def test_every_filter_of_the_history_goes_with_a_search(script: Any) -> None:
         search("timer", sort="x")  # type: ignore[call-arg]
 
 
+def test_a_search_within_a_site_gives_the_same_whether_its_audits_are_few(
+    script: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chance = random.Random(11)
+    for _ in range(60):
+        told = [f"timer {chance.choice(['runs', 'stands'])}" for _ in range(chance.randrange(3))]
+        ended(f"https://{chance.choice('ab')}.example/{chance.choice('xy')}", *told,
+              trust_score=chance.choice([None, 20, 70.5]), narrative=chance.choice([None, "timer"]),
+              risk_level=chance.choice([None, "low"]))  # fmt: skip
+    monkeypatch.setattr(module, "BLOCK", 7)
+    others = [{"min_score": 21}, {"risk_level": "low"}, {"min_severity": "high"}, {"since": ago(1)},
+              {"pattern_type": "hidden_cancel", "max_score": 50}, {"status": "error"}]  # fmt: skip
+    for _ in range(60):
+        filters = dict(
+            chance.choice([{"host": "a.example"}, {"url": "https://b.example/x"}]),
+            **chance.choice([{}, *others]),
+        )
+        text = chance.choice(["timer", "timer -stands", '"timer runs"'])
+        given = []
+        for few in (0, 20_000):
+            monkeypatch.setattr(module, "FEW", few)
+            cursor, pages = None, []
+            while True:
+                page = search(text, limit=5, cursor=cursor, **filters)  # type: ignore[arg-type]
+                pages += [(hit.audit.id, hit.score) for hit in page.items]
+                if (cursor := page.next_cursor) is None:
+                    break
+            given.append(pages)
+        assert given[0] == given[1], (text, filters)
+
+
 def test_bad_cursors_and_limits_are_refused(script: Any) -> None:
     history_cursor = "WyIyMDI2IiwgImEiXQ=="
     for cursor in ("x", "", "WzFd", "W10=", history_cursor, "W3RydWUsMV0=", "WzEsLTJd", "eJw="):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import re
 from contextlib import closing
 from itertools import zip_longest
@@ -120,12 +121,14 @@ SEVERITY_SLICE, TIME_SLICE, SCORE_SLICE = "v", "t", "s"
 
 def time_slice(moment: object) -> str:
     """The days of a month with the same first digit, from the time as it is on disk."""
+    if isinstance(moment, int | float):
+        return TIME_SLICE  # another program's: for SQLite numbers come before all text
     return TIME_SLICE + _text(moment)[:9]
 
 
 def score_slice(score: float) -> str:
     """The whole number at or below a score; what another program wrote may be beyond 100."""
-    return f"{SCORE_SLICE}{int(max(-1, min(score, 999))):03d}"
+    return f"{SCORE_SLICE}{math.floor(max(-1, min(score, 999))):03d}"
 
 
 def _text(value: object) -> str:

@@ -92,5 +92,8 @@ TRIGGERS = (
 
 
 def up(migrator, db):
+    # Without this, a view of the user's that mentions the catalog stops the renaming.
+    db.pragma("legacy_alter_table", 1)
     for statement in (*CHANGES, *TRIGGERS):
         db.execute_sql(statement)
+    db.pragma("legacy_alter_table", 0)

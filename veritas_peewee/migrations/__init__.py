@@ -83,14 +83,24 @@ def _apply(
             needed = pending(database)
             if KNOWN[0] in needed and set(database.get_tables()) >= LEGACY_TABLES:
                 back_up(database)
-            applied = _run(database) if needed else []
-            if applied:
-                afterwards(database, applied)
-            if applied and (broken := database.execute_sql("PRAGMA foreign_key_check").fetchone()):
-                raise StoreError(f"{database.location.name}: upgrade would break a row: {broken}")
+            if not needed:
+                return []
+            # What another program left behind, without foreign keys, is for `verify` to tell; of
+            # an older store the first migration puts it right.
+            known = set() if KNOWN[0] in needed else _broken(database)
+            applied = _run(database)
+            afterwards(database, applied)
+            if broken := _broken(database) - known:
+                row = next(iter(broken))
+                raise StoreError(f"{database.location.name}: upgrade would break a row: {row}")
             return applied
     finally:
         database.pragma("foreign_keys", 1)
+
+
+def _broken(database: StoreDatabase) -> set[tuple[object, ...]]:
+    """The rows whose audit is gone."""
+    return set(database.execute_sql("PRAGMA foreign_key_check"))
 
 
 def _run(database: StoreDatabase) -> list[str]:
