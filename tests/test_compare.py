@@ -365,6 +365,15 @@ def test_the_table_fits_the_line(stored, capsys, monkeypatch, columns):
     assert "milder" in out
 
 
+def test_a_difference_has_no_more_digits_than_a_score(stored, capsys):
+    first, second, *_ = stored.values()
+    operations.update(second, trust_score=74.5815)
+    out = cli(capsys, "compare", first, second)[1]
+    assert ["trust", "score", "34", "74.6", "+40.6"] in [line.split() for line in out.splitlines()]
+    out = cli(capsys, "trend", SHOP, "--until", "2026-05")[1]
+    assert "+40.6 since the first" in out
+
+
 def test_a_person_sees_what_is_better_and_worse(stored, capsys):
     code, out, _ = cli(capsys, "compare", "--url", SHOP)
     assert code == 0

@@ -177,7 +177,10 @@ def _difference(change: ScoreChange) -> Text:
     """` +18`, in the colour of what that means; nothing where one side is not known."""
     if not change.difference:
         return Text("")
-    return Text(f" {change.difference:+g}", BETTER if change.difference > 0 else WORSE)
+    # A score of 100 is shown with one digit behind the point, one of 1 needs more.
+    small = abs(change.difference) < 1
+    number = float(f"{change.difference:.2g}") if small else round(change.difference, 1)
+    return Text(f" {number:+g}", BETTER if change.difference > 0 else WORSE)
 
 
 def _risks(audits: Sequence[ComparedAudit], steps: Sequence[Step]) -> list[Text]:

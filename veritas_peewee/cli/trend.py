@@ -108,7 +108,7 @@ def _summary(found: Trend) -> Text:
         return Text("no score is known", "dim")
     text = Text.assemble("score ", terminal.score(scores[-1]))
     if len(scores) > 1:
-        change = scores[-1] - scores[0]
+        change = round(scores[-1] - scores[0], 1)
         style = "green" if change > 0 else "red" if change < 0 else "dim"
         text.append(f" {change:+g}", style).append(" since the first, from ")
         text.append_text(terminal.score(min(scores))).append(" to ")
