@@ -7,6 +7,7 @@ longer than a thousand; those that have not are few, and counted one by one.
 from __future__ import annotations
 
 import functools
+import json
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any, NamedTuple, Unpack
@@ -125,9 +126,12 @@ def _kept_rows(kept: Kept) -> Iterator[tuple[Any, ...]]:
     if not kept.pattern:
         yield from execute(_kept_patterns_sql(kinds), values)
     for part in kept.parts:
-        shape, values = shape_of(part), [*_ALIVE, *values_of(part)]
-        yield from execute(_part_kinds_sql(shape), values)
-        yield from execute(_patterns_sql(_part_ids_sql(shape)), values)
+        # Of the catalog alone, for an audit's row is a long one.
+        for *found, patterns, number in execute(_part_sql(shape_of(part)), values_of(part)):
+            yield (*found, "", number)
+            for pattern in json.loads(patterns):
+                if pattern:
+                    yield ("", "", "", "", pattern, number)
 
 
 def _sorted(counter: Counter[Any]) -> dict[Any, int]:
@@ -203,20 +207,14 @@ def _having_sql(shape: Shape, *, ids: bool = False) -> str:
 
 
 @functools.cache
-def _part_kinds_sql(shape: Shape) -> str:
-    columns = _fields(Audit)
-    return text_of(_part(shape, *columns, SQL("''"), _number()).group_by(*columns))
-
-
-@functools.cache
-def _part_ids_sql(shape: Shape) -> str:
-    return text_of(_part(shape, Audit.id))
-
-
-def _part(shape: Shape, *columns: Any) -> Any:
-    """Columns of the ended audits in a part of a slice, which are found by its bounds."""
-    query = Audit.select(*columns).where(passed_over(Audit.status).not_in([MARK] * len(_ALIVE)))
-    return where(query, shape, looked_up=frozenset((shape[0][0],)))
+def _part_sql(shape: Shape) -> str:
+    """The kinds of the ended audits in a part of a slice, each with its patterns as JSON."""
+    columns = [*_fields(CatalogEntry), CatalogEntry.patterns]
+    query = Audit.select(*columns, _number()).from_(Audit, CatalogEntry)
+    query = query.where(CatalogEntry.audit == Audit.id)
+    kinds = dict(zip(KINDS, columns, strict=False))
+    query = where(query, shape, looked_up=frozenset((shape[0][0],)), fields=kinds)
+    return text_of(query.group_by(*columns))
 
 
 @functools.cache

@@ -107,6 +107,7 @@ CASES = (
         PEERS,
         (),
         quick_params=SIZES[:2],
+        once=True,
         note="p50 in ms. sqlite3 counts with GROUP BY, five statements on the calling thread.",
     ),
 )
