@@ -264,7 +264,7 @@ def test_what_another_program_has_for_times_and_scores_is_paged_through(tmp_path
         for order in ORDERS:
             for filters in ({}, {"max_score": 100}, {"pattern_type": "countdown"},
                             {"since": "2020", "min_score": 0}):  # fmt: skip
-                whole = [audit.id for audit in history(order=order, limit=1000, **filters).items]  # type: ignore[arg-type]
+                whole = [audit.id for audit in history(order=order, limit=1000, **filters).items]
                 assert paged(filters, order, 3) == whole
 
 
@@ -285,8 +285,8 @@ def test_what_another_program_has_for_times_and_scores_is_counted_where_it_is_fo
         for filters in ({"min_score": 0}, {"max_score": 0}, {"max_score": 50.5}, {"min_score": 0.5},
                         {"since": "2025"}, {"until": "2025"}, {"until": "2026-02"}):  # fmt: skip
             # Of one address audits are looked at one by one.
-            wanted = count(url="https://a.example", **filters)  # type: ignore[arg-type]
-            assert (count(**filters), facets(**filters).total) == (wanted, wanted), filters  # type: ignore[arg-type]
+            wanted = count(url="https://a.example", **filters)
+            assert (count(**filters), facets(**filters).total) == (wanted, wanted), filters
 
 
 def test_cursors_made_by_hand_are_refused(audits: list[Row]) -> None:
@@ -294,7 +294,7 @@ def test_cursors_made_by_hand_are_refused(audits: list[Row]) -> None:
         cursor = write_cursor([score, "2026-01-01 00:00:00.000000", "a"])
         for order in ("highest", "lowest"):
             with pytest.raises(InvalidAudit, match=r"cursor: is not one that history\(\) returned"):
-                history(order=order, cursor=cursor)  # type: ignore[arg-type]
+                history(order=order, cursor=cursor)
 
 
 def test_bad_values_are_refused_by_name(audits: list[Row]) -> None:

@@ -282,7 +282,7 @@ def test_a_search_within_a_site_gives_the_same_whether_its_audits_are_few(
             monkeypatch.setattr(module, "FEW", few)
             cursor, pages = None, []
             while True:
-                page = search(text, limit=5, cursor=cursor, **filters)  # type: ignore[arg-type]
+                page = search(text, limit=5, cursor=cursor, **filters)
                 pages += [(hit.audit.id, hit.score) for hit in page.items]
                 if (cursor := page.next_cursor) is None:
                     break
