@@ -1,11 +1,23 @@
 """What follows a commit or a roll-back, and what cannot be done inside a write."""
 
+import subprocess
+import sys
+
 import anyio
 import peewee
 import pytest
 
-from veritas_peewee import Audit, AuditNotFound, AuditStore, StoreError, operations, recorder
+from veritas_peewee import (
+    Audit,
+    AuditNotFound,
+    AuditStore,
+    StoreError,
+    connect,
+    operations,
+    recorder,
+)
 from veritas_peewee.database import current_database, database
+from veritas_peewee.maintenance.verify import verify
 
 
 def files(store):
@@ -118,3 +130,37 @@ async def test_an_error_that_cannot_be_made_from_a_text_leaves_nobody_waiting(fi
     with pytest.raises(Mine, match="1 2"):
         await file_store.write(rude)
     await file_store.create("https://example.com")
+
+
+def test_each_way_to_begin_a_transaction_looks_for_what_others_wrote(tmp_path):
+    """The log is a chain: a remembered end of it is wrong once another process has added to it."""
+    path = tmp_path / "audits.db"
+    event = {"type": "log_entry", "message": "one"}
+    with connect(path) as mine:
+        audit = operations.create("https://example.com")
+        recorder.record(audit.id, event)
+        for begin in (mine.atomic, mine.transaction, mine.unit):
+            code = (
+                "import sys; from veritas_peewee import connect, recorder\n"
+                f"with connect(sys.argv[1]): recorder.record(sys.argv[2], {event!r})"
+            )
+            subprocess.run([sys.executable, "-c", code, path, audit.id], check=True)
+            with begin():
+                recorder.record(audit.id, event)
+        assert verify().problems == []
+
+
+@pytest.mark.parametrize("how", ["unit", "atomic"])
+def test_what_was_to_follow_a_transaction_that_sqlite_ended_does_not(tmp_path, how):
+    with connect(tmp_path / "audits.db") as opened:
+        audit = operations.create("https://example.com")
+        followed = []
+        with pytest.raises((StoreError, peewee.PeeweeException)), getattr(opened, how)():
+            operations.update(audit.id, risk_level="trusted")
+            opened.after_commit(lambda: followed.append("commit"))
+            opened.raw.execute("ROLLBACK")
+        assert followed == []
+        assert opened.state.transactions == []
+        operations.update(audit.id, trust_score=50.0)
+        assert Audit.get_by_id(audit.id).risk_level is None
+        assert verify().problems == []

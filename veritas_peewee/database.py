@@ -45,7 +45,7 @@ from veritas_peewee.errors import (
 )
 from veritas_peewee.errors import sqlite3 as driver
 from veritas_peewee.sessions import Session
-from veritas_peewee.units import Savepoint, Unit
+from veritas_peewee.transactions import Transactions
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -57,12 +57,9 @@ PAUSE_EVERY, PAUSE = 0.001, 0.00002
 """Seconds after which a long read lets other threads run, and for how long it then sleeps."""
 _logger = logging.getLogger("veritas_peewee")
 _CONTROL = re.compile(r"\s*(?:BEGIN|COMMIT|END|ROLLBACK(?!\s+(?:TRANSACTION\s+)?TO))\b", re.I)
-_INSERT = re.compile(r"\s*(?:INSERT|REPLACE|WITH)\b", re.I)
 _CHANGE = re.compile(
     r"\s*(?:INSERT|REPLACE|UPDATE|DELETE|WITH\b.*\b(?:INSERT|UPDATE|DELETE))\b", re.I | re.S
 )
-SEALED_INSERTS: set[str] = set()
-"""Statements that insert rows with their digests."""
 _left_by_parent: list[object] = []
 _open_files: Counter[tuple[int, int, int]] = Counter()
 """How many connections a process (this one, or its parent) has to a file, by device and inode."""
@@ -88,11 +85,8 @@ class _LongRead(_Cursor):
         return super().fetchone()
 
 
-class StoreDatabase(SqliteDatabase):
+class StoreDatabase(Transactions, SqliteDatabase):
     """One SQLite connection to a store, for a role."""
-
-    # Peewee's own, which its type stubs leave out.
-    _state: Any
 
     def __init__(
         self,
@@ -105,22 +99,9 @@ class StoreDatabase(SqliteDatabase):
         self.location = location
         self.role = role
         self.process = os.getpid()
-        self.lost = False
         self._inode: tuple[int, int] | None = None
         self.session = Session(location.sessions)
-        self.undo: list[Callable[[], object]] = []
-        self.cursors: list[sqlite3.Cursor] = []
         self._last_cursor: sqlite3.Cursor | None = None
-        self.chain: dict[str, bytes] = {}
-        """The last event's digest of the logs that were added to; see `event_log`."""
-        self.next_head = 0
-        self.since_head: list[bytes] | None = None
-        self.unchained_after: int | None = None
-        self.touched: set[str] = set()
-        self.touched_rows: set[tuple[str, int]] = set()
-        """From where on events, and which audits and rows, are not yet sealed; see `seals`."""
-        self.renew: Callable[[], None] | None = None
-        self.changes = 0
         self._synced = False
         self._data_version = -1
         self.paused = 0.0
@@ -173,7 +154,7 @@ class StoreDatabase(SqliteDatabase):
     def close(self) -> bool:
         if self.process != os.getpid():
             # In a forked child the connection is the parent's: closing it would take its WAL away.
-            _left_by_parent.append(self._state.conn)
+            _left_by_parent.append(self.state.conn)
             self.dispose()
             self.session.close()
             return False
@@ -208,81 +189,35 @@ class StoreDatabase(SqliteDatabase):
             what = "removed" if found is None else "replaced by another one"
             raise StoreError(f"{self.location.name}: the file was {what} while it was open")
 
-    def _refuse_in_unit(self, what: str) -> None:
-        if any(isinstance(open_, Unit) for open_ in self._state.transactions):
-            raise StoreError(
-                f"{what} inside a write would end what it shares with others: use "
-                "`with current_database().atomic()` for a part that can be undone"
-            )
-
-    def begin(self, lock_type: str | None = None) -> None:
-        self._refuse_in_unit("BEGIN")
-        super().begin(lock_type)
-
-    def commit(self) -> None:
-        self._refuse_in_unit("COMMIT")
-        self.seal_changes()
-        self.count_changes()
-        super().commit()
-        self.undo.clear()
-
-    def rollback(self) -> None:
-        self._refuse_in_unit("ROLLBACK")
-        super().rollback()
-        self.forget_log()
-        self.forget_changes()
-        self.run_undo(0)
-
-    def seal_changes(self) -> None:
-        """Before what was changed is committed: its digests and seals."""
-        if self.renew is not None and self.has_unsealed:
-            self.renew()
-
-    def count_changes(self) -> None:
-        """Before a commit: what `head` tells of changes that are in no log."""
-        if self.changes:
-            number, self.changes = self.changes, 0
-            sql = "UPDATE store_changes SET number = number + ?"
-            self._state.conn.execute(sql, (number,))
+    @property
+    def name(self) -> str:
+        return self.location.name
 
     @property
-    def has_unsealed(self) -> bool:
-        return bool(self.touched or self.touched_rows or self.unchained_after is not None)
+    def transaction_is_open(self) -> bool:
+        connection = self.state.conn
+        return connection is not None and connection.in_transaction
 
-    def _notice_events(self, sql: str) -> None:
-        """Before a statement that may add to a log past `event_log`: those have no digest yet."""
-        # Not a trigger, as for other tables: the log is what is written most.
-        if self.renew is not None and self.unchained_after is None and _INSERT.match(sql):
-            newest = self.raw.execute("SELECT COALESCE(MAX(id), 0) FROM audit_events").fetchone()
-            self.unchained_after = newest[0]
-
-    def forget_log(self) -> None:
-        """What was remembered of the logs may have been undone, or others have added to them."""
-        self.chain.clear()
-        self.next_head, self.since_head = 0, None
-
-    def forget_changes(self) -> None:
-        self.unchained_after = None
-        self.changes = 0
-        self.touched.clear()
-        self.touched_rows.clear()
-
-    def check_others(self) -> None:
-        """In a transaction: whether another connection has written since the last one."""
+    def begin(self, lock_type: str | None = None) -> None:
+        super().begin(lock_type)
         self._synced = False
-        (version,) = self._state.conn.execute("PRAGMA data_version").fetchone()
-        if version != self._data_version:
-            if self._data_version != -1:
-                self._warn_of_others()
-            self._data_version = version
-            self.forget_log()
+
+    def others_wrote(self) -> bool:
+        """In a transaction: whether another connection has written since this was last asked."""
+        (version,) = self.state.conn.execute("PRAGMA data_version").fetchone()
+        if version == self._data_version:
+            return False
+        if self._data_version != -1:
+            self._warn_of_others()
+        self._data_version = version
+        return True
 
     def _warn_of_others(self) -> None:
-        """Tell the log, once for each file, if what others do to it can cost commits."""
-        told = (self.process, self.location.path)
+        """Warn in the log, once for each file, if what others do to it can cost commits."""
+        file = (self.process, self.location.path)
         version: str = driver.sqlite_version
-        if told not in _warned and has_wal_reset_bug(version):
-            _warned.add(told)
+        if file not in _warned and has_wal_reset_bug(version):
+            _warned.add(file)
             _logger.warning(
                 "%s: another process, or another connection of this one, writes to this file too, "
                 "and SQLite %s can then lose commits (the WAL-reset bug): use SQLite 3.51.3 or "
@@ -291,57 +226,10 @@ class StoreDatabase(SqliteDatabase):
                 version,
             )
 
-    def savepoint(self) -> Savepoint:
-        return Savepoint(self)
-
-    def settle(self) -> None:
-        """Between transactions there is none, whatever a callback or a write left behind."""
-        self.close_cursors()
-        state = self._state
-        if state.transactions or state.conn.in_transaction:
-            _logger.error("%s: a transaction was left open and is undone", self.location.name)
-            state.transactions.clear()
-            state.commit_callbacks.clear()
-            self.undo.clear()
-            if state.conn.in_transaction:
-                state.conn.execute("ROLLBACK")
-
-    def run_undo(self, first: int) -> None:
-        """Call what was given to `after_rollback` since there were `first` of them."""
-        undo = self.undo[first:]
-        del self.undo[first:]
-        for fn in reversed(undo):
-            self._guard(fn)
-
-    def run_commit_callbacks(self) -> None:
-        """Call what was given to `after_commit`; the commit stands whatever they do."""
-        callbacks = list(self._state.commit_callbacks)
-        self._state.commit_callbacks.clear()
-        for fn in callbacks:
-            self._guard(fn)
-
-    def _guard(self, fn: Callable[[], object]) -> None:
-        try:
-            fn()
-        except BaseException:  # SystemExit too: nothing that it raises is the transaction's
-            _logger.exception("%s: a callback after a transaction failed", self.location.name)
-
     @property
     def raw(self) -> sqlite3.Connection:
         connection: sqlite3.Connection = self.connection()
         return connection
-
-    @property
-    def in_whole_transaction(self) -> bool:
-        """Whether SQLite still has the transaction as it was begun.
-
-        Some errors end it inside SQLite, and SQL given directly to the driver can.
-        """
-        return not self.lost and not self.is_closed() and self.raw.in_transaction
-
-    def unit(self) -> Unit:
-        """An all-or-nothing scope: a transaction, or a savepoint within one."""
-        return Unit(self)
 
     def sync_wal(self) -> None:
         """Make the commits so far durable: before files go that their rows no longer name."""
@@ -353,10 +241,6 @@ class StoreDatabase(SqliteDatabase):
                     os.fsync(handle)
                 finally:
                     os.close(handle)
-
-    def after_rollback(self, fn: Callable[[], object]) -> None:
-        """Run `fn` if the unit now open is undone; forget it once the transaction commits."""
-        self.undo.append(fn)
 
     def cursor(self, named_cursor: None = None) -> sqlite3.Cursor:
         if self.role == "reader":
@@ -385,12 +269,12 @@ class StoreDatabase(SqliteDatabase):
             raise DatabaseCorrupt(text) from error
 
     def _execute(self, sql: str, params: Any) -> Any:
-        if "audit_events" in sql and sql not in SEALED_INSERTS:
-            self._notice_events(sql)
+        if self.keeper is not None:
+            self.keeper.before(sql)
         if self.role in ("script", "viewer"):
             if on_event_loop():
                 raise NoDatabase(_ON_LOOP)
-            if self.renew is None or self.raw.in_transaction or not _CHANGE.match(sql):
+            if self.keeper is None or self.transaction_is_open or not _CHANGE.match(sql):
                 return super().execute_sql(sql, params)
             with self.unit():  # with the seal of what it changes
                 return super().execute_sql(sql, params)
@@ -408,13 +292,6 @@ class StoreDatabase(SqliteDatabase):
         if cursor.description is not None:
             self.cursors.append(cursor)
         return cursor
-
-    def close_cursors(self, first: int = 0) -> None:
-        """Close the cursors opened since there were `first` of them."""
-        if len(self.cursors) > first:
-            for cursor in self.cursors[first:]:
-                cursor.close()
-            del self.cursors[first:]
 
 
 LARGEST_SLICE = 64

@@ -1,32 +1,24 @@
 """The log of events: each one's digest covers the one before, so that none can go unnoticed.
 
-A digest covers the audit, not the store, so that an audit can be taken elsewhere with it. What
-covers the store are its heads: one for each thousandth event, over the digests of all so far.
+A digest covers the audit, not the store, so that an audit can be taken elsewhere with it; the
+store as a whole is covered by its heads (`heads`).
 """
 
 from __future__ import annotations
 
 import functools
-import re
-from collections.abc import Iterable, Iterator
 from datetime import datetime
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import Any
 
 from peewee import SQL, IntegrityError
 
-from veritas_peewee.database import SEALED_INSERTS, StoreDatabase, current_database
-from veritas_peewee.errors import FOREIGN_KEY, StoreError, sqlite_code
-from veritas_peewee.fields import format_datetime, shown
-from veritas_peewee.models import (
-    Audit,
-    AuditEvent,
-    RemovedAudit,
-    RemovedEvent,
-    StoreChanges,
-    StoreHead,
-    told_finding_id,
-)
+from veritas_peewee import heads
+from veritas_peewee.database import StoreDatabase, current_database
+from veritas_peewee.errors import FOREIGN_KEY, sqlite_code
+from veritas_peewee.fields import format_datetime
+from veritas_peewee.models import AuditEvent, told_finding_id
+from veritas_peewee.remembered import MOST_CHAINS, Remembered, remembered
 from veritas_peewee.rows import (
     MARK,
     execute,
@@ -34,17 +26,10 @@ from veritas_peewee.rows import (
     insert_values,
     key_of,
     not_found,
-    rows_of,
     text_of,
     update_sql,
 )
 
-HEAD_EVERY = 1000
-"""Events between two heads that are kept."""
-UNKNOWN_HEAD = "0" * 64
-"""The head of a store that took over events with their ids and has not yet made one of them."""
-_CHAINS = 10_000
-"""Audits whose last digest is remembered."""
 _COLUMNS = ("audit", "event_type", "data", "timestamp", "digest")
 
 
@@ -65,33 +50,37 @@ def append_events(events: list[tuple[str, str, str]], when: datetime) -> list[in
     As many as `slice_size` says go in as one statement. Raises AuditNotFound.
     """
     database = current_database()
-    if database.unchained_after is not None:
-        chain_raw(database)
+    memory = remembered(database)
+    if memory.unchained_after is not None:
+        chain_raw(database, memory)
     moment = format_datetime(when)
-    chain = database.chain
+    chain = memory.chain
     digests: list[bytes] = []
     values: list[Any] = []  # of all rows, one after the other
     try:
         for audit_id, kind, text in events:
-            before = chain.get(audit_id) or _end(database, audit_id)
+            before = chain.get(audit_id) or _end(memory, audit_id)
             chain[audit_id] = digest = link(before, kind, moment, text)
             digests.append(digest)
             values += audit_id, kind, text, moment, digest
-        if len(events) == 1 and not database.raw.in_transaction:
+        memory.appending = True
+        if len(events) == 1 and not database.transaction_is_open:
             ids = _append_alone(database, values, before)
-            if not ids:  # another process has added to the same log
-                chain.clear()
-                with database.unit():
-                    return append_events(events, when)
         else:
             ids = insert_values(AuditEvent, _COLUMNS, values)
     except BaseException as error:
-        database.forget_log()
+        memory.forget_log()
         if isinstance(error, IntegrityError) and sqlite_code(error) == FOREIGN_KEY:
             audits = sorted({audit_id for audit_id, _, _ in events})
             raise not_found(audits[0] if len(audits) == 1 else audits) from error
         raise
-    _added(database, ids, digests)
+    finally:
+        memory.appending = False
+    if not ids:  # another process has added to the same log
+        chain.clear()
+        with database.unit():
+            return append_events(events, when)
+    _added(database, memory, ids, digests)
     return ids
 
 
@@ -99,21 +88,28 @@ def append_chained(rows: list[tuple[Any, ...]]) -> list[int]:
     """Add events of another store, as (audit id, type, JSON text, stored time, digest): whole logs,
     whose digests have been checked; returns their ids."""
     database = current_database()
-    if database.unchained_after is not None:
-        chain_raw(database)
+    memory = remembered(database)
+    if memory.unchained_after is not None:
+        chain_raw(database, memory)
     if not rows:
         return []
-    ids = insert_values(AuditEvent, _COLUMNS, [value for row in rows for value in row])
-    _added(database, ids, [row[-1] for row in rows])
+    memory.appending = True
+    try:
+        ids = insert_values(AuditEvent, _COLUMNS, [value for row in rows for value in row])
+    finally:
+        memory.appending = False
+    _added(database, memory, ids, [row[-1] for row in rows])
     return ids
 
 
-def _added(database: StoreDatabase, ids: list[int], digests: list[bytes]) -> None:
-    if database.since_head is not None:
-        database.since_head += digests
-    if ids[-1] >= database.next_head:
+def _added(
+    database: StoreDatabase, memory: Remembered, ids: list[int], digests: list[bytes]
+) -> None:
+    if memory.since_head is not None:
+        memory.since_head += digests
+    if ids[-1] >= memory.next_head:
         with database.unit():
-            _keep_heads(database, ids[-1])
+            heads.keep_heads(memory, ids[-1])
 
 
 def _append_alone(database: StoreDatabase, row: list[Any], before: bytes) -> list[int]:
@@ -128,16 +124,14 @@ def _alone_sql() -> str:
     insert, _, _ = insert_sql(AuditEvent, *_COLUMNS).rpartition(" VALUES ")
     last = AuditEvent.select(AuditEvent.digest).where(AuditEvent.audit == MARK)
     last = last.order_by(AuditEvent.id.desc()).limit(SQL("1"))
-    text = f"{insert} SELECT ?, ?, ?, ?, ? WHERE ({text_of(last)}) IS ?"
-    SEALED_INSERTS.add(text)
-    return text
+    return f"{insert} SELECT ?, ?, ?, ?, ? WHERE ({text_of(last)}) IS ?"
 
 
-def _end(database: StoreDatabase, audit_id: str) -> bytes:
+def _end(memory: Remembered, audit_id: str) -> bytes:
     """The digest of the last event in an audit's log."""
     rows = execute(_end_sql(), (key_of(audit_id),))
-    if len(database.chain) >= _CHAINS:
-        database.chain.clear()
+    if len(memory.chain) >= MOST_CHAINS:
+        memory.chain.clear()
     return rows[0][0] if rows else audit_id.encode()
 
 
@@ -148,14 +142,20 @@ def _end_sql() -> str:
     return text_of(query.order_by(AuditEvent.id.desc()).limit(SQL("1")))
 
 
-def chain_raw(database: StoreDatabase) -> None:
-    """Give events that were inserted past `append_events` their place in the chain."""
-    after, database.unchained_after = database.unchained_after, None
+def chain_raw(database: StoreDatabase, memory: Remembered) -> None:
+    """Give events that were inserted past `append_events` their position in the chain."""
+    after, memory.unchained_after = memory.unchained_after, None
     for event_id, audit_id, kind, moment, data in execute(_raw_sql(), (after,)):
-        before = database.chain.get(audit_id) or _end(database, audit_id)
-        database.chain[audit_id] = digest = link(before, kind, moment, data)
+        before = memory.chain.get(audit_id) or _end(memory, audit_id)
+        memory.chain[audit_id] = digest = link(before, kind, moment, data)
         database.execute_sql(update_sql(AuditEvent, "digest"), (digest, event_id))
-        database.since_head = None
+        memory.since_head = None
+
+
+def newest_id(database: StoreDatabase) -> int:
+    """The id of the newest event; 0 if there is none."""
+    found = database.raw.execute("SELECT COALESCE(MAX(id), 0) FROM audit_events").fetchone()
+    return int(found[0])
 
 
 @functools.cache
@@ -169,96 +169,6 @@ def _raw_sql() -> str:
     )
     query = query.where(AuditEvent.id > MARK, AuditEvent.digest.is_null())
     return text_of(query.order_by(AuditEvent.id))
-
-
-# ---- the store's heads ----
-
-
-def head(before: str, digests: Iterable[bytes | None]) -> str:
-    """The digest over a head and the events that follow it, by their digests."""
-    return sha256(before.encode() + b"".join([one or b"?" for one in digests])).hexdigest()
-
-
-class Head(NamedTuple):
-    """What a store holds, in short: keep its text elsewhere, and `verify` tells what is gone."""
-
-    position: int
-    """The newest event's id."""
-    audits: int
-    """How many audits there were so far, those that were removed among them."""
-    changes: int
-    """How often rows were changed or removed, also by what is in no log."""
-    digest: str
-
-    def __str__(self) -> str:
-        return f"{self.position}-{self.audits}-{self.changes}-{self.digest}"
-
-
-def newest_head() -> Head:
-    """The head of the current database."""
-    position, digest = _last_head()
-    rows = execute(_since_sql(), (position, 2**62, position, 2**62))
-    if rows:
-        position, digest = rows[-1][0], head(digest, [row[1] for row in rows])
-    audits = Audit.select().count() + RemovedAudit.select().count()
-    changes = rows_of(StoreChanges.select(StoreChanges.number))
-    return Head(position, audits, changes[0][0] if changes else 0, digest)
-
-
-def parse_head(text: str) -> Head:
-    """A head from its text; StoreError if it is none."""
-    if match := re.fullmatch(r"\s*(\d{1,18})-(\d{1,18})-(\d{1,18})-([0-9a-f]{64})\s*", text):
-        return Head(int(match[1]), int(match[2]), int(match[3]), match[4])
-    raise StoreError(f"{shown(text)} is no head: it is printed by `veritas-peewee head`")
-
-
-def all_digests() -> Iterator[tuple[int, bytes | None]]:
-    """The id and digest of every event so far, in order, those that were removed among them."""
-    yield from current_database().execute_sql(_since_sql(), (0, 2**62, 0, 2**62))
-
-
-def _last_head() -> tuple[int, str]:
-    rows = execute(_last_head_sql(), ())
-    return rows[0] if rows else (0, head("", []))
-
-
-@functools.cache
-def _last_head_sql() -> str:
-    query = StoreHead.select(StoreHead.event_id, StoreHead.digest)
-    return text_of(query.order_by(StoreHead.event_id.desc()).limit(SQL("1")))
-
-
-@functools.cache
-def _since_sql() -> str:
-    """Events after one and up to another, also those that were removed."""
-    kept = AuditEvent.select(AuditEvent.id, AuditEvent.digest)
-    removed = RemovedEvent.select(RemovedEvent.event_id, RemovedEvent.digest)
-    kept = kept.where(AuditEvent.id > MARK, AuditEvent.id <= MARK)
-    removed = removed.where(RemovedEvent.event_id > MARK, RemovedEvent.event_id <= MARK)
-    return f"{text_of(kept)} UNION ALL {text_of(removed)} ORDER BY 1"
-
-
-def _keep_heads(database: StoreDatabase, newest: int) -> None:
-    """Keep a head for each full thousand up to `newest`, and say when the next one is due."""
-    position, digest = _last_head()
-    due = position - position % HEAD_EVERY + HEAD_EVERY
-    since = database.since_head
-    # What was just written is not read again, if it is all that was: that would cost as much as
-    # the digests themselves.
-    known = since is not None and len(since) == newest - position
-    while due <= newest:
-        if known and since is not None:
-            digest = head(digest, since[: due - position])
-            del since[: due - position]
-        else:
-            rows = execute(_since_sql(), (position, due, position, due))
-            digest = head(digest, [row[1] for row in rows])
-        StoreHead.insert(event_id=due, digest=digest).execute()
-        position, due = due, due + HEAD_EVERY
-    database.next_head = due
-    if not known:
-        rows = execute(_since_sql(), (position, newest, position, newest))
-        database.since_head = [row[1] or b"" for row in rows]
 
 
 # ---- what the log tells ----

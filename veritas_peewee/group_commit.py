@@ -21,7 +21,7 @@ from veritas_peewee.errors import (
     first_failure,
     store_error,
 )
-from veritas_peewee.units import TransactionEnded
+from veritas_peewee.transactions import TransactionEnded
 
 if TYPE_CHECKING:
     import asyncio

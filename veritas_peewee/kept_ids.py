@@ -13,10 +13,11 @@ from typing import Any
 
 from peewee import SQL
 
-from veritas_peewee import event_log
+from veritas_peewee import heads
 from veritas_peewee.database import atomic, current_database
-from veritas_peewee.event_log import UNKNOWN_HEAD
+from veritas_peewee.heads import UNKNOWN_HEAD
 from veritas_peewee.models import AuditEvent, RemovedEvent, StoreHead
+from veritas_peewee.remembered import remembered
 from veritas_peewee.rows import MARK, execute, insert_rows, text_of
 
 _NEWEST = (
@@ -28,8 +29,8 @@ _COLUMNS = ("id", "audit", "event_type", "data", "timestamp", "digest")
 
 def can_keep() -> bool:
     """Whether events can keep their ids: if the store never had one, or is in the midst of this."""
-    heads = execute(_first_head_sql(), ())
-    return not heads or heads[0][1] == UNKNOWN_HEAD or not any(_newest())
+    first = execute(_first_head_sql(), ())
+    return not first or first[0][1] == UNKNOWN_HEAD or not any(_newest())
 
 
 def taken(ids: list[int]) -> bool:
@@ -51,24 +52,28 @@ def insert_kept(rows: list[tuple[Any, ...]]) -> None:
     logs, whose digests have been checked."""
     if not rows:
         return
-    database = current_database()
-    insert_rows(AuditEvent, _COLUMNS, rows)
+    memory = remembered(current_database())
+    memory.appending = True
+    try:
+        insert_rows(AuditEvent, _COLUMNS, rows)
+    finally:
+        memory.appending = False
     _only_head(max(_newest()), UNKNOWN_HEAD)
-    database.forget_log()
+    memory.forget_log()
 
 
 @atomic
 def settle() -> bool:
     """Make the head of what was taken over; returns whether there was need of one."""
-    heads = execute(_first_head_sql(), ())
-    if not heads or heads[0][1] != UNKNOWN_HEAD:
+    first = execute(_first_head_sql(), ())
+    if not first or first[0][1] != UNKNOWN_HEAD:
         return False
-    whole, newest = sha256(event_log.head("", []).encode()), 0
-    for event_id, digest in event_log.all_digests():
+    whole, newest = sha256(heads.head_digest("", []).encode()), 0
+    for event_id, digest in heads.all_digests():
         newest = event_id
         whole.update(digest or b"?")
     _only_head(newest, whole.hexdigest())
-    current_database().forget_log()
+    remembered(current_database()).forget_log()
     return True
 
 

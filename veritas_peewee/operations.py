@@ -343,7 +343,7 @@ def add_findings(audit_id: str, findings: list[dict[str, Any]], when: datetime) 
         whole = (audit_id, *row, moment)
         rows.append((*whole, seals.digest_of(whole)))
     insert_rows(AuditFinding, (*names, "digest"), rows)
-    current_database().touched.add(audit_id)
+    _touch(audit_id)
 
 
 def add_screenshot(audit_id: str, values: dict[str, Any], when: datetime) -> int:
@@ -351,5 +351,10 @@ def add_screenshot(audit_id: str, values: dict[str, Any], when: datetime) -> int
     row = {"audit": audit_id, **values, "created_at": format_datetime(when)}
     stored = tuple([row[name] for name in seals.covered(AuditScreenshot)])
     columns = (*seals.covered(AuditScreenshot), "digest")
-    current_database().touched.add(audit_id)
+    _touch(audit_id)
     return insert_rows(AuditScreenshot, columns, [(*stored, seals.digest_of(stored))])[0]
+
+
+def _touch(audit_id: str) -> None:
+    if (keeper := current_database().keeper) is not None:
+        keeper.touched(audit_id)

@@ -23,6 +23,7 @@ from veritas_peewee.models import (
     AuditFinding,
     AuditScreenshot,
 )
+from veritas_peewee.remembered import Remembered, remembered
 from veritas_peewee.rows import MARK, execute, rows_of, stored_forms, text_of, update_sql
 
 _KEPT_APART = frozenset(("id", "digest"))
@@ -45,17 +46,17 @@ def covered(model: type[peewee.Model]) -> tuple[str, ...]:
     return tuple(name for name in model._meta.sorted_field_names if name not in left_out)
 
 
-def renew(database: StoreDatabase) -> None:
+def renew(database: StoreDatabase, memory: Remembered) -> None:
     """Bring digests, seals and hosts up to date with what this unit has changed."""
-    if database.unchained_after is not None:
-        event_log.chain_raw(database)
-    rows, database.touched_rows = database.touched_rows, set()
+    if memory.unchained_after is not None:
+        event_log.chain_raw(database, memory)
+    rows, memory.rows = memory.rows, set()
     for table, row_id in rows:
         model = AuditFinding if table == AuditFinding._meta.table_name else AuditScreenshot
         for values in execute(_row_sql(model), (row_id,)):
             database.execute_sql(update_sql(model, "digest"), (digest_of(values), row_id))
-    audits, database.touched = database.touched, set()
-    database.changes += len(audits)
+    audits, memory.audits = memory.audits, set()
+    memory.changes += len(audits)
     for audit_id in sorted(audits):  # in an order that can be told
         for *columns, old_seal, old_count, old_host in execute(_audit_sql(), (audit_id,)):
             seal, count = seal_of(audit_id, columns)
@@ -79,10 +80,11 @@ def _derive(
 
 def accept(database: StoreDatabase, audit_ids: Iterable[str]) -> None:
     """Audits that were inserted with digests and seals that have been checked: they are kept."""
+    memory = remembered(database)
     for audit_id in audit_ids:
         for *columns, _, count, old_host in execute(_audit_sql(), (audit_id,)):
             _derive(database, audit_id, columns, old_host, count is not None)
-        database.touched.discard(audit_id)
+        memory.audits.discard(audit_id)
 
 
 def seal_of(
@@ -189,57 +191,15 @@ def fill_hosts(database: StoreDatabase) -> int:
 
 
 def _seal_everything(database: StoreDatabase) -> None:
+    memory = Remembered()
     for model in (AuditFinding, AuditScreenshot):
         query = model.select(model.id).where(model.digest.is_null())
-        database.touched_rows |= {(model._meta.table_name, row) for (row,) in rows_of(query)}
-    database.touched |= {row for (row,) in rows_of(Audit.select(Audit.id))}
-    renew(database)
+        memory.rows |= {(model._meta.table_name, row) for (row,) in rows_of(query)}
+    memory.audits |= {row for (row,) in rows_of(Audit.select(Audit.id))}
+    renew(database, memory)
+    count_changes(database, memory.changes)
 
 
-def watch(database: StoreDatabase) -> None:
-    """Notice, from here on, every change of a row that is made on this connection."""
-    connection = database.raw
-
-    def touch(audit_id: str) -> None:
-        database.touched.add(audit_id)
-
-    def touch_row(table: str, row_id: int, audit_id: str) -> None:
-        database.touched_rows.add((table, row_id))
-        database.touched.add(audit_id)
-
-    connection.create_function("veritas_touch", 1, touch)
-    connection.create_function("veritas_touch_row", 3, touch_row)
-    for trigger in _triggers():
-        connection.execute(trigger)
-    database.renew = functools.partial(renew, database)
-
-
-@functools.cache
-def _triggers() -> tuple[str, ...]:
-    """Triggers of this connection alone: no other program sees them, or could run them."""
-    found = [
-        "CREATE TEMP TRIGGER veritas_audit_gone AFTER DELETE ON main.audits "
-        "BEGIN SELECT veritas_touch(OLD.id); END",
-        "CREATE TEMP TRIGGER veritas_audit_new AFTER INSERT ON main.audits "
-        # With the seal of one that has ended, for it is not in the catalog yet.
-        "WHEN NEW.seal IS NULL OR NEW.sealed_events IS NOT NULL "
-        "BEGIN SELECT veritas_touch(NEW.id); END",
-        f"CREATE TEMP TRIGGER veritas_audit_changed AFTER UPDATE OF {_columns(Audit)} "
-        "ON main.audits BEGIN SELECT veritas_touch(NEW.id); END",
-    ]
-    for model in (AuditFinding, AuditScreenshot):
-        table = model._meta.table_name
-        touch = f"SELECT veritas_touch_row('{table}', NEW.id, NEW.audit_id)"
-        found += [
-            f"CREATE TEMP TRIGGER veritas_{table}_new AFTER INSERT ON main.{table} "
-            f"WHEN NEW.digest IS NULL BEGIN {touch}; END",
-            f"CREATE TEMP TRIGGER veritas_{table}_changed AFTER UPDATE OF {_columns(model)} "
-            f"ON main.{table} BEGIN {touch}; SELECT veritas_touch(OLD.audit_id); END",
-            f"CREATE TEMP TRIGGER veritas_{table}_gone AFTER DELETE ON main.{table} "
-            "BEGIN SELECT veritas_touch(OLD.audit_id); END",
-        ]
-    return tuple(found)
-
-
-def _columns(model: Any) -> str:
-    return ", ".join(f'"{model._meta.fields[name].column_name}"' for name in covered(model))
+def count_changes(database: StoreDatabase, number: int) -> None:
+    """Count changed audits: `head` states how many there were, for no log holds them all."""
+    database.state.conn.execute("UPDATE store_changes SET number = number + ?", (number,))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from anyio import to_thread
 
-from veritas_peewee import migrations, seals
+from veritas_peewee import keeper, migrations, seals
 from veritas_peewee.config import Durability, Location, locate
 from veritas_peewee.database import StoreDatabase, bound, on_event_loop
 from veritas_peewee.errors import (
@@ -39,7 +39,7 @@ def _prepare(database: StoreDatabase) -> StoreDatabase:
     try:
         with bound(database):
             migrations.upgrade(database, seals.complete)
-            seals.watch(database)
+            keeper.keep(database)
             disconnect_dead()
     except DRIVER_ERRORS as error:
         database.close()

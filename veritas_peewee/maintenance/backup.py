@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 
-from veritas_peewee import operations, seals
+from veritas_peewee import keeper, operations
 from veritas_peewee.config import Location, locate
 from veritas_peewee.database import StoreDatabase, bound, current_database
 from veritas_peewee.errors import DatabaseCorrupt, StoreError
@@ -136,7 +136,7 @@ def _copy_images(live: StoreDatabase, copy: Location, progress: Progress | None)
     source = ScreenshotFolder(live.location.screenshots)
     deleted: list[str] = []
     with opened(StoreDatabase(copy, "script")) as made:
-        seals.watch(made)
+        keeper.keep(made)
         query = AuditScreenshot.select(
             AuditScreenshot.id, AuditScreenshot.audit, AuditScreenshot.file_path
         )

@@ -6,11 +6,11 @@ from typing import NamedTuple
 
 from peewee import fn
 
-from veritas_peewee import event_log, migrations
+from veritas_peewee import migrations
 from veritas_peewee.config import Location
 from veritas_peewee.database import StoreDatabase
 from veritas_peewee.errors import DRIVER_ERRORS, StoreError
-from veritas_peewee.event_log import Head, newest_head
+from veritas_peewee.heads import Head, all_digests, head_digest, newest_head
 from veritas_peewee.maintenance.copying import opened
 from veritas_peewee.models import Audit, RemovedAudit, StoreHead
 from veritas_peewee.rows import rows_of
@@ -62,6 +62,6 @@ def _digest_at(position: int) -> str:
     """The digest of the current store's log as it was when its newest event was this one."""
     heads = StoreHead.select(StoreHead.event_id, StoreHead.digest)
     heads = heads.where(StoreHead.event_id <= position).order_by(StoreHead.event_id.desc())
-    start, digest = next(iter(rows_of(heads.limit(1))), (0, event_log.head("", [])))
-    since = [one for event_id, one in event_log.all_digests() if start < event_id <= position]
-    return event_log.head(digest, since) if since else str(digest)
+    start, digest = next(iter(rows_of(heads.limit(1))), (0, head_digest("", [])))
+    since = [one for event_id, one in all_digests() if start < event_id <= position]
+    return head_digest(digest, since) if since else str(digest)

@@ -10,11 +10,20 @@ from typing import Any
 
 import peewee
 
-from veritas_peewee import catalog, event_log, migrations, seals
+from veritas_peewee import catalog, migrations, seals
 from veritas_peewee.config import Location
 from veritas_peewee.database import StoreDatabase, bound, current_database
 from veritas_peewee.errors import DRIVER_ERRORS, StoreError
-from veritas_peewee.event_log import HEAD_EVERY, Head, link, newest_head, parse_head
+from veritas_peewee.event_log import link
+from veritas_peewee.heads import (
+    HEAD_EVERY,
+    UNKNOWN_HEAD,
+    Head,
+    all_digests,
+    head_digest,
+    newest_head,
+    parse_head,
+)
 from veritas_peewee.models import (
     TABLES,
     Audit,
@@ -275,12 +284,12 @@ def _check_log(report: Report, kept: Head | None) -> None:
     heads = dict(rows_of(StoreHead.select(StoreHead.event_id, StoreHead.digest)))
     start = min(heads, default=0)
     newest = 0
-    digest = event_log.head("", [])
+    digest = head_digest("", [])
     since = hashlib.sha256(digest.encode())  # of the events since the last head
     at_kept = digest if kept is not None and kept.position == 0 else None
     if start == 0 and heads.pop(0, digest) != digest:
         report.problem("up to event 0 the log is not what it was")
-    for event_id, one in event_log.all_digests():
+    for event_id, one in all_digests():
         if event_id != newest + 1 and newest >= start:
             gone = f"{newest + 1}" if event_id == newest + 2 else f"{newest + 1} to {event_id - 1}"
             report.problem(f"event {gone}: missing from the store")
@@ -291,7 +300,7 @@ def _check_log(report: Report, kept: Head | None) -> None:
         if event_id == start or (event_id > start and event_id % HEAD_EVERY == 0):
             digest = since.hexdigest()
             known = heads.pop(event_id, digest)
-            if known == event_log.UNKNOWN_HEAD and event_id == start:
+            if known == UNKNOWN_HEAD and event_id == start:
                 digest = known
                 report.notes.append(
                     f"up to event {event_id} no head of the log is kept: an import was "

@@ -1,0 +1,100 @@
+"""The keeper of a writing connection: digests, seals and heads follow what is written on it."""
+
+from __future__ import annotations
+
+import functools
+import re
+from typing import Any
+
+from veritas_peewee import event_log, seals
+from veritas_peewee.database import StoreDatabase
+from veritas_peewee.models import Audit, AuditFinding, AuditScreenshot
+from veritas_peewee.remembered import Remembered
+
+_INSERT = re.compile(r"\s*(?:INSERT|REPLACE|WITH)\b", re.I)
+
+
+class LedgerKeeper(Remembered):
+    """Implements `transactions.Keeper` for one connection."""
+
+    def __init__(self, database: StoreDatabase) -> None:
+        super().__init__()
+        self._database = database
+
+    def touched_row(self, table: str, row_id: int, audit_id: str) -> None:
+        """A finding or a screenshot has a digest that is no longer right."""
+        self.rows.add((table, row_id))
+        self.audits.add(audit_id)
+
+    def before(self, sql: str) -> None:
+        """Notice a statement that may add to a log past `event_log`: its events lack digests."""
+        # Not a trigger, as for other tables: the log is what is written most.
+        if (
+            "audit_events" in sql
+            and not self.appending
+            and self.unchained_after is None
+            and _INSERT.match(sql)
+        ):
+            self.unchained_after = event_log.newest_id(self._database)
+
+    def began(self, others_wrote: bool) -> None:
+        if others_wrote:
+            self.forget_log()
+
+    def seal(self) -> None:
+        if self.has_unsealed:
+            seals.renew(self._database, self)
+
+    def before_commit(self) -> None:
+        self.seal()
+        if self.changes:
+            number, self.changes = self.changes, 0
+            seals.count_changes(self._database, number)
+
+    def undone(self, *, whole: bool) -> None:
+        self.forget_log()
+        if whole:
+            self.forget_changes()
+
+
+def keep(database: StoreDatabase) -> LedgerKeeper:
+    """Notice, from here on, every change of a row that is made on this connection."""
+    keeper = LedgerKeeper(database)
+    connection = database.raw
+    connection.create_function("veritas_touch", 1, keeper.touched)
+    connection.create_function("veritas_touch_row", 3, keeper.touched_row)
+    for trigger in _triggers():
+        connection.execute(trigger)
+    database.keeper = keeper
+    return keeper
+
+
+@functools.cache
+def _triggers() -> tuple[str, ...]:
+    """Triggers of this connection alone: no other program sees them, or could run them."""
+    found = [
+        "CREATE TEMP TRIGGER veritas_audit_gone AFTER DELETE ON main.audits "
+        "BEGIN SELECT veritas_touch(OLD.id); END",
+        "CREATE TEMP TRIGGER veritas_audit_new AFTER INSERT ON main.audits "
+        # With the seal of one that has ended, for it is not in the catalog yet.
+        "WHEN NEW.seal IS NULL OR NEW.sealed_events IS NOT NULL "
+        "BEGIN SELECT veritas_touch(NEW.id); END",
+        f"CREATE TEMP TRIGGER veritas_audit_changed AFTER UPDATE OF {_columns(Audit)} "
+        "ON main.audits BEGIN SELECT veritas_touch(NEW.id); END",
+    ]
+    for model in (AuditFinding, AuditScreenshot):
+        table = model._meta.table_name
+        touch = f"SELECT veritas_touch_row('{table}', NEW.id, NEW.audit_id)"
+        found += [
+            f"CREATE TEMP TRIGGER veritas_{table}_new AFTER INSERT ON main.{table} "
+            f"WHEN NEW.digest IS NULL BEGIN {touch}; END",
+            f"CREATE TEMP TRIGGER veritas_{table}_changed AFTER UPDATE OF {_columns(model)} "
+            f"ON main.{table} BEGIN {touch}; SELECT veritas_touch(OLD.audit_id); END",
+            f"CREATE TEMP TRIGGER veritas_{table}_gone AFTER DELETE ON main.{table} "
+            "BEGIN SELECT veritas_touch(OLD.audit_id); END",
+        ]
+    return tuple(found)
+
+
+def _columns(model: Any) -> str:
+    return ", ".join(f'"{model._meta.fields[name].column_name}"' for name in seals.covered(model))

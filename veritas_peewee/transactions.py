@@ -1,0 +1,304 @@
+"""The transactions of one connection, and the one all-or-nothing scope: `Unit`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Protocol
+
+import peewee
+
+from veritas_peewee.errors import DRIVER_ERRORS, StoreError
+
+_AS_PEEWEE: Any = vars(peewee)["__exception_wrapper__"]
+"""Makes a driver's errors Peewee's, for callers of Peewee's own methods."""
+_logger = logging.getLogger("veritas_peewee")
+
+
+class Keeper(Protocol):
+    """Keeps what is derived from the rows in step with what a connection writes.
+
+    The connection calls it at the turning points of a transaction and knows nothing else of it.
+    """
+
+    def before(self, sql: str) -> None:
+        """A statement is about to run."""
+
+    def began(self, others_wrote: bool) -> None:
+        """A transaction has begun; `others_wrote`: another connection wrote since the last one."""
+
+    def touched(self, audit_id: str) -> None:
+        """Rows of this audit were changed."""
+
+    def seal(self) -> None:
+        """Bring up to date what depends on the rows changed so far; a failure is their writer's."""
+
+    def before_commit(self) -> None:
+        """The transaction is about to be committed."""
+
+    def undone(self, *, whole: bool) -> None:
+        """The transaction (`whole`), or a part of it, was rolled back."""
+
+
+class TransactionEnded(StoreError):
+    """A write ended the transaction that it shares with others; whether they were saved is not
+    known."""
+
+
+class Transactions(peewee.Database):
+    """The transaction half of a store's connection, mixed into Peewee's class for a backend."""
+
+    # Peewee's own, which its type stubs leave out.
+    _state: Any
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.keeper: Keeper | None = None
+        self.lost = False
+        """Whether the transaction under way is no longer the one that was begun."""
+        self.undo: list[Callable[[], object]] = []
+        self.cursors: list[Any] = []
+        super().__init__(*args, **kwargs)
+        self.state = self._state
+        """Peewee's record of the connection: `conn`, `transactions`, `commit_callbacks`."""
+
+    # ---- what a backend answers ----
+
+    @property
+    def name(self) -> str:
+        """The database's name for messages."""
+        raise NotImplementedError
+
+    @property
+    def transaction_is_open(self) -> bool:
+        """Whether the backend itself has a transaction under way."""
+        raise NotImplementedError
+
+    def others_wrote(self) -> bool:
+        """Whether another connection has written since this was last asked."""
+        raise NotImplementedError
+
+    # ---- beginning and ending ----
+
+    def begin(self, lock_type: str | None = None) -> None:
+        self._refuse_in_unit("BEGIN")
+        self.undo.clear()
+        self.lost = False
+        super().begin(lock_type)  # type: ignore[call-arg]
+        if self.keeper is not None:
+            self.keeper.began(self.others_wrote())
+
+    def commit(self) -> None:
+        self._refuse_in_unit("COMMIT")
+        if not self.transaction_is_open:
+            super().commit()  # which says so
+        with _AS_PEEWEE:
+            self.finish(commit=True)
+
+    def rollback(self) -> None:
+        self._refuse_in_unit("ROLLBACK")
+        try:
+            with _AS_PEEWEE:
+                self.finish(commit=False)
+        finally:
+            self.run_undo(0)
+
+    def finish(self, *, commit: bool) -> None:
+        """End the transaction: the one place where its changes are sealed, or forgotten.
+
+        Raises TransactionEnded if there is nothing left to commit: some errors end a transaction
+        inside SQLite, and SQL given directly to the driver can.
+        """
+        keeper = self.keeper
+        if commit:
+            if keeper is not None and self.in_whole_transaction:
+                keeper.before_commit()
+            if not self.in_whole_transaction:
+                raise TransactionEnded
+            try:
+                self.state.conn.execute("COMMIT")
+            except BaseException:
+                self.lost = True
+                raise
+            self.undo.clear()
+            return
+        try:
+            # If the backend has ended it, a ROLLBACK would only fail, and mask the cause.
+            if self.transaction_is_open:
+                self.state.conn.execute("ROLLBACK")
+        finally:
+            if keeper is not None:
+                keeper.undone(whole=True)
+
+    def _refuse_in_unit(self, what: str) -> None:
+        if any(isinstance(scope, Unit) for scope in self.state.transactions):
+            raise StoreError(
+                f"{what} inside a write would end what it shares with others: use "
+                "`with current_database().atomic()` for a part that can be undone"
+            )
+
+    @property
+    def in_whole_transaction(self) -> bool:
+        """Whether the transaction is still open as it was begun."""
+        return not self.lost and not self.is_closed() and self.transaction_is_open
+
+    def unit(self) -> Unit:
+        """An all-or-nothing scope: a transaction, or a savepoint within one."""
+        return Unit(self)
+
+    def savepoint(self, sid: str | None = None) -> Savepoint:
+        return Savepoint(self, sid)
+
+    def seal_changes(self) -> None:
+        """Bring up to date what depends on the rows that this transaction has changed so far."""
+        if self.keeper is not None:
+            self.keeper.seal()
+
+    def settle(self) -> None:
+        """Between transactions there is none, whatever a callback or a write left behind."""
+        self.close_cursors()
+        state = self.state
+        if state.transactions or self.transaction_is_open:
+            _logger.error("%s: a transaction was left open and is undone", self.name)
+            state.transactions.clear()
+            state.commit_callbacks.clear()
+            self.undo.clear()
+            self.finish(commit=False)
+
+    # ---- what follows the end ----
+
+    def after_rollback(self, fn: Callable[[], object]) -> None:
+        """Run `fn` if the unit now open is undone; forget it once the transaction commits."""
+        self.undo.append(fn)
+
+    def run_undo(self, first: int) -> None:
+        """Call what was given to `after_rollback` since there were `first` of them."""
+        undo = self.undo[first:]
+        del self.undo[first:]
+        for fn in reversed(undo):
+            self._guard(fn)
+
+    def run_commit_callbacks(self) -> None:
+        """Call what was given to `after_commit`; the commit stands whatever they do."""
+        callbacks = list(self.state.commit_callbacks)
+        self.state.commit_callbacks.clear()
+        for fn in callbacks:
+            self._guard(fn)
+
+    def _guard(self, fn: Callable[[], object]) -> None:
+        try:
+            fn()
+        except BaseException:  # SystemExit too: nothing that it raises is the transaction's
+            _logger.exception("%s: a callback after a transaction failed", self.name)
+
+    def close_cursors(self, first: int = 0) -> None:
+        """Close the cursors opened since there were `first` of them."""
+        if len(self.cursors) > first:
+            for cursor in self.cursors[first:]:
+                cursor.close()
+            del self.cursors[first:]
+
+
+class Savepoint(peewee._savepoint):
+    """Peewee's savepoint.
+
+    When rolled back, it also drops the `after_commit` callbacks registered inside it and runs the
+    `after_rollback` ones.
+    """
+
+    def _begin(self) -> None:
+        super()._begin()  # type: ignore[misc]
+        self.callbacks = len(self.db.state.commit_callbacks)
+        self.undo = len(self.db.undo)
+
+    def rollback(self, begin: bool = True) -> None:
+        del self.db.state.commit_callbacks[self.callbacks :]
+        self.db.run_undo(self.undo)
+        if self.db.keeper is not None:
+            self.db.keeper.undone(whole=False)
+        super().rollback(begin)
+
+
+class Unit:
+    """See `Transactions.unit`; Peewee's `atomic()` can be used inside."""
+
+    __slots__ = ("callbacks", "cursors", "database", "depth", "outermost", "undo")
+
+    def __init__(self, database: Transactions) -> None:
+        self.database = database
+
+    def __enter__(self) -> None:
+        database = self.database
+        state = database.state
+        self.outermost = not state.transactions
+        if self.outermost:
+            database.begin()
+        else:
+            state.conn.execute("SAVEPOINT unit")
+        self.callbacks = len(state.commit_callbacks)
+        self.undo = len(database.undo)
+        self.cursors = len(database.cursors)
+        self.depth = len(state.transactions)
+        state.transactions.append(self)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        database = self.database
+        del database.state.transactions[self.depth :]  # with what was entered inside and never left
+        if not database.transaction_is_open:
+            database.lost = True
+        try:
+            database.close_cursors(self.cursors)
+            if kind is None:
+                self._commit()
+        except BaseException as failure:
+            self._roll_back(known=not isinstance(failure, TransactionEnded))
+            raise
+        if kind is not None:
+            self._roll_back(known=not isinstance(error, TransactionEnded))
+        elif self.outermost:
+            database.run_commit_callbacks()
+            database.settle()
+
+    def _commit(self) -> None:
+        if self.outermost:
+            self.database.finish(commit=True)
+        elif self.database.in_whole_transaction:
+            self._end("RELEASE unit")
+        else:
+            raise TransactionEnded
+
+    def _end(self, sql: str) -> None:
+        try:
+            self.database.state.conn.execute(sql)
+        except BaseException as error:
+            # Without its savepoint, the transaction is not the one that was begun.
+            self.database.lost = True
+            raise TransactionEnded from error
+
+    def _roll_back(self, *, known: bool) -> None:
+        database = self.database
+        try:
+            if self.outermost:
+                database.finish(commit=False)
+            else:
+                try:
+                    if database.in_whole_transaction:
+                        self._end("ROLLBACK TO unit")
+                        self._end("RELEASE unit")
+                finally:
+                    if database.keeper is not None:
+                        database.keeper.undone(whole=False)
+        except (*DRIVER_ERRORS, StoreError):
+            _logger.exception("%s: a roll-back failed", database.name)
+        finally:
+            del database.state.commit_callbacks[self.callbacks :]
+            # Where rows may have been committed, a file too many is better than one too few.
+            if known:
+                database.run_undo(self.undo)
+            else:
+                del database.undo[self.undo :]
