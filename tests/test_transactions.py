@@ -132,6 +132,29 @@ async def test_an_error_that_cannot_be_made_from_a_text_leaves_nobody_waiting(fi
     await file_store.create("https://example.com")
 
 
+async def test_a_lone_write_pays_for_no_savepoint(file_store, audit):
+    said = []
+
+    async def statements(write):
+        said.clear()
+        await write
+        return [text.split()[0] for text in said]
+
+    raw = await file_store.write(lambda: current_database().raw)
+    raw.set_trace_callback(said.append)
+    for write in (
+        file_store.create("https://example.org"),
+        file_store.update(audit.id, trust_score=40.0),
+        file_store.update_status(audit.id, "error", error_message="gone"),
+        file_store.record(audit.id, {"type": "phase_start", "phase": "scout"}),
+        file_store.delete(audit.id),
+    ):
+        made = await statements(write)
+        assert made[0] == "BEGIN"
+        assert made[-1] == "COMMIT"
+        assert "SAVEPOINT" not in made
+
+
 def test_each_way_to_begin_a_transaction_looks_for_what_others_wrote(tmp_path):
     """The log is a chain: a remembered end of it is wrong once another process has added to it."""
     path = tmp_path / "audits.db"

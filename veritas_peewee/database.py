@@ -428,3 +428,15 @@ def atomic(fn: Callable[P, T]) -> Atomic[P, T]:
     made = cast(Atomic[P, T], unit)
     made.inside_unit = fn
     return made
+
+
+def inside_unit(call: Callable[..., T]) -> Callable[..., T]:
+    """`call` without a scope of its own: for who runs it in a unit that fails as a whole with it.
+
+    Of an `atomic` function, also with some of its arguments given (`partial`), it is what stands
+    inside; a savepoint around that would protect nobody.
+    """
+    if type(call) is functools.partial:
+        inner = getattr(call.func, "inside_unit", None)
+        return call if inner is None else functools.partial(inner, *call.args, **call.keywords)
+    return cast(Callable[..., T], getattr(call, "inside_unit", call))

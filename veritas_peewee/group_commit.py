@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from veritas_peewee.database import StoreDatabase, slice_size
+from veritas_peewee.database import StoreDatabase, inside_unit, slice_size
 from veritas_peewee.errors import (
     OWN_ERRORS,
     StoreError,
@@ -89,8 +89,7 @@ class Job:
                 self.undo()
 
     def run(self) -> None:
-        fn = getattr(self.fn, "inside_unit", self.fn)
-        self.result = fn(*self.args)
+        self.result = inside_unit(self.fn)(*self.args)
         if type(self.result) is CoroutineType:
             self.result.close()
             raise TypeError("store.write takes a plain function, not an async one")

@@ -181,7 +181,7 @@ def update_status(
     changes: dict[str, Any] = {"status": status}
     if error_message is not None:
         changes["error_message"] = error_message
-    update(audit_id, **changes)
+    update.inside_unit(audit_id, **changes)
 
 
 @atomic

@@ -29,7 +29,7 @@ from veritas_peewee import (
 from veritas_peewee.comparison import Comparison
 from veritas_peewee.config import DURABILITIES, Durability, Location, locate
 from veritas_peewee.counting import Facets
-from veritas_peewee.database import current_database, on_event_loop
+from veritas_peewee.database import current_database, inside_unit, on_event_loop
 from veritas_peewee.errors import DRIVER_ERRORS, StoreClosed, StoreError, store_error
 from veritas_peewee.event_feed import check_after
 from veritas_peewee.event_hub import Hub
@@ -504,13 +504,13 @@ def _look(location: Location, call: Callable[[], T]) -> T:
 
 
 def _changed(change: Callable[[], None], audit_id: str) -> Audit:
-    change()
+    inside_unit(change)()
     current_database().seal_changes()  # what is returned has its new seal
     return queries.get(audit_id)
 
 
 def _ingest(prepared: ingest.PreparedAudit) -> Audit:
-    audit_id = ingest.write_audit(prepared)
+    audit_id = ingest.write_audit.inside_unit(prepared)
     current_database().seal_changes()
     return queries.get(audit_id)
 
