@@ -9,7 +9,7 @@ from itertools import accumulate
 from typing import Any, NamedTuple
 
 from benchmarks.sample import MOMENT, audit_id, stored
-from veritas_peewee.addresses import host_of
+from veritas_peewee.values.addresses import host_of
 
 PAGE = 20
 HOSTS = 100

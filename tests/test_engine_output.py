@@ -22,8 +22,9 @@ from veritas_peewee.engine_output import (
     parse,
     progress_event,
 )
-from veritas_peewee.engine_result import epoch, read_result
+from veritas_peewee.engine_result import read_result
 from veritas_peewee.models import Audit, AuditEvent
+from veritas_peewee.values.moments import epoch
 
 EVENTS: list[dict[str, Any]] = [
     {"type": "phase_start", "phase": "scout", "message": "Scouting", "pct": 5},

@@ -11,7 +11,7 @@ from torture.model import OK, Run
 from torture.values import Liar, Lost, RudeDict, RudeObject, RudeText, RudeZone, nested
 from veritas_peewee import AuditNotFound, InvalidAudit
 from veritas_peewee.engine_output import parse
-from veritas_peewee.fields import MAX_DEPTH, check_text, encode_json, shown
+from veritas_peewee.values.plain import MAX_DEPTH, check_text, encode_json, shown
 
 
 @pytest.fixture(autouse=True)

@@ -35,13 +35,8 @@ from veritas_peewee.cli.app import run
 from veritas_peewee.database import current_database
 from veritas_peewee.errors import sqlite3
 from veritas_peewee.maintenance.prune import PruneReport, prune, prune_store
-from veritas_peewee.models import (
-    AuditEvent,
-    AuditScreenshot,
-    RemovedAudit,
-    RemovedEvent,
-    utc_now,
-)
+from veritas_peewee.models import AuditEvent, AuditScreenshot, RemovedAudit, RemovedEvent
+from veritas_peewee.values.moments import utc_now
 
 IMAGE = base64.b64encode(make_png()).decode()
 PACKAGE = str(Path(veritas_peewee.__file__).parents[1])

@@ -21,13 +21,13 @@ from veritas_peewee import (
     operations,
     recorder,
 )
-from veritas_peewee.addresses import host_of
 from veritas_peewee.cli.app import run
 from veritas_peewee.cli.chart import _draw_findings
 from veritas_peewee.errors import sqlite3
 from veritas_peewee.maintenance.repair import repair
 from veritas_peewee.maintenance.verify import verify
 from veritas_peewee.trends import MAX_POINTS, TrendPoint, trend
+from veritas_peewee.values.addresses import host_of
 
 ROOT = Path(__file__).parents[1]
 SAMPLES = ROOT / "data" / "samples"

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Any
 
-from veritas_peewee.fields import MAX_DEPTH
+from veritas_peewee.values.plain import MAX_DEPTH
 
 
 class Rude(Exception):

@@ -14,8 +14,8 @@ from veritas_peewee import event_log, operations
 from veritas_peewee.engine_output import RESULT_EVENT, Event
 from veritas_peewee.engine_result import read_result
 from veritas_peewee.errors import InvalidAudit
-from veritas_peewee.fields import invalid, named, shown
 from veritas_peewee.models import Audit, AuditFinding, AuditStatus, Severity
+from veritas_peewee.values.plain import invalid, named, shown
 
 _RESULT_COLUMNS = tuple(
     name for name in operations.COLUMNS if name not in ("started_at", "completed_at")

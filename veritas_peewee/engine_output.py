@@ -13,7 +13,7 @@ from pathlib import PureWindowsPath
 from typing import Any
 
 from veritas_peewee.errors import InvalidAudit
-from veritas_peewee.fields import MAX_DEPTH, EndlessJSON
+from veritas_peewee.values.plain import MAX_DEPTH, EndlessJSON
 
 Event = dict[str, Any]
 

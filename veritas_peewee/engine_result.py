@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple, TypeGuard
 
-from veritas_peewee.fields import plain_number, shown
+from veritas_peewee.values.moments import epoch
+from veritas_peewee.values.plain import shown
 
 
 class ResultRows(NamedTuple):
@@ -71,17 +72,6 @@ _SAME_NAMES = (
     "site_type",
     "site_type_confidence",
 )
-
-
-def epoch(value: object) -> datetime | None:
-    """Epoch seconds as a datetime in UTC, or None."""
-    number = plain_number(value)
-    if number is None:
-        return None
-    try:
-        return datetime.fromtimestamp(number, UTC)
-    except (ValueError, OverflowError, OSError):
-        return None
 
 
 def _add_seconds(start: datetime, seconds: object) -> datetime | None:

@@ -16,19 +16,11 @@ from peewee import SQL, IntegrityError
 from veritas_peewee import heads
 from veritas_peewee.database import StoreDatabase, current_database
 from veritas_peewee.errors import FOREIGN_KEY, sqlite_code
-from veritas_peewee.fields import format_datetime
 from veritas_peewee.models import AuditEvent, told_finding_id
 from veritas_peewee.remembered import MOST_CHAINS, Remembered, remembered
-from veritas_peewee.rows import (
-    MARK,
-    execute,
-    insert_sql,
-    insert_values,
-    key_of,
-    not_found,
-    text_of,
-    update_sql,
-)
+from veritas_peewee.rows import MARK, execute, insert_sql, insert_values, text_of, update_sql
+from veritas_peewee.values.ids import key_of, not_found
+from veritas_peewee.values.moments import format_datetime
 
 _COLUMNS = ("audit", "event_type", "data", "timestamp", "digest")
 

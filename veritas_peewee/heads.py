@@ -12,7 +12,6 @@ from peewee import SQL
 
 from veritas_peewee.database import current_database
 from veritas_peewee.errors import StoreError
-from veritas_peewee.fields import shown
 from veritas_peewee.models import (
     Audit,
     AuditEvent,
@@ -23,6 +22,7 @@ from veritas_peewee.models import (
 )
 from veritas_peewee.remembered import Remembered
 from veritas_peewee.rows import MARK, execute, rows_of, text_of
+from veritas_peewee.values.plain import shown
 
 HEAD_EVERY = 1000
 """Events between two heads that are kept."""

@@ -10,8 +10,7 @@ from veritas_peewee import operations
 from veritas_peewee.database import atomic
 from veritas_peewee.engine_output import RESULT_EVENT, Event, events_of, parse
 from veritas_peewee.errors import AuditNotFound, InvalidAudit, StoreError
-from veritas_peewee.fields import invalid, named, plain
-from veritas_peewee.models import AuditStatus, new_audit_id
+from veritas_peewee.models import AuditStatus
 from veritas_peewee.recorder import (
     NOTES,
     PreparedEvent,
@@ -21,6 +20,9 @@ from veritas_peewee.recorder import (
     prepare_all,
 )
 from veritas_peewee.screenshots import ScreenshotFolder
+from veritas_peewee.values import addresses, ids
+from veritas_peewee.values.ids import new_audit_id
+from veritas_peewee.values.plain import invalid, named, plain
 
 Source = dict[str, Any] | list[Any] | str | os.PathLike[str]
 
@@ -56,8 +58,8 @@ def prepare_audit(
     if audit_id is None or url is not None:
         if address is None:
             raise InvalidAudit("url: none is told in the events; pass the url of the audit")
-        operations.check_url(address)
-    prepared = prepare_all(operations.check_id(found_id), events, folder, lenient=True)
+        addresses.check_url(address)
+    prepared = prepare_all(ids.check_id(found_id), events, folder, lenient=True)
     return PreparedAudit(found_id, address, audit_id is not None, prepared)
 
 
@@ -124,7 +126,7 @@ def _told_ids(events: list[Event], notes: list[str]) -> Iterator[str]:
     for event in events:
         if event.get("type") in ("audit_complete", "audit_error") and event.get("audit_id"):
             try:
-                yield operations.check_id(event["audit_id"])
+                yield ids.check_id(event["audit_id"])
             except InvalidAudit as error:
                 notes.append(f"{event['type']}.audit_{error}; the audit was given another one")
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,7 +9,7 @@ import peewee
 from peewee import SQL, BlobField, ForeignKeyField, Index, Model
 
 from veritas_peewee.database import database
-from veritas_peewee.fields import (
+from veritas_peewee.values.fields import (
     CharField,
     DateTimeField,
     EnumField,
@@ -20,10 +18,10 @@ from veritas_peewee.fields import (
     IntegerField,
     JSONField,
     TextField,
-    check_text,
 )
-
-_ID_ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
+from veritas_peewee.values.ids import new_audit_id
+from veritas_peewee.values.moments import utc_now
+from veritas_peewee.values.plain import check_text
 
 
 class AuditStatus(StrEnum):
@@ -43,19 +41,6 @@ class Severity(StrEnum):
     MEDIUM = "medium"
     HIGH = "high"
     CRITICAL = "critical"
-
-
-def new_audit_id() -> str:
-    base = len(_ID_ALPHABET)
-    number, text = int.from_bytes(os.urandom(16)) % base**11, "vrts_"
-    for _ in range(11):
-        number, digit = divmod(number, base)
-        text += _ID_ALPHABET[digit]
-    return text
-
-
-def utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 def _default(value: str) -> list[Any]:

@@ -3,78 +3,42 @@
 from __future__ import annotations
 
 import functools
-import re
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 from peewee import SQL, Expression, IntegrityError
 
 from veritas_peewee import event_log, seals
-from veritas_peewee.addresses import host_of
 from veritas_peewee.database import atomic, current_database
 from veritas_peewee.errors import InvalidAudit, StoreError
-from veritas_peewee.fields import (
-    check_text,
-    encode_json,
-    format_datetime,
-    invalid,
-    named,
-    plain_text,
-)
 from veritas_peewee.models import (
     Audit,
     AuditFinding,
     AuditRunner,
     AuditScreenshot,
     AuditStatus,
-    new_audit_id,
-    utc_now,
 )
 from veritas_peewee.rows import (
     MARK,
     execute,
     insert_rows,
     insert_sql,
-    key_of,
-    not_found,
     stored_forms,
     text_of,
     update_sql,
 )
 from veritas_peewee.screenshots import ScreenshotFolder
+from veritas_peewee.values.addresses import check_url, host_of
+from veritas_peewee.values.ids import check_id, key_of, new_audit_id, not_found
+from veritas_peewee.values.moments import format_datetime, utc_now
+from veritas_peewee.values.plain import check_text, encode_json, invalid, named
 
 KEPT_BY_STORE = frozenset(
     {"id", "screenshots_count", "created_at", "updated_at", "seal", "sealed_events", "host"}
 )
 COLUMNS = tuple(name for name in Audit._meta.fields if name not in KEPT_BY_STORE)
 """The columns that a caller may change, in the model's order."""
-
-_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,15}")
-
-
-def check_id(value: object) -> str:
-    """`value` if it can be an audit's id; InvalidAudit if not."""
-    text = plain_text(value)
-    if text is None or not _ID.fullmatch(text):
-        raise invalid(
-            "id", "must be 1 to 16 letters, digits, '_', '-' or '.', not beginning with '.'", value
-        )
-    return text
-
-
-def check_url(value: object) -> str:
-    """`value` if it is an absolute http or https address; InvalidAudit if not."""
-    text = check_text("url", value)
-    try:
-        parts = urlsplit(text)
-        host, _ = parts.hostname, parts.port
-    except ValueError as error:
-        raise invalid("url", f"is malformed ({error})", value) from None
-    if parts.scheme not in ("http", "https") or not host or re.search(r"[\s\x00-\x1f]", text):
-        raise invalid("url", "must be an http:// or https:// address", value)
-    return text
 
 
 def check_column(name: str, value: Any) -> Any:

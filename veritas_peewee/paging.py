@@ -7,7 +7,7 @@ import json
 import zlib
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from veritas_peewee.fields import check_text, invalid, plain_number
+from veritas_peewee.values.plain import check_text, invalid, plain_number
 
 T = TypeVar("T")
 

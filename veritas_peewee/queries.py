@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 
-from veritas_peewee.fields import invalid, plain_number
 from veritas_peewee.history import history as history
 from veritas_peewee.models import Audit, AuditEvent, AuditFinding, AuditScreenshot
 from veritas_peewee.paging import MAX_LIMIT as MAX_LIMIT
 from veritas_peewee.paging import Page as Page
-from veritas_peewee.rows import MARK, execute, key_of, models_of, not_found, text_of
+from veritas_peewee.rows import MARK, execute, models_of, text_of
+from veritas_peewee.values.ids import key_of, not_found
+from veritas_peewee.values.plain import invalid, plain_number
 
 
 def get(audit_id: str) -> Audit:

@@ -18,9 +18,15 @@ from veritas_peewee import event_log, operations
 from veritas_peewee.database import atomic, current_database
 from veritas_peewee.effects import EFFECTS, RUNS, Projection
 from veritas_peewee.engine_output import RESULT_EVENT
-from veritas_peewee.engine_result import epoch
 from veritas_peewee.errors import InvalidAudit
-from veritas_peewee.fields import (
+from veritas_peewee.models import AuditEvent, AuditRunner, AuditStatus
+from veritas_peewee.rows import rows_of
+from veritas_peewee.screenshots import ScreenshotFolder, read_image
+from veritas_peewee.sessions import is_alive, sweep
+from veritas_peewee.values import ids
+from veritas_peewee.values.ids import key_of
+from veritas_peewee.values.moments import epoch, utc_now
+from veritas_peewee.values.plain import (
     EndlessJSON,
     check_text,
     encode_json,
@@ -32,10 +38,6 @@ from veritas_peewee.fields import (
     shown,
     unstorable,
 )
-from veritas_peewee.models import AuditEvent, AuditRunner, AuditStatus, utc_now
-from veritas_peewee.rows import key_of, rows_of
-from veritas_peewee.screenshots import ScreenshotFolder, read_image
-from veritas_peewee.sessions import is_alive, sweep
 
 NOTES = "store_notes"
 """The key under which a stored event lists what could not be kept as it came."""
@@ -187,7 +189,7 @@ def _store_image(
         if data is not None and not lenient:
             raise
         return {**event, "data": {"error": f"{where}: {error}"}}
-    operations.check_id(audit_id)
+    ids.check_id(audit_id)
     index = plain_number(event.get("index"))
     try:
         stored = folder.put(

@@ -14,8 +14,7 @@ from typing import Any, TypeVar
 import peewee
 
 from veritas_peewee.database import current_database, slice_size
-from veritas_peewee.errors import AuditNotFound, InvalidAudit
-from veritas_peewee.fields import DateTimeField, EnumField, JSONField, check_text, shown
+from veritas_peewee.values.fields import DateTimeField, EnumField, JSONField
 
 M = TypeVar("M", bound=peewee.Model)
 
@@ -80,18 +79,6 @@ def update_sql(model: type[peewee.Model], *columns: str) -> str:
     # Not the model's own `update`, which may add to what is changed.
     update = peewee.ModelUpdate(model, fields)
     return text_of(update.where(model._meta.primary_key == MARK))
-
-
-def not_found(audit_id: object) -> AuditNotFound:
-    return AuditNotFound(f"there is no audit {shown(audit_id)}")
-
-
-def key_of(audit_id: object) -> str:
-    """`audit_id` if an audit could have it; AuditNotFound for what no database can hold."""
-    try:
-        return check_text("id", audit_id)
-    except InvalidAudit as error:
-        raise not_found(audit_id) from error
 
 
 def execute(text: str, values: Iterable[Any]) -> list[tuple[Any, ...]]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from veritas_peewee.errors import InvalidAudit, StoreError, os_error
-from veritas_peewee.fields import check_text, shown
+from veritas_peewee.values.plain import check_text, shown
 
 MAX_BYTES = 50 * 1024 * 1024
 """The largest image that is stored, in bytes."""

@@ -14,7 +14,6 @@ from typing import Any
 import peewee
 
 from veritas_peewee import catalog, event_log
-from veritas_peewee.addresses import host_of
 from veritas_peewee.catalog import UNFINISHED
 from veritas_peewee.database import StoreDatabase
 from veritas_peewee.models import (
@@ -25,6 +24,7 @@ from veritas_peewee.models import (
 )
 from veritas_peewee.remembered import Remembered, remembered
 from veritas_peewee.rows import MARK, execute, rows_of, stored_forms, text_of, update_sql
+from veritas_peewee.values.addresses import host_of
 
 _KEPT_APART = frozenset(("id", "digest"))
 # The host is derived from the url, which is covered.

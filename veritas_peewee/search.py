@@ -16,7 +16,6 @@ from typing import NamedTuple, Unpack
 from peewee import SQL
 
 from veritas_peewee.catalog import KEPT_OUT, SEARCH_INDEX, words_of
-from veritas_peewee.fields import invalid
 from veritas_peewee.filters import (
     PINNED,
     Condition,
@@ -33,6 +32,7 @@ from veritas_peewee.models import Audit, CatalogEntry
 from veritas_peewee.paging import Page, bad_cursor, check_limit, read_cursor, write_cursor
 from veritas_peewee.rows import MARK, execute, models_of, text_of
 from veritas_peewee.snippets import Snippet, snippets_of
+from veritas_peewee.values.plain import invalid
 
 LONGEST = 1000
 """Characters of a text that are read, and words of it: what is beyond them is left out."""

@@ -42,11 +42,11 @@ from veritas_peewee.offload import in_thread
 from veritas_peewee.paging import Page
 from veritas_peewee.readers import Readers
 from veritas_peewee.recorder import PreparedEvent
-from veritas_peewee.rows import key_of
 from veritas_peewee.screenshots import ScreenshotFolder
 from veritas_peewee.search import Hit
 from veritas_peewee.startup import connect, open_reader, open_writable, with_screenshots
 from veritas_peewee.trends import Trend
+from veritas_peewee.values.ids import key_of
 from veritas_peewee.writer import Writer, WriterStats, asyncio_loop
 
 if TYPE_CHECKING:

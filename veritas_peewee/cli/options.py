@@ -19,8 +19,9 @@ from veritas_peewee.errors import (
     StoreError,
     store_error,
 )
-from veritas_peewee.operations import check_id, check_url
 from veritas_peewee.startup import connect
+from veritas_peewee.values.addresses import check_url
+from veritas_peewee.values.ids import check_id
 
 
 def _database(value: str | None) -> str | None:

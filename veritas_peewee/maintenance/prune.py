@@ -18,15 +18,16 @@ from typing import Any, Protocol
 import anyio
 import peewee
 
-from veritas_peewee.addresses import host_of
 from veritas_peewee.catalog import UNFINISHED
 from veritas_peewee.config import Location
 from veritas_peewee.database import StoreDatabase, current_database
 from veritas_peewee.errors import DRIVER_ERRORS, InvalidAudit, StoreError, store_error
-from veritas_peewee.fields import format_datetime, invalid
-from veritas_peewee.models import Audit, AuditEvent, AuditRunner, AuditScreenshot, utc_now
+from veritas_peewee.models import Audit, AuditEvent, AuditRunner, AuditScreenshot
 from veritas_peewee.rows import MARK, execute, text_of
 from veritas_peewee.screenshots import ScreenshotFolder
+from veritas_peewee.values.addresses import host_of
+from veritas_peewee.values.moments import format_datetime, utc_now
+from veritas_peewee.values.plain import invalid
 
 PIECE = 200
 """The most audits in one transaction."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from veritas_peewee.errors import StoreError, os_error
-from veritas_peewee.fields import shown
+from veritas_peewee.values.plain import shown
 
 Target = str | os.PathLike[str] | BinaryIO
 """A path, or a stream of bytes that is open already."""

@@ -9,12 +9,13 @@ from typing import Any, cast
 from veritas_peewee import counting, queries
 from veritas_peewee.database import current_database
 from veritas_peewee.errors import InvalidAudit
-from veritas_peewee.fields import invalid
 from veritas_peewee.filters import Filters, check_names, moment
 from veritas_peewee.history import Order
 from veritas_peewee.models import Audit
-from veritas_peewee.rows import MARK, execute, not_found, text_of
+from veritas_peewee.rows import MARK, execute, text_of
 from veritas_peewee.transfer.stored import snapshot
+from veritas_peewee.values.ids import not_found
+from veritas_peewee.values.plain import invalid
 
 _PAGE = 500
 

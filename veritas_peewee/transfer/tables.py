@@ -14,7 +14,6 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Any, Literal, Unpack
 
 from veritas_peewee.errors import InvalidAudit
-from veritas_peewee.fields import shown
 from veritas_peewee.filters import Filters
 from veritas_peewee.history import Order
 from veritas_peewee.models import Severity
@@ -22,6 +21,7 @@ from veritas_peewee.transfer.exporting import ExportReport, Progress, write_each
 from veritas_peewee.transfer.files import Target
 from veritas_peewee.transfer.selection import Selection
 from veritas_peewee.transfer.stored import AUDIT, EVENT, FINDING, Row, StoredAudit
+from veritas_peewee.values.plain import shown
 
 Table = Literal["audits", "findings", "events"]
 

@@ -1,4 +1,4 @@
-"""The host of an address, in the one form that audits are found by."""
+"""Addresses of sites: checked, and the host in the one form that audits are found by."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import socket
 from contextlib import suppress
 from unicodedata import normalize
 from urllib.parse import unquote, urlsplit
+
+from veritas_peewee.values.plain import check_text, invalid
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|//")
 _BARE_IPV6 = re.compile(r"[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*")
@@ -68,3 +70,16 @@ def _ascii(host: str) -> str:
 
 
 _remembered = functools.lru_cache(1024)(_find)
+
+
+def check_url(value: object) -> str:
+    """`value` if it is an absolute http or https address; InvalidAudit if not."""
+    text = check_text("url", value)
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        raise invalid("url", f"is malformed ({error})", value) from None
+    if parts.scheme not in ("http", "https") or not host or re.search(r"[\s\x00-\x1f]", text):
+        raise invalid("url", "must be an http:// or https:// address", value)
+    return text

@@ -1,8 +1,4 @@
-"""Field types that refuse what cannot be stored: one rule for every way in.
-
-`check(value)` is the full test of a value for a column and returns it in its stored type;
-`db_value`, which Peewee also applies to what a query compares with, leaves out the ranges.
-"""
+"""Text, numbers and JSON that every database can hold: one rule for every way in."""
 
 from __future__ import annotations
 
@@ -11,21 +7,15 @@ import math
 import re
 import reprlib
 from collections.abc import Iterator
-from datetime import UTC, datetime
-from enum import Enum
 from typing import Any, cast
-
-import peewee
-from peewee import Node, SqliteDatabase
 
 from veritas_peewee.errors import InvalidAudit
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
-_MAX_INTEGER = 2**63 - 1
 MAX_DEPTH = 200
-"""The deepest that JSON may be nested: whoever reads it, here or elsewhere, needs a stack for it
-that is longer than this, and how much of it is left differs from place to place."""
+"""JSON nested deeper than this is refused: every reader recurses once per level, and we cannot know
+how much stack it has left."""
 MAX_TEXT = 200_000_000
 """The most characters in one text: SQLite holds a thousand million bytes."""
 _MAX_PATH = 100
@@ -241,171 +231,3 @@ def _told(error: BaseException) -> str:
         return ascii(str(error))[1:-1][:80] or kind_of(error)
     except Exception:
         return kind_of(error)
-
-
-def format_datetime(value: datetime) -> str:
-    """Text as it is on disk: UTC, always six fractional digits, no zone suffix."""
-    return datetime.isoformat(datetime.astimezone(value, UTC), " ", "microseconds")[:26]
-
-
-class TextField(peewee.TextField):
-    def db_value(self, value: Any) -> Any:
-        return value if value is None else check_text(self.name, value)
-
-    check = db_value
-
-
-class CharField(peewee.CharField):
-    def db_value(self, value: Any) -> Any:
-        return value if value is None else check_text(self.name, value, self.max_length)
-
-    check = db_value
-
-
-class IdField(CharField):
-    """An audit's id: a file of the older code can hold longer ones, which must be found too."""
-
-    def db_value(self, value: Any) -> Any:
-        return value if value is None else check_text(self.name, value)
-
-
-class EnumField(CharField):
-    """A text column with a closed set of values; read back as members of `enum`."""
-
-    def __init__(self, enum: type[Enum], *args: Any, **kwargs: Any) -> None:
-        self.enum = enum
-        self._members: dict[Any, Enum] = {member.value: member for member in enum}
-        super().__init__(*args, **kwargs)
-
-    def db_value(self, value: Any) -> Any:
-        if value is None:
-            return None
-        text = plain_text(value)
-        if text not in self._members:
-            known = ", ".join(member.value for member in self.enum)
-            raise invalid(self.name, f"must be one of {known}", value)
-        return str(self._members[text].value)
-
-    check = db_value
-
-    def python_value(self, value: Any) -> Any:
-        # What another program wrote is shown as it is, rather than hide the row.
-        return self._members.get(value, value)
-
-
-class FloatField(peewee.FloatField):
-    def __init__(
-        self, *args: Any, low: float | None = None, high: float | None = None, **kwargs: Any
-    ) -> None:
-        self.low, self.high = low, high
-        super().__init__(*args, **kwargs)
-
-    def db_value(self, value: Any) -> Any:
-        if value is None:
-            return None
-        plain = plain_number(value)
-        if plain is None:
-            raise invalid(self.name, "must be a number", value)
-        try:
-            number = float(plain)
-        except OverflowError:
-            raise invalid(self.name, "is too large", value) from None
-        if not math.isfinite(number):
-            raise invalid(self.name, "must be a finite number", value)
-        return number
-
-    def check(self, value: Any) -> Any:
-        number = self.db_value(value)
-        if number is not None:
-            if self.low is not None and number < self.low:
-                raise invalid(self.name, f"must be at least {self.low:g}", value)
-            if self.high is not None and number > self.high:
-                raise invalid(self.name, f"must be at most {self.high:g}", value)
-        return number
-
-
-class IntegerField(peewee.IntegerField):
-    def __init__(self, *args: Any, low: int | None = None, **kwargs: Any) -> None:
-        self.low = low
-        super().__init__(*args, **kwargs)
-
-    def db_value(self, value: Any) -> Any:
-        if value is None:
-            return None
-        number = plain_number(value)
-        if type(number) is not int:
-            raise invalid(self.name, "must be a whole number", value)
-        if not -_MAX_INTEGER <= number <= _MAX_INTEGER:
-            raise invalid(self.name, "does not fit in 64 bits", value)
-        return number
-
-    def check(self, value: Any) -> Any:
-        number = self.db_value(value)
-        if number is not None and self.low is not None and number < self.low:
-            raise invalid(self.name, f"must be at least {self.low}", value)
-        return number
-
-
-class DateTimeField(peewee.DateTimeField):
-    """An aware datetime, stored and read back in UTC; a naive one is refused, not guessed."""
-
-    def db_value(self, value: Any) -> Any:
-        if value is None:
-            return None
-        if not issubclass(type(value), datetime):
-            raise invalid(self.name, "must be a datetime", value)
-        try:
-            # A zone that does not know its offset makes a datetime as naive as none does.
-            if datetime.utcoffset(value) is not None:
-                return format_datetime(value)
-        except OverflowError:
-            raise invalid(self.name, "is outside the years 1 to 9999", value) from None
-        except Exception as error:  # a zone can be a class of a caller's
-            raise invalid(self.name, "has a time zone that does not work", value) from error
-        raise invalid(self.name, "must have a time zone (a naive datetime is a guess)", value)
-
-    def check(self, value: Any) -> Any:
-        text = self.db_value(value)
-        return value if type(value) is datetime else self.python_value(text)
-
-    def python_value(self, value: Any) -> Any:
-        if isinstance(value, str):
-            try:
-                if len(value) == 26 and value[19] == ".":  # as we write it, without a zone
-                    return datetime.fromisoformat(value + "+00:00")
-                value = datetime.fromisoformat(value)
-            except ValueError:
-                return value  # written by another program: show it rather than hide the row
-        if isinstance(value, datetime) and value.tzinfo is None:
-            return value.replace(tzinfo=UTC)
-        return value
-
-
-class JSONField(peewee.JSONField):
-    """Strict JSON of one kind (dict or list), stored as text."""
-
-    # Peewee asks the database for its JSON dialect when the model is made; ours is not known
-    # until one is open, and until a second engine comes it is SQLite's.
-    _dialect = SqliteDatabase(None)
-
-    def __init__(self, kind: type = dict, **kwargs: Any) -> None:
-        self.kind = kind
-        super().__init__(**kwargs)
-
-    def _db_hook(self, database: Any) -> None:
-        super()._db_hook(database or self._dialect)  # type: ignore[misc]
-
-    def db_value(self, value: Any) -> Any:
-        if value is None or isinstance(value, Node):
-            return value
-        return encode_json(value, self.name)
-
-    def check(self, value: Any) -> Any:
-        if value is not None:
-            if not issubclass(type(value), self.kind):
-                raise invalid(self.name, f"must be a {self.kind.__name__}", value)
-            # An event that tells of the value holds it a few levels down.
-            text = encode_json(value, self.name, MAX_DEPTH - 8)
-            if type(value) is not self.kind:
-                return json.loads(text)
-        return value

@@ -1,0 +1,1 @@
+"""What can be stored, as plain values: text, numbers, JSON, moments, ids, addresses."""
