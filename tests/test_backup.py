@@ -35,13 +35,13 @@ from veritas_peewee import (
     recorder,
 )
 from veritas_peewee.cli.app import run
+from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.heads import parse_head
 from veritas_peewee.maintenance import backup as backups
 from veritas_peewee.maintenance.backup import BackupReport, backup, restore
 from veritas_peewee.maintenance.copying import DATABASE, leftovers
 from veritas_peewee.maintenance.verify import verify
 from veritas_peewee.models import AuditScreenshot
-from veritas_peewee.screenshots import ScreenshotFolder
 
 PACKAGE = str(Path(veritas_peewee.__file__).parents[1])
 PROGRAMS = Path(__file__).parent / "programs"

@@ -18,7 +18,7 @@ import pytest
 
 import veritas_peewee
 from veritas_peewee import Audit, AuditStore, connect, operations, queries, recorder
-from veritas_peewee.errors import sqlite3
+from veritas_peewee.database.sqlite_errors import driver
 
 PROGRAMS = Path(__file__).parent / "programs"
 NOTE = "the process that was running this audit"
@@ -84,7 +84,7 @@ def engine(path: Path) -> Iterator[Callable[[], Engine]]:
 
 
 def select(path: Path, sql: str, *values: Any) -> list[tuple[Any, ...]]:
-    with closing(sqlite3.connect(path)) as connection:
+    with closing(driver.connect(path)) as connection:
         return connection.execute(sql, values).fetchall()
 
 

@@ -18,8 +18,8 @@ from test_cli import LEGACY
 
 import veritas_peewee
 from veritas_peewee import StoreError, connect, operations, recorder
-from veritas_peewee import database as module
-from veritas_peewee.config import has_wal_reset_bug
+from veritas_peewee.database import sqlite as module
+from veritas_peewee.database.sqlite import has_wal_reset_bug
 from veritas_peewee.maintenance.doctor import Finding, diagnose
 from veritas_peewee.migrations import HISTORY, KNOWN
 

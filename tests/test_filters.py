@@ -17,7 +17,7 @@ import pytest
 from veritas_peewee import Audit, AuditStore, InvalidAudit, connect, operations, queries, recorder
 from veritas_peewee.cli.app import run
 from veritas_peewee.counting import count, facets
-from veritas_peewee.database import current_database
+from veritas_peewee.database.current import current_database
 from veritas_peewee.history import history
 from veritas_peewee.maintenance.repair import repair
 from veritas_peewee.maintenance.verify import verify

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from veritas_peewee import Audit, connect, event_log, queries
-from veritas_peewee.database import current_database
+from veritas_peewee.database.current import current_database
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 STATUSES = ["queued", "running", "completed", "error", "disconnected"]

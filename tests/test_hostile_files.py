@@ -10,8 +10,8 @@ from torture.hostile_files import hostile_files
 from torture.model import OK, Run
 from torture.programs.record import png
 from veritas_peewee import InvalidAudit, connect, operations, queries, recorder
+from veritas_peewee.files.images import read_image
 from veritas_peewee.models import AuditEvent
-from veritas_peewee.screenshots import read_image
 
 
 @pytest.fixture(autouse=True)

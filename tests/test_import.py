@@ -23,7 +23,7 @@ from test_replay import event, result
 from test_verify import fill, verified
 
 from veritas_peewee import AuditStore, StoreError, connect, ingest, operations, queries, recorder
-from veritas_peewee.database import current_database
+from veritas_peewee.database.current import current_database
 from veritas_peewee.heads import newest_head
 from veritas_peewee.kept_ids import can_keep
 from veritas_peewee.maintenance.repair import repair

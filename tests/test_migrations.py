@@ -42,11 +42,12 @@ from veritas_peewee import (
 )
 from veritas_peewee.config import locate
 from veritas_peewee.counting import facets
-from veritas_peewee.database import StoreDatabase, bound, current_database
-from veritas_peewee.errors import sqlite3
+from veritas_peewee.database.current import bound, current_database
+from veritas_peewee.database.sqlite import SqliteStore
+from veritas_peewee.database.sqlite_errors import driver
+from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.maintenance.verify import VIEWS, verify
 from veritas_peewee.models import TABLES
-from veritas_peewee.screenshots import ScreenshotFolder
 
 PROGRAMS = Path(__file__).parent / "programs"
 OLD_TABLES = ("audits", "audit_findings", "audit_screenshots", "audit_events")
@@ -73,7 +74,7 @@ CREATE INDEX idx_events_audit_id ON audit_events (audit_id);
 @contextmanager
 def opened(path: Path) -> Iterator[Any]:
     """A plain SQLite connection, committed and closed at the end."""
-    with closing(sqlite3.connect(path)) as connection, connection:
+    with closing(driver.connect(path)) as connection, connection:
         yield connection
 
 
@@ -183,7 +184,7 @@ def fresh(tmp_path: Path) -> Path:
 def test_a_fresh_file_has_the_tables_and_indexes_of_the_models_and_the_history(
     fresh: Path, tmp_path: Path
 ) -> None:
-    made = StoreDatabase(locate(tmp_path / "models.db"), "script")
+    made = SqliteStore(locate(tmp_path / "models.db"), "script")
     made.connect()
     with bound(made):
         made.create_tables(TABLES)
@@ -377,7 +378,7 @@ def without_slices(path: Path, tmp_path: Path) -> Path:
     """A store as it was before its counts were kept in slices."""
     scripts = tmp_path / "scripts"
     shutil.copytree(migrations.DIRECTORY, scripts, ignore=shutil.ignore_patterns("0006*", "__*"))
-    earlier = StoreDatabase(locate(path), "script")
+    earlier = SqliteStore(locate(path), "script")
     earlier.connect()
     try:
         Runner(earlier, str(scripts), migrations.HISTORY).up()
@@ -999,7 +1000,7 @@ def test_rows_still_in_the_wal_of_a_program_that_crashed_are_upgraded_too(
 ) -> None:
     crashed = tmp_path / "crashed" / "audits.db"
     crashed.parent.mkdir()
-    with closing(sqlite3.connect(legacy)) as connection:
+    with closing(driver.connect(legacy)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA wal_autocheckpoint = 0")
         add_audit(connection, "in-the-wal")

@@ -10,7 +10,7 @@ from torture import processes
 from torture.hostile import no_hang
 from torture.model import FAULTS, OK, Run
 from veritas_peewee import Audit, AuditStore, StoreError, connect, operations
-from veritas_peewee.sessions import is_alive
+from veritas_peewee.files.sessions import is_alive
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 

@@ -32,8 +32,8 @@ from veritas_peewee import (
     recorder,
 )
 from veritas_peewee.cli.app import run
-from veritas_peewee.database import current_database
-from veritas_peewee.errors import sqlite3
+from veritas_peewee.database.current import current_database
+from veritas_peewee.database.sqlite_errors import driver
 from veritas_peewee.maintenance.prune import PruneReport, prune, prune_store
 from veritas_peewee.models import AuditEvent, AuditScreenshot, RemovedAudit, RemovedEvent
 from veritas_peewee.values.moments import utc_now
@@ -248,7 +248,7 @@ def test_an_older_file_keeps_its_free_space_until_it_is_rewritten_once(tmp_path:
     path = tmp_path / "audits.db"
     with connect(path):
         pass
-    with closing(sqlite3.connect(path)) as raw:  # as it was made by earlier versions
+    with closing(driver.connect(path)) as raw:  # as it was made by earlier versions
         raw.execute("PRAGMA auto_vacuum = NONE")
         raw.execute("VACUUM")
     with connect(path) as database:

@@ -8,7 +8,7 @@ import pytest
 from anyio import to_thread
 
 from veritas_peewee import Audit, AuditStore, NoDatabase, ReadOnlyStore, StoreClosed
-from veritas_peewee.database import current_database
+from veritas_peewee.database.current import current_database
 
 
 def count():

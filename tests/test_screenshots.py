@@ -35,9 +35,10 @@ from veritas_peewee import (
     recorder,
 )
 from veritas_peewee import ingest as ingesting
-from veritas_peewee import screenshots as images
-from veritas_peewee.errors import ReadOnlyStore, sqlite3
-from veritas_peewee.screenshots import ScreenshotFolder, StoredImage
+from veritas_peewee.database.sqlite_errors import driver
+from veritas_peewee.errors import ReadOnlyStore
+from veritas_peewee.files import images as images
+from veritas_peewee.files.images import ScreenshotFolder, StoredImage
 
 DEADLINE = 60.0
 """Seconds until a thread that should have ended counts as hung."""
@@ -74,7 +75,7 @@ def mode(path: Path) -> int:
 
 def check(path: Path) -> None:
     """What must hold in every store that is closed: the rows, the counts, and the files."""
-    with closing(sqlite3.connect(path)) as connection:
+    with closing(driver.connect(path)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
         wrong = connection.execute(

@@ -23,7 +23,7 @@ from veritas_peewee import (
     recorder,
 )
 from veritas_peewee import ingest as ingesting
-from veritas_peewee.database import current_database
+from veritas_peewee.database.current import current_database
 
 
 def test_a_script_iterates_over_audits_and_their_rows(script, finding):

@@ -35,7 +35,7 @@ from veritas_peewee import search as module
 from veritas_peewee.catalog import MARKS
 from veritas_peewee.cli.app import run
 from veritas_peewee.counting import facets
-from veritas_peewee.database import current_database
+from veritas_peewee.database.current import current_database
 from veritas_peewee.history import history
 from veritas_peewee.maintenance.repair import repair
 from veritas_peewee.maintenance.verify import verify

@@ -5,7 +5,7 @@ import os
 import pytest
 
 from veritas_peewee import Audit, AuditStatus, connect, operations, queries
-from veritas_peewee.database import current_database
+from veritas_peewee.database.current import current_database
 from veritas_peewee.models import AuditRunner
 
 

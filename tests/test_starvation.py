@@ -23,8 +23,8 @@ from test_writer import Gate, add, count, outcome
 
 import veritas_peewee
 from veritas_peewee import AuditStore, StoreClosed, StoreError
-from veritas_peewee.database import current_database
-from veritas_peewee.errors import sqlite3
+from veritas_peewee.database.current import current_database
+from veritas_peewee.database.sqlite_errors import driver
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(veritas_peewee.__file__).parents[1])}
 
@@ -189,7 +189,7 @@ def test_a_loop_that_is_closed_with_writes_under_way_leaves_the_writer_to_finish
     store._writer.stop()
     store._writer._thread.join(60)
     assert not store._writer._thread.is_alive()
-    with closing(sqlite3.connect(path)) as file:
+    with closing(driver.connect(path)) as file:
         assert file.execute("SELECT COUNT(*) FROM audits").fetchone() == (59,)
     store._writer = None
     for task in kept[1:]:

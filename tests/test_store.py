@@ -17,7 +17,7 @@ from veritas_peewee import (
     StoreClosed,
     StoreError,
 )
-from veritas_peewee.database import current_database
+from veritas_peewee.database.current import current_database
 
 
 async def test_an_audit_survives_a_restart(tmp_path, finding, png_base64):

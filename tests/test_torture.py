@@ -19,7 +19,7 @@ from torture.__main__ import main
 from torture.checks import check_store
 from torture.model import FAULTS, OK, Fault, Row, Run
 from torture.recording import Recording
-from veritas_peewee.errors import sqlite3
+from veritas_peewee.database.sqlite_errors import driver
 
 assert faults
 
@@ -54,7 +54,7 @@ def damaged_store(path: Path, sql: str) -> Row:
     """What is told of a store whose process was killed, and that lost something besides."""
     with Recording(path) as recording:
         assert recording.wait_for_acks(400)
-    with closing(sqlite3.connect(path)) as connection, connection:
+    with closing(driver.connect(path)) as connection, connection:
         connection.execute("PRAGMA foreign_keys = OFF")
         connection.executescript(sql)
     row = Row("test")

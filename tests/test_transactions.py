@@ -16,7 +16,7 @@ from veritas_peewee import (
     operations,
     recorder,
 )
-from veritas_peewee.database import current_database, database
+from veritas_peewee.database.current import current_database, database
 from veritas_peewee.maintenance.verify import verify
 
 

@@ -23,7 +23,7 @@ from veritas_peewee import (
 )
 from veritas_peewee.cli.app import run
 from veritas_peewee.cli.chart import _draw_findings
-from veritas_peewee.errors import sqlite3
+from veritas_peewee.database.sqlite_errors import driver
 from veritas_peewee.maintenance.repair import repair
 from veritas_peewee.maintenance.verify import verify
 from veritas_peewee.trends import MAX_POINTS, TrendPoint, trend
@@ -162,7 +162,7 @@ async def test_what_the_facade_returns_has_its_host_and_seal(store):
 
 
 def by_hand(path, *statements):
-    with closing(sqlite3.connect(path)) as file, file:
+    with closing(driver.connect(path)) as file, file:
         for statement in statements:
             file.execute(statement)
 

@@ -23,7 +23,7 @@ from veritas_peewee import (
     recorder,
 )
 from veritas_peewee.cli.app import run
-from veritas_peewee.database import current_database
+from veritas_peewee.database.current import current_database
 from veritas_peewee.heads import HEAD_EVERY, newest_head, parse_head
 from veritas_peewee.maintenance.repair import repair
 from veritas_peewee.maintenance.verify import Report, verify

@@ -20,7 +20,7 @@ from veritas_peewee import (
     StoreError,
     WriteUndone,
 )
-from veritas_peewee.database import current_database
+from veritas_peewee.database.current import current_database
 
 
 def add(url="https://example.com"):

@@ -12,7 +12,7 @@ from torture.model import Row
 from torture.programs.record import BATCH_FINDINGS, WHOLE_FINDINGS, png
 from torture.recording import Told
 from veritas_peewee import connect
-from veritas_peewee.errors import sqlite3
+from veritas_peewee.database.sqlite_errors import driver
 from veritas_peewee.maintenance.verify import verify
 
 _WRONG_COUNTS = (
@@ -37,7 +37,7 @@ _IN_BATCHES = (
 
 
 def select(path: Path, sql: str, *values: Any) -> list[tuple[Any, ...]]:
-    with closing(sqlite3.connect(path)) as connection:
+    with closing(driver.connect(path)) as connection:
         return list(connection.execute(sql, values))
 
 

@@ -23,8 +23,8 @@ from torture.programs.record import png
 from torture.recording import ROOT
 from veritas_peewee import AuditScreenshot, StoreError, connect, operations, queries, recorder
 from veritas_peewee import ingest as ingesting
-from veritas_peewee.errors import sqlite3
-from veritas_peewee.screenshots import MAX_BYTES, ScreenshotFolder, read_image
+from veritas_peewee.database.sqlite_errors import driver
+from veritas_peewee.files.images import MAX_BYTES, ScreenshotFolder, read_image
 
 CANARY = b"CANARY-61c2: nobody may read this"
 IMAGE = png(1) + CANARY
@@ -242,7 +242,7 @@ def rows(row: Row, path: Path, zoo: Zoo) -> None:
             recorder.record(again.id, shot)
             mine = queries.get("edited").screenshots[0].file_path
         value: Any = stored.encode(errors="surrogatepass") if "\ud800" in stored else stored
-        with closing(sqlite3.connect(path)) as connection, connection:
+        with closing(driver.connect(path)) as connection, connection:
             # As another program would: the store's own triggers are not there.
             connection.execute(
                 "UPDATE audit_screenshots SET file_path = ? WHERE audit_id = 'edited'", (value,)

@@ -6,7 +6,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from veritas_peewee.errors import sqlite3
+from veritas_peewee.database.sqlite_errors import driver
 
 TABLES = ("audits", "audit_findings", "audit_screenshots", "audit_events")
 LOST = "gone"
@@ -45,7 +45,7 @@ _MOMENT = "2025-03-01 10:00:00.000000"
 def write_legacy(path: Path, audits: int = 6) -> None:
     """Write such a file: finished audits with rows of all kinds, odd values, and lost parents."""
     path.parent.mkdir(parents=True)
-    with closing(sqlite3.connect(path)) as connection, connection:
+    with closing(driver.connect(path)) as connection, connection:
         connection.executescript(_DDL)
         for number in range(audits):
             audit = f"vrts_{number:011d}"

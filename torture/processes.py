@@ -39,8 +39,8 @@ from veritas_peewee import (
     StoreError,
     connect,
 )
-from veritas_peewee.database import current_database
-from veritas_peewee.errors import sqlite3
+from veritas_peewee.database.current import current_database
+from veritas_peewee.database.sqlite_errors import driver
 from veritas_peewee.event_log import link
 
 TASKS = 32
@@ -195,7 +195,7 @@ def held_lock(run: Run) -> Iterator[Row]:
         async with AuditStore.open(path) as store:
             audit = await store.create("https://example.com")
             # The same wait as ever, and not half a minute of it.
-            await store.write(lambda: current_database().pragma("busy_timeout", 100))
+            await store.write(lambda: current_database().raw.execute("PRAGMA busy_timeout = 100"))
             for number in range(run.rounds):
                 before = await store.read(lambda: [t.select().count() for t in (Audit, AuditEvent)])
                 files = _files(store)
@@ -240,7 +240,7 @@ def _files(store: AuditStore) -> list[str]:
 
 
 def hold(path: str) -> None:
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+    with closing(driver.connect(path, isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         print("held", flush=True)
         sys.stdin.readline()

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from torture.recording import ROOT, TIMEOUT, command
 from veritas_peewee import connect, queries
-from veritas_peewee.errors import sqlite3
+from veritas_peewee.database.sqlite_errors import driver
 
 FILES = ("audits.db", "audits.db-wal")
 
@@ -69,7 +69,7 @@ def dump(path: Path, *, sealed: bool = False) -> str:
     """A digest over the schema and all rows of all tables, or only what digests cover; raises
     sqlite3's errors."""
     found = hashlib.sha256()
-    with closing(sqlite3.connect(path)) as connection:
+    with closing(driver.connect(path)) as connection:
         connection.text_factory = bytes
         schema = "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY type, name"
         for entry in connection.execute(schema).fetchall():

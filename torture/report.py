@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from torture.model import Row
-from veritas_peewee.errors import sqlite3
+from veritas_peewee.database.sqlite_errors import driver
 
 _HEADS = ("fault", "rounds", "acknowledged", "missing", "half-saved", "seconds", "verdict")
 
@@ -51,7 +51,7 @@ def as_json(rows: Sequence[Row], seed: int) -> str:
     facts = {
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
-        "sqlite": sqlite3.sqlite_version,
+        "sqlite": driver.sqlite_version,
         "processors": os.cpu_count(),
         "seed": seed,
     }

@@ -17,8 +17,11 @@ from typing import Any
 
 from peewee import SQL
 
-from veritas_peewee.database import StoreDatabase, current_database
-from veritas_peewee.errors import sqlite3
+from veritas_peewee.database.connection import StoreDatabase
+from veritas_peewee.database.current import current_database
+from veritas_peewee.database.failures import add_hint
+from veritas_peewee.database.sqlite_errors import CORRUPT_VIRTUAL_TABLE, driver
+from veritas_peewee.database.statements import MARK, execute, insert_sql, text_of, update_sql
 from veritas_peewee.models import (
     Audit,
     AuditCount,
@@ -28,7 +31,6 @@ from veritas_peewee.models import (
     CatalogEntry,
     Severity,
 )
-from veritas_peewee.rows import MARK, execute, insert_sql, text_of, update_sql
 
 UNFINISHED = frozenset((AuditStatus.QUEUED, AuditStatus.RUNNING))
 MARKS = "\ufdd0", "\ufdd1"
@@ -48,6 +50,20 @@ _READ = (
 KEPT_OUT = {0: " "} | {ord(mark): " " for mark in MARKS}
 _LEVELS: dict[str, int] = {severity.value: level for level, severity in enumerate(Severity)}
 _COLUMNS = tuple(CatalogEntry._meta.sorted_field_names[1:])
+
+
+_LOST = re.compile(
+    r"no such table: (main\.)?(audit_catalog|audit_patterns|audit_counts|search_index\w*)$"
+    r"|invalid fts5 file format"
+)
+"""SQLite has no code of their own for what is missing of the catalog."""
+
+
+@add_hint
+def _when_lost(code: int, text: str) -> str | None:
+    if code != CORRUPT_VIRTUAL_TABLE and not _LOST.match(text):
+        return None
+    return "the search or the counts are damaged, `veritas-peewee verify --fix` makes them again"
 
 
 def level_of(severity: object) -> int:
@@ -237,7 +253,7 @@ def _index_agrees() -> bool:
         raw.execute(f"CREATE VIRTUAL TABLE temp.indexed USING fts5vocab(main, {SEARCH_INDEX}, row)")
         try:
             # A temporary file that SQLite removes: there may be more than fits into memory.
-            with closing(sqlite3.connect("")) as again:
+            with closing(driver.connect("")) as again:
                 again.execute(
                     "CREATE VIRTUAL TABLE words USING fts5"
                     f"({', '.join(WORDS)}, content = '', detail = none, {TOKENIZER})"

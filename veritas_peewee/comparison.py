@@ -11,10 +11,10 @@ from itertools import pairwise, zip_longest
 from typing import Any, NamedTuple
 
 from veritas_peewee import queries
+from veritas_peewee.database.statements import MARK, execute, text_of
 from veritas_peewee.errors import AuditNotFound, InvalidAudit
 from veritas_peewee.finding_matches import FindingChanges, match_findings
 from veritas_peewee.models import Audit, AuditScreenshot, AuditStatus, audit_time
-from veritas_peewee.rows import MARK, execute, text_of
 from veritas_peewee.values.plain import check_text, invalid, shown
 
 

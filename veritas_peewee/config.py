@@ -1,4 +1,4 @@
-"""Where the database is, and the PRAGMAs of each kind of connection."""
+"""Where things are: the database, its screenshots, and what the environment says of them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,7 @@ DATABASE_VARIABLE = "VERITAS_DATABASE"
 MEMORY = ":memory:"
 SCREENSHOTS = "screenshots"
 """The screenshot folder's name, beside the database."""
-BUSY_TIMEOUT = 30.0
-"""Seconds a connection waits for another process's write lock."""
 
-Role = Literal["writer", "reader", "script", "viewer"]
 Durability = Literal["normal", "full"]
 DURABILITIES: tuple[Durability, ...] = ("normal", "full")
 
@@ -78,36 +75,6 @@ def _path(value: Any, name: str, advice: str = "give a path") -> str:
     if not isinstance(text, str) or not text.strip() or "\0" in text:
         raise StoreError(f"{name} {value!a}: {advice}")
     return text
-
-
-def pragmas(role: Role, durability: Durability = "normal") -> dict[str, int | str]:
-    """The PRAGMAs of a connection for `role`; journal_mode belongs to the file (see startup)."""
-    values: dict[str, int | str] = {
-        "busy_timeout": int(BUSY_TIMEOUT * 1000),
-        "cache_size": -64000,
-        "temp_store": "MEMORY",
-        "foreign_keys": "ON",
-        # SQLite up to 3.51.2 can lose commits when two connections checkpoint at the same
-        # instant: in one process the writer alone checkpoints, readers never do.
-        "wal_autocheckpoint": 1000 if role in ("writer", "script") else 0,
-    }
-    if role in ("writer", "script"):
-        values["synchronous"] = "FULL" if durability == "full" else "NORMAL"
-    else:
-        values["query_only"] = "ON"
-    return values
-
-
-def has_wal_reset_bug(version: str) -> bool:
-    """Whether this SQLite can lose commits when two connections checkpoint at the same instant.
-
-    That is 3.7.0 to 3.51.2, but 3.44.6 and 3.50.7, into which the fix was taken back.
-    """
-    found = tuple(int(part) for part in version.split("."))
-    taken_back = {(3, 44): 6, (3, 50): 7}
-    if (patch := taken_back.get((found[0], found[1]))) is not None:
-        return found < (*found[:2], patch)
-    return (3, 7) <= found < (3, 51, 3)
 
 
 DATABASE_URL = database_url()

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Unpack
 from peewee import SQL, NodeList, fn
 
 from veritas_peewee.catalog import UNFINISHED
+from veritas_peewee.database.statements import MARK, execute, text_of
 from veritas_peewee.filters import (
     FINDING,
     PINNED,
@@ -30,7 +31,6 @@ from veritas_peewee.filters import (
     where,
 )
 from veritas_peewee.models import Audit, AuditCount, AuditPattern, CatalogEntry
-from veritas_peewee.rows import MARK, execute, text_of
 from veritas_peewee.slices import KINDS, Kept, kept_for
 
 _ALIVE = tuple(sorted(str(status) for status in UNFINISHED))

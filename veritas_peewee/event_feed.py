@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 
 from peewee import SQL, NodeList, fn
 
-from veritas_peewee.database import current_database
+from veritas_peewee.database.current import current_database
+from veritas_peewee.database.statements import MARK, execute, models_of, text_of
 from veritas_peewee.engine_output import RESULT_EVENT
 from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.models import Audit, AuditEvent, AuditStatus
-from veritas_peewee.rows import MARK, execute, models_of, text_of
 from veritas_peewee.values.ids import key_of, not_found
 from veritas_peewee.values.moments import format_datetime, utc_now
 from veritas_peewee.values.plain import invalid

@@ -11,14 +11,22 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
-from peewee import SQL, IntegrityError
+from peewee import SQL
 
 from veritas_peewee import heads
-from veritas_peewee.database import StoreDatabase, current_database
-from veritas_peewee.errors import FOREIGN_KEY, sqlite_code
+from veritas_peewee.database.connection import StoreDatabase
+from veritas_peewee.database.current import current_database
+from veritas_peewee.database.failures import is_missing_parent
+from veritas_peewee.database.statements import (
+    MARK,
+    execute,
+    insert_sql,
+    insert_values,
+    text_of,
+    update_sql,
+)
 from veritas_peewee.models import AuditEvent, told_finding_id
 from veritas_peewee.remembered import MOST_CHAINS, Remembered, remembered
-from veritas_peewee.rows import MARK, execute, insert_sql, insert_values, text_of, update_sql
 from veritas_peewee.values.ids import key_of, not_found
 from veritas_peewee.values.moments import format_datetime
 
@@ -62,7 +70,7 @@ def append_events(events: list[tuple[str, str, str]], when: datetime) -> list[in
             ids = insert_values(AuditEvent, _COLUMNS, values)
     except BaseException as error:
         memory.forget_log()
-        if isinstance(error, IntegrityError) and sqlite_code(error) == FOREIGN_KEY:
+        if is_missing_parent(error):
             audits = sorted({audit_id for audit_id, _, _ in events})
             raise not_found(audits[0] if len(audits) == 1 else audits) from error
         raise

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple, TypedDict
 import peewee
 
 from veritas_peewee.catalog import level_of
+from veritas_peewee.database.statements import MARK
 from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.models import Audit, AuditFinding, AuditStatus, Severity
-from veritas_peewee.rows import MARK
 from veritas_peewee.values.addresses import host_of
 from veritas_peewee.values.plain import check_text, invalid, plain_text
 

@@ -13,15 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from veritas_peewee.database import StoreDatabase, inside_unit, slice_size
-from veritas_peewee.errors import (
-    OWN_ERRORS,
-    StoreError,
-    WriteUndone,
-    first_failure,
-    store_error,
-)
-from veritas_peewee.transactions import TransactionEnded
+from veritas_peewee.database.connection import StoreDatabase, statement_size
+from veritas_peewee.database.current import inside_unit
+from veritas_peewee.database.failures import OWN_ERRORS, first_failure, store_error
+from veritas_peewee.database.transactions import TransactionEnded
+from veritas_peewee.errors import StoreError, WriteUndone
 
 if TYPE_CHECKING:
     import asyncio
@@ -121,7 +117,7 @@ def commit(database: StoreDatabase, batch: list[Job]) -> tuple[list[Job], bool]:
                         claimed = [job for job in run if job.claim()]
                         done += claimed
                         while claimed:
-                            size = slice_size(len(claimed))
+                            size = statement_size(len(claimed))
                             _run_together(database, together, claimed[:size])
                             del claimed[:size]
     except BaseException as error:

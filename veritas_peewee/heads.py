@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from peewee import SQL
 
-from veritas_peewee.database import current_database
+from veritas_peewee.database.current import current_database
+from veritas_peewee.database.statements import MARK, execute, rows_of, text_of
 from veritas_peewee.errors import StoreError
 from veritas_peewee.models import (
     Audit,
@@ -21,7 +22,6 @@ from veritas_peewee.models import (
     StoreHead,
 )
 from veritas_peewee.remembered import Remembered
-from veritas_peewee.rows import MARK, execute, rows_of, text_of
 from veritas_peewee.values.plain import shown
 
 HEAD_EVERY = 1000

@@ -10,7 +10,8 @@ from typing import Any, Literal, NamedTuple, Unpack, get_args
 import peewee
 
 from veritas_peewee.catalog import UNFINISHED
-from veritas_peewee.database import current_database
+from veritas_peewee.database.current import current_database
+from veritas_peewee.database.statements import MARK, execute, models_of, text_of
 from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.filters import (
     FINDING,
@@ -28,7 +29,6 @@ from veritas_peewee.filters import (
 )
 from veritas_peewee.models import Audit, AuditPattern, score_band
 from veritas_peewee.paging import Page, bad_cursor, check_limit, read_cursor, write_cursor
-from veritas_peewee.rows import MARK, execute, models_of, text_of
 from veritas_peewee.values.plain import check_text, invalid
 
 Order = Literal["newest", "oldest", "highest", "lowest"]

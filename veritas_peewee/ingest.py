@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from veritas_peewee import operations
-from veritas_peewee.database import atomic
+from veritas_peewee.database.current import atomic
 from veritas_peewee.engine_output import RESULT_EVENT, Event, events_of, parse
 from veritas_peewee.errors import AuditNotFound, InvalidAudit, StoreError
+from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.models import AuditStatus
 from veritas_peewee.recorder import (
     NOTES,
@@ -19,7 +20,6 @@ from veritas_peewee.recorder import (
     end_of_output,
     prepare_all,
 )
-from veritas_peewee.screenshots import ScreenshotFolder
 from veritas_peewee.values import addresses, ids
 from veritas_peewee.values.ids import new_audit_id
 from veritas_peewee.values.plain import invalid, named, plain

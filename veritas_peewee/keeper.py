@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from veritas_peewee import event_log, seals
-from veritas_peewee.database import StoreDatabase
+from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.models import Audit, AuditFinding, AuditScreenshot
 from veritas_peewee.remembered import Remembered
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import peewee
 from peewee import SQL, BlobField, ForeignKeyField, Index, Model
 
-from veritas_peewee.database import database
+from veritas_peewee.database.current import database
 from veritas_peewee.values.fields import (
     CharField,
     DateTimeField,

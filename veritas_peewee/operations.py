@@ -10,16 +10,8 @@ from typing import Any
 from peewee import SQL, Expression, IntegrityError
 
 from veritas_peewee import event_log, seals
-from veritas_peewee.database import atomic, current_database
-from veritas_peewee.errors import InvalidAudit, StoreError
-from veritas_peewee.models import (
-    Audit,
-    AuditFinding,
-    AuditRunner,
-    AuditScreenshot,
-    AuditStatus,
-)
-from veritas_peewee.rows import (
+from veritas_peewee.database.current import atomic, current_database
+from veritas_peewee.database.statements import (
     MARK,
     execute,
     insert_rows,
@@ -28,7 +20,15 @@ from veritas_peewee.rows import (
     text_of,
     update_sql,
 )
-from veritas_peewee.screenshots import ScreenshotFolder
+from veritas_peewee.errors import InvalidAudit, StoreError
+from veritas_peewee.files.images import ScreenshotFolder
+from veritas_peewee.models import (
+    Audit,
+    AuditFinding,
+    AuditRunner,
+    AuditScreenshot,
+    AuditStatus,
+)
 from veritas_peewee.values.addresses import check_url, host_of
 from veritas_peewee.values.ids import check_id, key_of, new_audit_id, not_found
 from veritas_peewee.values.moments import format_datetime, utc_now

@@ -14,8 +14,10 @@ import anyio
 from anyio import to_thread
 from anyio.lowlevel import current_token
 
-from veritas_peewee.database import StoreDatabase, bound
-from veritas_peewee.errors import DRIVER_ERRORS, StoreClosed, store_error
+from veritas_peewee.database.connection import StoreDatabase
+from veritas_peewee.database.current import bound
+from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
+from veritas_peewee.errors import StoreClosed
 
 PROGRESS_STEPS = 20_000
 """How many steps of SQLite's machine pass between two looks at whether a read is cancelled."""
@@ -101,16 +103,14 @@ class Readers:
             raise
         with self._lock:
             call.connection = database.raw
-            call.connection.set_progress_handler(call.go_on, PROGRESS_STEPS)
+            database.cancel_when(call.go_on, PROGRESS_STEPS)
         return database
 
     def _give_back(self, call: _Call, database: StoreDatabase) -> None:
         database.work += 1 + call.steps
         if database.work > SHRINK_AFTER:
-            # The page cache may be 64 MB for each connection, and the system has the pages too.
             database.work = 0
-            with suppress(*DRIVER_ERRORS):
-                database.raw.execute("PRAGMA shrink_memory")
+            database.release_memory()
         with self._lock:
             call.connection = None
             late = self._closing or database.raw.in_transaction

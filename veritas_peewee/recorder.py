@@ -15,14 +15,14 @@ from datetime import datetime
 from typing import Any, cast
 
 from veritas_peewee import event_log, operations
-from veritas_peewee.database import atomic, current_database
+from veritas_peewee.database.current import atomic, current_database
+from veritas_peewee.database.statements import rows_of
 from veritas_peewee.effects import EFFECTS, RUNS, Projection
 from veritas_peewee.engine_output import RESULT_EVENT
 from veritas_peewee.errors import InvalidAudit
+from veritas_peewee.files.images import ScreenshotFolder, read_image
+from veritas_peewee.files.sessions import is_alive, sweep
 from veritas_peewee.models import AuditEvent, AuditRunner, AuditStatus
-from veritas_peewee.rows import rows_of
-from veritas_peewee.screenshots import ScreenshotFolder, read_image
-from veritas_peewee.sessions import is_alive, sweep
 from veritas_peewee.values import ids
 from veritas_peewee.values.ids import key_of
 from veritas_peewee.values.moments import epoch, utc_now

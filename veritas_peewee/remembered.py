@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from veritas_peewee.database import StoreDatabase
+from veritas_peewee.database.connection import StoreDatabase
 
 MOST_CHAINS = 10_000
 """Audits whose last digest is remembered."""

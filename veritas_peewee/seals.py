@@ -15,7 +15,15 @@ import peewee
 
 from veritas_peewee import catalog, event_log
 from veritas_peewee.catalog import UNFINISHED
-from veritas_peewee.database import StoreDatabase
+from veritas_peewee.database.connection import StoreDatabase
+from veritas_peewee.database.statements import (
+    MARK,
+    execute,
+    rows_of,
+    stored_forms,
+    text_of,
+    update_sql,
+)
 from veritas_peewee.models import (
     Audit,
     AuditEvent,
@@ -23,7 +31,6 @@ from veritas_peewee.models import (
     AuditScreenshot,
 )
 from veritas_peewee.remembered import Remembered, remembered
-from veritas_peewee.rows import MARK, execute, rows_of, stored_forms, text_of, update_sql
 from veritas_peewee.values.addresses import host_of
 
 _KEPT_APART = frozenset(("id", "digest"))

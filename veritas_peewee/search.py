@@ -16,6 +16,7 @@ from typing import NamedTuple, Unpack
 from peewee import SQL
 
 from veritas_peewee.catalog import KEPT_OUT, SEARCH_INDEX, words_of
+from veritas_peewee.database.statements import MARK, execute, models_of, text_of
 from veritas_peewee.filters import (
     PINNED,
     Condition,
@@ -30,7 +31,6 @@ from veritas_peewee.filters import (
 from veritas_peewee.history import rows_by_id
 from veritas_peewee.models import Audit, CatalogEntry
 from veritas_peewee.paging import Page, bad_cursor, check_limit, read_cursor, write_cursor
-from veritas_peewee.rows import MARK, execute, models_of, text_of
 from veritas_peewee.snippets import Snippet, snippets_of
 from veritas_peewee.values.plain import invalid
 

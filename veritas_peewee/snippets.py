@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 
 from veritas_peewee.catalog import BREAK, MARKS, SEARCH_INDEX, TOKENIZER, WORDS
 from veritas_peewee.config import MEMORY
-from veritas_peewee.errors import sqlite3
+from veritas_peewee.database.sqlite_errors import driver
+from veritas_peewee.database.statements import execute
 from veritas_peewee.models import CatalogEntry
-from veritas_peewee.rows import execute
 
 WIDTH = 180
 """Characters of a snippet, but for a match that is longer."""
@@ -86,7 +86,7 @@ def _marked_apart(
     columns: Sequence[str], rows: list[tuple[Any, ...]], expression: str, most: int = -1
 ) -> list[tuple[Any, ...]]:
     """Rows (an id, then texts) that match, with marks, by an index of them alone; best first."""
-    with closing(sqlite3.connect(MEMORY)) as apart:
+    with closing(driver.connect(MEMORY)) as apart:
         apart.execute(f"CREATE VIRTUAL TABLE pieces USING fts5({', '.join(columns)}, {TOKENIZER})")
         apart.executemany(
             f"INSERT INTO pieces (rowid, {', '.join(columns)}) "

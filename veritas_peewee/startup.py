@@ -11,30 +11,27 @@ from anyio import to_thread
 
 from veritas_peewee import keeper, migrations, seals
 from veritas_peewee.config import Durability, Location, locate
-from veritas_peewee.database import StoreDatabase, bound, on_event_loop
-from veritas_peewee.errors import (
-    DRIVER_ERRORS,
-    NoDatabase,
-    ReadOnlyStore,
-    StoreError,
-    store_error,
-)
+from veritas_peewee.database.current import bound
+from veritas_peewee.database.event_loop import on_event_loop
+from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
+from veritas_peewee.database.sqlite import SqliteStore
+from veritas_peewee.errors import NoDatabase, ReadOnlyStore, StoreError
 from veritas_peewee.recorder import disconnect_dead
 
 
-def open_writable(location: Location, durability: Durability = "normal") -> StoreDatabase:
+def open_writable(location: Location, durability: Durability = "normal") -> SqliteStore:
     """The connection of a store's writer: the file is created or upgraded, and recovered."""
-    return _prepare(StoreDatabase(location, "writer", durability))
+    return _prepare(SqliteStore(location, "writer", durability))
 
 
-def open_reader(location: Location) -> StoreDatabase:
+def open_reader(location: Location) -> SqliteStore:
     """A connection that cannot write, to a file that a writer has prepared."""
-    database = StoreDatabase(location, "reader")
+    database = SqliteStore(location, "reader")
     database.connect()
     return database
 
 
-def _prepare(database: StoreDatabase) -> StoreDatabase:
+def _prepare(database: SqliteStore) -> SqliteStore:
     database.connect()
     try:
         with bound(database):
@@ -50,18 +47,18 @@ def _prepare(database: StoreDatabase) -> StoreDatabase:
     return database
 
 
-def _open_viewer(location: Location) -> StoreDatabase:
+def _open_viewer(location: Location) -> SqliteStore:
     try:
-        return _look_at(StoreDatabase(location, "viewer"))
+        return _look_at(SqliteStore(location, "viewer"))
     except ReadOnlyStore:
         # Where no file can be made beside it, SQLite cannot open a WAL file, unless it is told
         # that nobody changes it; with a WAL beside it, that would be a lie.
         if location.path is None or Path(f"{location.path}-wal").exists():
             raise
-        return _look_at(StoreDatabase(location, "viewer", immutable=True))
+        return _look_at(SqliteStore(location, "viewer", immutable=True))
 
 
-def _look_at(database: StoreDatabase) -> StoreDatabase:
+def _look_at(database: SqliteStore) -> SqliteStore:
     location = database.location
     database.connect()
     try:
@@ -97,7 +94,7 @@ def connect(
     *,
     read_only: bool = False,
     screenshots: str | os.PathLike[str] | None = None,
-) -> Iterator[StoreDatabase]:
+) -> Iterator[SqliteStore]:
     """Open a database for this thread: inside the `with` block the models talk to it.
 
     The file is created or upgraded first, unless `read_only`. Arguments as in `AuditStore.open`.
@@ -108,9 +105,7 @@ def connect(
         raise NoDatabase("connect() would stall the event loop: use `AuditStore.open()` there")
     with ExitStack() as stack:
         location = stack.enter_context(with_screenshots(locate(database, screenshots)))
-        opened = (
-            _open_viewer(location) if read_only else _prepare(StoreDatabase(location, "script"))
-        )
+        opened = _open_viewer(location) if read_only else _prepare(SqliteStore(location, "script"))
         stack.callback(opened.close)
         stack.enter_context(bound(opened))
         yield opened

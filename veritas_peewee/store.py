@@ -29,10 +29,13 @@ from veritas_peewee import (
 from veritas_peewee.comparison import Comparison
 from veritas_peewee.config import DURABILITIES, Durability, Location, locate
 from veritas_peewee.counting import Facets
-from veritas_peewee.database import current_database, inside_unit, on_event_loop
-from veritas_peewee.errors import DRIVER_ERRORS, StoreClosed, StoreError, store_error
+from veritas_peewee.database.current import current_database, inside_unit
+from veritas_peewee.database.event_loop import on_event_loop
+from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
+from veritas_peewee.errors import StoreClosed, StoreError
 from veritas_peewee.event_feed import check_after
 from veritas_peewee.event_hub import Hub
+from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.filters import Filters
 from veritas_peewee.following import Follower
 from veritas_peewee.group_commit import Job
@@ -42,7 +45,6 @@ from veritas_peewee.offload import in_thread
 from veritas_peewee.paging import Page
 from veritas_peewee.readers import Readers
 from veritas_peewee.recorder import PreparedEvent
-from veritas_peewee.screenshots import ScreenshotFolder
 from veritas_peewee.search import Hit
 from veritas_peewee.startup import connect, open_reader, open_writable, with_screenshots
 from veritas_peewee.trends import Trend
@@ -522,10 +524,8 @@ def _tell(hub: Hub, in_memory: bool, done: list[Job]) -> None:
 
 def _read_on_writer(fn: Callable[[], T]) -> T:
     database = current_database()
-    database.pragma("query_only", 1)
     try:
-        return fn()
+        with database.read_only():
+            return fn()
     except DRIVER_ERRORS as error:
         raise (store_error(error, database.location.name, reading=True) or error) from error
-    finally:
-        database.pragma("query_only", 0)

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import peewee
 
 from veritas_peewee import filters
+from veritas_peewee.database.statements import MARK, execute, text_of
 from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.models import Audit, AuditFinding, AuditStatus, Severity, audit_time
-from veritas_peewee.rows import MARK, execute, text_of
 from veritas_peewee.values.addresses import host_of
 from veritas_peewee.values.plain import check_text, invalid
 

@@ -10,11 +10,9 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
-from contextlib import suppress
 from time import perf_counter
 
-from veritas_peewee.database import StoreDatabase
-from veritas_peewee.errors import DRIVER_ERRORS
+from veritas_peewee.database.connection import StoreDatabase
 
 LIMIT = 16 * 1024 * 1024
 """Bytes to which the WAL is cut back when it begins anew, and above which that is pressed for."""
@@ -45,7 +43,7 @@ class Wal:
         self.look_at = 0.0 if self._path else float("inf")
         self.retry_after = IDLE
         if self._path:
-            database.pragma("journal_size_limit", LIMIT)
+            database.limit_wal(LIMIT)
 
     def size(self) -> int:
         """The size of the file in bytes; asking for it is no matter of SQLite's."""
@@ -66,7 +64,7 @@ class Wal:
         if now > self._press_at and self._longest_read() < patience:
             # While readers overlap without a pause there is no instant at which none is in the
             # way: those that have begun are waited for, later ones already read past the WAL.
-            begins_anew = self._checkpoint("RESTART", patience)
+            begins_anew = self._database.checkpoint(truncate=False, patience=patience)
             # So that waiting in vain costs a tenth of the time at most.
             ended = perf_counter()
             self._press_at = ended + 10 * (ended - now)
@@ -78,21 +76,8 @@ class Wal:
 
     def empty(self) -> None:
         """While nobody waits for a write: empty a WAL that has grown, if no read needs it."""
-        if self._checkpoint("TRUNCATE", 0.0):
+        if self._database.checkpoint(truncate=True, patience=0.0):
             self.is_large = self._warned = False
-
-    def _checkpoint(self, mode: str, patience: float) -> bool:
-        database = self._database
-        with suppress(*DRIVER_ERRORS):
-            timeout = database.pragma("busy_timeout")
-            database.pragma("busy_timeout", int(patience * 1000))
-            try:
-                busy, _, _ = database.execute_sql(f"PRAGMA wal_checkpoint({mode})").fetchone()
-                return not busy
-            finally:
-                database.pragma("busy_timeout", timeout)
-                database.close_cursors()
-        return False
 
     def _warn(self, size: int, reading: float) -> None:
         if reading < PATIENCE:

@@ -23,8 +23,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import anyio
 from anyio.lowlevel import EventLoopToken, current_token
 
-from veritas_peewee.database import StoreDatabase, bound
-from veritas_peewee.errors import DRIVER_ERRORS, StoreClosed, StoreError
+from veritas_peewee.database.connection import StoreDatabase
+from veritas_peewee.database.current import bound
+from veritas_peewee.database.failures import DRIVER_ERRORS
+from veritas_peewee.errors import StoreClosed, StoreError
 from veritas_peewee.group_commit import Job, Together, commit, told
 from veritas_peewee.places import AsyncioPlaces, Places, TrioPlaces
 from veritas_peewee.wal import Wal
@@ -303,8 +305,7 @@ class Writer:
         with suppress(*DRIVER_ERRORS):
             if database.location.path is not None:
                 # Not for long: while another process reads, the WAL stays, and is complete.
-                database.pragma("busy_timeout", 1000)
-                database.pragma("wal_checkpoint(TRUNCATE)")
+                database.checkpoint(truncate=True, patience=1.0)
         with suppress(*DRIVER_ERRORS):
             database.close()
 

@@ -11,7 +11,7 @@ from benchmarks.history import PAGE, HistoryQuery
 from benchmarks.peers.base import Peer
 from benchmarks.sample import Row, WholeAudit, screenshot_values
 from veritas_peewee import Audit, AuditStore, operations, recorder
-from veritas_peewee.database import current_database
+from veritas_peewee.database.current import current_database
 
 
 class Veritas(Peer):

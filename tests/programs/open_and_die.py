@@ -10,7 +10,7 @@ import sys
 from typing import Any
 
 from veritas_peewee import connect, migrations
-from veritas_peewee.database import StoreDatabase
+from veritas_peewee.database.sqlite import SqliteStore
 
 path, unit, number = sys.argv[1], sys.argv[2], int(sys.argv[3])
 points = itertools.count(1)
@@ -25,7 +25,7 @@ def point(*_: object) -> int:
     return 0
 
 
-class WatchedDatabase(StoreDatabase):
+class WatchedDatabase(SqliteStore):
     def connect(self, reuse_if_open: bool = False) -> bool:
         opened = super().connect(reuse_if_open)
         if unit == "statement":
@@ -44,7 +44,7 @@ def watched_sync(target: Any) -> None:
 plain_sync = migrations._sync
 if unit == "backup":
     migrations._sync = watched_sync
-connect.__wrapped__.__globals__["StoreDatabase"] = WatchedDatabase
+connect.__wrapped__.__globals__["SqliteStore"] = WatchedDatabase
 with connect(path):
     pass
 print(passed)

@@ -13,7 +13,7 @@ import sys
 import anyio
 
 from veritas_peewee import AuditStore
-from veritas_peewee.database import current_database
+from veritas_peewee.database.current import current_database
 
 
 async def main() -> None:

@@ -14,7 +14,8 @@ from torture.faults.read_only import read_only
 from torture.model import Row, Run, fault
 from torture.reading import FILES, Sample, dump, make_sample, read_current
 from veritas_peewee import AuditStore, StoreError, connect
-from veritas_peewee.errors import DRIVER_ERRORS, sqlite3, sqlite_code
+from veritas_peewee.database.failures import DRIVER_ERRORS, error_code
+from veritas_peewee.database.sqlite_errors import driver
 from veritas_peewee.maintenance.verify import verify
 
 WITHIN = 1.0
@@ -90,7 +91,7 @@ def damaged(name: str, run: Run, sample: Sample, file: str, damage: Damage) -> R
 def _has_changed(path: Path, sample: Sample) -> bool:
     try:
         return dump(path) != sample.dump
-    except (sqlite3.Error, UnicodeError):
+    except (driver.Error, UnicodeError):
         return True
 
 
@@ -136,7 +137,7 @@ def _use(row: Row, how: str, path: Path, sample: Sample) -> None:
         row.count("openings refused")
         _check_time(row, f"{how}: opening", begin)
     except Exception as error:
-        if sqlite_code(error) == 1:
+        if error_code(error) == 1:
             # A name in the schema has changed: SQLite calls that wrong SQL.
             row.count("uses with SQLite's own error")
         else:
@@ -180,7 +181,7 @@ def no_database(run: Run) -> Row:
 
 
 def _strangers(other: Path, chance: random.Random) -> dict[str, bytes]:
-    connection = sqlite3.connect(other)
+    connection = driver.connect(other)
     connection.execute("CREATE TABLE bookmarks (id INTEGER PRIMARY KEY, url TEXT)")
     connection.commit()
     connection.close()

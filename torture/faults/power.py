@@ -17,7 +17,7 @@ from torture.model import Row, Run, fault
 from torture.mounts import Disk, isolated
 from torture.recording import Recording
 from veritas_peewee import StoreError
-from veritas_peewee.errors import DRIVER_ERRORS
+from veritas_peewee.database.failures import DRIVER_ERRORS
 
 LONGEST = 1.0
 """Seconds for which it records at most before the cut."""

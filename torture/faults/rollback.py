@@ -15,7 +15,7 @@ from torture.checks import check_verify, select
 from torture.model import Row, Run, fault
 from torture.programs.record import finding, log_entry
 from veritas_peewee import AuditStore, StoreError, connect
-from veritas_peewee.database import current_database
+from veritas_peewee.database.current import current_database
 
 CALLERS = 60
 ROUNDS_A_STORE = 5

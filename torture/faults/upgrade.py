@@ -15,8 +15,9 @@ from torture.legacy import LOST, TABLES, write_legacy
 from torture.model import Row, Run, fault
 from torture.reading import dump
 from veritas_peewee import Audit, AuditFinding, connect, operations, queries, recorder
-from veritas_peewee.database import StoreDatabase, current_database
-from veritas_peewee.errors import sqlite3
+from veritas_peewee.database.current import current_database
+from veritas_peewee.database.sqlite import SqliteStore
+from veritas_peewee.database.sqlite_errors import driver
 
 ALL = 10_000
 """More rounds than there are statements: all of them."""
@@ -102,14 +103,14 @@ def _copy(source: Path, path: Path) -> None:
 
 def _open_watched(path: Path, point: Point) -> None:
     """Open the store, with each statement told to `point` before it runs."""
-    plain = StoreDatabase.connect
+    plain = SqliteStore.connect
 
-    def watched(database: StoreDatabase, reuse_if_open: bool = False) -> bool:
+    def watched(database: SqliteStore, reuse_if_open: bool = False) -> bool:
         opened = plain(database, reuse_if_open)
         database.raw.set_trace_callback(point)
         return opened
 
-    setattr(StoreDatabase, "connect", watched)  # noqa: B010
+    setattr(SqliteStore, "connect", watched)  # noqa: B010
     with connect(path):
         pass
 
@@ -167,7 +168,7 @@ def kill_script(run: Run) -> Iterator[Row]:
         row.rounds += 1
         try:
             check_verify(row, path)
-        except sqlite3.Error as error:
+        except driver.Error as error:
             row.problem(f"statement {number}: {error}")
     row.seconds = perf_counter() - begin
     yield row

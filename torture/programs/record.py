@@ -41,7 +41,8 @@ from typing import Any
 import anyio
 from anyio import to_thread
 
-from veritas_peewee import AuditStore, StoreError, config, database
+from veritas_peewee import AuditStore, StoreError
+from veritas_peewee.database import sqlite
 
 BATCH_FINDINGS = 4
 WHOLE_FINDINGS = 5
@@ -198,8 +199,9 @@ def arguments() -> argparse.Namespace:
 
 def weaken(synchronous: str) -> None:
     """For a control: open databases with less than the store ever asks of the disk."""
-    vars(database)["pragmas"] = lambda role, durability: {
-        **config.pragmas(role, durability),
+    usual = sqlite.pragmas_of
+    vars(sqlite)["pragmas_of"] = lambda role, durability: {
+        **usual(role, durability),
         "synchronous": synchronous,
     }
 

@@ -12,13 +12,8 @@ import typer
 from veritas_peewee import filters, queries
 from veritas_peewee.cli.text import PROGRAM, one_line
 from veritas_peewee.config import DATABASE_VARIABLE, DEFAULT_DATABASE, locate
-from veritas_peewee.errors import (
-    DRIVER_ERRORS,
-    InvalidAudit,
-    ReadOnlyStore,
-    StoreError,
-    store_error,
-)
+from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
+from veritas_peewee.errors import InvalidAudit, ReadOnlyStore, StoreError
 from veritas_peewee.startup import connect
 from veritas_peewee.values.addresses import check_url
 from veritas_peewee.values.ids import check_id

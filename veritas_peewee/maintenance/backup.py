@@ -9,8 +9,11 @@ from time import perf_counter
 
 from veritas_peewee import keeper, operations
 from veritas_peewee.config import Location, locate
-from veritas_peewee.database import StoreDatabase, bound, current_database
+from veritas_peewee.database.current import bound, current_database
+from veritas_peewee.database.sqlite import SqliteStore
+from veritas_peewee.database.statements import rows_of
 from veritas_peewee.errors import DatabaseCorrupt, StoreError
+from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.maintenance.copying import (
     Progress,
     copy_database,
@@ -26,8 +29,6 @@ from veritas_peewee.maintenance.copying import (
 from veritas_peewee.maintenance.restore import RestoreReport, restore
 from veritas_peewee.maintenance.verify import Report, verify
 from veritas_peewee.models import Audit, AuditScreenshot
-from veritas_peewee.rows import rows_of
-from veritas_peewee.screenshots import ScreenshotFolder
 from veritas_peewee.startup import connect
 
 __all__ = ["BackupReport", "RestoreReport", "backup", "default_target", "restore"]
@@ -129,13 +130,13 @@ def _verified(copy: Location, source: Location, progress: Progress | None, damag
     return report
 
 
-def _copy_images(live: StoreDatabase, copy: Location, progress: Progress | None) -> list[str]:
+def _copy_images(live: SqliteStore, copy: Location, progress: Progress | None) -> list[str]:
     """Copy the images that the copy names; returns what has been deleted from the store since."""
     if live.location.screenshots is None or copy.screenshots is None:
         return []
     source = ScreenshotFolder(live.location.screenshots)
     deleted: list[str] = []
-    with opened(StoreDatabase(copy, "script")) as made:
+    with opened(SqliteStore(copy, "script")) as made:
         keeper.keep(made)
         query = AuditScreenshot.select(
             AuditScreenshot.id, AuditScreenshot.audit, AuditScreenshot.file_path
@@ -154,7 +155,7 @@ def _copy_images(live: StoreDatabase, copy: Location, progress: Progress | None)
     return deleted
 
 
-def _delete_too(live: StoreDatabase, row_id: int, audit_id: str, file: str) -> list[str]:
+def _delete_too(live: SqliteStore, row_id: int, audit_id: str, file: str) -> list[str]:
     """Delete from the copy what has been deleted from the store since; returns what it was.
 
     A file goes only after its row: if the row is there still, the file was lost before, and

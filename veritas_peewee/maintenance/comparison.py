@@ -8,12 +8,13 @@ from peewee import fn
 
 from veritas_peewee import migrations
 from veritas_peewee.config import Location
-from veritas_peewee.database import StoreDatabase
-from veritas_peewee.errors import DRIVER_ERRORS, StoreError
+from veritas_peewee.database.failures import DRIVER_ERRORS
+from veritas_peewee.database.sqlite import SqliteStore
+from veritas_peewee.database.statements import rows_of
+from veritas_peewee.errors import StoreError
 from veritas_peewee.heads import Head, all_digests, head_digest, newest_head
 from veritas_peewee.maintenance.copying import opened
 from veritas_peewee.models import Audit, RemovedAudit, StoreHead
-from veritas_peewee.rows import rows_of
 
 
 class State(NamedTuple):
@@ -34,7 +35,7 @@ def state_of_store() -> State:
     )
 
 
-def newer_than(old: StoreDatabase, new: State, copy: Location) -> str | None:
+def newer_than(old: SqliteStore, new: State, copy: Location) -> str | None:
     """What the store that is there holds and the backup does not, or None."""
     try:
         if not old.get_tables():
@@ -46,7 +47,7 @@ def newer_than(old: StoreDatabase, new: State, copy: Location) -> str | None:
         return f"it cannot be told whether the backup holds all of it ({error})"
     if there.head.position > new.head.position:
         return f"holds {there.head.position - new.head.position} newer events than the backup"
-    with opened(StoreDatabase(copy, "viewer")):
+    with opened(SqliteStore(copy, "viewer")):
         if _digest_at(there.head.position) != there.head.digest:
             return "holds events that the backup does not: it is no older state of the same store"
     if there.head.audits > new.head.audits:

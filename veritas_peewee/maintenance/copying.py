@@ -12,16 +12,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from veritas_peewee.config import DEFAULT_DATABASE, SCREENSHOTS, Location
-from veritas_peewee.database import StoreDatabase, bound
-from veritas_peewee.errors import (
-    DRIVER_ERRORS,
-    DatabaseCorrupt,
-    StoreError,
-    StoreFull,
-    os_error,
-    sqlite3,
-    store_error,
-)
+from veritas_peewee.database.current import bound
+from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
+from veritas_peewee.database.sqlite import SqliteStore
+from veritas_peewee.database.sqlite_errors import driver
+from veritas_peewee.errors import DatabaseCorrupt, StoreError, StoreFull
+from veritas_peewee.files.platform import os_error
 
 DATABASE = os.path.basename(DEFAULT_DATABASE)
 """The database's name in a backup."""
@@ -160,7 +156,7 @@ def _claimed(folder: Path) -> Iterator[bool]:
 
 
 @contextmanager
-def opened(database: StoreDatabase) -> Iterator[StoreDatabase]:
+def opened(database: SqliteStore) -> Iterator[SqliteStore]:
     """A database as it is, not upgraded and not recovered, as the current one."""
     try:
         database.connect()
@@ -172,7 +168,7 @@ def opened(database: StoreDatabase) -> Iterator[StoreDatabase]:
         database.close()
 
 
-def copy_database(source: StoreDatabase, target: Path, progress: Progress | None) -> int:
+def copy_database(source: SqliteStore, target: Path, progress: Progress | None) -> int:
     """Copy a database that is open, as it is at this moment, to a new file; returns its bytes.
 
     Within one read transaction: without it SQLite begins again at each write by others, and
@@ -185,7 +181,7 @@ def copy_database(source: StoreDatabase, target: Path, progress: Progress | None
             progress("database", total - remaining, total)
 
     try:
-        with closing(sqlite3.connect(target, isolation_level=None)) as copy:
+        with closing(driver.connect(target, isolation_level=None)) as copy:
             # A copy that is not whole is thrown away: it needs no journal, and one sync at its end.
             copy.execute("PRAGMA journal_mode = OFF")
             copy.execute("PRAGMA synchronous = OFF")

@@ -11,17 +11,13 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from veritas_peewee import migrations
-from veritas_peewee.config import Location, Role, has_wal_reset_bug, locate, pragmas
-from veritas_peewee.database import StoreDatabase, bound
-from veritas_peewee.errors import (
-    DRIVER_ERRORS,
-    DatabaseCorrupt,
-    ReadOnlyStore,
-    StoreBusy,
-    StoreError,
-    sqlite3,
-    store_error,
-)
+from veritas_peewee.config import Location, locate
+from veritas_peewee.database.connection import Role
+from veritas_peewee.database.current import bound
+from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
+from veritas_peewee.database.sqlite import SqliteStore, has_wal_reset_bug, pragmas_of
+from veritas_peewee.database.sqlite_errors import driver
+from veritas_peewee.errors import DatabaseCorrupt, ReadOnlyStore, StoreBusy, StoreError
 from veritas_peewee.maintenance.copying import leftovers
 from veritas_peewee.maintenance.holders import holders, sessions
 
@@ -74,17 +70,17 @@ def diagnose(database: str | os.PathLike[str] | None = None) -> list[Finding]:
 
 
 def _sqlite(path: Path) -> Iterator[Finding]:
-    version: str = sqlite3.sqlite_version
-    driver = sqlite3.__name__.partition(".")[0]
-    value = {"version": version, "driver": driver, "wal_reset_bug": has_wal_reset_bug(version)}
+    version: str = driver.sqlite_version
+    name = driver.__name__.partition(".")[0]
+    value = {"version": version, "driver": name, "wal_reset_bug": has_wal_reset_bug(version)}
     if not value["wal_reset_bug"]:
-        yield Finding("ok", "sqlite", f"SQLite {version}, by {driver}", value)
+        yield Finding("ok", "sqlite", f"SQLite {version}, by {name}", value)
         return
     others = len(holders(path)) > 1
     yield Finding(
         "warning" if others else "note",
         "sqlite",
-        f"SQLite {version}, by {driver}, can lose commits when two processes write to one file "
+        f"SQLite {version}, by {name}, can lose commits when two processes write to one file "
         "(the WAL-reset bug, mended in 3.51.3): "
         + ("more than one has it open" if others else "let one process do all writing"),
         value,
@@ -190,7 +186,7 @@ def _holders(location: Location) -> Iterator[Finding]:
 # ---- inside ----
 
 
-class _Look(StoreDatabase):
+class _Look(SqliteStore):
     """A connection that cannot write and does not wait for long."""
 
     def __init__(self, location: Location, *, immutable: bool = False) -> None:
@@ -221,7 +217,7 @@ def _inside(location: Location) -> Iterator[Finding]:
         database.close()
 
 
-def _opened(location: Location) -> StoreDatabase:
+def _opened(location: Location) -> SqliteStore:
     for immutable in (False, True):
         database = _Look(location, immutable=immutable)
         try:
@@ -247,7 +243,7 @@ def _trouble(name: str, error: Exception) -> Finding:
     return Finding("problem", name, str(error))
 
 
-def _schema(database: StoreDatabase) -> Iterator[Finding]:
+def _schema(database: SqliteStore) -> Iterator[Finding]:
     tables = set(database.get_tables())
     applied: list[str] = []
     if migrations.HISTORY in tables:
@@ -271,7 +267,7 @@ def _schema(database: StoreDatabase) -> Iterator[Finding]:
         )  # fmt: skip
 
 
-def _counts(database: StoreDatabase) -> Iterator[Finding]:
+def _counts(database: SqliteStore) -> Iterator[Finding]:
     if not set(database.get_tables()) >= migrations.LEGACY_TABLES:
         return
     by_status = dict(
@@ -286,7 +282,7 @@ def _counts(database: StoreDatabase) -> Iterator[Finding]:
     )  # fmt: skip
 
 
-def _pages(database: StoreDatabase) -> Iterator[Finding]:
+def _pages(database: SqliteStore) -> Iterator[Finding]:
     troubles = [row[0] for row in database.execute_sql("PRAGMA quick_check(5)")]
     if troubles == ["ok"]:
         yield Finding("ok", "pages", "the file is sound; `veritas-peewee verify` checks every row")
@@ -295,14 +291,14 @@ def _pages(database: StoreDatabase) -> Iterator[Finding]:
             yield Finding("problem", "pages", f"SQLite: {text}")
 
 
-def _pragmas(database: StoreDatabase) -> Iterator[Finding]:
+def _pragmas(database: SqliteStore) -> Iterator[Finding]:
     """What SQLite makes of the PRAGMAs of each role: asked of a connection, not of the file."""
     raw = database.raw
     mode = raw.execute("PRAGMA journal_mode").fetchone()[0]
     text = "wal" if mode == "wal" else f"{mode}; opening it for writing switches it to wal"
     yield Finding("ok" if mode == "wal" else "note", "journal_mode", text, mode)
     for role in _ROLES:
-        wanted = pragmas(role)
+        wanted = pragmas_of(role)
         in_force: dict[str, Any] = {}
         for name, value in wanted.items():
             raw.execute(f"PRAGMA {name} = {value}").fetchall()

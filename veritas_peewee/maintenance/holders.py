@@ -9,17 +9,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from veritas_peewee.config import Location
-from veritas_peewee.database import StoreDatabase, bound
-from veritas_peewee.errors import (
-    DRIVER_ERRORS,
-    ReadOnlyStore,
-    StoreBusy,
-    StoreError,
-    StoreFull,
-    store_error,
-)
+from veritas_peewee.database.current import bound
+from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
+from veritas_peewee.database.sqlite import SqliteStore
+from veritas_peewee.errors import ReadOnlyStore, StoreBusy, StoreError, StoreFull
+from veritas_peewee.files.sessions import is_alive
 from veritas_peewee.maintenance.copying import opened
-from veritas_peewee.sessions import is_alive
 
 _PROCESSES = Path("/proc")
 
@@ -80,7 +75,7 @@ def sessions(location: Location) -> Iterator[tuple[str, bool]]:
 
 
 @contextmanager
-def alone(location: Location, force: bool) -> Iterator[StoreDatabase | None]:
+def alone(location: Location, force: bool) -> Iterator[SqliteStore | None]:
     """The store that is there, held so that nobody else can open it; None if none can be read."""
     path = location.path
     assert path is not None
@@ -91,10 +86,10 @@ def alone(location: Location, force: bool) -> Iterator[StoreDatabase | None]:
             raise StoreError(f"{path}: is not a file")
         yield None
         return
-    database = StoreDatabase(location, "script")
+    database = SqliteStore(location, "script")
     try:
         try:
-            with opened(StoreDatabase(location, "viewer")) as looked_at:
+            with opened(SqliteStore(location, "viewer")) as looked_at:
                 looked_at.get_tables()  # what is damaged loses its WAL to one that can write
             mode, inode = _hold(database), path.stat().st_ino
         except (*DRIVER_ERRORS, StoreError) as error:
@@ -115,7 +110,7 @@ def alone(location: Location, force: bool) -> Iterator[StoreDatabase | None]:
         database.close()
 
 
-def _hold(database: StoreDatabase) -> str:
+def _hold(database: SqliteStore) -> str:
     """Lock others out; returns the journal mode that the file had.
 
     It succeeds only for the one connection that the file has, of any process: the others hold a

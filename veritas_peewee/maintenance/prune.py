@@ -20,11 +20,13 @@ import peewee
 
 from veritas_peewee.catalog import UNFINISHED
 from veritas_peewee.config import Location
-from veritas_peewee.database import StoreDatabase, current_database
-from veritas_peewee.errors import DRIVER_ERRORS, InvalidAudit, StoreError, store_error
+from veritas_peewee.database.current import current_database
+from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
+from veritas_peewee.database.sqlite import SqliteStore, current_sqlite
+from veritas_peewee.database.statements import MARK, execute, text_of
+from veritas_peewee.errors import InvalidAudit, StoreError
+from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.models import Audit, AuditEvent, AuditRunner, AuditScreenshot
-from veritas_peewee.rows import MARK, execute, text_of
-from veritas_peewee.screenshots import ScreenshotFolder
 from veritas_peewee.values.addresses import host_of
 from veritas_peewee.values.moments import format_datetime, utc_now
 from veritas_peewee.values.plain import invalid
@@ -101,7 +103,7 @@ def prune(
     Raises InvalidAudit without either limit or for a bad one, StoreError inside a transaction.
     """
     check_limits(older_than, keep_newest)
-    database = current_database()
+    database = current_sqlite("pruning")
     if database.raw.in_transaction:
         raise StoreError(
             "prune commits piece by piece: call it outside of a transaction, and with a store "
@@ -121,7 +123,7 @@ def prune(
 
 
 def _remove(
-    database: StoreDatabase, ids: list[str], report: PruneReport, progress: Progress | None
+    database: SqliteStore, ids: list[str], report: PruneReport, progress: Progress | None
 ) -> None:
     done = 0
     while done < len(ids):
@@ -265,7 +267,7 @@ def remove_some(ids: list[str]) -> tuple[int, PruneReport]:
 # ---- giving the space back ----
 
 
-def _give_back(database: StoreDatabase, vacuum: bool) -> None:
+def _give_back(database: SqliteStore, vacuum: bool) -> None:
     if vacuum:
         # Also what makes an older file one that gives its space back bit by bit.
         database.pragma("auto_vacuum", INCREMENTAL)
@@ -289,7 +291,7 @@ def give_back_some() -> bool:
 
     Only a file that was made for it can; in any other the free pages stay, for new audits.
     """
-    database = current_database()
+    database = current_sqlite("pruning")
     if database.pragma("auto_vacuum") != INCREMENTAL:
         return False
     until = time.perf_counter() + PIECE_SECONDS
@@ -300,18 +302,18 @@ def give_back_some() -> bool:
     return False
 
 
-def size_of(database: StoreDatabase) -> tuple[int, int]:
+def size_of(database: SqliteStore) -> tuple[int, int]:
     """The size of a database, and of that what is free inside it, in bytes."""
     page = database.pragma("page_size")
     return page * database.pragma("page_count"), page * database.pragma("freelist_count")
 
 
 def _size_here() -> tuple[int, int]:
-    return size_of(current_database())
+    return size_of(current_sqlite("its size"))
 
 
 @contextmanager
-def _typed(database: StoreDatabase) -> Iterator[None]:
+def _typed(database: SqliteStore) -> Iterator[None]:
     """The store's own errors for SQLite's."""
     try:
         yield

@@ -8,11 +8,12 @@ from contextlib import contextmanager
 
 from veritas_peewee import catalog
 from veritas_peewee.catalog import SEARCH_INDEX
-from veritas_peewee.database import current_database
-from veritas_peewee.errors import DRIVER_ERRORS, DatabaseCorrupt, store_error
+from veritas_peewee.database.current import current_database
+from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
+from veritas_peewee.database.statements import execute
+from veritas_peewee.errors import DatabaseCorrupt
 from veritas_peewee.maintenance.verify import fresh_schema
 from veritas_peewee.models import Audit, AuditCount, AuditPattern, CatalogEntry
-from veritas_peewee.rows import execute
 
 _SHADOWS = tuple(f"{SEARCH_INDEX}_{part}" for part in ("data", "idx", "docsize", "config"))
 _ENTRIES, _PATTERNS, _COUNTS = (

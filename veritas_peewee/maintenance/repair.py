@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from veritas_peewee import kept_ids, migrations, seals
-from veritas_peewee.database import atomic, current_database
+from veritas_peewee.database.current import atomic, current_database
+from veritas_peewee.database.statements import MARK, execute, rows_of, text_of
 from veritas_peewee.maintenance import rebuilding
 from veritas_peewee.maintenance.verify import missing_parts
 from veritas_peewee.models import TABLES, Audit, AuditScreenshot, RemovedAudit
-from veritas_peewee.rows import MARK, execute, rows_of, text_of
 
 ORPHAN_AGE = 3600.0
 """Seconds for which a file may lie without a row: a writer puts it there before the row."""

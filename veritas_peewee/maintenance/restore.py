@@ -12,8 +12,12 @@ from pathlib import Path
 
 from veritas_peewee import migrations, seals
 from veritas_peewee.config import SCREENSHOTS, Location, locate
-from veritas_peewee.database import StoreDatabase, on_event_loop
-from veritas_peewee.errors import DRIVER_ERRORS, DatabaseCorrupt, NoDatabase, StoreBusy, StoreError
+from veritas_peewee.database.event_loop import on_event_loop
+from veritas_peewee.database.failures import DRIVER_ERRORS
+from veritas_peewee.database.sqlite import SqliteStore
+from veritas_peewee.database.statements import rows_of
+from veritas_peewee.errors import DatabaseCorrupt, NoDatabase, StoreBusy, StoreError
+from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.maintenance.comparison import State, newer_than, state_of_store
 from veritas_peewee.maintenance.copying import (
     DATABASE,
@@ -28,8 +32,6 @@ from veritas_peewee.maintenance.copying import (
 from veritas_peewee.maintenance.holders import alone, holders
 from veritas_peewee.maintenance.verify import Report, verify
 from veritas_peewee.models import AuditScreenshot
-from veritas_peewee.rows import rows_of
-from veritas_peewee.screenshots import ScreenshotFolder
 
 _BESIDE = ("-wal", "-shm", "-journal")
 
@@ -84,13 +86,13 @@ def restore(
 def _prepared(source: Location, new: Location, progress: Progress | None) -> tuple[Report, State]:
     """Make a copy of the backup's database, of this version's schema, and verify it."""
     assert new.path is not None
-    with opened(StoreDatabase(source, "viewer")) as original:
+    with opened(SqliteStore(source, "viewer")) as original:
         copy_database(original, new.path, progress)
-    with opened(StoreDatabase(new, "script")) as copy:
+    with opened(SqliteStore(new, "script")) as copy:
         if migrations.pending(copy):
             migrations.upgrade(copy, seals.complete)
             copy.journal_mode = "delete"
-    with opened(StoreDatabase(new, "viewer")):
+    with opened(SqliteStore(new, "viewer")):
         report = verify(progress=progress and (lambda n, all_: progress("verify", n, all_)))
         if report.problems:
             more = f" (and {len(report.problems) - 1} more)" if len(report.problems) > 1 else ""
@@ -113,7 +115,7 @@ def _put(
             raise StoreError(
                 f"{path}: {reason}; `--force` replaces it all the same, and keeps it aside"
             )
-        with opened(StoreDatabase(new, "viewer")):
+        with opened(SqliteStore(new, "viewer")):
             wanted = _images()
         before = _images_of(old)
         kept = new.path.with_name("kept")
@@ -174,7 +176,7 @@ def _images() -> dict[str, str | None]:
     return dict(rows_of(AuditScreenshot.select(AuditScreenshot.file_path, AuditScreenshot.sha256)))
 
 
-def _images_of(old: StoreDatabase | None) -> dict[str, str | None] | None:
+def _images_of(old: SqliteStore | None) -> dict[str, str | None] | None:
     with suppress(*DRIVER_ERRORS, StoreError):
         if old is not None:
             return _images() if old.get_tables() else {}

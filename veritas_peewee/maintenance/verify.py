@@ -12,9 +12,13 @@ import peewee
 
 from veritas_peewee import catalog, migrations, seals
 from veritas_peewee.config import Location
-from veritas_peewee.database import StoreDatabase, bound, current_database
-from veritas_peewee.errors import DRIVER_ERRORS, StoreError
+from veritas_peewee.database.current import bound, current_database
+from veritas_peewee.database.failures import DRIVER_ERRORS
+from veritas_peewee.database.sqlite import SqliteStore, current_sqlite
+from veritas_peewee.database.statements import MARK, execute, rows_of, text_of
+from veritas_peewee.errors import StoreError
 from veritas_peewee.event_log import link
+from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.heads import (
     HEAD_EVERY,
     UNKNOWN_HEAD,
@@ -34,8 +38,6 @@ from veritas_peewee.models import (
     RemovedEvent,
     StoreHead,
 )
-from veritas_peewee.rows import MARK, execute, rows_of, text_of
-from veritas_peewee.screenshots import ScreenshotFolder
 
 TRIGGERS = frozenset(
     (
@@ -146,13 +148,13 @@ def missing_parts() -> tuple[set[str], set[str], set[str]]:
 def _check_schema(report: Report) -> None:
     for kind, names in zip(("index", "trigger", "view"), missing_parts(), strict=True):
         report.problems += [f"the {kind} {name} is missing" for name in sorted(names)]
-    wanted, there = fresh_schema(), _schema(current_database())
+    wanted, there = fresh_schema(), _schema(current_sqlite("verify"))
     for name in sorted(wanted.keys() - set(VIEWS).union(*missing_parts())):
         if there.get(name) != wanted[name]:
             report.problem(f"the schema of {name} is not that of this version")
 
 
-def _schema(database: StoreDatabase) -> dict[str, str]:
+def _schema(database: SqliteStore) -> dict[str, str]:
     rows = database.execute_sql("SELECT name, sql FROM main.sqlite_master").fetchall()
     return {name: " ".join(text.split()) for name, text in rows if text}
 
@@ -160,7 +162,7 @@ def _schema(database: StoreDatabase) -> dict[str, str]:
 @functools.cache
 def fresh_schema() -> dict[str, str]:
     """The statements that this version's schema is made of, by the names of what they make."""
-    fresh = StoreDatabase(Location(None, None), "script")
+    fresh = SqliteStore(Location(None, None), "script")
     fresh.connect()
     try:
         with bound(fresh):

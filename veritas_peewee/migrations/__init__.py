@@ -12,16 +12,11 @@ from pathlib import Path
 
 from peewee import OperationalError
 
-from veritas_peewee.config import BUSY_TIMEOUT
-from veritas_peewee.database import StoreDatabase
-from veritas_peewee.errors import (
-    DRIVER_ERRORS,
-    SchemaTooNew,
-    StoreBusy,
-    StoreError,
-    sqlite3,
-    store_error,
-)
+from veritas_peewee.database.connection import BUSY_TIMEOUT
+from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
+from veritas_peewee.database.sqlite import SqliteStore
+from veritas_peewee.database.sqlite_errors import driver
+from veritas_peewee.errors import SchemaTooNew, StoreBusy, StoreError
 
 HISTORY = "veritas_migrations"
 DIRECTORY = Path(__file__).parent
@@ -29,7 +24,7 @@ KNOWN = tuple(sorted(path.stem for path in DIRECTORY.glob("[0-9]*.py")))
 LEGACY_TABLES = {"audits", "audit_findings", "audit_screenshots", "audit_events"}
 
 
-def pending(database: StoreDatabase) -> list[str]:
+def pending(database: SqliteStore) -> list[str]:
     """The migrations that the file still needs, read without changing anything.
 
     Raises SchemaTooNew for a file of a newer version and StoreError for another program's.
@@ -54,7 +49,7 @@ def pending(database: StoreDatabase) -> list[str]:
 
 
 def upgrade(
-    database: StoreDatabase, afterwards: Callable[[StoreDatabase, list[str]], None]
+    database: SqliteStore, afterwards: Callable[[SqliteStore, list[str]], None]
 ) -> list[str]:
     """Create or upgrade the schema and switch the file to WAL; returns what was applied.
 
@@ -71,7 +66,7 @@ def upgrade(
 
 
 def _apply(
-    database: StoreDatabase, afterwards: Callable[[StoreDatabase, list[str]], None]
+    database: SqliteStore, afterwards: Callable[[SqliteStore, list[str]], None]
 ) -> list[str]:
     # Rebuilding a table with foreign keys on would delete its children by cascade, and the
     # PRAGMA does nothing inside a transaction.
@@ -98,12 +93,12 @@ def _apply(
         database.pragma("foreign_keys", 1)
 
 
-def _broken(database: StoreDatabase) -> set[tuple[object, ...]]:
+def _broken(database: SqliteStore) -> set[tuple[object, ...]]:
     """The rows whose audit is gone."""
     return set(database.execute_sql("PRAGMA foreign_key_check"))
 
 
-def _run(database: StoreDatabase) -> list[str]:
+def _run(database: SqliteStore) -> list[str]:
     # Only a file that is created or upgraded pays for importing it.
     from playhouse.migrations import Runner
 
@@ -111,7 +106,7 @@ def _run(database: StoreDatabase) -> list[str]:
     return applied
 
 
-def _use_wal(database: StoreDatabase) -> None:
+def _use_wal(database: SqliteStore) -> None:
     """WAL is a property of the file; the switch does not wait for other connections by itself."""
     if database.location.path is None:
         return
@@ -131,7 +126,7 @@ def _use_wal(database: StoreDatabase) -> None:
             time.sleep(0.005)
 
 
-def back_up(database: StoreDatabase) -> Path | None:
+def back_up(database: SqliteStore) -> Path | None:
     """Copy the file aside as it is committed now, through SQLite's backup API."""
     path = database.location.path
     if path is None:
@@ -144,8 +139,8 @@ def back_up(database: StoreDatabase) -> Path | None:
     os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     try:
         with (
-            closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as source,
-            closing(sqlite3.connect(partial)) as copy,
+            closing(driver.connect(f"{path.as_uri()}?mode=ro", uri=True)) as source,
+            closing(driver.connect(partial)) as copy,
         ):
             source.backup(copy)
             copy.execute("PRAGMA journal_mode = DELETE")

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Unpack
 
-from veritas_peewee.database import current_database
+from veritas_peewee.database.current import current_database
 from veritas_peewee.errors import StoreError
+from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.filters import Filters
 from veritas_peewee.history import Order
-from veritas_peewee.screenshots import ScreenshotFolder
 from veritas_peewee.transfer.files import Target, new_file, too_large
 from veritas_peewee.transfer.lines import to_line
 from veritas_peewee.transfer.selection import Selection

@@ -11,7 +11,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from veritas_peewee.errors import StoreError, os_error
+from veritas_peewee.errors import StoreError
+from veritas_peewee.files.platform import os_error
 from veritas_peewee.values.plain import shown
 
 Target = str | os.PathLike[str] | BinaryIO

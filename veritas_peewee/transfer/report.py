@@ -14,10 +14,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from veritas_peewee import queries
-from veritas_peewee.database import current_database
+from veritas_peewee.database.current import current_database
 from veritas_peewee.errors import StoreError
+from veritas_peewee.files.images import ScreenshotFolder, media_type
 from veritas_peewee.models import Audit, AuditEvent, AuditFinding, AuditScreenshot, Severity
-from veritas_peewee.screenshots import ScreenshotFolder, media_type
 from veritas_peewee.transfer.page import END, head, markdown, safe, words
 from veritas_peewee.transfer.stored import (
     SCREENSHOT,

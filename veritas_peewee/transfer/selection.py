@@ -7,12 +7,12 @@ from itertools import islice
 from typing import Any, cast
 
 from veritas_peewee import counting, queries
-from veritas_peewee.database import current_database
+from veritas_peewee.database.current import current_database
+from veritas_peewee.database.statements import MARK, execute, text_of
 from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.filters import Filters, check_names, moment
 from veritas_peewee.history import Order
 from veritas_peewee.models import Audit
-from veritas_peewee.rows import MARK, execute, text_of
 from veritas_peewee.transfer.stored import snapshot
 from veritas_peewee.values.ids import not_found
 from veritas_peewee.values.plain import invalid
@@ -70,7 +70,7 @@ class Selection:
             page = queries.history(limit=_PAGE, cursor=cursor, order=self._order, **self._filters)
             yield from [audit.id for audit in page.items]
             # What has been read will not be read again.
-            database.raw.execute("PRAGMA shrink_memory")
+            database.release_memory()
             if (cursor := page.next_cursor) is None:
                 return
 

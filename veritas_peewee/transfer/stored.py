@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from veritas_peewee import seals
-from veritas_peewee.database import current_database
+from veritas_peewee.database.current import current_database
+from veritas_peewee.database.statements import MARK, execute, text_of
 from veritas_peewee.event_log import link
 from veritas_peewee.models import Audit, AuditEvent, AuditFinding, AuditScreenshot
-from veritas_peewee.rows import MARK, execute, text_of
 
 AUDIT = (*seals.covered(Audit), "seal", "sealed_events")
 FINDING = (*seals.covered(AuditFinding), "digest")

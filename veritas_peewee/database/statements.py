@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 
 import peewee
 
-from veritas_peewee.database import current_database, slice_size
+from veritas_peewee.database.connection import statement_size
+from veritas_peewee.database.current import current_database
 from veritas_peewee.values.fields import DateTimeField, EnumField, JSONField
 
 M = TypeVar("M", bound=peewee.Model)
@@ -65,7 +66,7 @@ def insert_values(
     ids: list[int] = []
     width, start = len(columns), 0
     while left := (len(values) - start) // width:
-        size = slice_size(left)
+        size = statement_size(left)
         part = values[start : start + size * width] if start or size < left else values
         ids += insert_slice(model, columns, part, size)
         start += size * width

@@ -6,16 +6,23 @@ is proof of death; a process id is not (it is reused, and means nothing in anoth
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
-import stat
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from veritas_peewee.errors import os_error
+from veritas_peewee.files.platform import (
+    Folder,
+    after_fork_in_child,
+    create_private,
+    host_name,
+    is_regular,
+    lock,
+    os_error,
+    try_lock,
+)
 
 _NAME = re.compile(r"\.?[0-9a-f]{16}")
 _begun: weakref.WeakSet[Session] = weakref.WeakSet()
@@ -51,15 +58,14 @@ class Session:
 
     def _lock(self, folder: Path, name: str) -> bool:
         hidden = folder / f".{name}"
-        flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
         folder.mkdir(mode=0o700, exist_ok=True)
         try:
-            handle = os.open(hidden, flags, 0o600)
+            handle = create_private(hidden)
         except FileNotFoundError:
             return False
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            os.write(handle, f"{os.uname().nodename} {os.getpid()}\n".encode())
+            lock(handle)
+            os.write(handle, f"{host_name()} {os.getpid()}\n".encode())
             # Named only once it is locked: nobody can find it free while its owner lives.
             hidden.rename(folder / name)
         except BaseException as error:
@@ -92,7 +98,7 @@ def _leave_to_parent() -> None:
             session._handle = -1
 
 
-os.register_at_fork(after_in_child=_leave_to_parent)
+after_fork_in_child(_leave_to_parent)
 
 
 def is_alive(folder: Path | None, session: str) -> bool:
@@ -107,39 +113,38 @@ def is_alive(folder: Path | None, session: str) -> bool:
 def sweep(folder: Path | None) -> None:
     """Remove the files of dead sessions."""
     with _opened(folder) as handle:
-        for name in os.listdir(handle) if handle >= 0 else ():
+        for name in () if handle is None else handle.names():
             if _NAME.fullmatch(name) and not _is_locked(handle, name):
                 _forget(handle, name)
     _tidy(folder)
 
 
 @contextmanager
-def _opened(folder: Path | None) -> Iterator[int]:
-    """A descriptor of the folder itself, never of one that a link leads to; -1 if there is none."""
-    handle = -1
-    if folder is not None:
+def _opened(path: Path | None) -> Iterator[Folder | None]:
+    """The folder itself, never one that a link leads to; None if there is none."""
+    folder = None
+    if path is not None:
         with suppress(OSError):
-            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            folder = Folder.open(path)
     try:
-        yield handle
+        yield folder
     finally:
-        if handle >= 0:
-            os.close(handle)
+        if folder is not None:
+            folder.close()
 
 
-def _is_locked(folder: int, name: str) -> bool:
-    if folder < 0:
+def _is_locked(folder: Folder | None, name: str) -> bool:
+    if folder is None:
         return False
-    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     try:
-        handle = os.open(name, flags, dir_fd=folder)
+        handle = folder.open_to_lock(name)
     except PermissionError:
         return True  # another user's, about whom nothing can be said
     except OSError:
         return False
     try:
-        if stat.S_ISREG(os.fstat(handle).st_mode):
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if is_regular(handle):
+            try_lock(handle)
     except BlockingIOError:
         return True
     finally:
@@ -147,10 +152,10 @@ def _is_locked(folder: int, name: str) -> bool:
     return False
 
 
-def _forget(folder: int, name: str) -> None:
-    if folder >= 0:
+def _forget(folder: Folder | None, name: str) -> None:
+    if folder is not None:
         with suppress(OSError):
-            os.unlink(name, dir_fd=folder)
+            folder.remove(name)
 
 
 def _tidy(folder: Path | None) -> None:

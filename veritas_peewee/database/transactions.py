@@ -9,7 +9,8 @@ from typing import Any, Protocol
 
 import peewee
 
-from veritas_peewee.errors import DRIVER_ERRORS, StoreError
+from veritas_peewee.database.failures import DRIVER_ERRORS
+from veritas_peewee.errors import StoreError
 
 _AS_PEEWEE: Any = vars(peewee)["__exception_wrapper__"]
 """Makes a driver's errors Peewee's, for callers of Peewee's own methods."""

@@ -6,17 +6,17 @@ no name, id or link leads outside the folder, not even one that is swapped in at
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import re
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from veritas_peewee.errors import InvalidAudit, StoreError, os_error
+from veritas_peewee.errors import InvalidAudit, StoreError
+from veritas_peewee.files.durable import write_whole
+from veritas_peewee.files.platform import OF_THE_PATH, Folder, is_regular, os_error
 from veritas_peewee.values.plain import check_text, shown
 
 MAX_BYTES = 50 * 1024 * 1024
@@ -26,9 +26,6 @@ _EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
 _HEADER = 16
 """Bytes at the beginning of a file that tell what it is."""
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
-# What is wrong with a path itself, or with what lies there, and not with the disk.
-_OF_THE_PATH = (errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EINVAL)
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _SAFE_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 
 
@@ -71,31 +68,29 @@ def read_image(path: str) -> bytes:
     parts = [part for part in path.split("/") if part not in ("", ".")]
     if not parts:
         raise InvalidAudit("not a regular file")
-    folder = os.open("/" if path.startswith("/") else ".", _FOLDER)
+    folder = Folder.open("/" if path.startswith("/") else ".")
     try:
         for number, part in enumerate(parts[:-1]):
-            flags = _FOLDER & ~os.O_NOFOLLOW if not number and path.startswith("/") else _FOLDER
-            below = os.open(part, flags, dir_fd=folder)
-            os.close(folder)
+            at_root = not number and path.startswith("/")
+            below = folder.folder(part, follow_links=at_root)
+            folder.close()
             folder = below
         data = _read(parts[-1], folder, images_only=True)
     finally:
-        os.close(folder)
+        folder.close()
     check_image(data, "the file")
     return data
 
 
-def _read(name: str, folder: int, *, images_only: bool = False) -> bytes:
+def _read(name: str, folder: Folder, *, images_only: bool = False) -> bytes:
     # Before it is opened, for that alone can set a device off; and after, for it may be another.
-    if not stat.S_ISREG(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+    if not folder.is_file(name):
         raise InvalidAudit("not a regular file")
-    handle = os.open(
-        name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder
-    )
+    handle = folder.open_to_read(name)
     try:
-        found = os.fstat(handle)
-        if not stat.S_ISREG(found.st_mode):
+        if not is_regular(handle):
             raise InvalidAudit("not a regular file")
+        found = os.fstat(handle)
         if found.st_size > MAX_BYTES:
             raise InvalidAudit(f"the file has {found.st_size} bytes, the limit is {MAX_BYTES}")
         if images_only and not found.st_size:
@@ -134,7 +129,7 @@ class ScreenshotFolder:
             for attempt in range(10):
                 try:
                     with self._folder(audit_id, create=True) as folder:
-                        _write(folder, name, data)
+                        write_whole(folder, name, data)
                     break
                 except FileNotFoundError:
                     if attempt == 9:  # or the last file of the folder was removed just then
@@ -160,7 +155,7 @@ class ScreenshotFolder:
         """Store an image durably under the name that it has elsewhere, in place of any other."""
         folder, name = _split(file)
         with self._folder(folder, create=True) as handle:
-            _write(handle, name, data)
+            write_whole(handle, name, data)
 
     def take_over(self, file: str, data: bytes) -> bool:
         """Store an image of another store durably under the name that it has there.
@@ -179,10 +174,10 @@ class ScreenshotFolder:
                 try:
                     there = _read(name, handle)
                 except FileNotFoundError:
-                    _write(handle, name, data, f".{os.urandom(8).hex()}.tmp")
+                    write_whole(handle, name, data, f".{os.urandom(8).hex()}.tmp")
                     return True
         except OSError as error:
-            if error.errno in _OF_THE_PATH:
+            if error.errno in OF_THE_PATH:
                 reason = error.strerror
                 raise InvalidAudit(f"screenshot path {file[:80]!r}: {reason}") from error
             raise os_error(error, self.root / file, "stored") from error
@@ -198,7 +193,7 @@ class ScreenshotFolder:
             other._folder(folder, create=True) as its,
             suppress(FileExistsError),
         ):
-            os.link(name, name, src_dir_fd=mine, dst_dir_fd=its, follow_symlinks=False)
+            mine.link(name, its)
 
     def remove(self, files: list[str]) -> None:
         """Remove stored images, and their folder once it is empty; missing ones are no error."""
@@ -206,30 +201,29 @@ class ScreenshotFolder:
             with suppress(OSError, InvalidAudit):
                 folder, name = _split(file)
                 with self._folder(folder) as handle:
-                    os.unlink(name, dir_fd=handle)
+                    handle.remove(name)
                 parent, _, last = folder.rpartition("/")
                 if last != ".":
                     with self._folder(parent or ".") as handle:
-                        os.rmdir(last, dir_fd=handle)
+                        handle.remove_folder(last)
 
     @contextmanager
-    def _folder(self, name: str, *, create: bool = False) -> Iterator[int]:
+    def _folder(self, name: str, *, create: bool = False) -> Iterator[Folder]:
         if create:
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        root = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        folder = Folder.open(self.root, follow_links=True)
         try:
-            handle = -1
             for part in name.split("/"):
                 if create:
                     with suppress(FileExistsError):
-                        os.mkdir(part, 0o700, dir_fd=root)
-                        os.fsync(root)
-                handle = os.open(part, _FOLDER, dir_fd=root)
-                os.close(root)
-                root = handle
-            yield root
+                        folder.make_folder(part)
+                        folder.sync()
+                below = folder.folder(part)
+                folder.close()
+                folder = below
+            yield folder
         finally:
-            os.close(root)
+            folder.close()
 
 
 def _split(file: str) -> tuple[str, str]:
@@ -238,19 +232,3 @@ def _split(file: str) -> tuple[str, str]:
     if any(part in ("", ".", "..") or "\\" in part for part in parts):
         raise InvalidAudit(f"screenshot path {shown(file)} is not below the screenshot folder")
     return "/".join(parts[:-1]) or ".", parts[-1]
-
-
-def _write(folder: int, name: str, data: bytes, temporary: str | None = None) -> None:
-    temporary = temporary or f".{name}.tmp"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        with open(os.open(temporary, flags, 0o600, dir_fd=folder), "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
-        os.fsync(folder)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(temporary, dir_fd=folder)
-        raise

@@ -1,0 +1,1 @@
+"""One connection: its transactions, what runs on it, and which one is current in a thread."""

@@ -1,0 +1,167 @@
+"""A connection to a store: who may run what on it, and what is left behind nowhere."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
+from time import perf_counter, sleep
+from typing import Any, Literal
+
+from veritas_peewee.config import Location
+from veritas_peewee.database.event_loop import refuse_on_event_loop
+from veritas_peewee.database.failures import DRIVER_ERRORS
+from veritas_peewee.database.transactions import Transactions
+from veritas_peewee.errors import DatabaseCorrupt
+from veritas_peewee.files.database_files import DatabaseFile
+from veritas_peewee.files.sessions import Session
+
+Role = Literal["writer", "reader", "script", "viewer"]
+"""A store's writer and its readers; a script that writes, and one that only looks."""
+BUSY_TIMEOUT = 30.0
+"""Seconds a connection waits for another process's write lock."""
+PAUSE_EVERY, PAUSE = 0.001, 0.00002
+"""Seconds after which a long read lets other threads run, and for how long it then sleeps."""
+LARGEST_STATEMENT = 64
+"""The most rows in one statement: with more of them a row no longer gets cheaper."""
+_CONTROL = re.compile(r"\s*(?:BEGIN|COMMIT|END|ROLLBACK(?!\s+(?:TRANSACTION\s+)?TO))\b", re.I)
+_CHANGE = re.compile(
+    r"\s*(?:INSERT|REPLACE|UPDATE|DELETE|WITH\b.*\b(?:INSERT|UPDATE|DELETE))\b", re.I | re.S
+)
+_left_by_parent: list[object] = []
+
+
+class StoreDatabase(Transactions):
+    """One connection to a store, for a role; a backend's class adds what is its own."""
+
+    def __init__(self, location: Location, role: Role, name: str, **options: Any) -> None:
+        self.location = location
+        self.role = role
+        self.process = os.getpid()
+        self.session = Session(location.sessions)
+        self.file = DatabaseFile(location.path)
+        self.last_cursor: Any = None
+        self.paused = 0.0
+        self.work = 0
+        self._synced = False
+        super().__init__(name, **options)
+
+    @staticmethod
+    def writes(role: Role) -> bool:
+        """Whether a connection of this role may write."""
+        return role in ("writer", "script")
+
+    @property
+    def name(self) -> str:
+        return self.location.name
+
+    def connect(self, reuse_if_open: bool = False) -> bool:
+        """Open the connection; a folder or file that forbids it is a typed error that names it."""
+        self.file.prepare(create=self.writes(self.role))
+        opened = bool(super().connect(reuse_if_open))
+        if opened:
+            self.file.opened()
+        return opened
+
+    def close(self) -> bool:
+        if self.process != os.getpid():
+            # In a forked child the connection is the parent's: closing it would take its WAL away.
+            _left_by_parent.append(self.state.conn)
+            self.dispose()
+            self.session.close()
+            return False
+        closed = bool(super().close())
+        if closed:
+            self.file.closed()
+        self.session.close()
+        return closed
+
+    def check_in_place(self) -> None:
+        """StoreError if the file was removed or another one put in its place."""
+        self.file.check_in_place()
+
+    @property
+    def raw(self) -> Any:
+        """The driver's own connection."""
+        return self.connection()
+
+    # ---- what a backend answers, beside what `Transactions` asks ----
+
+    def read_only(self) -> AbstractContextManager[None]:
+        """Refuse writes for the length of a `with` block."""
+        raise NotImplementedError
+
+    def cancel_when(self, asked: Callable[[], bool], steps: int) -> None:
+        """Ask `asked` now and then while a statement runs; true ends it."""
+        raise NotImplementedError
+
+    def release_memory(self) -> None:
+        """Give back memory that is only there to be fast."""
+        raise NotImplementedError
+
+    def limit_wal(self, size: int) -> None:
+        """Cut the WAL back to `size` bytes when it begins anew."""
+        raise NotImplementedError
+
+    def checkpoint(self, *, truncate: bool, patience: float) -> bool:
+        """Have the WAL begin anew, waiting up to `patience` seconds for reads; whether it did."""
+        raise NotImplementedError
+
+    # ---- statements ----
+
+    def begin(self, lock_type: str | None = None) -> None:
+        super().begin(lock_type)
+        self._synced = False
+
+    def sync_wal(self) -> None:
+        """Make the commits so far durable: before files go that their rows no longer name."""
+        if not self._synced:
+            self._synced = True
+            self.file.sync_wal()
+
+    def pause(self) -> None:
+        """Now and then in a long read: let other threads run, the event loop's above all.
+
+        A thread that waits for the interpreter gets it only after 5 ms otherwise: SQLite lets go
+        of it for each row, but never for long enough to be taken.
+        """
+        if self.role == "reader" and perf_counter() - self.paused > PAUSE_EVERY:
+            sleep(PAUSE)
+            self.paused = perf_counter()
+
+    def execute_sql(self, sql: str, params: Any = None) -> Any:
+        try:
+            return self._execute(sql, params)
+        except UnicodeDecodeError as error:  # of a name in the schema, for example
+            text = f"{self.location.name}: {DatabaseCorrupt.__doc__} ({error})"
+            raise DatabaseCorrupt(text) from error
+
+    def _execute(self, sql: str, params: Any) -> Any:
+        if self.keeper is not None:
+            self.keeper.before(sql)
+        if self.role in ("script", "viewer"):
+            refuse_on_event_loop()
+            if self.keeper is None or self.transaction_is_open or not _CHANGE.match(sql):
+                return super().execute_sql(sql, params)
+            with self.unit():  # with the seal of what it changes
+                return super().execute_sql(sql, params)
+        if _CONTROL.match(sql):
+            self._refuse_in_unit(sql.split()[0].upper())
+        # A cursor in mid-statement that outlives its unit, in a traceback for example, is reset
+        # by whichever thread collects it, and that one waits until the connection is idle.
+        try:
+            cursor = super().execute_sql(sql, params)
+        except BaseException:
+            if self.last_cursor is not None:
+                with suppress(*DRIVER_ERRORS):  # the connection may be what has failed
+                    self.last_cursor.close()
+            raise
+        if cursor.description is not None:
+            self.cursors.append(cursor)
+        return cursor
+
+
+def statement_size(count: int) -> int:
+    """How many of `count` rows go into the next statement: few sizes, so few statements."""
+    return min(LARGEST_STATEMENT, 1 << (count.bit_length() - 1))

@@ -1,0 +1,127 @@
+"""Which database the models talk to *here*: a connection belongs to one thread's context.
+
+Peewee's models hold one database for the whole process. Ours is a proxy that looks the real one
+up in a context variable, so that each thread and task reaches the store it works for, and where
+none is open (as on an event loop's thread) a query is an error instead of a stall.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from threading import get_ident
+from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar, cast
+
+from peewee import DatabaseProxy
+
+from veritas_peewee.database.connection import StoreDatabase
+from veritas_peewee.database.event_loop import not_open_here
+from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
+from veritas_peewee.errors import NoDatabase
+
+P = ParamSpec("P")
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class _Binding(NamedTuple):
+    database: StoreDatabase
+    thread: int
+
+    def is_here(self) -> bool:
+        return self.thread == get_ident() and self.database.process == os.getpid()
+
+
+_current: ContextVar[_Binding | None] = ContextVar("veritas_peewee_database", default=None)
+
+
+class CurrentDatabase(DatabaseProxy):
+    """The database that is open in this thread and context."""
+
+    def initialize(self, obj: Any) -> None:
+        if obj is not None:
+            raise NoDatabase("the models find their database by themselves: use connect()")
+
+    @property
+    def obj(self) -> StoreDatabase | None:
+        binding = _current.get()
+        if binding is None or not binding.is_here():
+            return None
+        return binding.database
+
+    # Peewee's proxy makes these for itself, past the database's own.
+    def atomic(self, *args: Any, **kwargs: Any) -> Any:
+        return current_database().atomic(*args, **kwargs)
+
+    def savepoint(self) -> Any:
+        return current_database().savepoint()
+
+    def __getattr__(self, name: str) -> Any:
+        found = self.obj
+        if found is None:
+            if name.startswith("__"):
+                raise AttributeError(name)
+            raise not_open_here()
+        return getattr(found, name)
+
+
+database = CurrentDatabase()
+
+
+def current_database() -> StoreDatabase:
+    """The database open in this thread and context; NoDatabase if there is none."""
+    binding = _current.get()
+    if binding is None or not binding.is_here():
+        raise not_open_here()
+    return binding.database
+
+
+@contextmanager
+def bound(opened: StoreDatabase) -> Iterator[StoreDatabase]:
+    """Make `opened` the current database of this thread for the length of a `with` block."""
+    token = _current.set(_Binding(opened, get_ident()))
+    try:
+        yield opened
+    finally:
+        _current.reset(token)
+
+
+class Atomic(Protocol[P, T_co]):
+    """What `atomic` makes of a function."""
+
+    inside_unit: Callable[P, Any]
+    """The function itself, for callers who are in a unit that fails as a whole with it."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T_co: ...
+
+
+def atomic(fn: Callable[P, T]) -> Atomic[P, T]:
+    """Run `fn` as one all-or-nothing unit of the current database, with the store's errors."""
+
+    @functools.wraps(fn)
+    def unit(*args: P.args, **kwargs: P.kwargs) -> T:
+        opened = current_database()
+        try:
+            with opened.unit():
+                return fn(*args, **kwargs)
+        except DRIVER_ERRORS as error:
+            raise (store_error(error, opened.location.name) or error) from error
+
+    made = cast(Atomic[P, T], unit)
+    made.inside_unit = fn
+    return made
+
+
+def inside_unit(call: Callable[..., T]) -> Callable[..., T]:
+    """`call` without a scope of its own: for who runs it in a unit that fails as a whole with it.
+
+    Of an `atomic` function, also with some of its arguments given (`partial`), it is what stands
+    inside; a savepoint around that would protect nobody.
+    """
+    if type(call) is functools.partial:
+        inner = getattr(call.func, "inside_unit", None)
+        return call if inner is None else functools.partial(inner, *call.args, **call.keywords)
+    return cast(Callable[..., T], getattr(call, "inside_unit", call))

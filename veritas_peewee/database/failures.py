@@ -1,0 +1,94 @@
+"""The store's own errors for a driver's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import peewee
+
+from veritas_peewee.database import sqlite_errors
+from veritas_peewee.errors import (
+    DatabaseCorrupt,
+    ReadOnlyStore,
+    StoreBusy,
+    StoreError,
+    StoreFull,
+    WriteUndone,
+)
+
+DRIVER_ERRORS = (peewee.PeeweeException, sqlite_errors.driver.Error)
+
+OWN_ERRORS = frozenset(
+    (StoreError, StoreBusy, StoreFull, ReadOnlyStore, DatabaseCorrupt, WriteUndone)
+)
+"""What the failure of a whole transaction can be called."""
+
+Hint = Callable[[int, str], str | None]
+"""From a code and a text to what is damaged and what mends it; None if it is something else."""
+
+_hints: list[Hint] = []
+
+
+def add_hint(hint: Hint) -> Hint:
+    """Let `hint` explain errors by which a part that can be made again shows its damage."""
+    _hints.append(hint)
+    return hint
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def first_failure(error: BaseException) -> BaseException:
+    """The first driver error in the chain of `error`.
+
+    Peewee's own roll-back fails once SQLite has ended the transaction, and masks the cause.
+    """
+    wrapped = (peewee.PeeweeException,)
+    return [error, *(found for found in _chain(error) if isinstance(found, wrapped))][-1]
+
+
+def error_code(error: BaseException) -> int | None:
+    """The backend's code behind `error`: that of the first failure in its chain."""
+    code: int | None = None
+    for found in _chain(error):
+        code = sqlite_errors.code_of(found, code)
+    return code
+
+
+def is_missing_parent(error: BaseException) -> bool:
+    """Whether a row was refused because the row it belongs to is not there."""
+    return (
+        isinstance(error, peewee.IntegrityError) and error_code(error) == sqlite_errors.FOREIGN_KEY
+    )
+
+
+def store_error(
+    error: BaseException, where: str = "", *, reading: bool = False
+) -> StoreError | None:
+    """The store's own error for a driver error with a known cause, or None."""
+    if isinstance(error, StoreError):
+        return error
+    if not isinstance(error, DRIVER_ERRORS):
+        return None
+    code = error_code(error)
+    if code is None and (code := sqlite_errors.code_without(error)) is None:
+        return None
+    place = where + ": " if where else ""
+    for hint in _hints:
+        if text := hint(code, str(error)):
+            found: StoreError = DatabaseCorrupt(f"{place}{text} ({error})")
+            found.__cause__ = error
+            return found
+    kind = sqlite_errors.kind_of(code, where)
+    if kind is None:
+        return None
+    if kind is ReadOnlyStore and reading:
+        return ReadOnlyStore("a read may not write: use `store.write` for this")
+    found = kind(f"{place}{(kind.__doc__ or '').strip()} (SQLite: {error})")
+    found.__cause__ = error
+    return found

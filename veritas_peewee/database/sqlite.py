@@ -1,0 +1,213 @@
+"""SQLite: how a connection to it is opened and set, and every word of its own that others need.
+
+PRAGMA, data_version, checkpoints and the like are written here, in `catalog`, `ledger`,
+`migrations` and `maintenance`, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+from peewee import SqliteDatabase
+
+from veritas_peewee.config import MEMORY, Durability, Location
+from veritas_peewee.database.connection import BUSY_TIMEOUT, Role, StoreDatabase
+from veritas_peewee.database.current import current_database
+from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
+from veritas_peewee.database.sqlite_errors import driver
+from veritas_peewee.errors import ReadOnlyStore, StoreError, StoreFull
+from veritas_peewee.files.platform import os_error
+
+# Readers cannot write whatever becomes of their PRAGMAs.
+_OPEN_MODE: dict[Role, str] = {"writer": "rw", "script": "rw", "reader": "ro", "viewer": "ro"}
+_logger = logging.getLogger("veritas_peewee")
+_warned: set[tuple[int, object]] = set()
+
+if TYPE_CHECKING:
+    _Cursor = sqlite3.Cursor
+else:
+    _Cursor = driver.Cursor  # of the SQLite that Peewee uses
+
+
+class _LongRead(_Cursor):
+    """Pauses while many rows are fetched one by one."""
+
+    database: SqliteStore
+    rows = 0
+
+    def fetchone(self) -> Any:
+        self.rows += 1
+        if not self.rows % 32:
+            self.database.pause()
+        return super().fetchone()
+
+
+class SqliteStore(StoreDatabase, SqliteDatabase):
+    """One SQLite connection to a store, for a role."""
+
+    def __init__(
+        self,
+        location: Location,
+        role: Role,
+        durability: Durability = "normal",
+        *,
+        immutable: bool = False,
+    ) -> None:
+        self._data_version = -1
+        name = MEMORY
+        if location.path is not None:
+            name = f"{location.path.as_uri()}?mode={_OPEN_MODE[role]}"
+            name += "&immutable=1" * immutable
+        super().__init__(
+            location,
+            role,
+            name,
+            pragmas=pragmas_of(role, durability),
+            lock_type="IMMEDIATE" if self.writes(role) else "DEFERRED",
+            # DDL with the column types that schema.md names, not Peewee's SQLite synonyms.
+            field_types={"JSON": "JSON", "FLOAT": "FLOAT"},
+            thread_safe=False,
+            autoconnect=False,
+            timeout=BUSY_TIMEOUT,
+            uri=location.path is not None,
+            check_same_thread=False,
+            cached_statements=512,
+        )
+
+    def connect(self, reuse_if_open: bool = False) -> bool:
+        path = self.location.path
+        try:
+            return super().connect(reuse_if_open)
+        except OSError as error:
+            # Whatever the reason, a path below a file or /proc is one that cannot be written.
+            full = os_error(error, path, "opened")
+            if isinstance(full, StoreFull):
+                raise full from error
+            raise ReadOnlyStore(f"{path}: the database cannot be opened: {error}") from error
+        except DRIVER_ERRORS as error:
+            raise (store_error(error, self.location.name) or error) from error
+
+    @property
+    def raw(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection = self.connection()
+        return connection
+
+    def cursor(self, named_cursor: None = None) -> sqlite3.Cursor:
+        if self.role == "reader":
+            cursor = self.raw.cursor(_LongRead)
+            cursor.database = self
+        else:
+            cursor = super().cursor(named_cursor)
+        self.last_cursor = cursor
+        return cursor
+
+    # ---- transactions ----
+
+    @property
+    def transaction_is_open(self) -> bool:
+        connection = self.state.conn
+        return connection is not None and connection.in_transaction
+
+    def others_wrote(self) -> bool:
+        (version,) = self.state.conn.execute("PRAGMA data_version").fetchone()
+        if version == self._data_version:
+            return False
+        if self._data_version != -1:
+            self._warn_of_others()
+        self._data_version = version
+        return True
+
+    def _warn_of_others(self) -> None:
+        """Warn in the log, once for each file, if what others do to it can cost commits."""
+        file = (self.process, self.location.path)
+        version: str = driver.sqlite_version
+        if file not in _warned and has_wal_reset_bug(version):
+            _warned.add(file)
+            _logger.warning(
+                "%s: another process, or another connection of this one, writes to this file too, "
+                "and SQLite %s can then lose commits (the WAL-reset bug): use SQLite 3.51.3 or "
+                "newer, for example with pysqlite3, or let one process do all writing",
+                self.location.name,
+                version,
+            )
+
+    @contextmanager
+    def read_only(self) -> Iterator[None]:
+        """Refuse writes for the length of a `with` block."""
+        self.pragma("query_only", 1)
+        try:
+            yield
+        finally:
+            self.pragma("query_only", 0)
+
+    # ---- resources ----
+
+    def cancel_when(self, asked: Callable[[], bool], steps: int) -> None:
+        """Ask `asked` each so many steps of SQLite's machine; true ends the statement."""
+        self.raw.set_progress_handler(asked, steps)
+
+    def release_memory(self) -> None:
+        """Give back the page cache, which may be 64 MB; the system has the pages too."""
+        with suppress(*DRIVER_ERRORS):
+            self.raw.execute("PRAGMA shrink_memory")
+
+    def limit_wal(self, size: int) -> None:
+        """Cut the WAL back to `size` bytes when it begins anew."""
+        self.pragma("journal_size_limit", size)
+
+    def checkpoint(self, *, truncate: bool, patience: float) -> bool:
+        """Copy the WAL into the file, waiting up to `patience` seconds for reads that need it;
+        true if it begins anew, which `truncate` has it do with an empty file."""
+        mode = "TRUNCATE" if truncate else "RESTART"
+        with suppress(*DRIVER_ERRORS):
+            timeout = self.pragma("busy_timeout")
+            self.pragma("busy_timeout", int(patience * 1000))
+            try:
+                busy, _, _ = self.execute_sql(f"PRAGMA wal_checkpoint({mode})").fetchone()
+                return not busy
+            finally:
+                self.pragma("busy_timeout", timeout)
+                self.close_cursors()
+        return False
+
+
+def pragmas_of(role: Role, durability: Durability = "normal") -> dict[str, int | str]:
+    """The PRAGMAs of a connection for `role`; journal_mode belongs to the file (`migrations`)."""
+    values: dict[str, int | str] = {
+        "busy_timeout": int(BUSY_TIMEOUT * 1000),
+        "cache_size": -64000,
+        "temp_store": "MEMORY",
+        "foreign_keys": "ON",
+        # SQLite up to 3.51.2 can lose commits when two connections checkpoint at the same
+        # instant: in one process the writer alone checkpoints, readers never do.
+        "wal_autocheckpoint": 1000 if role in ("writer", "script") else 0,
+    }
+    if role in ("writer", "script"):
+        values["synchronous"] = "FULL" if durability == "full" else "NORMAL"
+    else:
+        values["query_only"] = "ON"
+    return values
+
+
+def has_wal_reset_bug(version: str) -> bool:
+    """Whether this SQLite can lose commits when two connections checkpoint at the same instant.
+
+    That is 3.7.0 to 3.51.2, but 3.44.6 and 3.50.7, into which the fix was taken back.
+    """
+    found = tuple(int(part) for part in version.split("."))
+    taken_back = {(3, 44): 6, (3, 50): 7}
+    if (patch := taken_back.get((found[0], found[1]))) is not None:
+        return found < (*found[:2], patch)
+    return (3, 7) <= found < (3, 51, 3)
+
+
+def current_sqlite(what: str) -> SqliteStore:
+    """The current database, which `what` needs to be SQLite; StoreError if it is not."""
+    found = current_database()
+    if isinstance(found, SqliteStore):
+        return found
+    raise StoreError(f"{found.name}: {what} is for a store on SQLite")

@@ -1,0 +1,215 @@
+"""What differs between POSIX and Windows: locks, folders, identities, forks, and their errors.
+
+The only module that knows either; whatever else needs such a thing asks here.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Self
+
+from veritas_peewee.errors import ReadOnlyStore, StoreError, StoreFull
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_NEW = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+
+# What is wrong with a path itself, or with what lies there, and not with the disk.
+OF_THE_PATH = (errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EINVAL)
+
+
+def os_error(error: OSError, path: object, what: str) -> StoreError:
+    """The store's own error for a file that could not be `what` ("stored", "opened", …)."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        kind: type[StoreError] = StoreFull
+    elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        kind = ReadOnlyStore
+    else:
+        kind = StoreError
+    reason = error.strerror or str(error)
+    if error.errno in (errno.ELOOP, errno.ENOTDIR):
+        reason = "there is a link or a file where a folder should be"
+    found = kind(f"{path}: cannot be {what}: {reason}")
+    found.__cause__ = error
+    return found
+
+
+class Folder:
+    """An open folder, by a descriptor: what is reached through it is in it, whatever is renamed
+    or linked meanwhile. All names are of entries of the folder itself; no link is followed."""
+
+    def __init__(self, handle: int) -> None:
+        self._handle = handle
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], *, follow_links: bool = False) -> Self:
+        """The folder at a path; `follow_links`: also if the last part of it is a link."""
+        return cls(os.open(path, _FOLDER if follow_links else _FOLDER | os.O_NOFOLLOW))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of it; may be called again."""
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
+
+    def folder(self, name: str, *, follow_links: bool = False) -> Folder:
+        """A folder in it."""
+        flags = _FOLDER if follow_links else _FOLDER | os.O_NOFOLLOW
+        return Folder(os.open(name, flags, dir_fd=self._handle))
+
+    def make_folder(self, name: str) -> None:
+        """Make a folder in it, for its owner alone."""
+        os.mkdir(name, 0o700, dir_fd=self._handle)
+
+    def names(self) -> list[str]:
+        """The names of its entries."""
+        return os.listdir(self._handle)
+
+    def is_file(self, name: str) -> bool:
+        """Whether an entry is a regular file; OSError if there is none."""
+        found = os.stat(name, dir_fd=self._handle, follow_symlinks=False)
+        return stat.S_ISREG(found.st_mode)
+
+    def open_to_read(self, name: str) -> int:
+        """A descriptor of a file in it; a pipe or a device does not hold it up."""
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        return os.open(name, flags, dir_fd=self._handle)
+
+    def open_to_lock(self, name: str) -> int:
+        """A descriptor of a file in it that can be locked."""
+        flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        return os.open(name, flags, dir_fd=self._handle)
+
+    def create(self, name: str) -> int:
+        """A descriptor of a new file in it, for its owner alone."""
+        return os.open(name, _NEW, 0o600, dir_fd=self._handle)
+
+    def rename(self, name: str, new_name: str) -> None:
+        """Give a file another name in it, in place of any other."""
+        os.rename(name, new_name, src_dir_fd=self._handle, dst_dir_fd=self._handle)
+
+    def link(self, name: str, other: Folder) -> None:
+        """Give a file the same name in another folder of this file system."""
+        os.link(
+            name,
+            name,
+            src_dir_fd=self._handle,
+            dst_dir_fd=other._handle,
+            follow_symlinks=False,
+        )
+
+    def remove(self, name: str) -> None:
+        """Remove a file from it."""
+        os.unlink(name, dir_fd=self._handle)
+
+    def remove_folder(self, name: str) -> None:
+        """Remove an empty folder from it."""
+        os.rmdir(name, dir_fd=self._handle)
+
+    def sync(self) -> None:
+        """Have its entries on disk."""
+        os.fsync(self._handle)
+
+
+def is_regular(handle: int) -> bool:
+    """Whether a descriptor is of a regular file."""
+    return stat.S_ISREG(os.fstat(handle).st_mode)
+
+
+def create_private(path: str | os.PathLike[str]) -> int:
+    """A descriptor of a new file, for its owner alone; FileExistsError if it is there."""
+    return os.open(path, _NEW, 0o600)
+
+
+def create_or_empty(path: str | os.PathLike[str]) -> int:
+    """A descriptor of a file for its owner alone, which is empty now."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    return os.open(path, flags, 0o600)
+
+
+def sync(path: str | os.PathLike[str]) -> None:
+    """Have a file, or the entries of a folder, on disk."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def flush_disks() -> None:
+    """Have all that was written on disk, at once."""
+    os.sync()
+
+
+def lock(handle: int) -> None:
+    """Lock an open file or folder, waiting for it; the kernel drops the lock with its process."""
+    fcntl.flock(handle, fcntl.LOCK_EX)
+
+
+def try_lock(handle: int) -> None:
+    """Lock an open file or folder; BlockingIOError if another process has locked it."""
+    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def lock_folder(path: Path) -> int | None:
+    """A descriptor that holds a folder locked until it is closed; None if it has gone meanwhile."""
+    try:
+        handle = os.open(path, _FOLDER | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return None
+    with suppress(OSError):  # a file system without locks on folders
+        lock(handle)
+    if path.exists():
+        return handle
+    os.close(handle)
+    return None
+
+
+def try_lock_folder(path: Path) -> int | None:
+    """A descriptor that holds a folder locked until it is closed; None if that cannot be had."""
+    try:
+        handle = os.open(path, _FOLDER | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        try_lock(handle)
+    except OSError:
+        os.close(handle)
+        return None
+    return handle
+
+
+Identity = tuple[int, int]
+"""What tells a file from every other one on this machine: its device and its inode."""
+
+
+def identity_of(path: str | os.PathLike[str]) -> Identity:
+    """The identity of the file at a path; OSError if there is none."""
+    found = os.stat(path)
+    return found.st_dev, found.st_ino
+
+
+def is_foreign(found: os.stat_result) -> bool:
+    """Whether a file is another user's."""
+    return found.st_uid != os.geteuid()
+
+
+def host_name() -> str:
+    """The name of this machine."""
+    return os.uname().nodename
+
+
+def after_fork_in_child(fn: Callable[[], object]) -> None:
+    """Call `fn` in every process that is forked from this one."""
+    os.register_at_fork(after_in_child=fn)
