@@ -36,7 +36,7 @@ from veritas_peewee import (
 )
 from veritas_peewee.cli.app import run
 from veritas_peewee.files.images import ScreenshotFolder
-from veritas_peewee.heads import parse_head
+from veritas_peewee.ledger.heads import parse_head
 from veritas_peewee.maintenance import backup as backups
 from veritas_peewee.maintenance.backup import BackupReport, backup, restore
 from veritas_peewee.maintenance.copying import DATABASE, leftovers

@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from veritas_peewee import Audit, connect, event_log, queries
+from veritas_peewee import Audit, connect, queries
 from veritas_peewee.database.current import current_database
+from veritas_peewee.ledger import log
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 STATUSES = ["queued", "running", "completed", "error", "disconnected"]
@@ -134,6 +135,6 @@ def test_other_reads_are_searches_by_index_too(audits):
         values = ["x"] * text.count("?")
         plan = database.execute_sql(f"EXPLAIN QUERY PLAN {text}", values).fetchall()
         assert plan[0][3].startswith("SEARCH t1 USING"), (text, plan)
-    told = f"EXPLAIN QUERY PLAN {event_log.finding_told_sql()}"
+    told = f"EXPLAIN QUERY PLAN {log.finding_told_sql()}"
     plan = database.execute_sql(told, ("x", "f", 5)).fetchone()[3]
     assert plan == "SEARCH t1 USING INDEX idx_events_finding (audit_id=? AND <expr>=? AND rowid<?)"

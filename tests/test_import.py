@@ -24,8 +24,8 @@ from test_verify import fill, verified
 
 from veritas_peewee import AuditStore, StoreError, connect, ingest, operations, queries, recorder
 from veritas_peewee.database.current import current_database
-from veritas_peewee.heads import newest_head
-from veritas_peewee.kept_ids import can_keep
+from veritas_peewee.ledger.heads import newest_head
+from veritas_peewee.ledger.kept_ids import can_keep
 from veritas_peewee.maintenance.repair import repair
 from veritas_peewee.maintenance.verify import verify
 from veritas_peewee.models import Audit, AuditEvent, AuditScreenshot, StoreHead

@@ -24,7 +24,7 @@ from veritas_peewee import (
 )
 from veritas_peewee.cli.app import run
 from veritas_peewee.database.current import current_database
-from veritas_peewee.heads import HEAD_EVERY, newest_head, parse_head
+from veritas_peewee.ledger.heads import HEAD_EVERY, newest_head, parse_head
 from veritas_peewee.maintenance.repair import repair
 from veritas_peewee.maintenance.verify import Report, verify
 from veritas_peewee.models import AuditEvent, AuditFinding, AuditScreenshot, AuditStatus

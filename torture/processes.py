@@ -41,7 +41,7 @@ from veritas_peewee import (
 )
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.sqlite_errors import driver
-from veritas_peewee.event_log import link
+from veritas_peewee.ledger.log import link
 
 TASKS = 32
 SHARED = 4

@@ -10,10 +10,11 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from veritas_peewee import event_log, operations
+from veritas_peewee import operations
 from veritas_peewee.engine_output import RESULT_EVENT, Event
 from veritas_peewee.engine_result import read_result
 from veritas_peewee.errors import InvalidAudit
+from veritas_peewee.ledger import log
 from veritas_peewee.models import Audit, AuditFinding, AuditStatus, Severity
 from veritas_peewee.values.plain import invalid, named, shown
 
@@ -132,7 +133,7 @@ def _screenshot(rows: Projection, event: Event) -> None:
 
 def _findings(rows: Projection, events: list[tuple[int, Event]]) -> None:
     """The effect of `finding` events, with their ids, that follow each other in the log."""
-    first = len(events) > 1 and not event_log.findings_told(rows.audit_id, events[0][0])
+    first = len(events) > 1 and not log.findings_told(rows.audit_id, events[0][0])
     seen: set[str] = set()
     new: list[dict[str, Any]] = []
     for event_id, event in events:
@@ -147,7 +148,7 @@ def _findings(rows: Projection, events: list[tuple[int, Event]]) -> None:
             if finding_id in seen:
                 continue
             seen.add(finding_id)
-            if not first and event_log.finding_told(rows.audit_id, finding_id, event_id):
+            if not first and log.finding_told(rows.audit_id, finding_id, event_id):
                 continue
         else:
             operations.add_findings(rows.audit_id, new, rows.when)
@@ -172,7 +173,7 @@ def _add_untold(rows: Projection, findings: list[tuple[object, dict[str, Any], s
         exact = (*_content(values), values["screenshot_index"], finding_id)
         if _content(values) in told or exact in own:
             continue
-        if isinstance(finding_id, str) and event_log.finding_told(
+        if isinstance(finding_id, str) and log.finding_told(
             rows.audit_id, finding_id, rows.event_id
         ):
             continue
@@ -251,7 +252,7 @@ def _stored_images(audit_id: str) -> dict[str, int]:
     """The index of each stored screenshot by the path the engine gave it, from the log."""
     return {
         data["url"]: data["index"]
-        for data in event_log.event_data(audit_id, "screenshot")
+        for data in log.event_data(audit_id, "screenshot")
         if isinstance(data.get("url"), str)
         and isinstance(data.get("index"), int)
         and isinstance(data.get("data"), dict)

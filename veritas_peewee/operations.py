@@ -9,7 +9,6 @@ from typing import Any
 
 from peewee import SQL, Expression, IntegrityError
 
-from veritas_peewee import event_log, seals
 from veritas_peewee.database.current import atomic, current_database
 from veritas_peewee.database.statements import (
     MARK,
@@ -22,6 +21,7 @@ from veritas_peewee.database.statements import (
 )
 from veritas_peewee.errors import InvalidAudit, StoreError
 from veritas_peewee.files.images import ScreenshotFolder
+from veritas_peewee.ledger import log, seals
 from veritas_peewee.models import (
     Audit,
     AuditFinding,
@@ -130,7 +130,7 @@ def update(audit_id: str, /, **changes: Any) -> None:
         for name, value in checked.items()
     }
     now = utc_now()
-    event_log.append_event(
+    log.append_event(
         audit_id, "audit_update", encode_json({"type": "audit_update", "changes": told}, ""), now
     )
     if checked:

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, cast
 
-from veritas_peewee import event_log, operations
+from veritas_peewee import operations
 from veritas_peewee.database.current import atomic, current_database
 from veritas_peewee.database.statements import rows_of
 from veritas_peewee.effects import EFFECTS, RUNS, Projection
@@ -22,6 +22,7 @@ from veritas_peewee.engine_output import RESULT_EVENT
 from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.files.images import ScreenshotFolder, read_image
 from veritas_peewee.files.sessions import is_alive, sweep
+from veritas_peewee.ledger import log
 from veritas_peewee.models import AuditEvent, AuditRunner, AuditStatus
 from veritas_peewee.values import ids
 from veritas_peewee.values.ids import key_of
@@ -227,7 +228,7 @@ def is_single(prepared: PreparedEvent) -> bool:
 
 def apply_together(jobs: list[tuple[str, PreparedEvent]]) -> list[int]:
     """Record events that have no effect, of any audits, in one statement; returns their ids."""
-    return event_log.append_events([(key_of(a), one.kind, one.text) for a, one in jobs], utc_now())
+    return log.append_events([(key_of(a), one.kind, one.text) for a, one in jobs], utc_now())
 
 
 @atomic
@@ -240,7 +241,7 @@ def _apply(audit_id: str, prepared: PreparedEvent, when: datetime) -> int:
     kind = prepared.kind
     if prepared.files:
         current_database().after_rollback(prepared.discard)
-    event_id = event_log.append_event(audit_id, kind, prepared.text, when)
+    event_id = log.append_event(audit_id, kind, prepared.text, when)
     effect = EFFECTS.get(kind)
     if effect is not None or NOTES in prepared.text:
         # What is stored, not what was given: the caller may have changed that since.
@@ -280,7 +281,7 @@ def _kind_of_run(prepared: PreparedEvent) -> str | None:
 
 
 def _apply_run(audit_id: str, kind: str, run: list[PreparedEvent], when: datetime) -> list[int]:
-    ids = event_log.append_events([(audit_id, one.kind, one.text) for one in run], when)
+    ids = log.append_events([(audit_id, one.kind, one.text) for one in run], when)
     if kind != _NO_EFFECT:
         projection = Projection(audit_id, ids[0], when)
         told = [json.loads(one.text) for one in run]

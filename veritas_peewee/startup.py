@@ -9,13 +9,14 @@ from pathlib import Path
 
 from anyio import to_thread
 
-from veritas_peewee import keeper, migrations, seals
+from veritas_peewee import migrations
 from veritas_peewee.config import Durability, Location, locate
 from veritas_peewee.database.current import bound
 from veritas_peewee.database.event_loop import on_event_loop
 from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
 from veritas_peewee.database.sqlite import SqliteStore
 from veritas_peewee.errors import NoDatabase, ReadOnlyStore, StoreError
+from veritas_peewee.ledger import keeper, seals
 from veritas_peewee.recorder import disconnect_dead
 
 

@@ -14,7 +14,7 @@ from itertools import count
 
 from torture.programs.record import finding, log_entry, shot
 from veritas_peewee import Audit, connect, ingest, operations, recorder
-from veritas_peewee.heads import newest_head
+from veritas_peewee.ledger.heads import newest_head
 
 seeds = count(1)
 

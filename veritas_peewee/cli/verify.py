@@ -16,7 +16,7 @@ from veritas_peewee.cli.options import Database, Json, existing, looked_at
 from veritas_peewee.cli.serialize import print_json
 from veritas_peewee.cli.text import PROGRAM, complain, one_line
 from veritas_peewee.errors import DatabaseCorrupt, StoreError
-from veritas_peewee.heads import Head, newest_head, parse_head
+from veritas_peewee.ledger.heads import Head, newest_head, parse_head
 from veritas_peewee.maintenance.repair import orphans, repair
 from veritas_peewee.maintenance.verify import Report
 from veritas_peewee.maintenance.verify import verify as verify_store

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 
-from veritas_peewee import keeper, operations
+from veritas_peewee import operations
 from veritas_peewee.config import Location, locate
 from veritas_peewee.database.current import bound, current_database
 from veritas_peewee.database.sqlite import SqliteStore
 from veritas_peewee.database.statements import rows_of
 from veritas_peewee.errors import DatabaseCorrupt, StoreError
 from veritas_peewee.files.images import ScreenshotFolder
+from veritas_peewee.ledger import keeper
 from veritas_peewee.maintenance.copying import (
     Progress,
     copy_database,

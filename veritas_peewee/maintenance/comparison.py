@@ -12,7 +12,7 @@ from veritas_peewee.database.failures import DRIVER_ERRORS
 from veritas_peewee.database.sqlite import SqliteStore
 from veritas_peewee.database.statements import rows_of
 from veritas_peewee.errors import StoreError
-from veritas_peewee.heads import Head, all_digests, head_digest, newest_head
+from veritas_peewee.ledger.heads import Head, all_digests, head_digest, newest_head
 from veritas_peewee.maintenance.copying import opened
 from veritas_peewee.models import Audit, RemovedAudit, StoreHead
 

@@ -7,9 +7,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from veritas_peewee import kept_ids, migrations, seals
+from veritas_peewee import migrations
 from veritas_peewee.database.current import atomic, current_database
 from veritas_peewee.database.statements import MARK, execute, rows_of, text_of
+from veritas_peewee.ledger import kept_ids, seals
 from veritas_peewee.maintenance import rebuilding
 from veritas_peewee.maintenance.verify import missing_parts
 from veritas_peewee.models import TABLES, Audit, AuditScreenshot, RemovedAudit

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from veritas_peewee import migrations, seals
+from veritas_peewee import migrations
 from veritas_peewee.config import SCREENSHOTS, Location, locate
 from veritas_peewee.database.event_loop import on_event_loop
 from veritas_peewee.database.failures import DRIVER_ERRORS
@@ -18,6 +18,7 @@ from veritas_peewee.database.sqlite import SqliteStore
 from veritas_peewee.database.statements import rows_of
 from veritas_peewee.errors import DatabaseCorrupt, NoDatabase, StoreBusy, StoreError
 from veritas_peewee.files.images import ScreenshotFolder
+from veritas_peewee.ledger import seals
 from veritas_peewee.maintenance.comparison import State, newer_than, state_of_store
 from veritas_peewee.maintenance.copying import (
     DATABASE,

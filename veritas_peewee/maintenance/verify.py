@@ -10,16 +10,16 @@ from typing import Any
 
 import peewee
 
-from veritas_peewee import catalog, migrations, seals
+from veritas_peewee import catalog, migrations
 from veritas_peewee.config import Location
 from veritas_peewee.database.current import bound, current_database
 from veritas_peewee.database.failures import DRIVER_ERRORS
 from veritas_peewee.database.sqlite import SqliteStore, current_sqlite
 from veritas_peewee.database.statements import MARK, execute, rows_of, text_of
 from veritas_peewee.errors import StoreError
-from veritas_peewee.event_log import link
 from veritas_peewee.files.images import ScreenshotFolder
-from veritas_peewee.heads import (
+from veritas_peewee.ledger import seals
+from veritas_peewee.ledger.heads import (
     HEAD_EVERY,
     UNKNOWN_HEAD,
     Head,
@@ -28,6 +28,7 @@ from veritas_peewee.heads import (
     newest_head,
     parse_head,
 )
+from veritas_peewee.ledger.log import link
 from veritas_peewee.models import (
     TABLES,
     Audit,

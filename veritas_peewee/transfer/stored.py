@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from veritas_peewee import seals
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.statements import MARK, execute, text_of
-from veritas_peewee.event_log import link
+from veritas_peewee.ledger import seals
+from veritas_peewee.ledger.log import link
 from veritas_peewee.models import Audit, AuditEvent, AuditFinding, AuditScreenshot
 
 AUDIT = (*seals.covered(Audit), "seal", "sealed_events")

@@ -13,7 +13,7 @@ from typing import Any
 
 import peewee
 
-from veritas_peewee import catalog, event_log
+from veritas_peewee import catalog
 from veritas_peewee.catalog import UNFINISHED
 from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.statements import (
@@ -24,13 +24,14 @@ from veritas_peewee.database.statements import (
     text_of,
     update_sql,
 )
+from veritas_peewee.ledger import log
+from veritas_peewee.ledger.memory import Remembered, remembered
 from veritas_peewee.models import (
     Audit,
     AuditEvent,
     AuditFinding,
     AuditScreenshot,
 )
-from veritas_peewee.remembered import Remembered, remembered
 from veritas_peewee.values.addresses import host_of
 
 _KEPT_APART = frozenset(("id", "digest"))
@@ -56,7 +57,7 @@ def covered(model: type[peewee.Model]) -> tuple[str, ...]:
 def renew(database: StoreDatabase, memory: Remembered) -> None:
     """Bring digests, seals and hosts up to date with what this unit has changed."""
     if memory.unchained_after is not None:
-        event_log.chain_raw(database, memory)
+        log.chain_raw(database, memory)
     rows, memory.rows = memory.rows, set()
     for table, row_id in rows:
         model = AuditFinding if table == AuditFinding._meta.table_name else AuditScreenshot

@@ -13,6 +13,7 @@ from peewee import SQL
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.statements import MARK, execute, rows_of, text_of
 from veritas_peewee.errors import StoreError
+from veritas_peewee.ledger.memory import Remembered
 from veritas_peewee.models import (
     Audit,
     AuditEvent,
@@ -21,7 +22,6 @@ from veritas_peewee.models import (
     StoreChanges,
     StoreHead,
 )
-from veritas_peewee.remembered import Remembered
 from veritas_peewee.values.plain import shown
 
 HEAD_EVERY = 1000

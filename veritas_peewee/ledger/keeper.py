@@ -6,10 +6,10 @@ import functools
 import re
 from typing import Any
 
-from veritas_peewee import event_log, seals
 from veritas_peewee.database.connection import StoreDatabase
+from veritas_peewee.ledger import log, seals
+from veritas_peewee.ledger.memory import Remembered
 from veritas_peewee.models import Audit, AuditFinding, AuditScreenshot
-from veritas_peewee.remembered import Remembered
 
 _INSERT = re.compile(r"\s*(?:INSERT|REPLACE|WITH)\b", re.I)
 
@@ -35,7 +35,7 @@ class LedgerKeeper(Remembered):
             and self.unchained_after is None
             and _INSERT.match(sql)
         ):
-            self.unchained_after = event_log.newest_id(self._database)
+            self.unchained_after = log.newest_id(self._database)
 
     def began(self, others_wrote: bool) -> None:
         if others_wrote:

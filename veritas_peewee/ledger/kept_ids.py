@@ -13,12 +13,12 @@ from typing import Any
 
 from peewee import SQL
 
-from veritas_peewee import heads
 from veritas_peewee.database.current import atomic, current_database
 from veritas_peewee.database.statements import MARK, execute, insert_rows, text_of
-from veritas_peewee.heads import UNKNOWN_HEAD
+from veritas_peewee.ledger import heads
+from veritas_peewee.ledger.heads import UNKNOWN_HEAD
+from veritas_peewee.ledger.memory import remembered
 from veritas_peewee.models import AuditEvent, RemovedEvent, StoreHead
-from veritas_peewee.remembered import remembered
 
 _NEWEST = (
     "SELECT (SELECT COALESCE(MAX(id), 0) FROM audit_events), "

@@ -13,7 +13,6 @@ from typing import Any
 
 from peewee import SQL
 
-from veritas_peewee import heads
 from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.failures import is_missing_parent
@@ -25,8 +24,9 @@ from veritas_peewee.database.statements import (
     text_of,
     update_sql,
 )
+from veritas_peewee.ledger import heads
+from veritas_peewee.ledger.memory import MOST_CHAINS, Remembered, remembered
 from veritas_peewee.models import AuditEvent, told_finding_id
-from veritas_peewee.remembered import MOST_CHAINS, Remembered, remembered
 from veritas_peewee.values.ids import key_of, not_found
 from veritas_peewee.values.moments import format_datetime
 
