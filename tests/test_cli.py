@@ -22,7 +22,9 @@ import pytest
 
 from veritas_peewee import Audit, connect, ingest, operations, queries
 from veritas_peewee.cli.app import run
+from veritas_peewee.cli.filtering import OPTIONS
 from veritas_peewee.cli.text import clean
+from veritas_peewee.filters import Filters
 
 ROOT = Path(__file__).parents[1]
 SAMPLES = Path("data", "samples")
@@ -366,6 +368,26 @@ def test_filters(cli: Cli, options: list[str], expected: int) -> None:
     table = cli("history", *options)
     assert (table.code, table.err) == (0, "")
     assert len(table.out.splitlines()) == expected + 1
+
+
+def test_every_filter_of_the_history_is_an_option() -> None:
+    assert set(OPTIONS) == set(Filters.__annotations__)
+
+
+@pytest.mark.parametrize("command", [["history"], ["search", "words"], ["stats"], ["export"]])
+def test_every_option_is_given_to_the_store_under_its_filter_s_name(
+    cli: Cli, command: list[str]
+) -> None:
+    given = {
+        "--status": "completed", "--risk": "trusted", "--url": SHOP, "--host": "shop.example",
+        "--site-type": "shop", "--tier": "quick", "--min-score": "1", "--max-score": "2",
+        "--pattern": "p", "--min-severity": "low", "--since": "2026-01", "--until": "2026-02",
+    }  # fmt: skip
+    assert len(given) == len(OPTIONS)
+    assert cli("init").code == 0
+    for option, value in given.items():
+        assert cli(*command, option, value).code == 0
+    assert cli(*command, *(word for pair in given.items() for word in pair)).code == 0
 
 
 def test_pages_hold_each_audit_once(cli: Cli, stored: dict[str, str]) -> None:

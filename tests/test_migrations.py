@@ -46,7 +46,8 @@ from veritas_peewee.database.current import bound, current_database
 from veritas_peewee.database.sqlite import SqliteStore
 from veritas_peewee.database.sqlite_errors import driver
 from veritas_peewee.files.images import ScreenshotFolder
-from veritas_peewee.maintenance.verify import VIEWS, verify
+from veritas_peewee.maintenance.schema import VIEWS
+from veritas_peewee.maintenance.verify import verify
 from veritas_peewee.models import TABLES
 
 PROGRAMS = Path(__file__).parent / "programs"

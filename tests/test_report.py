@@ -17,9 +17,9 @@ from test_replay import event
 from test_verify import by_hand
 
 from veritas_peewee import AuditNotFound, connect, ingest, operations, queries, recorder
+from veritas_peewee.stored import read_stored
 from veritas_peewee.transfer.page import clean, markdown
 from veritas_peewee.transfer.report import report_html
-from veritas_peewee.transfer.stored import read_stored
 
 SAMPLES = Path(__file__).parents[1] / "data" / "samples"
 VOID = {"meta", "link", "br", "img", "hr", "input", "circle", "rect"}

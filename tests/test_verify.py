@@ -22,12 +22,15 @@ from veritas_peewee import (
     operations,
     recorder,
 )
+from veritas_peewee.audit_check import problem_of
 from veritas_peewee.cli.app import run
 from veritas_peewee.database.current import current_database
 from veritas_peewee.ledger.heads import HEAD_EVERY, newest_head, parse_head
 from veritas_peewee.maintenance.repair import repair
 from veritas_peewee.maintenance.verify import Report, verify
 from veritas_peewee.models import AuditEvent, AuditFinding, AuditScreenshot, AuditStatus
+from veritas_peewee.problems import Problems
+from veritas_peewee.stored import read_stored
 
 
 def fill(audits: int = 3) -> list[str]:
@@ -224,6 +227,28 @@ def test_what_another_program_changed_is_named(path, ids, statement, told):
     by_hand(path, statement.format(*ids))
     problems = verified(path).problems
     assert any(told.format(*ids) in problem for problem in problems), problems
+
+
+OTHERWISE = ("was removed by itself", "entry in the catalog", "host is not")
+"""What `verify` names of an audit besides its chain, its rows and its seal."""
+
+
+@pytest.mark.parametrize("statement", [one[0] for one in ALTERED])
+def test_what_verify_names_of_an_audit_an_import_would_refuse(path, ids, statement):
+    by_hand(path, statement.format(*ids))
+    with connect(path, read_only=True):
+        problems = [text for text in verify().problems if not any(map(text.count, OTHERWISE))]
+        for audit_id in ids:
+            named = any(f"audit {audit_id}" in text for text in problems)
+            assert named == (problem_of(read_stored(audit_id)) is not None)
+
+
+def test_of_very_many_problems_the_first_are_listed():
+    problems = Problems()
+    for number in range(Problems.MOST + 2):
+        problems.add(str(number))
+    assert problems[-2:] == [str(Problems.MOST - 1), "… and more"]
+    assert len(problems) == Problems.MOST + 1
 
 
 def test_an_audit_that_another_program_removed_without_a_trace_is_named(path, ids):

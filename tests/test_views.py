@@ -16,7 +16,7 @@ from test_verify import by_hand, fill, verified
 
 from veritas_peewee import connect, operations
 from veritas_peewee.maintenance.repair import repair
-from veritas_peewee.maintenance.verify import VIEWS
+from veritas_peewee.maintenance.schema import VIEWS
 
 
 @pytest.fixture

@@ -11,8 +11,6 @@ import functools
 import json
 import math
 import re
-from contextlib import closing
-from itertools import zip_longest
 from typing import Any
 
 from peewee import SQL
@@ -20,13 +18,11 @@ from peewee import SQL
 from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.failures import add_hint
-from veritas_peewee.database.sqlite_errors import CORRUPT_VIRTUAL_TABLE, driver
+from veritas_peewee.database.sqlite_errors import CORRUPT_VIRTUAL_TABLE
 from veritas_peewee.database.statements import MARK, execute, insert_sql, text_of, update_sql
 from veritas_peewee.models import (
     Audit,
-    AuditCount,
     AuditFinding,
-    AuditPattern,
     AuditStatus,
     CatalogEntry,
     Severity,
@@ -201,93 +197,6 @@ def _findings_sql() -> str:
         AuditFinding.plain_english,
     )
     return text_of(query.where(AuditFinding.audit == MARK).order_by(AuditFinding.id))
-
-
-# ---- whether the tables that follow the entries agree with them ----
-
-PATTERNS_DISAGREE = "the patterns of audits are not those of the catalog"
-COUNTS_DISAGREE = "the counts of audits are not those of the catalog"
-INDEX_DISAGREES = "the full-text index is not that of the catalog"
-
-
-def disagreements() -> list[str]:
-    """What of the full-text index, the patterns and the counts is not as the entries say."""
-    return tables_that_disagree() + ([] if _index_agrees() else [INDEX_DISAGREES])
-
-
-def tables_that_disagree() -> list[str]:
-    """Which of the patterns and the counts are not as the entries say."""
-    entries, patterns = CatalogEntry._meta.table_name, AuditPattern._meta.table_name
-    found = []
-    (missing,) = execute(
-        f"SELECT COUNT(*) FROM {entries} AS c, json_each(c.patterns) AS j WHERE NOT EXISTS "
-        f"(SELECT 1 FROM {patterns} AS p WHERE p.pattern_type = j.key AND "
-        "p.created_at = c.created_at AND p.audit_id = c.audit_id AND p.severity = j.value)",
-        (),
-    )[0]
-    (told,) = execute(f"SELECT COUNT(*) FROM {entries} AS c, json_each(c.patterns)", ())[0]
-    if missing or execute(f"SELECT COUNT(*) FROM {patterns}", ()) != [(told,)]:
-        found.append(PATTERNS_DISAGREE)
-    table = AuditCount._meta.table_name
-    counts = f"SELECT * FROM {table} WHERE audits <> 0 ORDER BY 1, 2, 3, 4, 5, 6"
-    if execute(counts, ()) != execute(counted_sql(), ()):
-        found.append(COUNTS_DISAGREE)
-    return found
-
-
-def _index_agrees() -> bool:
-    """Whether each word is in as many entries as the index says, and all entries are in it.
-
-    FTS5's own check would say more, but is a write.
-    """
-    database, entries = current_database(), CatalogEntry._meta.table_name
-    sizes = f"{SEARCH_INDEX}_docsize"
-    for one, other in ((entries, sizes), (sizes, entries)):
-        if execute(f"SELECT 1 FROM {one} WHERE id NOT IN (SELECT id FROM {other}) LIMIT 1", ()):
-            return False
-    raw = database.raw
-    (guarded,) = raw.execute("PRAGMA query_only").fetchone()
-    raw.execute("PRAGMA query_only = 0")  # for a table of this connection alone
-    try:
-        raw.execute("DROP TABLE IF EXISTS temp.indexed")
-        raw.execute(f"CREATE VIRTUAL TABLE temp.indexed USING fts5vocab(main, {SEARCH_INDEX}, row)")
-        try:
-            # A temporary file that SQLite removes: there may be more than fits into memory.
-            with closing(driver.connect("")) as again:
-                again.execute(
-                    "CREATE VIRTUAL TABLE words USING fts5"
-                    f"({', '.join(WORDS)}, content = '', detail = none, {TOKENIZER})"
-                )
-                again.execute("CREATE VIRTUAL TABLE wanted USING fts5vocab(words, row)")
-                again.executemany(
-                    "INSERT INTO words (rowid, url, narrative, findings, errors) "
-                    "VALUES (?, ?, ?, ?, ?)",
-                    raw.execute(f"SELECT id, {', '.join(WORDS)} FROM {entries} ORDER BY id"),
-                )
-                wanted = again.execute("SELECT term, doc FROM wanted")
-                # Closed before the table is dropped, which is locked as long as it is read.
-                with closing(raw.execute("SELECT term, doc FROM temp.indexed")) as told:
-                    return all(
-                        one == other and _is_found(raw, one[0])
-                        for one, other in zip_longest(told, wanted)
-                    ) and _is_ranked(raw)
-        finally:
-            raw.execute("DROP TABLE temp.indexed")
-    finally:
-        raw.execute(f"PRAGMA query_only = {guarded}")
-
-
-def _is_found(raw: Any, term: str) -> bool:
-    """Whether a word that is in the index is also found there."""
-    text = "SELECT 1 FROM temp.indexed WHERE term = ?"
-    return raw.execute(text, (term,)).fetchone() is not None
-
-
-def _is_ranked(raw: Any) -> bool:
-    """Whether the index knows the size of all it holds; raises DatabaseError if it does not."""
-    words = raw.execute("SELECT term FROM temp.indexed LIMIT 1").fetchone()
-    text = f"SELECT bm25({SEARCH_INDEX}) FROM {SEARCH_INDEX} WHERE {SEARCH_INDEX} MATCH ? LIMIT 1"
-    return words is None or raw.execute(text, (f'"{words[0]}"',)).fetchone() is not None
 
 
 def fill() -> int:

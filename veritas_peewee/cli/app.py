@@ -1,4 +1,4 @@
-"""The program: its commands, and how each way of failing looks to the caller."""
+"""The program: its commands, and the message and exit code of each kind of failure."""
 
 from __future__ import annotations
 
@@ -13,13 +13,17 @@ import typer
 
 from veritas_peewee.cli import (
     backup,
-    commands,
     compare,
+    delete,
     demo,
     doctor,
-    finding,
+    history,
     ingestion,
+    init,
     prune,
+    search,
+    show,
+    stats,
     transfer,
     trend,
     verify,
@@ -31,7 +35,7 @@ from veritas_peewee.errors import StoreError
 INTERRUPTED = 130
 BROKEN_PIPE = 141
 
-# Typer's own copy of click or click itself, whichever this version of Typer uses.
+# The errors of click, or of the copy of it that newer versions of Typer contain.
 _UsageError: Any = typer.BadParameter.__base__
 _ClickError: Any = _UsageError.__base__
 
@@ -47,7 +51,7 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        # Not an import of the package's front, which knows floors beside this one.
+        # Not by an import statement: the package's front imports modules beside the command line.
         version = import_module("veritas_peewee").__version__
         typer.echo(f"{PROGRAM} {version}")
         raise typer.Exit
@@ -63,8 +67,12 @@ def _program(
     pass
 
 
-commands.add_to(app)
-finding.add_to(app)
+init.add_to(app)
+show.add_to(app)
+delete.add_to(app)
+history.add_to(app)
+search.add_to(app)
+stats.add_to(app)
 ingestion.add_to(app)
 compare.add_to(app)
 trend.add_to(app)
@@ -81,7 +89,7 @@ def run(args: Sequence[str] | None = None) -> int:
     """Run the program with `args` (default: the command line's); returns the exit code."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
-        if stream is None:  # closed by the shell
+        if stream is None:  # the shell has closed it
             setattr(sys, name, io.StringIO())
         elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
@@ -91,7 +99,7 @@ def run(args: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except (ReaderGone, BrokenPipeError):
-        # The interpreter flushes once more at its end, and would complain.
+        # At its end the interpreter flushes once more, and would report the broken pipe.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except (StoreError, OSError) as error:

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
-from veritas_peewee.cli import terminal
+from veritas_peewee.cli import progress, terminal
 from veritas_peewee.cli.options import Database, Json
-from veritas_peewee.cli.serialize import print_json
+from veritas_peewee.cli.output import print_json
 from veritas_peewee.cli.text import PROGRAM, complain, one_line
 from veritas_peewee.config import locate
 from veritas_peewee.errors import StoreError
 from veritas_peewee.maintenance import backup as backups
-from veritas_peewee.maintenance.copying import Progress as Told
 
 
 def add_to(app: typer.Typer) -> None:
@@ -53,9 +48,9 @@ def backup(
         raise typer.BadParameter("a database in memory has no file", param_hint="--database")
     if not path.is_file():
         raise StoreError(f"{path}: there is no such database")
-    with _progress() as told:
+    with progress.parts() as advance:
         report = backups.backup(
-            target, database=database or str(path), progress=told, damaged=damaged
+            target, database=database or str(path), progress=advance, damaged=damaged
         )
     for text in report.problems:
         complain(text)
@@ -64,7 +59,7 @@ def backup(
     else:
         console = terminal.console()
         console.print(f"backed up to {one_line(report.path)}", soft_wrap=True)
-        console.print(_told(report.audits, report.events, report.screenshots), style="dim")
+        console.print(_verified(report.audits, report.events, report.screenshots), style="dim")
         for name in report.deleted:
             console.print(f"deleted meanwhile, and so not in it: {one_line(name)}", style="dim")
         console.print(f"head: {report.head}", style="dim", soft_wrap=True)
@@ -88,40 +83,20 @@ def restore(
     """
     if locate(database).path is None:
         raise typer.BadParameter("a database in memory has no file", param_hint="--database")
-    with _progress() as told:
-        report = backups.restore(source, database, force=force, progress=told)
+    with progress.parts() as advance:
+        report = backups.restore(source, database, force=force, progress=advance)
     if json:
         print_json(asdict(report))
         return
     console = terminal.console()
     console.print(f"restored {one_line(report.database)}", soft_wrap=True)
-    console.print(_told(report.audits, report.events, report.screenshots), style="dim")
+    console.print(_verified(report.audits, report.events, report.screenshots), style="dim")
     if report.replaced is not None:
         console.print(f"what was there before: {one_line(report.replaced)}", soft_wrap=True)
 
 
-def _told(audits: int, events: int, screenshots: int) -> str:
+def _verified(audits: int, events: int, screenshots: int) -> str:
     return (
         f"{terminal.counted(audits, 'audit')}, {terminal.counted(events, 'event')}, "
         f"{terminal.counted(screenshots, 'screenshot')} verified"
     )
-
-
-@contextmanager
-def _progress() -> Iterator[Told | None]:
-    """On a terminal, a bar for each part of the work."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    columns: tuple[Any, ...] = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-    )  # fmt: skip
-    with Progress(*columns, console=terminal.console(stderr=True), transient=True) as bar:
-        tasks: dict[str, TaskID] = {}
-
-        def told(part: str, done: int, total: int) -> None:
-            if part not in tasks:
-                tasks[part] = bar.add_task(part)
-            bar.update(tasks[part], completed=done, total=total)
-
-        yield told

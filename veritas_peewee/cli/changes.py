@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from veritas_peewee.cli.render import SEVERITY, heading, rest, told
+from veritas_peewee.cli.render import SEVERITY, heading, in_words, rest
 from veritas_peewee.cli.terminal import NONE, columns, when
 from veritas_peewee.cli.text import one_line
 from veritas_peewee.comparison import Comparison, ScreenshotPair, Step
@@ -18,10 +18,11 @@ from veritas_peewee.finding_matches import ComparedFinding, FindingChange
 
 BETTER, WORSE, SAME = "green", "red", "dim"
 _NARROW = 60
-"""Characters below which a line has no place for descriptions and files."""
+"""Characters below which a line has no room for descriptions and files."""
 _MOST = 10
-"""Lines of one kind that are read at a glance."""
+"""Lines of one kind that are listed without --all."""
 _MOST_STEPS = 4
+"""Steps from audit to audit whose changes are listed without --all."""
 T = TypeVar("T")
 
 
@@ -36,7 +37,7 @@ class _Extent(NamedTuple):
 
 
 def print_changes(out: Console, found: Comparison, *, whole: bool) -> None:
-    """What changed in each step; without `whole` no more than a person reads at a glance."""
+    """Print what changed in each step; without `whole` only the first lines of each kind."""
     if len(found.steps) > _MOST_STEPS and not whole:
         out.print()
         out.print(Text("what changed: compare fewer, or --all", SAME))
@@ -48,16 +49,16 @@ def print_changes(out: Console, found: Comparison, *, whole: bool) -> None:
 
 
 def _entry(name: str, before: Any, after: Any) -> str:
-    """What changed in an entry: of a list what came and went, else the old and the new value."""
+    """What changed in an entry: the items that left and joined a list, else both values."""
     if isinstance(before, list) and isinstance(after, list):
-        old, new = (Counter(map(told, side)) for side in (before, after))
-        gone = [f"-{item}" for item in (old - new).elements()]
-        come = [f"+{item}" for item in (new - old).elements()]
-        change = " ".join(gone + come) or f"{told(before)} > {told(after)}"
+        old, new = (Counter(map(in_words, side)) for side in (before, after))
+        left = [f"-{item}" for item in (old - new).elements()]
+        joined = [f"+{item}" for item in (new - old).elements()]
+        change = " ".join(left + joined) or f"{in_words(before)} > {in_words(after)}"
     elif before is None:
-        change = told(after)
+        change = in_words(after)
     else:
-        change = f"{told(before)} > {NONE if after is None else told(after)}"
+        change = f"{in_words(before)} > {NONE if after is None else in_words(after)}"
     return one_line(f"{name}: {change}" if name else change)
 
 
@@ -98,7 +99,7 @@ def _print_findings(out: Console, step: Step, extent: _Extent) -> None:
         (other, "still", SAME),
         (same, "still", SAME),
     ):
-        # In a series of audits what stays as it was is only counted.
+        # In a series of audits, findings that stay as they were are only counted.
         listed = [] if pairs is same and extent.many and not extent.whole else extent.of(pairs)
         for pair in listed:
             severity = _severity(pair.after.severity, narrow)
@@ -109,7 +110,7 @@ def _print_findings(out: Console, step: Step, extent: _Extent) -> None:
         left_out.append((len(pairs) - len(listed), sign))
     if table.row_count:
         out.print(table)
-    _tell_left_out(out, left_out)
+    _print_left_out(out, left_out)
     if changes.unknown:
         failed = [audit for audit in (step.before, step.after) if audit.status != "completed"]
         ids = " and ".join(one_line(audit.id) for audit in failed)
@@ -117,7 +118,7 @@ def _print_findings(out: Console, step: Step, extent: _Extent) -> None:
 
 
 def _by_severity(pairs: Iterable[FindingChange]) -> tuple[list[FindingChange], ...]:
-    """Those that became graver, milder, of another severity that is not known, and the rest."""
+    """The pairs that became graver, that became milder, that changed otherwise, and the rest."""
     found: tuple[list[FindingChange], ...] = ([], [], [], [])
     for pair in pairs:
         steps = pair.severity_steps or 0
@@ -126,12 +127,12 @@ def _by_severity(pairs: Iterable[FindingChange]) -> tuple[list[FindingChange], .
     return found
 
 
-def _tell_left_out(out: Console, left_out: Iterable[tuple[int, str]]) -> None:
+def _print_left_out(out: Console, left_out: Iterable[tuple[int, str]]) -> None:
     numbers: Counter[str] = Counter()
     for number, sign in left_out:
         numbers[sign] += number
-    if told_numbers := [f"{number:,} {sign}" for sign, number in numbers.items() if number]:
-        out.print(Text(f"and {', '.join(told_numbers)}: --all", SAME))
+    if counts := [f"{number:,} {sign}" for sign, number in numbers.items() if number]:
+        out.print(Text(f"and {', '.join(counts)}: --all", SAME))
 
 
 def _severity(severity: str, narrow: bool) -> Text:
@@ -145,7 +146,7 @@ def _finding(finding: ComparedFinding, narrow: bool) -> list[Text]:
 
 
 def _print_security(out: Console, step: Step, extent: _Extent) -> None:
-    """What the scores do not tell: one line for each entry that differs."""
+    """What the scores do not show: one line for each entry that differs."""
     entries = [
         (module, entry) for module, change in step.security.items() for entry in change.differences
     ]
@@ -158,7 +159,7 @@ def _print_security(out: Console, step: Step, extent: _Extent) -> None:
         for module, entry in extent.of(entries):
             table.add_row(one_line(module), _entry(entry.name, entry.before, entry.after))
         out.print(table)
-        _tell_left_out(out, [(len(entries) - len(extent.of(entries)), "changed")])
+        _print_left_out(out, [(len(entries) - len(extent.of(entries)), "changed")])
 
 
 def _print_screenshots(out: Console, step: Step, extent: _Extent) -> None:
@@ -167,7 +168,7 @@ def _print_screenshots(out: Console, step: Step, extent: _Extent) -> None:
     heading(out, _headed(step, "Screenshots", extent))
     out.print(_screenshots(extent.of(step.screenshots), out.width))
     left_out = len(step.screenshots) - len(extent.of(step.screenshots))
-    _tell_left_out(out, [(left_out, "screenshots")])
+    _print_left_out(out, [(left_out, "screenshots")])
 
 
 def _screenshots(pairs: list[ScreenshotPair], width: int) -> Table:

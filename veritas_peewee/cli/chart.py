@@ -1,4 +1,4 @@
-"""A series as a picture, drawn by Matplotlib, which is an extra."""
+"""A series of audits as a picture, drawn by Matplotlib (the extra `plot`)."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _SEVERITIES = (
 )
 _OTHER = "#9ca3af"
 _TITLE = 90
-"""Characters that the picture is wide enough for."""
+"""Characters of a title for which the picture is wide enough."""
 
 
 def check_installed() -> None:
-    """StoreError that says what to install, if Matplotlib is not there."""
+    """Raise StoreError, which says what to install, if Matplotlib is not installed."""
     if find_spec("matplotlib") is None:
         raise StoreError("--plot needs Matplotlib: install the extra `veritas-peewee[plot]`")
 
@@ -37,9 +37,9 @@ def check_installed() -> None:
 def write(found: Trend, path: Path) -> None:
     """Draw a series into a .png or .svg file; OSError if it cannot be written.
 
-    StoreError if its times are nearer to the first or last year than an axis can be.
+    StoreError if its times are too near to the first or last year that Matplotlib can draw.
     """
-    # Its parts for windows are left aside: nothing global, and any thread may draw.
+    # Without pyplot nothing is global, and any thread may draw.
     import matplotlib
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
     from matplotlib.figure import Figure
@@ -54,12 +54,13 @@ def write(found: Trend, path: Path) -> None:
     _draw_findings(findings, dated)
     if any(axes.get_legend_handles_labels()[0] for axes in (scores, findings)):
         figure.legend(loc="outside lower center", fontsize="small", ncols=6)
-    # Says the date also where all audits are of one day.
+    # Shows the date even if all audits are of one day.
     ticks = AutoDateLocator()
     findings.xaxis.set_major_locator(ticks)
     findings.xaxis.set_major_formatter(ConciseDateFormatter(ticks))
     picture = io.BytesIO()
-    # A letter that no font has is drawn as a box; the same series gives the same file.
+    # Warnings are about letters that no font has (drawn as a box). With a fixed salt, the same
+    # series gives the same file.
     with warnings.catch_warnings(), matplotlib.rc_context({"svg.hashsalt": "veritas"}):
         warnings.simplefilter("ignore")
         kind = path.suffix.lower()[1:]
@@ -99,8 +100,8 @@ def _draw_findings(axes: Axes, points: list[Any]) -> None:
     if not counted:
         return
     times = [point.time for point in counted]
-    # As wide as leaves evenly spaced ones apart, but of two pixels: a thinner one may fall between
-    # two and be gone. In days.
+    # In days: so wide that evenly spaced bars do not touch, but at least two pixels, for a thinner
+    # bar can fall between two pixels and vanish.
     span = (times[-1] - times[0]).total_seconds() / 86400 or 1.0
     width = span / min(max(2 * len(times), 60), 400)
     below = [0] * len(times)
@@ -108,9 +109,9 @@ def _draw_findings(axes: Axes, points: list[Any]) -> None:
     for severity, colour in (*_SEVERITIES, ("other", _OTHER)):
         if severity in named:
             numbers = [point.findings.get(severity, 0) for point in counted]
-        else:  # what another program wrote
-            told = [point.findings.items() for point in counted]
-            numbers = [sum(n for name, n in items if name not in named) for items in told]
+        else:  # severities that another program stored
+            counts = [point.findings.items() for point in counted]
+            numbers = [sum(n for name, n in items if name not in named) for items in counts]
             if not any(numbers):
                 continue
         axes.bar(times, numbers, width, bottom=below, color=colour, label=severity)

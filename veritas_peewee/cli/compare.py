@@ -13,19 +13,26 @@ from rich.text import Text
 from veritas_peewee import comparison
 from veritas_peewee.cli import changes, terminal
 from veritas_peewee.cli.changes import BETTER, SAME, WORSE
-from veritas_peewee.cli.options import Database, Json, audit_url, complete_id, existing
-from veritas_peewee.cli.serialize import plain, print_json
+from veritas_peewee.cli.options import (
+    Database,
+    Json,
+    as_usage_errors,
+    audit_url,
+    complete_id,
+    existing,
+)
+from veritas_peewee.cli.output import print_json
+from veritas_peewee.cli.serialize import plain
 from veritas_peewee.cli.terminal import NONE, address, columns, when
 from veritas_peewee.cli.text import PROGRAM, one_line
 from veritas_peewee.comparison import ComparedAudit, Comparison, ScoreChange, Step
-from veritas_peewee.errors import InvalidAudit
 
 _RISKS = ("likely_fraudulent", "high_risk", "suspicious", "probably_safe", "trusted")
 _LABEL, _CELL = 18, 18
-"""Characters for a row's name, at most, and for what an audit has in it."""
+"""The most characters of a row's name, and of an audit's cell."""
 
 _Row = tuple[Text, list[Text]]
-"""What is compared, and what each audit has."""
+"""The name of what is compared, and a cell for each audit."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -53,10 +60,8 @@ def compare(
         raise typer.BadParameter("give the ids of two audits or more, or --url")
     with existing(database, reading=True):
         wanted = comparison.last_two(url) if url is not None else ids or []
-        try:
+        with as_usage_errors():
             found = comparison.compare(wanted)
-        except InvalidAudit as error:
-            raise typer.BadParameter(str(error)) from None
     if json:
         print_json(plain(found))
     else:
@@ -72,7 +77,7 @@ def _print(out: Console, found: Comparison, *, whole: bool) -> None:
     if len(found.audits) <= max(2, (out.width - _LABEL) // (_CELL + 2)):
         out.print(_across(found, names + verdicts + outcomes, out.width))
     else:
-        # What is read first is in the first table, however narrow that is.
+        # The verdicts are read first, so they come into the first table, however narrow it is.
         rows = verdicts + names + outcomes
         for number, table in enumerate(_down(found, rows, out.width)):
             if number:
@@ -123,7 +128,7 @@ def _across(found: Comparison, rows: list[_Row], width: int) -> Table:
 
 
 def _down(found: Comparison, rows: list[_Row], width: int) -> Iterator[Table]:
-    """A line for each audit, where they are too many to stand side by side."""
+    """Tables with a line for each audit, for more audits than fit side by side."""
     form = "%Y-%m-%d %H:%M" if width >= 60 else "%Y-%m-%d"
     moments = [Text(when(audit.time, form)) for audit in found.audits]
     room = width - max(moment.cell_len for moment in moments) - 2
@@ -152,7 +157,7 @@ def _most(room: int) -> int:
 
 
 def _names(steps: Sequence[Step], of: Callable[[Step], dict[str, Any]]) -> list[str]:
-    """Every name that any of the steps has."""
+    """The names that any of the steps has, in order of appearance."""
     return list(dict.fromkeys(name for step in steps for name in of(step)))
 
 
@@ -174,10 +179,10 @@ def _number(value: float | None) -> str:
 
 
 def _difference(change: ScoreChange) -> Text:
-    """` +18`, in the colour of what that means; nothing where one side is not known."""
+    """` +18` in the colour of its meaning; empty without a difference."""
     if not change.difference:
         return Text("")
-    # A score of 100 is shown with one digit behind the point, one of 1 needs more.
+    # Scores up to 100 have one digit after the point; scores up to 1 need more.
     small = abs(change.difference) < 1
     number = float(f"{change.difference:.2g}") if small else round(change.difference, 1)
     return Text(f" {number:+g}", BETTER if change.difference > 0 else WORSE)
@@ -216,7 +221,7 @@ def _modules(steps: Sequence[Step], name: str) -> list[Text]:
 
 
 def _outcome(result: Any = None, score: float | None = None) -> Text:
-    """A module's score, or that it told something else."""
+    """A module's score, or `told` for a result without one."""
     if result is None:
         return Text(NONE, SAME)
     return Text("told" if score is None else f"{score:g}")

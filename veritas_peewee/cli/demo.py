@@ -5,18 +5,18 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import ExitStack, chdir
-from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
-from typing import Annotated, TextIO
+from typing import Annotated
 
 import anyio
 import typer
 
 from veritas_peewee import engine_output
 from veritas_peewee.cli import demo_view
+from veritas_peewee.cli.demo_run import Run, Sample
 from veritas_peewee.cli.options import Database, Json
-from veritas_peewee.cli.serialize import print_json
+from veritas_peewee.cli.output import print_json
 from veritas_peewee.cli.text import PROGRAM, complain
 from veritas_peewee.config import locate
 from veritas_peewee.engine_output import RESULT_EVENT, Event
@@ -64,38 +64,6 @@ def demo(
             raise _first(group) from None
 
 
-@dataclass
-class Sample:
-    """A sample: events to be recorded one by one, or a result to be ingested whole."""
-
-    name: str
-    url: str
-    events: list[Event]
-    whole: bool
-
-
-@dataclass
-class Run:
-    """One run of the demo, and what came of it."""
-
-    samples: list[Sample]
-    copies: int
-    speed: float
-    log: TextIO | None = None
-    audits: list[str] = field(default_factory=list)
-    acknowledged: int = 0
-    refused: int = 0
-    seconds: float = 0.0
-    longest: tuple[int, str] = (-1, "")
-
-    def acknowledge(self, audit_id: str, event_id: int) -> None:
-        """Note an event that the store has promised to keep."""
-        self.acknowledged += 1
-        if self.log is not None:
-            self.log.write(f"{audit_id} {event_id}\n")
-            self.log.flush()
-
-
 async def _demo(run: Run, database: str, json: bool) -> None:
     async with AuditStore.open(database) as store:
         with demo_view.progress(run.samples, run.copies, quiet=json) as view:
@@ -105,16 +73,16 @@ async def _demo(run: Run, database: str, json: bool) -> None:
                     tasks.start_soon(_play, store, run, sample, view)
             run.seconds = perf_counter() - began
         stats = store.stats()
-        kept = 0
+        stored = 0
         for audit_id in run.audits:
-            kept += len(await store.events(audit_id))
+            stored += len(await store.events(audit_id))
         if json:
             print_json(
                 {
                     "database": database,
                     "audits": run.audits,
                     "events_acknowledged": run.acknowledged,
-                    "events_read_back": kept,
+                    "events_read_back": stored,
                     "seconds": round(run.seconds, 3),
                     "writer": stats._asdict(),
                 }
@@ -122,9 +90,9 @@ async def _demo(run: Run, database: str, json: bool) -> None:
         else:
             page = await store.history(limit=min(len(run.audits), 12))
             longest = await store.get(run.longest[1])
-            demo_view.show(run, database, page, longest, stats, kept)
-    if kept != run.acknowledged:
-        raise StoreError(f"{run.acknowledged} events were acknowledged, {kept} were read back")
+            demo_view.show(run, database, page, longest, stats, stored)
+    if stored != run.acknowledged:
+        raise StoreError(f"{run.acknowledged} events were acknowledged, {stored} were read back")
 
 
 async def _play(store: AuditStore, run: Run, sample: Sample, view: demo_view.View) -> None:
@@ -182,7 +150,7 @@ def _samples() -> list[Sample]:
 
 
 def _addresses(events: list[Event]) -> Iterator[str]:
-    """The audited address, as the result or any event tells it."""
+    """The audited addresses in the result and the events, the last one first."""
     for event in reversed(events):
         result = event.get("result")
         for value in (result.get("url") if isinstance(result, dict) else None, event.get("url")):
@@ -191,7 +159,7 @@ def _addresses(events: list[Event]) -> Iterator[str]:
 
 
 def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The first error in a group: the others are mostly its echo."""
+    """The first error in a group: the others mostly follow from it."""
     error: BaseException = group
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]

@@ -1,27 +1,24 @@
-"""What the demo shows: bars while it runs, then what the store kept."""
+"""What the demo shows: bars while it runs, then what the store holds."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
 from veritas_peewee.cli import render, terminal
+from veritas_peewee.cli.demo_run import Run, Sample
 from veritas_peewee.cli.text import one_line
 from veritas_peewee.models import Audit
 from veritas_peewee.queries import Page
 from veritas_peewee.writer import WriterStats
 
-if TYPE_CHECKING:
-    from veritas_peewee.cli.demo import Run, Sample
-
 
 class View:
-    """A bar for each sample on a terminal, a line for each audit that ends off one."""
+    """On a terminal a bar for each sample, elsewhere a line for each audit that ends."""
 
     def __init__(self, console: Console, bars: Progress | None, quiet: bool) -> None:
         self.console = console
@@ -31,7 +28,7 @@ class View:
         self.running: dict[str, int] = {}
 
     def add(self, sample: Sample, copies: int) -> None:
-        """Make a sample known."""
+        """Add a sample that will be played."""
         self.running[sample.name] = copies
         if self.bars is not None:
             total = len(sample.events) * copies
@@ -54,7 +51,7 @@ class View:
 
 @contextmanager
 def progress(samples: Sequence[Sample], copies: int, *, quiet: bool) -> Iterator[View]:
-    """Show a run while it lasts."""
+    """Show a run while it lasts; with `quiet` nothing is printed."""
     console = terminal.console()
     total = len(samples) * copies
     if not quiet:
@@ -81,7 +78,7 @@ def progress(samples: Sequence[Sample], copies: int, *, quiet: bool) -> Iterator
 
 
 def show(
-    run: Run, database: str, page: Page[Audit], audit: Audit, stats: WriterStats, kept: int
+    run: Run, database: str, page: Page[Audit], audit: Audit, stats: WriterStats, stored: int
 ) -> None:
     """What a run left in the store, and what the writer did for it."""
     console = terminal.console()
@@ -95,7 +92,7 @@ def show(
     table.show_header = False
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
-    whole = "all of them read back" if kept == run.acknowledged else f"only {kept} read back"
+    whole = "all of them read back" if stored == run.acknowledged else f"only {stored} read back"
     table.add_row("audits", f"{len(run.audits)} at once, in {run.seconds:.2f} s")
     table.add_row("events", f"{run.acknowledged:,} acknowledged, {whole}")
     if run.refused:

@@ -1,4 +1,4 @@
-"""`doctor`: how a store is, without a change to it."""
+"""`doctor`: the state of a store, its file and its processes."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from rich.text import Text
 
 from veritas_peewee.cli import terminal
 from veritas_peewee.cli.options import Database, Json
-from veritas_peewee.cli.serialize import print_json
+from veritas_peewee.cli.output import print_json
 from veritas_peewee.cli.text import PROGRAM, one_line
-from veritas_peewee.maintenance.doctor import Level, diagnose
+from veritas_peewee.maintenance.diagnosis import Level
+from veritas_peewee.maintenance.doctor import diagnose
 
 _STYLE: dict[Level, str] = {
     "ok": "green", "note": "dim", "warning": "yellow", "problem": "bold red",

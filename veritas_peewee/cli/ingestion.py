@@ -13,7 +13,8 @@ from rich.progress import Progress, TextColumn, track
 from veritas_peewee import operations, queries
 from veritas_peewee.cli import render, terminal
 from veritas_peewee.cli.options import Database, Json, audit_id, audit_url, opened
-from veritas_peewee.cli.serialize import audit_values, print_json
+from veritas_peewee.cli.output import print_json
+from veritas_peewee.cli.serialize import audit_values
 from veritas_peewee.cli.text import PROGRAM, complain, one_line
 from veritas_peewee.engine_output import Event, OutputParser, parse
 from veritas_peewee.errors import AuditNotFound, InvalidAudit, StoreError
@@ -62,7 +63,7 @@ def ingest(
     failures = 0
     troubles: list[str]
     with opened(database):
-        for file in _with_progress(files):
+        for file in _each(files):
             try:
                 if file != PIPE:
                     found, troubles = ingest_audit(file, audit_id=id, url=url), []
@@ -85,7 +86,8 @@ def ingest(
         raise typer.Exit(1)
 
 
-def _with_progress(files: list[str]) -> Iterable[str]:
+def _each(files: list[str]) -> Iterable[str]:
+    """The files, with a bar on a terminal if there are several."""
     console = terminal.console(stderr=True)
     if len(files) < 2 or not console.is_terminal:
         return files
@@ -93,7 +95,7 @@ def _with_progress(files: list[str]) -> Iterable[str]:
 
 
 def _pipe() -> BinaryIO:
-    if sys.stdin is None:  # closed by the shell
+    if sys.stdin is None:  # the shell has closed it
         raise StoreError("the standard input is closed")
     return sys.stdin.buffer
 
@@ -106,17 +108,17 @@ def _whole_pipe(pipe: BinaryIO) -> str:
 
 
 def _live_pipe(pipe: BinaryIO, url: str | None, audit_id: str | None) -> tuple[str, list[str]]:
-    """Record each event as its line arrives; returns the audit's id and what went wrong."""
+    """Record each event as its line arrives; returns the audit's id and the troubles."""
     audit = _begin(url, audit_id)
     recording = _Recording(audit.id)
     reason = _NO_END
     try:
-        with _watched(audit) as told:
+        with _progress(audit) as show:
             for line in pipe:
                 for event in recording.read(line):
-                    told(event)
+                    show(event)
             for event in recording.end():
-                told(event)
+                show(event)
     except InvalidAudit as error:
         reason = str(error)
         recording.troubles.append(reason)
@@ -148,7 +150,7 @@ def _begin(url: str | None, audit_id: str | None) -> Audit:
 
 
 class _Recording:
-    """The lines of a pipe on their way into one audit."""
+    """The lines of a pipe, recorded as events of one audit."""
 
     def __init__(self, audit_id: str) -> None:
         self.audit_id = audit_id
@@ -156,11 +158,11 @@ class _Recording:
         self.troubles: list[str] = []
 
     def read(self, line: bytes) -> Iterator[Event]:
-        """Record the events that `line` completes."""
+        """Record the events that `line` completes, and yield those that were stored."""
         return self._record(self.parser.feed(self._text(line)))
 
     def end(self) -> Iterator[Event]:
-        """Record what the parser held back; InvalidAudit if the output is cut off."""
+        """Record the events that the parser still holds; InvalidAudit if the output is cut off."""
         return self._record(self.parser.finish())
 
     def _record(self, events: Iterable[Event]) -> Iterator[Event]:
@@ -181,14 +183,14 @@ class _Recording:
         return text.rstrip("\r\n")
 
     def _noted(self, event: Event) -> Event:
-        """The event, with the parser's notes since the last one."""
+        """The event, with the notes that the parser has made since the previous event."""
         notes, self.parser.notes = self.parser.notes, []
         return {**event, NOTES: notes} if notes else event
 
 
 @contextmanager
-def _watched(audit: Audit) -> Iterator[Callable[[Event], None]]:
-    """On a terminal, show what arrives."""
+def _progress(audit: Audit) -> Iterator[Callable[[Event], None]]:
+    """On a terminal, show how many events have arrived."""
     console = terminal.console(stderr=True)
     if not console.is_terminal:
         yield lambda event: None

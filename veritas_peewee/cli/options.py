@@ -14,6 +14,7 @@ from veritas_peewee.cli.text import PROGRAM, one_line
 from veritas_peewee.config import DATABASE_VARIABLE, DEFAULT_DATABASE, locate
 from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
 from veritas_peewee.errors import InvalidAudit, ReadOnlyStore, StoreError
+from veritas_peewee.paging import MAX_LIMIT
 from veritas_peewee.startup import connect
 from veritas_peewee.values.addresses import check_url
 from veritas_peewee.values.ids import check_id
@@ -28,12 +29,12 @@ def _database(value: str | None) -> str | None:
 
 
 def audit_id(value: str | None) -> str | None:
-    """Refuse what cannot be an audit's id as wrong usage."""
+    """Refuse a text that cannot be an audit's id as wrong usage."""
     return _checked(value, check_id)
 
 
 def audit_url(value: str | None) -> str | None:
-    """Refuse what is no http(s) address as wrong usage."""
+    """Refuse a text that is not an http(s) address as wrong usage."""
     return _checked(value, check_url)
 
 
@@ -47,7 +48,7 @@ def _checked(value: str | None, check: object) -> str | None:
 
 
 def moment(value: str) -> datetime:
-    """An ISO date or date and time, a year, a month, or a time ago; without a zone it is UTC."""
+    """The moment that a text means, in the forms of `filters.moment`; else it is wrong usage."""
     try:
         return cast(datetime, filters.moment("date", value))
     except InvalidAudit:
@@ -65,22 +66,24 @@ Database = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for other programs.")]
+Limit = Annotated[int, typer.Option(min=1, max=MAX_LIMIT, help="Audits a page.")]
+Cursor = Annotated[str | None, typer.Option(help="Continue after the page that told this cursor.")]
 
 
 @contextmanager
 def opened(database: str | None) -> Iterator[None]:
-    """Open a database for writing; it is created or upgraded first."""
+    """Open a database for writing; it is created or upgraded if need be."""
     with _typed(database), connect(database):
         yield
 
 
 @contextmanager
 def existing(database: str | None, *, reading: bool = False) -> Iterator[None]:
-    """Open a database that must be there; for `reading` one that cannot be written will do."""
+    """Open a database that must exist; for `reading` it may be one that cannot be written."""
     path = locate(database).path
     if path is not None and not path.is_file():
-        told = "" if database is None else f" --database {database}"
-        raise StoreError(f"{path}: there is no such database; `{PROGRAM} init{told}` creates it")
+        option = "" if database is None else f" --database {database}"
+        raise StoreError(f"{path}: there is no such database; `{PROGRAM} init{option}` creates it")
     with _typed(database), ExitStack() as stack:
         try:
             stack.enter_context(connect(database))
@@ -93,7 +96,7 @@ def existing(database: str | None, *, reading: bool = False) -> Iterator[None]:
 
 @contextmanager
 def looked_at(database: str | None) -> Iterator[None]:
-    """Open a database that must be there without changing anything of it."""
+    """Open a database that must exist, without changing anything of it."""
     path = locate(database).path
     if path is not None and not path.is_file():
         raise StoreError(f"{path}: there is no such database")
@@ -103,19 +106,29 @@ def looked_at(database: str | None) -> Iterator[None]:
 
 @contextmanager
 def _typed(database: str | None) -> Iterator[None]:
+    """Raise the store's own errors for those of the driver."""
     try:
         yield
     except DRIVER_ERRORS as error:
         raise (store_error(error, locate(database).name) or error) from error
 
 
+@contextmanager
+def as_usage_errors(option: str | None = None) -> Iterator[None]:
+    """Report a value that the store refuses as wrong usage, of `option` if one is given."""
+    try:
+        yield
+    except InvalidAudit as error:
+        raise typer.BadParameter(str(error), param_hint=option) from None
+
+
 def complete_id(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
-    """The newest audits' ids, for the shell; silent about any trouble."""
+    """The newest audits' ids, for the shell to complete; none if there is any trouble."""
     try:
         with connect(ctx.params.get("database"), read_only=True):
             items = queries.history(limit=200).items
         return [
             (audit.id, one_line(audit.url)) for audit in items if audit.id.startswith(incomplete)
         ]
-    except Exception:  # a shell's line must never fill with errors
+    except Exception:  # an error would be printed into the line that is being typed
         return []

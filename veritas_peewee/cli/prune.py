@@ -1,24 +1,21 @@
-"""`prune`: old audits go, with their screenshots."""
+"""`prune`: old audits are removed, with their screenshots."""
 
 from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Annotated
 
 import typer
-from rich.progress import MofNCompleteColumn, Progress, TextColumn
 
-from veritas_peewee.cli import terminal
+from veritas_peewee.cli import progress, terminal
 from veritas_peewee.cli.options import Database, Json, existing, looked_at, moment
-from veritas_peewee.cli.serialize import print_json
+from veritas_peewee.cli.output import print_json
 from veritas_peewee.cli.text import PROGRAM
-from veritas_peewee.maintenance.prune import PruneReport
 from veritas_peewee.maintenance.prune import prune as prune_audits
+from veritas_peewee.maintenance.removing import PruneReport
 
 _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 
@@ -42,7 +39,7 @@ def _age(value: str) -> timedelta | datetime:
 
 def prune(
     older_than: Annotated[
-        datetime | None,  # or timedelta; the parser makes it
+        datetime | None,  # or a timedelta: Typer takes what the parser returns
         typer.Option(
             parser=_age,
             metavar="AGE|DATE",
@@ -81,9 +78,9 @@ def prune(
     if not dry_run:
         if not yes and report.audits:
             typer.confirm(f"Delete {_counted(report)} for good?", abort=True, err=True)
-        with existing(database), _progress() as progress:
+        with existing(database), progress.whole("audits") as advance:
             report = prune_audits(
-                older_than=older_than, keep_newest=keep, vacuum=vacuum, progress=progress
+                older_than=older_than, keep_newest=keep, vacuum=vacuum, progress=advance
             )
     if json:
         print_json(asdict(report))
@@ -112,14 +109,3 @@ def _counted(report: PruneReport) -> str:
         f"and {terminal.counted(report.screenshots, 'screenshot')} "
         f"({report.screenshot_bytes / 1e6:.1f} MB)"
     )
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int], object] | None]:
-    if not sys.stderr.isatty():
-        yield None
-        return
-    columns = (TextColumn("audits"), MofNCompleteColumn())
-    with Progress(*columns, console=terminal.console(stderr=True), transient=True) as bar:
-        task = bar.add_task("audits", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

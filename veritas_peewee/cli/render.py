@@ -1,4 +1,4 @@
-"""How audits look on a terminal, and off one."""
+"""How audits look on a terminal, and in a pipe or file."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SEVERITY = {"critical": "bold red", "high": "red", "medium": "yellow", "low": "c
 
 
 def history_table(audits: Sequence[Audit], width: int) -> Table:
-    """Audits one a line, with as many columns as fit."""
+    """A line for each audit, with as many columns as fit."""
     table = columns()
     table.add_column("Audit", no_wrap=True)
     table.add_column("Created, UTC", no_wrap=True)
@@ -57,7 +57,7 @@ def history_table(audits: Sequence[Audit], width: int) -> Table:
 
 
 def stored_table(stored: Sequence[tuple[str, Audit]], width: int) -> Table:
-    """What an ingest stored: the audit, and the file it came from."""
+    """A line for each audit that was ingested, with the file it came from."""
     table = columns()
     table.add_column("Audit", no_wrap=True)
     table.add_column("Status", no_wrap=True)
@@ -77,8 +77,8 @@ def stored_table(stored: Sequence[tuple[str, Audit]], width: int) -> Table:
 
 
 def rest(table: Table, name: str, width: int) -> None:
-    """A last column that takes what is left of the line and is cut there."""
-    # Where the line has an end the table fills it: Rich would else shorten every column.
+    """Add a last column that takes the rest of the line and is cut at its end."""
+    # If the line has an end, the table fills it: otherwise Rich would shorten every column.
     table.expand = width <= 1000
     table.add_column(name, no_wrap=True, overflow="ellipsis", ratio=1 if table.expand else None)
 
@@ -106,7 +106,7 @@ def show_audit(out: Console, audit: Audit) -> None:
         table.add_column(no_wrap=True, style="bold")
         table.add_column(overflow="fold")
         for module, result in audit.security_results.items():
-            table.add_row(one_line(module), one_line(told(result)))
+            table.add_row(one_line(module), one_line(in_words(result)))
         out.print(table)
     if audit.screenshots:
         heading(out, f"Screenshots ({len(audit.screenshots)})")
@@ -168,6 +168,7 @@ def event_line(event: AuditEvent, *, with_audit: bool) -> Text:
 
 
 def heading(out: Console, text: str) -> None:
+    """Print a heading, with an empty line above it."""
     out.print()
     out.print(Text(text, "bold underline"))
 
@@ -246,12 +247,12 @@ def _findings(findings: Sequence[AuditFinding]) -> Table:
     return table
 
 
-def told(value: object) -> str:
-    """A JSON value in as few words as will do."""
+def in_words(value: object) -> str:
+    """A JSON value in few words, on one line."""
     if isinstance(value, dict):
-        return "; ".join(f"{key} {told(inner)}" for key, inner in value.items())
+        return "; ".join(f"{key} {in_words(inner)}" for key, inner in value.items())
     if isinstance(value, list):
-        return ", ".join(told(inner) for inner in value) or "none"
+        return ", ".join(in_words(inner) for inner in value) or "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "unknown" if value is None else str(value)
@@ -263,18 +264,18 @@ def _gist(data: object) -> str:
         return NONE if data is None else one_line(data)
     for key in ("error", "message", "label", "module", "site_type", "stats", "changes", "result"):
         if data.get(key):
-            return one_line(told(data[key])[:500])
+            return one_line(in_words(data[key])[:500])
     rest = {key: value for key, value in data.items() if key not in ("type", "data")}
-    return one_line(told(rest.get("finding", rest))[:500])
+    return one_line(in_words(rest.get("finding", rest))[:500])
 
 
 def _narrative(out: Console, text: str) -> Markdown | Text:
     if not out.is_terminal:
         return Text(clean(text).strip())
-    # No links that can be clicked: their text need not be where they lead.
+    # No links that can be clicked: a link's text can differ from where it leads.
     rendered = Markdown(clean(text), hyperlinks=False)
     for token in rendered.parsed:
-        token.content = clean(token.content)  # an entity can stand for what was removed
+        token.content = clean(token.content)  # an entity can be a character that was removed
         for child in token.children or ():
             child.content = clean(child.content)
     return rendered

@@ -1,35 +1,13 @@
-"""Audits as JSON for other programs."""
+"""An audit as plain data: dicts, lists and values for JSON, or that `as_text` makes text."""
 
 from __future__ import annotations
 
-import json
-import sys
 from datetime import datetime
 from typing import Any
 
 from peewee import Model
 
-from veritas_peewee.cli.text import ReaderGone
 from veritas_peewee.models import Audit, AuditEvent
-
-
-def print_json(value: object) -> None:
-    """Write `value` on standard output."""
-    # ASCII only: no control character and no encoding can get in the way.
-    _write(json.dumps(value, indent=2, default=_text))
-
-
-def print_line(value: object) -> None:
-    """Write `value` as one line on standard output."""
-    _write(json.dumps(value, default=_text))
-
-
-def _write(text: str) -> None:
-    try:
-        sys.stdout.write(text + "\n")
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise ReaderGone from None
 
 
 def audit_values(audit: Audit) -> dict[str, Any]:
@@ -63,13 +41,15 @@ def plain(value: Any) -> Any:
     return value
 
 
-def _columns(row: Model) -> dict[str, Any]:
-    values: dict[str, Any] = dict(row.__data__)
-    values.pop("audit", None)  # it stands above
-    return values
-
-
-def _text(value: object) -> str:
+def as_text(value: object) -> str:
+    """A value that JSON has no form for: a moment in ISO form, bytes in hexadecimal."""
     if isinstance(value, bytes):
         return value.hex()
     return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def _columns(row: Model) -> dict[str, Any]:
+    """A row's values, without the audit's id: the caller gives that once, around them."""
+    values: dict[str, Any] = dict(row.__data__)
+    values.pop("audit", None)
+    return values

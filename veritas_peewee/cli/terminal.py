@@ -1,4 +1,4 @@
-"""The console, and how single values look on it."""
+"""The console, and how a score, a status, a moment … looks on it."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _BAND = ((90, "bold green"), (70, "green"), (40, "yellow"), (20, "red"), (0, "bo
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
-        raise ReaderGone  # Rich would leave with the code of a failure
+        raise ReaderGone  # Rich would exit with the code of a failure
 
 
 def console(*, stderr: bool = False, wide: bool = False) -> Console:
-    """A console that takes nothing in a text for markup; off a terminal `wide` cuts nothing."""
+    """A console without markup; in a pipe or file, `wide` has lines that are never cut."""
     stream = sys.stderr if stderr else sys.stdout
     width = None
     if not stream.isatty() and not os.environ.get("COLUMNS", "").isdigit():
@@ -54,7 +54,7 @@ def status(value: object) -> Text:
 
 
 def address(url: object) -> str:
-    """A URL as short as it can be told apart: https goes without saying."""
+    """A URL without `https://`; another scheme is shown."""
     return one_line(url).removeprefix("https://")
 
 
@@ -83,3 +83,9 @@ def duration(seconds: object) -> str:
 def columns() -> Table:
     """A table without lines."""
     return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+
+
+def print_cursor(out: Console, cursor: str | None) -> None:
+    """Say how the next page is asked for, if there is one."""
+    if cursor:
+        out.print(f"more: --cursor {cursor}", style="dim", soft_wrap=True)

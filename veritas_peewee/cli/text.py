@@ -1,4 +1,4 @@
-"""Text of audits made safe for a terminal, and the one line that an error gets."""
+"""Texts of audits made safe for a terminal, and errors on one line."""
 
 from __future__ import annotations
 
@@ -6,27 +6,25 @@ import re
 import sys
 from contextlib import suppress
 
+from veritas_peewee.transfer.page import clean as without_controls
+
 PROGRAM = "veritas-peewee"
 
 
 class ReaderGone(Exception):
-    """Whoever read the standard output has gone away."""
+    """The reader of the standard output has closed it."""
 
 
-# CSI and OSC sequences go as a whole; of any other, the escape character alone goes.
+# CSI and OSC sequences (ECMA-48) are removed whole; of others, only the escape character.
 _SEQUENCE = re.compile(
     "(?:\x1b\\[|\x9b)[0-?]*[ -/]*[@-~]|(?:\x1b\\]|\x9d)[^\x07\x1b\x9c]*(?:\x07|\x1b\\\\|\x9c)"
-)
-# Control characters but tab and line feed, those that turn the direction of writing, surrogates.
-_CONTROL = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 )
 
 
 def clean(value: object) -> str:
-    """`value` as text without anything that steers a terminal."""
+    """`value` as text without anything that controls a terminal."""
     text = str(value).replace("\r\n", "\n")
-    return _CONTROL.sub("", _SEQUENCE.sub("", text))
+    return without_controls(_SEQUENCE.sub("", text))
 
 
 def one_line(value: object) -> str:

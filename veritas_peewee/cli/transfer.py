@@ -1,46 +1,31 @@
-"""`export` and `import`: audits taken along, as JSON Lines, tables or pages."""
+"""`export` and `import`: audits as JSON Lines, tables or pages."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
 
 import typer
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, TimeRemainingColumn
 
-from veritas_peewee.cli import terminal
-from veritas_peewee.cli.finding import (
-    By,
-    Host,
-    MaxScore,
-    MinScore,
-    MinSeverity,
-    OrderBy,
-    Pattern,
-    Risk,
-    Since,
-    SiteType,
-    Status,
-    Tier,
-    Until,
-    Url,
+from veritas_peewee.cli import progress, terminal
+from veritas_peewee.cli.filtering import By, OrderBy, filtered
+from veritas_peewee.cli.options import (
+    Database,
+    Json,
+    as_usage_errors,
+    complete_id,
+    existing,
+    opened,
 )
-from veritas_peewee.cli.options import Database, Json, complete_id, existing, opened
-from veritas_peewee.cli.serialize import print_json
+from veritas_peewee.cli.output import print_json
+from veritas_peewee.cli.progress import Advance
 from veritas_peewee.cli.text import PROGRAM, complain, one_line
-from veritas_peewee.errors import InvalidAudit, StoreError
+from veritas_peewee.errors import StoreError
 from veritas_peewee.filters import Filters
 from veritas_peewee.transfer.exporting import ExportReport, export_jsonl
 from veritas_peewee.transfer.files import Target, new_file
@@ -51,7 +36,6 @@ from veritas_peewee.transfer.tables import export_csv
 
 PIPE = "-"
 _PATH = "--output"
-_Done = Callable[[int, int | None], object]
 
 
 class Format(StrEnum):
@@ -80,6 +64,7 @@ def add_to(app: typer.Typer) -> None:
     app.command("import", epilog=f"Example: {PROGRAM} import audits.jsonl.gz")(import_)
 
 
+@filtered
 def export(
     ids: Annotated[
         list[str] | None,
@@ -104,18 +89,8 @@ def export(
         What | None, typer.Option(help="The rows of a csv table.", show_default="audits")
     ] = None,
     images: Annotated[bool, typer.Option(help="Take the screenshots along (jsonl).")] = True,
-    status: Status = None,
-    risk: Risk = None,
-    url: Url = None,
-    host: Host = None,
-    site_type: SiteType = None,
-    tier: Tier = None,
-    min_score: MinScore = None,
-    max_score: MaxScore = None,
-    pattern: Pattern = None,
-    min_severity: MinSeverity = None,
-    since: Since = None,
-    until: Until = None,
+    *,
+    filters: Filters,
     order: By = OrderBy.NEWEST,
     database: Database = None,
     json: Json = False,
@@ -124,11 +99,6 @@ def export(
 
     A JSON Lines file holds all of an audit on one line, from which `import` makes the same again.
     """
-    filters = Filters(
-        status=status, risk_level=risk, url=url, host=host, site_type=site_type, audit_tier=tier,
-        min_score=min_score, max_score=max_score, pattern_type=pattern,
-        min_severity=min_severity, since=since, until=until,
-    )  # fmt: skip
     if what is not None and format is not Format.CSV:
         raise typer.BadParameter("is for --format csv", param_hint="--what")
     if json and output in (None, PIPE):
@@ -137,18 +107,19 @@ def export(
         )
     target: Target | None = None if format is Format.HTML else _target(output)
     options: dict[str, Any] = {"ids": ids or None, "order": order.value, **filters}
-    with existing(database, reading=True), _bar(output, "audits") as progress:
-        try:
-            if target is None:
-                report = _pages(output, options, progress)
-            elif format is Format.CSV:
-                table: Any = (what or What.AUDITS).value
-                report = export_csv(target, what=table, progress=progress, **options)
-            else:
-                report = export_jsonl(target, images=images, progress=progress, **options)
-        except InvalidAudit as error:
-            raise typer.BadParameter(str(error)) from None
-    _tell_export(report, output, json)
+    with (
+        existing(database, reading=True),
+        _bar(output, "audits") as advance,
+        as_usage_errors(),
+    ):
+        if target is None:
+            report = _pages(output, options, advance)
+        elif format is Format.CSV:
+            table: Any = (what or What.AUDITS).value
+            report = export_csv(target, what=table, progress=advance, **options)
+        else:
+            report = export_jsonl(target, images=images, progress=advance, **options)
+    _print_export(report, output, json)
 
 
 def _target(output: str | None) -> Target:
@@ -162,7 +133,7 @@ def _stream(name: str) -> BinaryIO:
     return stream
 
 
-def _pages(output: str | None, options: dict[str, Any], progress: _Done | None) -> ExportReport:
+def _pages(output: str | None, options: dict[str, Any], advance: Advance | None) -> ExportReport:
     """One page to a file or standard output, several into a folder."""
     report = ExportReport()
     folder = None if output in (None, PIPE) else Path(str(output))
@@ -179,7 +150,7 @@ def _pages(output: str | None, options: dict[str, Any], progress: _Done | None) 
             target = folder
         else:
             if "/" in audit_id or audit_id.startswith("."):
-                report.problem(f"audit {audit_id}: no file can have this name")
+                report.problems.add(f"audit {audit_id}: no file can have this name")
                 continue
             folder.mkdir(parents=True, exist_ok=True)
             target = folder / f"{audit_id}.html"
@@ -187,12 +158,12 @@ def _pages(output: str | None, options: dict[str, Any], progress: _Done | None) 
             for part in report_parts(audit_id):
                 file.write(part.encode())
         report.audits += 1
-        if progress is not None:
-            progress(report.audits, selection.total)
+        if advance is not None:
+            advance(report.audits, selection.total)
     return report
 
 
-def _tell_export(report: ExportReport, output: str | None, json: bool) -> None:
+def _print_export(report: ExportReport, output: str | None, json: bool) -> None:
     for text in report.problems:
         complain(text)
     if json:
@@ -231,28 +202,28 @@ def import_(
     --skip-existing.
     """
     source: Target = _stream("stdin") if file == PIPE else file
-    with opened(database), _bar(file, "audits imported", bytes_read=True) as progress:
+    with opened(database), _bar(file, "audits imported", bytes_read=True) as advance:
         report = import_jsonl(
             source,
             skip_existing=skip_existing,
-            progress=None if progress is None else lambda _, done, size: progress(done, size),
+            progress=None if advance is None else lambda _, done, size: advance(done, size),
         )
     for text in report.problems:
         complain(text)
     if json:
         print_json({"file": file, "ok": report.ok, **asdict(report)})
     else:
-        _tell_import(report)
+        _print_import(report)
     if not report.ok:
         raise typer.Exit(1)
 
 
-def _tell_import(report: ImportReport) -> None:
+def _print_import(report: ImportReport) -> None:
     console = terminal.console(wide=True)
-    told = [f"imported {terminal.counted(report.audits, 'audit')}"]
-    told += [f"{report.skipped} were there already"] if report.skipped else []
-    told += [f"{report.refused} refused"] if report.refused else []
-    console.print(", ".join(told))
+    counts = [f"imported {terminal.counted(report.audits, 'audit')}"]
+    counts += [f"{report.skipped} were there already"] if report.skipped else []
+    counts += [f"{report.refused} refused"] if report.refused else []
+    console.print(", ".join(counts))
     if report.without_image:
         number = terminal.counted(report.without_image, "screenshot")
         console.print(f"note: {number} came without the image", style="dim")
@@ -261,14 +232,10 @@ def _tell_import(report: ImportReport) -> None:
         console.print(f"note: {number} got another id than before", style="dim")
 
 
-@contextmanager
-def _bar(output: str | None, noun: str, *, bytes_read: bool = False) -> Iterator[_Done | None]:
-    """On a terminal that nothing else is written to, show how far it is."""
-    if not sys.stderr.isatty() or (output in (None, PIPE) and sys.stdout.isatty()):
-        yield None
-        return
+def _bar(
+    file: str | None, noun: str, *, bytes_read: bool = False
+) -> AbstractContextManager[Advance | None]:
+    """A progress bar, unless the export or import itself uses the same terminal."""
     extent = DownloadColumn() if bytes_read else MofNCompleteColumn()
-    columns = (TextColumn(noun), BarColumn(), extent, TimeRemainingColumn())
-    with Progress(*columns, console=terminal.console(stderr=True), transient=True) as bar:
-        task = bar.add_task(noun, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    shown = file not in (None, PIPE) or not sys.stdout.isatty()
+    return progress.whole(noun, BarColumn(), extent, TimeRemainingColumn(), shown=shown)

@@ -14,19 +14,26 @@ from rich.text import Text
 
 from veritas_peewee import trends
 from veritas_peewee.cli import chart, terminal
-from veritas_peewee.cli.options import Database, Json, audit_url, existing, moment
+from veritas_peewee.cli.options import (
+    Database,
+    Json,
+    as_usage_errors,
+    audit_url,
+    existing,
+    moment,
+)
+from veritas_peewee.cli.output import print_json
 from veritas_peewee.cli.render import SEVERITY
-from veritas_peewee.cli.serialize import plain, print_json
+from veritas_peewee.cli.serialize import plain
 from veritas_peewee.cli.terminal import NONE, address, columns, when
 from veritas_peewee.cli.text import PROGRAM, one_line
-from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.trends import Trend, TrendPoint
 
 _BARS, _PLAIN_BARS = "▁▂▃▄▅▆▇█", "_.-=+*%#"
 _GAP, _PLAIN_GAP = "·", "x"
 _WITH_RISK = 56
-"""Characters a line must have for the risk levels too."""
-_TOLD = ("critical", "high", "medium", "low")
+"""Characters that a line needs to show the risk levels too."""
+_SEVERITIES = ("critical", "high", "medium", "low")
 
 
 def add_to(app: typer.Typer) -> None:
@@ -73,11 +80,8 @@ def trend(
         raise typer.BadParameter("give either a URL or --host")
     if plot is not None:
         chart.check_installed()
-    with existing(database, reading=True):
-        try:
-            found = trends.trend(url, host=host, since=since, until=until, limit=limit)
-        except InvalidAudit as error:
-            raise typer.BadParameter(str(error)) from None
+    with existing(database, reading=True), as_usage_errors():
+        found = trends.trend(url, host=host, since=since, until=until, limit=limit)
     if plot is not None and found.points:
         chart.write(found, plot)
     if json:
@@ -119,8 +123,10 @@ def _summary(found: Trend) -> Text:
 
 
 def _line(out: Console, points: list[TrendPoint]) -> Text:
-    """A character for each audit, the newest ones that fit: its height is the score from 0 to
-    100, a dot an audit without one."""
+    """A character for each of the newest audits that fit; its height is the score from 0 to 100.
+
+    An audit without a score is a dot.
+    """
     modern = out.encoding.startswith("utf")
     bars, gap = (_BARS, _GAP) if modern else (_PLAIN_BARS, _PLAIN_GAP)
     line = Text(no_wrap=True)
@@ -148,8 +154,8 @@ def _table(found: Trend, width: int) -> Table:
         if width >= _WITH_RISK:
             rows[-1].append(_risk(point))
         before = before if score is None else score
-    # Cut dates and numbers would be wrong ones: findings are told in letters rather, and then a
-    # risk level or the end of the findings is cut.
+    # A date or number that is cut would be wrong. So on a line that is too short findings are named
+    # by letters, and then a risk level or the end of the findings is cut.
     widths = [max(5, _widest(column)) for column in zip(*rows, strict=True)]
     left = width - sum(widths) - 2 * len(widths)
     left -= (18 if width >= 90 else 0) + (22 if several else 0)
@@ -185,7 +191,7 @@ def _widest(texts: Sequence[Text]) -> int:
 
 
 def _difference(before: float | None, score: float | None) -> Text:
-    """Against the last score that is known."""
+    """The difference from the last score that is known; empty if there is none."""
     if before is None or score is None or round(score - before, 1) == 0:
         return Text("")
     change = round(score - before, 1)
@@ -193,7 +199,7 @@ def _difference(before: float | None, score: float | None) -> Text:
 
 
 def _risk(point: TrendPoint) -> Text:
-    if point.findings is None:  # did not complete: why there is no score
+    if point.findings is None:  # it did not complete, and the status says why
         return terminal.status(point.status)
     return Text(one_line(point.risk_level or NONE), terminal.score(point.trust_score).style)
 
@@ -202,7 +208,7 @@ def _findings(point: TrendPoint, width: int, *, words: bool) -> Text:
     if point.findings is None:
         return Text(NONE, "dim") if width >= _WITH_RISK else terminal.status(point.status)
     found = Text()
-    for severity in dict.fromkeys((*_TOLD, *point.findings)):
+    for severity in dict.fromkeys((*_SEVERITIES, *point.findings)):
         if number := point.findings.get(severity, 0):
             name = one_line(severity)
             word, comma = (f" {name}", ", ") if words else (name[:1], " ")

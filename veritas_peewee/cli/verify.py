@@ -1,19 +1,15 @@
-"""`verify` and `head`: whether a store holds all that it held."""
+"""`verify` and `head`: whether a store still holds everything, as it was."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import MofNCompleteColumn, Progress, TextColumn
 
-from veritas_peewee.cli import terminal
+from veritas_peewee.cli import progress, terminal
 from veritas_peewee.cli.options import Database, Json, existing, looked_at
-from veritas_peewee.cli.serialize import print_json
+from veritas_peewee.cli.output import print_json
 from veritas_peewee.cli.text import PROGRAM, complain, one_line
 from veritas_peewee.errors import DatabaseCorrupt, StoreError
 from veritas_peewee.ledger.heads import Head, newest_head, parse_head
@@ -28,7 +24,7 @@ def add_to(app: typer.Typer) -> None:
     app.command(epilog=f"Example: {PROGRAM} head > head.txt, and keep it on another machine")(head)
 
 
-def _kept_head(value: str | None) -> str | None:
+def _earlier_head(value: str | None) -> str | None:
     if value is None:
         return None
     try:
@@ -44,7 +40,7 @@ def verify(
         typer.Option(
             help="A head that was kept elsewhere, or a file that holds it.",
             metavar="HEAD",
-            callback=_kept_head,
+            callback=_earlier_head,
         ),
     ] = None,
     fix: Annotated[
@@ -61,12 +57,12 @@ def verify(
         with existing(database):
             done = repair()
     try:
-        with looked_at(database), _progress() as progress:
-            report = verify_store(against=against, files=files, progress=progress)
+        with looked_at(database), progress.whole("audits") as advance:
+            report = verify_store(against=against, files=files, progress=advance)
             stray = [path.name for path in orphans()]
     except DatabaseCorrupt as error:
         report, stray = Report(), []
-        report.problem(str(error))
+        report.problems.add(str(error))
     report.notes += [f"{name}: no row names this file (--fix removes it)" for name in stray]
     if json:
         print_json({
@@ -107,14 +103,3 @@ def head(database: Database = None, json: Json = False) -> None:
         print_json({"head": str(found), **found._asdict()})
     else:
         typer.echo(str(found))
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int], object] | None]:
-    if not sys.stderr.isatty():
-        yield None
-        return
-    columns = (TextColumn("audits"), MofNCompleteColumn())
-    with Progress(*columns, console=terminal.console(stderr=True), transient=True) as bar:
-        task = bar.add_task("audits", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -1,4 +1,4 @@
-"""`watch`: events as they are committed, by whichever process."""
+"""`watch`: events as they are committed, by any process."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from rich.text import Text
 
 from veritas_peewee import event_feed, queries
 from veritas_peewee.cli import terminal
-from veritas_peewee.cli.options import Database, Json, complete_id, looked_at
+from veritas_peewee.cli.options import Database, Json, as_usage_errors, complete_id, looked_at
+from veritas_peewee.cli.output import print_line
 from veritas_peewee.cli.render import event_line
-from veritas_peewee.cli.serialize import event_values, print_line
+from veritas_peewee.cli.serialize import event_values
 from veritas_peewee.cli.text import PROGRAM, one_line
-from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.models import AuditEvent
 
 
@@ -41,16 +41,13 @@ def watch(
 
     With --json each event is a line of JSON. The database is only read.
     """
-    with looked_at(database):
-        try:
-            events = event_feed.follow(id, after=after)
-            if json:
-                for event in events:
-                    print_line(event_values(event))
-            else:
-                _show(events, id)
-        except InvalidAudit as error:
-            raise typer.BadParameter(str(error), param_hint="--after") from None
+    with looked_at(database), as_usage_errors("--after"):
+        events = event_feed.follow(id, after=after)
+        if json:
+            for event in events:
+                print_line(event_values(event))
+        else:
+            _show(events, id)
 
 
 def _show(events: Iterator[AuditEvent], audit_id: str | None) -> None:
@@ -70,7 +67,7 @@ def _show(events: Iterator[AuditEvent], audit_id: str | None) -> None:
 
 @contextmanager
 def _progress(*, shown: bool) -> Iterator[Callable[[AuditEvent], None]]:
-    """A line under the events that tells how far the audit is, once one of them says so."""
+    """A line under the events with the audit's progress, from the first event that states it."""
     console = terminal.console()
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn())
     with Progress(

@@ -1,1 +1,1 @@
-"""What an operator does with a store: verify, back up, restore, look after, prune."""
+"""What an operator does with a store: verify, repair, back up, restore, examine, prune."""

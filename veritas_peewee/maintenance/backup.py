@@ -1,4 +1,4 @@
-"""A backup: a folder with the database as it was at one moment, and the images that it names."""
+"""A backup: a folder with the database as of one moment, and the images that it names."""
 
 from __future__ import annotations
 
@@ -43,16 +43,17 @@ class BackupReport:
     """The folder."""
     database: Path
     head: str
-    """The newest event's position and the digest of the log, for `verify` and for comparing."""
+    """The store's head in the backup (see `event_log.Head`), for `verify --against`."""
     audits: int
     events: int
     screenshots: int
     bytes: int
     """The size of the database."""
     deleted: list[str]
-    """What was deleted from the store while the backup was made, and so is not in it."""
+    """Audits and image files that were deleted from the store while it was copied; the backup is
+    without them."""
     problems: list[str] = field(default_factory=list)
-    """What was damaged in the store already; empty unless `damaged` was said."""
+    """What was damaged in the store already; empty unless `damaged` was given."""
     seconds: float = 0.0
 
 
@@ -75,11 +76,11 @@ def backup(
 ) -> BackupReport:
     """Back up a store while it is in use, to the new folder `target` (default: one beside it).
 
-    `database` (default: the current one) is a path or URL. `progress` is called with what is
-    being done ("database", "screenshots", "verify"), how much of it and of how much. The folder
-    appears under its name when all of it is on disk and has been verified. A store that is
-    damaged is not backed up, unless `damaged` says so; `problems` then tells what is wrong.
-    Raises StoreFull, ReadOnlyStore, DatabaseCorrupt, StoreError if `target` exists.
+    `database` (default: the current one) is a path or URL. `progress` is called with the part of
+    the work ("database", "screenshots", "verify"), how much of it is done, and of how much. The
+    folder appears under its name when all of it is on disk and has been verified. A damaged store
+    is backed up only if `damaged` is true; `problems` then lists what is wrong. Raises StoreFull,
+    ReadOnlyStore, DatabaseCorrupt for a damaged store, StoreError if `target` exists.
     """
     location = current_database().location if database is None else locate(database)
     if location.path is None:
@@ -101,7 +102,7 @@ def backup(
         deleted = _copy_images(live, copy, progress)
         report = _verified(copy, location, progress, damaged)
         sync_all(folder)
-        # No folder that holds anything can be replaced by this, nor a file.
+        # A rename replaces neither a folder that holds anything nor a file.
         os.rename(folder, target)
         sync(target.parent)
     made = layout(target).path
@@ -132,7 +133,7 @@ def _verified(copy: Location, source: Location, progress: Progress | None, damag
 
 
 def _copy_images(live: SqliteStore, copy: Location, progress: Progress | None) -> list[str]:
-    """Copy the images that the copy names; returns what has been deleted from the store since."""
+    """Copy the images that the copied database names; returns what the store has deleted since."""
     if live.location.screenshots is None or copy.screenshots is None:
         return []
     source = ScreenshotFolder(live.location.screenshots)
@@ -157,17 +158,18 @@ def _copy_images(live: SqliteStore, copy: Location, progress: Progress | None) -
 
 
 def _delete_too(live: SqliteStore, row_id: int, audit_id: str, file: str) -> list[str]:
-    """Delete from the copy what has been deleted from the store since; returns what it was.
+    """Delete from the copy what the store has deleted since; returns the audit's id or the file.
 
-    A file goes only after its row: if the row is there still, the file was lost before, and
-    `verify` will tell. Its id proves nothing: the newest row's is given out again.
+    The store removes a row before its file. So if it still has the row, the file was lost earlier,
+    and `verify` will report that. The row is looked for by its file, because SQLite gives the
+    newest row's id out again once that row is deleted.
     """
     shots = AuditScreenshot.select().where(AuditScreenshot.audit == audit_id)
     with bound(live):
         if shots.where(AuditScreenshot.file_path == file).exists():
             return []
-        audit_is_there = Audit.select().where(Audit.id == audit_id).exists()
-    if audit_is_there:
+        audit_exists = Audit.select().where(Audit.id == audit_id).exists()
+    if audit_exists:
         AuditScreenshot.delete().where(AuditScreenshot.id == row_id).execute()
         return [file]
     operations.delete(audit_id)

@@ -18,7 +18,7 @@ from veritas_peewee.models import Audit, RemovedAudit, StoreHead
 
 
 class State(NamedTuple):
-    """What tells whether one store holds something that another does not."""
+    """What shows whether one store holds something that another does not."""
 
     head: Head
     updated_at: str

@@ -1,4 +1,4 @@
-"""What a backup and a restore are made of: copies that are not named before they are whole."""
+"""What a backup and a restore have in common: copies that get their name once they are whole."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from veritas_peewee.files.platform import os_error
 DATABASE = os.path.basename(DEFAULT_DATABASE)
 """The database's name in a backup."""
 STEP = 256
-"""Pages that are copied before other threads and the progress have their turn."""
+"""Pages that are copied in one step; between two steps other threads run and progress is shown."""
 
 Progress = Callable[[str, int, int], object]
-"""Called with what is being done, how much of it is done, and of how much."""
+"""Called with the part of the work, how much of it is done, and of how much."""
 
 # pysqlite3's backup gives its errors no code.
 _BY_TEXT: dict[str, type[StoreError]] = {
@@ -38,16 +38,17 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def time_stamp() -> str:
+    """Now in UTC, for a file's name."""
     return datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
 
 
 def layout(folder: Path) -> Location:
-    """Where things are in a backup."""
+    """Where the database and the images are in a backup's folder."""
     return Location(folder / DATABASE, folder / SCREENSHOTS)
 
 
 def sync(path: Path) -> None:
-    """Have a file or folder on disk."""
+    """Wait until a file or folder is on disk (fsync)."""
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(handle)
@@ -56,8 +57,8 @@ def sync(path: Path) -> None:
 
 
 def sync_all(folder: Path) -> None:
-    """Have a folder with all that is in it on disk."""
-    os.sync()  # at once what would take ten times as long one by one; what follows is the proof
+    """Wait until a folder with everything in it is on disk."""
+    os.sync()  # all at once takes a tenth of the time; the fsyncs after it report errors
     for at, _, files in os.walk(folder, topdown=False):
         for name in files:
             sync(Path(at, name))
@@ -65,7 +66,7 @@ def sync_all(folder: Path) -> None:
 
 
 def write_private(path: Path, data: bytes) -> None:
-    """Write a file in a folder that is our own; not yet on disk for good."""
+    """Write a file that only its owner can read, and its folders; without waiting for the disk."""
     _make_private(path.parent)
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     with open(os.open(path, flags, 0o600), "wb") as file:
@@ -83,19 +84,21 @@ def _make_private(folder: Path) -> None:
 
 @contextmanager
 def partial(target: Path) -> Iterator[Path]:
-    """A private folder beside `target` to make it in; what is left of it is removed at the end.
+    """A private folder beside `target` in which to make it; removed at the end if still there.
 
-    Its lock says that its maker lives: what the dead have left is removed first.
+    Its maker holds it locked (flock), so an unlocked one belongs to a process that was killed:
+    those are removed first.
     """
     for left in _candidates(target.parent):
         with _claimed(left) as dead:
-            if dead:  # and locked meanwhile: one that is just being made could look dead too
+            # We hold its lock now. If it is just being made, its maker sees that and makes another.
+            if dead:
                 shutil.rmtree(left, ignore_errors=True)
     handle = -1
     while handle < 0:
         folder = target.with_name(f".{target.name[:100]}.{os.urandom(8).hex()}.partial")
         folder.mkdir(mode=0o700)
-        handle = _locked(folder)  # unless another has swept it away just now
+        handle = _locked(folder)  # negative if another process has just taken it for a dead one
     try:
         yield folder
     finally:
@@ -104,11 +107,12 @@ def partial(target: Path) -> Iterator[Path]:
 
 
 def _locked(folder: Path) -> int:
+    """A descriptor that holds the folder locked; -1 if the folder has been removed meanwhile."""
     try:
         handle = os.open(folder, _FOLDER)
     except FileNotFoundError:
         return -1
-    with suppress(OSError):  # a file system without locks on folders: then nobody sweeps either
+    with suppress(OSError):  # where folders cannot be locked, none is taken for a dead one either
         fcntl.flock(handle, fcntl.LOCK_EX)
     if folder.exists():
         return handle
@@ -117,7 +121,7 @@ def _locked(folder: Path) -> int:
 
 
 def leftovers(parent: Path) -> list[Path]:
-    """The folders in `parent` that backups and restores have left which were killed."""
+    """The folders in `parent` that killed backups and restores have left."""
     found = []
     for folder in _candidates(parent):
         with _claimed(folder) as dead:
@@ -135,7 +139,7 @@ def _candidates(parent: Path) -> list[Path]:
 
 @contextmanager
 def _claimed(folder: Path) -> Iterator[bool]:
-    """Whether nobody is at work in the folder, and nobody can begin to."""
+    """Whether the folder's maker is dead; it stays locked by us inside the block."""
     try:
         handle = os.open(folder, _FOLDER)
     except OSError:
@@ -157,7 +161,7 @@ def _claimed(folder: Path) -> Iterator[bool]:
 
 @contextmanager
 def opened(database: SqliteStore) -> Iterator[SqliteStore]:
-    """A database as it is, not upgraded and not recovered, as the current one."""
+    """Open a database as it is, without upgrade or recovery, and make it the current one."""
     try:
         database.connect()
         with bound(database):
@@ -171,27 +175,27 @@ def opened(database: SqliteStore) -> Iterator[SqliteStore]:
 def copy_database(source: SqliteStore, target: Path, progress: Progress | None) -> int:
     """Copy a database that is open, as it is at this moment, to a new file; returns its bytes.
 
-    Within one read transaction: without it SQLite begins again at each write by others, and
-    under load never ends. Writers are not held up; their WAL grows meanwhile.
+    It reads in one transaction: without it SQLite starts the copy again at each write by others,
+    and under load never ends. Writers are not held up; their WAL grows meanwhile.
     """
     os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
 
-    def told(status: int, remaining: int, total: int) -> None:
+    def advance(status: int, remaining: int, total: int) -> None:
         if progress is not None:
             progress("database", total - remaining, total)
 
     try:
         with closing(driver.connect(target, isolation_level=None)) as copy:
-            # A copy that is not whole is thrown away: it needs no journal, and one sync at its end.
+            # An unfinished copy is thrown away, so it needs no journal, and one fsync at its end.
             copy.execute("PRAGMA journal_mode = OFF")
             copy.execute("PRAGMA synchronous = OFF")
             source.raw.execute("BEGIN")
             try:
                 source.raw.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
-                source.raw.backup(copy, pages=STEP, progress=told)
+                source.raw.backup(copy, pages=STEP, progress=advance)
             finally:
                 source.raw.execute("ROLLBACK")
-            # So that a copy is one file, which opens wherever it is, also where none can be made.
+            # A single file, without a WAL, also opens in a folder that cannot be written.
             copy.execute("PRAGMA journal_mode = DELETE")
     except DRIVER_ERRORS as error:
         where = f"{source.location.name} to {target.parent.parent}"
@@ -207,7 +211,7 @@ def copy_database(source: SqliteStore, target: Path, progress: Progress | None) 
 
 @contextmanager
 def typed(path: Path, what: str) -> Iterator[None]:
-    """The store's own errors for what goes wrong with files and databases."""
+    """Raise the store's own errors for those of the system and of the driver."""
     try:
         yield
     except OSError as error:

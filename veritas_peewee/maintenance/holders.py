@@ -1,4 +1,4 @@
-"""Who has a database open: the sessions beside it, and on Linux every process that holds it."""
+"""Who has a database open: the sessions beside it, and on Linux every process."""
 
 from __future__ import annotations
 
@@ -27,10 +27,11 @@ class Holder(NamedTuple):
 
 
 def holders(path: Path, found: os.stat_result | None = None) -> list[Holder]:
-    """The processes that have the file open, this one too, as far as this user may know.
+    """The processes that have the file open, including this one, as far as this user may see them.
 
-    `found` is the file if it is no longer the one at `path`. None are found outside Linux. The
-    file itself is never opened: closing it again would drop SQLite's locks in this process.
+    `found` identifies the file where `path` may name another one by now. Outside Linux the list
+    is empty. The file itself is never opened: closing it again would drop the locks that SQLite
+    has on it in this process (fcntl locks belong to the process).
     """
     with suppress(OSError):
         wanted = found or path.stat()
@@ -47,7 +48,8 @@ def _has_open(process: Path, name: str, file: tuple[int, int]) -> bool:
     with suppress(OSError), os.scandir(process / "fd") as handles:
         for handle in handles:
             with suppress(OSError):
-                # Only what has the name is looked at: asking about any file can take long.
+                # Only files of that name are examined: a stat of any file can take long, such as of
+                # one on a network.
                 if name in os.readlink(handle.path):
                     found = handle.stat()
                     if (found.st_dev, found.st_ino) == file:
@@ -76,7 +78,7 @@ def sessions(location: Location) -> Iterator[tuple[str, bool]]:
 
 @contextmanager
 def alone(location: Location, force: bool) -> Iterator[SqliteStore | None]:
-    """The store that is there, held so that nobody else can open it; None if none can be read."""
+    """The existing store, locked so that nobody else can open it; None if it cannot be read."""
     path = location.path
     assert path is not None
     if any(alive for _, alive in sessions(location)):
@@ -89,8 +91,8 @@ def alone(location: Location, force: bool) -> Iterator[SqliteStore | None]:
     database = SqliteStore(location, "script")
     try:
         try:
-            with opened(SqliteStore(location, "viewer")) as looked_at:
-                looked_at.get_tables()  # what is damaged loses its WAL to one that can write
+            with opened(SqliteStore(location, "viewer")) as viewer:
+                viewer.get_tables()  # a connection that can write would drop a damaged file's WAL
             mode, inode = _hold(database), path.stat().st_ino
         except (*DRIVER_ERRORS, StoreError) as error:
             _not_alone(location, force, error)
@@ -101,7 +103,7 @@ def alone(location: Location, force: bool) -> Iterator[SqliteStore | None]:
             with bound(database):
                 yield database
         except BaseException:
-            # Not if it is replaced already: the WAL would be the new file's.
+            # Not once it has been replaced: the WAL would be made for the new file.
             if path.stat().st_ino == inode:
                 database.raw.execute("ROLLBACK")
                 database.raw.execute(f"PRAGMA journal_mode = {mode}")
@@ -113,8 +115,8 @@ def alone(location: Location, force: bool) -> Iterator[SqliteStore | None]:
 def _hold(database: SqliteStore) -> str:
     """Lock others out; returns the journal mode that the file had.
 
-    It succeeds only for the one connection that the file has, of any process: the others hold a
-    shared lock on it even while they are idle. What was in the WAL is in the file then.
+    It succeeds only if no other connection of any process has the file open: even an idle one
+    holds a shared lock in WAL mode. Afterwards the content of the WAL is in the file.
     """
     database.connect()
     database.raw.execute("PRAGMA busy_timeout = 1000")
@@ -127,12 +129,13 @@ def _hold(database: SqliteStore) -> str:
 
 
 def _not_alone(location: Location, force: bool, error: Exception) -> None:
+    """Raise why the file could not be locked, unless it is damaged and `force` is true."""
     failure = store_error(error, location.name)
     if isinstance(failure, StoreBusy):
         raise StoreBusy(f"{location.name}: somebody has it open; stop them first") from error
     if failure is None or isinstance(failure, ReadOnlyStore | StoreFull):
         raise failure or error
-    # Damaged, so SQLite cannot tell who has it open.
+    # It is damaged, so SQLite's locks do not show who has it open.
     assert location.path is not None
     if others := [holder for holder in holders(location.path) if holder.pid != os.getpid()]:
         raise StoreBusy(

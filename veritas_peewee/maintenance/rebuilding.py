@@ -1,4 +1,4 @@
-"""Make the catalog and all that follows it again: nothing in it is told anywhere first."""
+"""Make the catalog again, and the tables that follow it: all of it is derived from the audits."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from veritas_peewee import catalog
+from veritas_peewee import catalog, catalog_check
 from veritas_peewee.catalog import SEARCH_INDEX
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
 from veritas_peewee.database.statements import execute
 from veritas_peewee.errors import DatabaseCorrupt
-from veritas_peewee.maintenance.verify import fresh_schema
+from veritas_peewee.maintenance.schema import fresh_schema
 from veritas_peewee.models import Audit, AuditCount, AuditPattern, CatalogEntry
 
 _SHADOWS = tuple(f"{SEARCH_INDEX}_{part}" for part in ("data", "idx", "docsize", "config"))
@@ -31,13 +31,13 @@ def make_missing() -> list[str]:
 
 
 def rebuild() -> list[str]:
-    """Make again what does not agree; returns what was done. Runs in a unit of the caller's."""
+    """Make again what does not agree; returns what was done. The caller has begun a unit."""
     database = current_database()
     try:
         with database.unit():
             return _rebuild()
     except DRIVER_ERRORS as error:
-        # Also what SQLite has no name for, such as an index without its first page.
+        # Or an error without a name in SQLite, such as that of an index without its first page.
         if not isinstance(store_error(error), DatabaseCorrupt | None):
             raise
     _make_tables()
@@ -47,19 +47,20 @@ def rebuild() -> list[str]:
 
 def _rebuild() -> list[str]:
     database, done = current_database(), []
-    # What follows the entries comes first: a changed entry takes its old words and counts away.
-    if not _index_is_whole():
+    # The tables that follow come first: a change of an entry subtracts its old words and counts
+    # from them, which must be there.
+    wrong = catalog_check.disagreements(by_fts5=True)
+    if catalog_check.INDEX_DISAGREES in wrong:
         database.execute_sql(f"INSERT INTO {SEARCH_INDEX} ({SEARCH_INDEX}) VALUES ('rebuild')")
         done.append("built the full-text index again")
-    wrong = catalog.tables_that_disagree()
-    if catalog.PATTERNS_DISAGREE in wrong:
+    if catalog_check.PATTERNS_DISAGREE in wrong:
         database.execute_sql(f"DELETE FROM {_PATTERNS}")
         database.execute_sql(
             f"INSERT INTO {_PATTERNS} SELECT key, created_at, audit_id, value "
             f"FROM {_ENTRIES}, json_each(patterns)"
         )
         done.append("made the patterns of audits again")
-    if catalog.COUNTS_DISAGREE in wrong:
+    if catalog_check.COUNTS_DISAGREE in wrong:
         database.execute_sql(f"DELETE FROM {_COUNTS}")
         database.execute_sql(f"INSERT INTO {_COUNTS} {catalog.counted_sql()}")
         done.append("counted the audits again")
@@ -73,26 +74,11 @@ def _rebuild() -> list[str]:
     return done
 
 
-def _index_is_whole() -> bool:
-    """What FTS5 itself says, which compares each word's place with the entries."""
-    database = current_database()
-    try:
-        with database.unit():
-            database.execute_sql(
-                f"INSERT INTO {SEARCH_INDEX} ({SEARCH_INDEX}, rank) VALUES ('integrity-check', 1)"
-            )
-    except DRIVER_ERRORS as error:
-        if isinstance(store_error(error), DatabaseCorrupt):
-            return False
-        raise
-    return True
-
-
 def _make_tables() -> None:
     database = current_database()
     last = execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (_ENTRIES,))
     with _schema_writable():
-        # An index that is damaged cannot be opened, and what cannot be opened not be dropped.
+        # SQLite opens an index to drop it, and a damaged one cannot be opened.
         database.execute_sql("DELETE FROM main.sqlite_master WHERE name = ?", (SEARCH_INDEX,))
     for table in (*_SHADOWS, _ENTRIES, _PATTERNS, _COUNTS):
         database.execute_sql(f"DROP TABLE IF EXISTS main.{table}")
@@ -100,7 +86,7 @@ def _make_tables() -> None:
     for statement in sorted(_wanted(), key=lambda text: " TABLE " not in text[:30]):
         database.execute_sql(statement)
     if last:
-        # An id that was given out once is not given out again: cursors know entries by it.
+        # Ids must not be given out twice: the cursors of searches contain them.
         database.execute_sql("DELETE FROM sqlite_sequence WHERE name = ?", (_ENTRIES,))
         database.execute_sql(
             "INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (_ENTRIES, *last[0])
@@ -108,7 +94,7 @@ def _make_tables() -> None:
 
 
 def _wanted() -> Iterator[str]:
-    """What this version's schema has of the catalog."""
+    """The statements of this version's schema that make the catalog."""
     for name, text in fresh_schema().items():
         if name in (SEARCH_INDEX, _ENTRIES, _PATTERNS, _COUNTS) or (
             not text.startswith("CREATE TABLE")

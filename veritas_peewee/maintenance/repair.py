@@ -1,4 +1,4 @@
-"""What `verify` finds and can be made again: counts, hosts, indexes, triggers, views; files."""
+"""Repair what is derived: counts, hosts, indexes, triggers, views; and remove stray files."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from veritas_peewee.database.current import atomic, current_database
 from veritas_peewee.database.statements import MARK, execute, rows_of, text_of
 from veritas_peewee.ledger import kept_ids, seals
 from veritas_peewee.maintenance import rebuilding
-from veritas_peewee.maintenance.verify import missing_parts
+from veritas_peewee.maintenance.schema import missing_parts
 from veritas_peewee.models import TABLES, Audit, AuditScreenshot, RemovedAudit
 
 ORPHAN_AGE = 3600.0
-"""Seconds for which a file may lie without a row: a writer puts it there before the row."""
+"""Seconds for which a file may be without a row: a writer stores the file before the row."""
 
 
 def repair(*, orphan_age: float = ORPHAN_AGE) -> list[str]:
-    """Make again what can be, on the current database; returns what was done.
+    """Make again what is derived in the current database; returns what was done.
 
-    It never touches what was lost or altered: for that there are backups. `orphan_age` is how
-    long, in seconds, a file may lie without a row before it is removed.
+    It never touches what was lost or altered: for that there are backups. A file that no row
+    names is removed if it is older than `orphan_age`, in seconds.
     """
     return [*_rebuild(), *_sweep(orphan_age)]
 
@@ -67,7 +67,7 @@ def _wrong_counts_sql() -> str:
 def orphans(age: float = ORPHAN_AGE) -> Iterator[Path]:
     """Files of this store's audits, older than `age` seconds, that no row names.
 
-    None where another database lies beside this one: the files may be its.
+    There are none if another database is in the same folder: the files may be its own.
     """
     path, root = current_database().location.path, current_database().location.screenshots
     if root is None or (path is not None and _others(path)):
@@ -85,13 +85,13 @@ def orphans(age: float = ORPHAN_AGE) -> Iterator[Path]:
                 if relative.parts[0] not in audits or time.time() - file.lstat().st_mtime < age:
                     continue
             except (FileNotFoundError, UnicodeEncodeError):
-                continue  # gone just now, or no name of ours
+                continue  # removed just now, or a name that this library does not give
             if not execute(known, (stored,)):
                 yield file
 
 
 def _others(path: Path) -> list[Path]:
-    """Other databases in the folder, by their names: to open them is not for us."""
+    """Other databases in the folder, by their names; opening them could change them."""
     kinds = (".db", ".db3", ".sqlite", ".sqlite3")
     return [file for file in path.parent.iterdir() if file.suffix in kinds and file != path]
 

@@ -1,4 +1,4 @@
-"""A backup put in a store's place: whole or not at all, and what was there is kept aside."""
+"""A backup put where a store is: whole or not at all, and the old store is set aside."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class RestoreReport:
 
     database: Path
     replaced: Path | None
-    """A folder with what was there before, laid out as a backup is; None if nothing was."""
+    """A folder with what was there before, in the layout of a backup; None if nothing was there."""
     head: str
     audits: int
     events: int
@@ -59,25 +59,25 @@ def restore(
 ) -> RestoreReport:
     """Put the backup in the folder `source` where `target` (a path or URL, or the default) is.
 
-    The backup is copied and verified first. What is at `target` is kept aside whole, and is
-    replaced only if the backup holds all that it holds, or if `force` says so; never while
-    anybody has it open. Killed at any point it leaves the old store or the new one.
-    Raises StoreError (no backup; something newer is there), DatabaseCorrupt (the backup is
-    damaged), StoreBusy (the target is open), StoreFull, ReadOnlyStore.
+    The backup is copied and verified first. The store at `target` is set aside whole. It is
+    replaced only if the backup holds everything that it holds, or if `force` is true, and never
+    while anybody has it open. A kill at any point leaves the old store or the new one.
+    Raises StoreError (not a backup; the target holds something newer), DatabaseCorrupt (the
+    backup is damaged), StoreBusy (the target is open), StoreFull, ReadOnlyStore.
     """
     if on_event_loop():
         raise NoDatabase("restore() would stall the event loop: run it in a worker thread")
-    kept, location = Path(os.path.abspath(source)), locate(target)
+    backup, location = Path(os.path.abspath(source)), locate(target)
     path = location.path
     if path is None:
         raise StoreError("a database in memory cannot be restored: give the path of a file")
-    if not (kept / DATABASE).is_file():
-        raise StoreError(f"{kept}: is no backup: there is no {DATABASE} in it")
+    if not (backup / DATABASE).is_file():
+        raise StoreError(f"{backup}: is no backup: there is no {DATABASE} in it")
     with typed(path, "restored"):
         path.parent.mkdir(parents=True, exist_ok=True)
         with partial(path) as folder:
-            new = Location(folder / DATABASE, kept / SCREENSHOTS)
-            report, state = _prepared(Location(kept / DATABASE, None), new, progress)
+            new = Location(folder / DATABASE, backup / SCREENSHOTS)
+            report, state = _prepared(Location(backup / DATABASE, None), new, progress)
             replaced = _put(new, state, location, force, progress)
     return RestoreReport(
         path, replaced, str(state.head), report.audits, report.events, report.files
@@ -85,7 +85,7 @@ def restore(
 
 
 def _prepared(source: Location, new: Location, progress: Progress | None) -> tuple[Report, State]:
-    """Make a copy of the backup's database, of this version's schema, and verify it."""
+    """Copy the backup's database, upgrade the copy to this version, and verify it."""
     assert new.path is not None
     with opened(SqliteStore(source, "viewer")) as original:
         copy_database(original, new.path, progress)
@@ -94,7 +94,7 @@ def _prepared(source: Location, new: Location, progress: Progress | None) -> tup
             migrations.upgrade(copy, seals.complete)
             copy.journal_mode = "delete"
     with opened(SqliteStore(new, "viewer")):
-        report = verify(progress=progress and (lambda n, all_: progress("verify", n, all_)))
+        report = verify(progress=progress and (lambda n, total: progress("verify", n, total)))
         if report.problems:
             more = f" (and {len(report.problems) - 1} more)" if len(report.problems) > 1 else ""
             raise DatabaseCorrupt(
@@ -119,27 +119,27 @@ def _put(
         with opened(SqliteStore(new, "viewer")):
             wanted = _images()
         before = _images_of(old)
-        kept = new.path.with_name("kept")
+        retained = new.path.with_name("kept")
         if aside is not None:
-            kept.mkdir(mode=0o700)
-            _keep_images(location, kept, before)
+            retained.mkdir(mode=0o700)
+            _retain_images(location, retained, before)
         added = _bring_images(new, location, wanted, progress)
         try:
             if aside is not None:
-                os.rename(kept, aside)
+                os.rename(retained, aside)
             _swap(new.path, path, aside)
         except BaseException:
             _folder(location).remove(added)
             raise
         if before is not None:
-            # They are kept aside; here no row names them any longer.
+            # They have been set aside; here no row names them any longer.
             _folder(location).remove(sorted(set(before) - set(wanted)))
         return aside
 
 
 @contextmanager
 def _aside(path: Path) -> Iterator[Path | None]:
-    """A name for what is replaced, gone again if it is not; None if nothing is there."""
+    """A folder's name for the old store, removed again on failure; None if nothing is there."""
     there = _inode(path)
     if there is None and not any(os.path.lexists(f"{path}{end}") for end in _BESIDE):
         yield None
@@ -184,10 +184,10 @@ def _images_of(old: SqliteStore | None) -> dict[str, str | None] | None:
     return None
 
 
-def _keep_images(location: Location, aside: Path, names: dict[str, str | None] | None) -> None:
-    """The images of the old store have a second name beside it: they cost no space."""
-    folder, kept = _folder(location), ScreenshotFolder(aside / SCREENSHOTS)
-    if names is None:  # it cannot be read, so any may be its own
+def _retain_images(location: Location, aside: Path, names: dict[str, str | None] | None) -> None:
+    """Give the images of the old store a second name in `aside`, which costs no space."""
+    folder, retained = _folder(location), ScreenshotFolder(aside / SCREENSHOTS)
+    if names is None:  # the store cannot be read, so any file may belong to it
         names = {
             os.path.relpath(os.path.join(at, name), folder.root): None
             for at, _, files in os.walk(folder.root)
@@ -196,11 +196,11 @@ def _keep_images(location: Location, aside: Path, names: dict[str, str | None] |
     for name in names:
         with suppress(StoreError, FileNotFoundError):
             try:
-                folder.link(name, kept)
+                folder.link(name, retained)
             except FileNotFoundError:
                 raise
             except OSError:  # a file system without links
-                kept.keep(name, folder.read(name))
+                retained.keep(name, folder.read(name))
 
 
 def _bring_images(
@@ -215,7 +215,7 @@ def _bring_images(
             with suppress(StoreError):
                 present = folder.read(name)
             data: bytes | None = None
-            with suppress(StoreError):  # verified: what is missing may be
+            with suppress(StoreError):  # what is missing in a verified backup may be
                 data = source.read(name)
             if data is not None and data != present:
                 if digest is not None and hashlib.sha256(data).hexdigest() != digest:
@@ -232,19 +232,19 @@ def _bring_images(
 
 
 def _swap(new: Path, path: Path, aside: Path | None) -> None:
-    """Name the new file in one step; the old one keeps a name of its own."""
+    """Give the new file its name in one step; the old one has a second name by then."""
     if aside is not None:
         for end in _BESIDE:
-            # A WAL that stays would be taken for the new file's.
+            # SQLite would take a WAL that stays for that of the new file.
             if os.path.lexists(f"{path}{end}"):
                 os.rename(f"{path}{end}", aside / f"{DATABASE}{end}")
     there = path.stat() if path.exists() else None
     if there is None or aside is None:
-        _link(new, path)  # which fails if a file has come there meanwhile
+        _link(new, path)  # which fails if another process has made a file there
     else:
         _link(path, aside / DATABASE)
         os.rename(new, path)
-        # Who opened the old file in the instant before waits for our lock; none can from here on.
+        # A process that opened the old file just before waits for our lock; no other can now.
         if others := [one for one in holders(path, there) if one.pid != os.getpid()]:
             os.rename(aside / DATABASE, path)
             raise StoreBusy(f"{path}: process {others[0].pid} has just opened it; stop it first")

@@ -1,1 +1,1 @@
-"""Audits taken along: as JSON Lines that can be imported again, as tables, as reports."""
+"""Audits taken elsewhere: as JSON Lines that can be imported again, as tables, as reports."""

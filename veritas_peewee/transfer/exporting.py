@@ -1,4 +1,4 @@
-"""`export_jsonl`: audits with all that belongs to them, for `import_jsonl` to make them again."""
+"""`export_jsonl`: audits with everything that belongs to them, for `import_jsonl`."""
 
 from __future__ import annotations
 
@@ -6,27 +6,20 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Unpack
 
+from veritas_peewee.audit_check import image_problem, problem_of
 from veritas_peewee.database.current import current_database
 from veritas_peewee.errors import StoreError
 from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.filters import Filters
 from veritas_peewee.history import Order
+from veritas_peewee.problems import Problems
+from veritas_peewee.stored import StoredAudit, image_file, read_stored
 from veritas_peewee.transfer.files import Target, new_file, too_large
 from veritas_peewee.transfer.lines import to_line
 from veritas_peewee.transfer.selection import Selection
-from veritas_peewee.transfer.stored import (
-    StoredAudit,
-    image_file,
-    image_problem,
-    problem_of,
-    read_stored,
-)
-
-MOST_TOLD = 1000
-"""The most problems that are told one by one."""
 
 Progress = Callable[[int, int | None], object]
-"""Called with how much has been done, and of how much if that is known."""
+"""Called with how many audits have been written, and of how many if that is known."""
 
 
 @dataclass
@@ -36,21 +29,15 @@ class ExportReport:
     audits: int = 0
     findings: int = 0
     screenshots: int = 0
-    """Images that were taken along."""
+    """Images that were written."""
     events: int = 0
-    problems: list[str] = field(default_factory=list)
+    problems: Problems = field(default_factory=Problems)
     """What is missing or was altered. An audit that was altered is written as it is, and
-    `import_jsonl` refuses it; one whose image is missing comes without the image."""
+    `import_jsonl` refuses it; an image that is missing is left out."""
 
     @property
     def ok(self) -> bool:
         return not self.problems
-
-    def problem(self, text: str) -> None:
-        if len(self.problems) < MOST_TOLD:
-            self.problems.append(text)
-        elif len(self.problems) == MOST_TOLD:
-            self.problems.append("… and more")
 
 
 def export_jsonl(
@@ -65,11 +52,11 @@ def export_jsonl(
     """Write audits of the current database as JSON Lines, one a line; see `transfer.lines`.
 
     `target` is a new file (packed by gzip if its name ends in .gz) or a stream of bytes; `ids`
-    or the filters and the order of `queries.history` say which audits, else all are written,
-    newest first. Each audit is as of one moment; writers go on meanwhile. `images` says whether
-    the screenshots' files go along. `progress` is called with how many audits are written, of
+    or the filters and the order of `queries.history` select audits, else all are written, newest
+    first. Each audit is as of one moment; writers continue meanwhile. `images` says whether the
+    screenshots' files are written too. `progress` is called with how many audits are written, of
     how many. Raises AuditNotFound, InvalidAudit for a bad filter or for ids and filters at once,
-    StoreError if the file is there already, StoreFull.
+    StoreError if the file exists already, StoreFull.
     """
     location = current_database().location
     folder = ScreenshotFolder(location.screenshots) if images and location.screenshots else None
@@ -78,10 +65,10 @@ def export_jsonl(
     def line(stored: StoredAudit) -> bytes:
         found = _images(stored, folder, report)
         if problem := problem_of(stored):
-            report.problem(f"audit {stored.id}: {problem}")
+            report.problems.add(f"audit {stored.id}: {problem}")
         text = to_line(stored, found)
         if problem := too_large(text):
-            report.problem(f"audit {stored.id}: its line {problem}")
+            report.problems.add(f"audit {stored.id}: its line {problem}")
         return text
 
     write_each(target, line, report, Selection(ids, order, **filters), progress)
@@ -96,7 +83,7 @@ def write_each(
     progress: Progress | None,
     header: bytes = b"",
 ) -> None:
-    """Write what `text_of` makes of each audit that is selected, and count it."""
+    """Write `header`, then what `text_of` makes of each selected audit; count them in `report`."""
     with new_file(target) as file:
         file.write(header)
         for audit_id in selection:
@@ -124,6 +111,6 @@ def _images(
             except StoreError as error:
                 problem = str(error)
             if problem:
-                report.problem(f"audit {stored.id}: {problem}")
+                report.problems.add(f"audit {stored.id}: {problem}")
         images.append(image)
     return images

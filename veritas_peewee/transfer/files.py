@@ -1,4 +1,4 @@
-"""Files that appear under their name when they are whole, packed by gzip if the name says so."""
+"""Files that get their name once they are whole, packed by gzip if the name ends in .gz."""
 
 from __future__ import annotations
 
@@ -19,18 +19,20 @@ Target = str | os.PathLike[str] | BinaryIO
 """A path, or a stream of bytes that is open already."""
 
 MAX_LINE = 1 << 30
-"""The longest line that is read, in bytes: about 700 MB of images in one audit."""
+"""The longest line that is read, in bytes; it holds about 700 MB of an audit's images."""
 MAX_PARTS = 30_000_000
-"""The most values of a line, about: to read that many takes 3 GB, while few bytes can say more."""
+"""About the most JSON values in a line that is read: reading so many takes 3 GB, and a line
+within MAX_LINE could have many more."""
 _CHUNK = 1 << 20
 _GZIP = b"\x1f\x8b"
 
 
 @contextmanager
 def new_file(target: Target) -> Iterator[BinaryIO]:
-    """A stream for a new file, for its owner only, on disk when the block ends.
+    """A stream for a new file that only its owner can read; on disk when the block ends.
 
-    If the block fails, nothing is left. StoreError if there is such a file: none is replaced.
+    A stream that is given is used as it is. If the block fails, no file is left. StoreError if
+    the file exists already: none is replaced.
     """
     if not isinstance(target, str | os.PathLike):
         yield _stream(target, "write")
@@ -43,7 +45,7 @@ def new_file(target: Target) -> Iterator[BinaryIO]:
         with ExitStack() as stack:
             file = stack.enter_context(open(os.open(partial, flags, 0o600), "wb"))
             stack.callback(_sync, file)
-            # Level 1: an export is text that repeats itself, and images that no level makes less.
+            # Level 1: the text of an export repeats itself, and no level makes images smaller.
             yield (
                 cast(BinaryIO, stack.enter_context(gzip.open(file, "wb", compresslevel=1)))
                 if path.suffix == ".gz"
@@ -60,10 +62,10 @@ def new_file(target: Target) -> Iterator[BinaryIO]:
 
 
 def too_large(line: bytes) -> str | None:
-    """Why a line is one that is not read."""
+    """Why a line would not be read, or None."""
     if len(line) > MAX_LINE:
         return f"is longer than {MAX_LINE} bytes"
-    # What a text holds of these counts too; base64, which is nearly all of a long line, has none.
+    # Those inside of texts count too; base64, which is nearly all of a long line, has none.
     if len(line) > MAX_PARTS and sum(map(line.count, (b",", b"[", b"{"))) > MAX_PARTS:
         return f"holds more than {MAX_PARTS} values"
     return None
@@ -101,7 +103,7 @@ def _opened(path: str) -> BinaryIO:
 
 
 class LineReader:
-    """The lines of a file or stream, with how far it has been read."""
+    """The lines of a file or stream, and how much of it has been read."""
 
     def __init__(self, source: Target) -> None:
         self._stack = ExitStack()
@@ -111,9 +113,10 @@ class LineReader:
         else:
             self.name, self._raw = "the input", _stream(source, "readline")
         self.number = 0
-        """The line that was read last, counted from 1; empty ones count too."""
+        """The line that was read last, counted from 1; empty lines count too."""
         self._read = 0
         self.size: int | None = None
+        """In bytes; None if it is not known."""
         with suppress(OSError, AttributeError):
             self.size = os.fstat(self._raw.fileno()).st_size or None
         self._lines = self._raw
@@ -126,13 +129,13 @@ class LineReader:
 
     @property
     def position(self) -> int:
-        """How many bytes of the file have been read; of a pipe, how many of lines."""
+        """How many bytes of the file have been read; of a pipe, how many bytes of lines."""
         with suppress(OSError, ValueError, AttributeError):
             return self._raw.tell()
         return self._read
 
     def __iter__(self) -> Iterator[bytes]:
-        """Each line that is not empty, with its end; at most MAX_LINE + 1 bytes of it.
+        """Each line that is not empty, with its line end; at most MAX_LINE + 1 bytes of a line.
 
         Raises StoreError where the file is damaged, or a gzip file is cut off.
         """
@@ -163,7 +166,7 @@ class LineReader:
 
 
 class _Joined:
-    """A stream from which some bytes have been read already."""
+    """A stream of which the first bytes have been read already."""
 
     def __init__(self, first: bytes, rest: BinaryIO) -> None:
         self._first, self._rest = first, rest

@@ -1,4 +1,4 @@
-"""`import_jsonl`: audits that `export_jsonl` has written are stored as they were."""
+"""`import_jsonl`: store audits that `export_jsonl` has written, as they were."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 from peewee import DataError, IntegrityError
 
+from veritas_peewee.audit_check import image_problem, problem_of
 from veritas_peewee.database.current import atomic, current_database
 from veritas_peewee.database.failures import DRIVER_ERRORS
 from veritas_peewee.database.statements import MARK, execute, insert_rows, text_of
@@ -19,29 +20,20 @@ from veritas_peewee.ledger import kept_ids, seals
 from veritas_peewee.ledger.log import append_chained
 from veritas_peewee.models import Audit, AuditFinding, AuditRunner, AuditScreenshot, AuditStatus
 from veritas_peewee.operations import screenshot_folder
-from veritas_peewee.transfer.exporting import MOST_TOLD
+from veritas_peewee.problems import Problems
+from veritas_peewee.stored import AUDIT, FINDING, SCREENSHOT, StoredAudit, image_file
 from veritas_peewee.transfer.files import LineReader, Target, too_large
 from veritas_peewee.transfer.lines import ForeignLine, from_line
-from veritas_peewee.transfer.stored import (
-    AUDIT,
-    FINDING,
-    SCREENSHOT,
-    StoredAudit,
-    image_file,
-    image_problem,
-    problem_of,
-)
 
 UNIT_AUDITS = 100
 """The most audits in one transaction."""
 UNIT_BYTES = 16 << 20
-"""The most bytes of lines in one transaction, but for the last of them."""
+"""Bytes of lines after which a transaction takes no other line."""
 IMPORTED = "imported"
-"""The session of an audit that was running where it came from: one that is not alive here."""
+"""The session of an audit that was running in its own store: one that is not alive here."""
 
 Progress = Callable[[int, int, int | None], object]
-"""Called with how many audits were imported, how many bytes were read, and of how many if that
-is known."""
+"""Called with how many audits were imported, how many bytes were read, and the size if known."""
 
 
 @dataclass
@@ -53,24 +45,20 @@ class ImportReport:
     screenshots: int = 0
     """Images that were stored."""
     skipped: int = 0
-    """Audits that were there already."""
+    """Audits that were in the store already."""
     refused: int = 0
+    """Lines that were not imported; `problems` says why."""
     without_image: int = 0
     """Screenshots whose image was not in the file."""
     new_ids: int = 0
-    """Events that got another id than they had: resume tokens of there mean nothing here."""
-    problems: list[str] = field(default_factory=list)
+    """Events that got another id than they had in their own store: a token to resume following
+    there means nothing here."""
+    problems: Problems = field(default_factory=Problems)
     """Which lines were refused, and why."""
 
     @property
     def ok(self) -> bool:
         return not self.problems
-
-    def problem(self, text: str) -> None:
-        if len(self.problems) < MOST_TOLD:
-            self.problems.append(text)
-        elif len(self.problems) == MOST_TOLD:
-            self.problems.append("… and more")
 
 
 @dataclass
@@ -92,12 +80,12 @@ def import_jsonl(
     """Store the audits of a JSON Lines file (or stream of bytes) in the current database.
 
     Each is stored whole, with the ids, times, digests and seal it had, or refused: `problems`
-    names its line. An audit that is there already is refused, or left as it is if
-    `skip_existing`. Events keep their ids in a store that never had one. About 100 audits are
-    one transaction; an import that was interrupted leaves whole audits, and is completed by
-    running it again with `skip_existing`. An audit that was running is `disconnected` at the
-    next opening, for nobody runs it here. `progress` is called after each transaction. Raises
-    StoreError if the file is none of ours or cannot be read, StoreFull.
+    names its line. An audit that is in the store already is refused, or left as it is if
+    `skip_existing` is true. Events retain their ids in a store that never had an event. About 100
+    audits are one transaction; an import that was interrupted leaves whole audits, and is
+    completed by running it again with `skip_existing`. An audit that was running becomes
+    `disconnected` at the next opening, because nobody runs it here. `progress` is called after
+    each transaction. Raises StoreError if the file is not an export or cannot be read, StoreFull.
     """
     importer = Importer(source, skip_existing=skip_existing, folder=screenshot_folder())
     with importer:
@@ -110,7 +98,10 @@ def import_jsonl(
 
 
 class Importer:
-    """The steps of an import; `choose`, `store` and `finish` need a current database."""
+    """The steps of an import, for a caller that runs each in the right thread.
+
+    `choose`, `store` and `finish` need a current database; `units` and `take_images` do not.
+    """
 
     def __init__(self, source: Target, *, skip_existing: bool, folder: ScreenshotFolder) -> None:
         self.lines = LineReader(source)
@@ -125,7 +116,7 @@ class Importer:
         self.lines.__exit__()
 
     def units(self) -> Iterator[list[Incoming]]:
-        """The audits of the file that are as they were written, in portions."""
+        """The audits of the file that are as they were written, a list for each transaction."""
         unit: list[Incoming] = []
         size, good, first = 0, 0, True
         try:
@@ -146,32 +137,32 @@ class Importer:
         except StoreError as error:
             if not good:
                 raise
-            self.report.problem(f"{error}; what comes before was imported")
+            self.report.problems.add(f"{error}; what comes before was imported")
         if unit:
             yield unit
 
     def _refuse(self, number: int, reason: str) -> None:
         self.report.refused += 1
-        self.report.problem(f"line {number}: {reason}")
+        self.report.problems.add(f"line {number}: {reason}")
 
     def choose(self, unit: list[Incoming]) -> list[Incoming]:
-        """Those that are not there yet."""
+        """The audits among these that are not in the store yet; each id once."""
         chosen: dict[str, Incoming] = {}
         for one in unit:
-            if one.stored.id in chosen or _is_there(one):
-                self._there_already(one)
+            if one.stored.id in chosen or _is_stored(one):
+                self._note_stored(one)
             else:
                 chosen[one.stored.id] = one
         return list(chosen.values())
 
-    def _there_already(self, one: Incoming) -> None:
+    def _note_stored(self, one: Incoming) -> None:
         if self._skip_existing:
             self.report.skipped += 1
         else:
             self._refuse(one.line, f"{one} is there already")
 
     def take_images(self, unit: list[Incoming]) -> list[Incoming]:
-        """Put the images on disk, before the rows that name them; those that could be stored."""
+        """Put images on disk before the rows that name them; returns the audits it worked for."""
         taken: list[Incoming] = []
         for one in unit:
             try:
@@ -193,18 +184,18 @@ class Importer:
         try:
             new_ids = _insert(unit)
         except (DataError, IntegrityError) as error:
-            # One by one, so that only the one at fault is refused.
+            # Once more, each in its own transaction, so that only the audit at fault is refused.
             for one in unit if len(unit) > 1 else ():
                 self.store([one])
             if len(unit) == 1:
-                self._forget_images(unit)
-                if _is_there(unit[0]):  # since it was chosen, by another import
-                    self._there_already(unit[0])
+                self._remove_images(unit)
+                if _is_stored(unit[0]):  # by another import, since it was chosen
+                    self._note_stored(unit[0])
                 else:
                     self._refuse(unit[0].line, f"{unit[0]}: cannot be stored: {error}")
             return
         except BaseException:
-            self._forget_images(unit)
+            self._remove_images(unit)
             raise
         report = self.report
         report.audits += len(unit)
@@ -219,20 +210,20 @@ class Importer:
         """Remove the images of audits that were not stored."""
         self._folder.remove([file for one in unit for file in one.new_files])
 
-    def _forget_images(self, unit: list[Incoming]) -> None:
+    def _remove_images(self, unit: list[Incoming]) -> None:
         named = text_of(AuditScreenshot.select(AuditScreenshot.id).where(
             AuditScreenshot.file_path == MARK))  # fmt: skip
         with suppress(*DRIVER_ERRORS, StoreError):
             files = [file for one in unit for file in one.new_files]
-            # Another import of the same file may have been the faster one.
+            # Not those that another import of the same file has stored rows for meanwhile.
             self._folder.remove([file for file in files if not execute(named, (file,))])
 
     def finish(self) -> None:
-        """Make the head of the events that kept their ids."""
+        """Make the store's head over the events that retained their ids."""
         kept_ids.settle()
 
 
-def _is_there(one: Incoming) -> bool:
+def _is_stored(one: Incoming) -> bool:
     return bool(execute(_id_sql(), (one.stored.id,)))
 
 
@@ -242,6 +233,7 @@ def _id_sql() -> str:
 
 
 def _checked(number: int, line: bytes) -> Incoming:
+    """The audit of a line; InvalidAudit if it is not as it was written."""
     if reason := too_large(line):
         raise InvalidAudit(reason)
     stored, images = from_line(line)
@@ -256,7 +248,7 @@ def _checked(number: int, line: bytes) -> Incoming:
 
 @atomic
 def _insert(unit: list[Incoming]) -> int:
-    """Insert the rows; returns how many events got other ids than they had."""
+    """Insert the rows; returns how many events got another id than they had."""
     database = current_database()
     audits = [one.stored for one in unit]
     insert_rows(Audit, AUDIT, [audit.audit for audit in audits])
@@ -266,15 +258,15 @@ def _insert(unit: list[Incoming]) -> int:
     running = [audit.id for audit in audits if audit.audit[status] == AuditStatus.RUNNING]
     insert_rows(AuditRunner, ("audit", "session"), [(one, IMPORTED) for one in running])
     seals.accept(database, [audit.id for audit in audits])
-    kept: list[Any] = []
-    others: list[Any] = []
+    with_ids: list[Any] = []
+    renumbered: list[Any] = []
     can_keep = kept_ids.can_keep()
     for audit in audits:
         ids = [event[0] for event in audit.events]
-        # Ids that other audits have fail below, and then these come one by one.
+        # An id that another audit's event has fails below; then each audit comes by itself.
         taken = kept_ids.removed(ids) or (len(unit) == 1 and kept_ids.taken(ids))
-        rows = kept if can_keep and not taken else others
+        rows = with_ids if can_keep and not taken else renumbered
         rows += [(event[0], audit.id, *event[1:]) for event in audit.events]
-    kept_ids.insert_kept(kept)
-    append_chained([row[1:] for row in others])
-    return len(others)
+    kept_ids.insert_kept(with_ids)
+    append_chained([row[1:] for row in renumbered])
+    return len(renumbered)

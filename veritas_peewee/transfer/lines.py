@@ -1,10 +1,10 @@
-"""The JSON Lines of an export: one audit a line, from which the very stored values come back.
+"""The JSON Lines of an export: one audit a line, from which exactly the stored values come back.
 
 A line is an object with `format`, `version`, `audit` (its columns), `findings`, `screenshots`
-(each with its image's bytes as base64, or null) and `events`. Digests are hexadecimal. JSON
-columns stand there as JSON, so that any program can read them; where their text is written in
-another way than ours (spaces, other forms of numbers), as `{"$text": …}`. What strict JSON cannot
-hold, and no row of this library has, is `{"$blob": …}` or `{"$real": …}`.
+(each with its image's bytes as base64, or null) and `events`. Digests are hexadecimal. A JSON
+column is written as JSON, so that any program can read it; if its stored text is not what our
+encoder writes (spaces, other forms of numbers), as `{"$text": …}`. Values that JSON has no form
+for, which other programs may have stored, are `{"$blob": …}` or `{"$real": …}`.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ import peewee
 
 from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.models import Audit, AuditEvent, AuditFinding, AuditScreenshot, AuditStatus
-from veritas_peewee.transfer.stored import AUDIT, EVENT, FINDING, SCREENSHOT, Row, StoredAudit
+from veritas_peewee.stored import AUDIT, EVENT, FINDING, SCREENSHOT, Row, StoredAudit
 from veritas_peewee.values.plain import check_text, encode_json, shown
 
 FORMAT = "veritas-peewee audit"
 VERSION = 1
 MAX_EVENT_ID = 2**53
-"""The largest event id that is taken over: every program can hold it."""
+"""The largest event id that is accepted: a number of JSON is exact up to there (RFC 8259)."""
 _MAX_INTEGER = 2**63 - 1
 
 
 class ForeignLine(InvalidAudit):
-    """A line that is none of ours, or of a later version of the format."""
+    """A line that is not of an export, or of a later version of the format."""
 
 
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
@@ -41,7 +41,7 @@ _IMAGE = "image"
 
 
 def to_line(stored: StoredAudit, images: list[bytes | None]) -> bytes:
-    """The line of an audit, with its end."""
+    """The line of an audit, with its line end."""
     shots = _rows(AuditScreenshot, SCREENSHOT[1:], [row[1:] for row in stored.screenshots])
     for shot, image in zip(shots, images, strict=True):
         shot[_IMAGE] = None if image is None else base64.b64encode(image).decode()
@@ -85,7 +85,7 @@ def _json(value: Any) -> Any:
         return _plain(value)
     try:
         found = json.loads(value)
-        # In the reader's own way: what it would refuse as JSON it takes as text.
+        # Whatever `from_line` would not make the same text of is written as text.
         if encode_json(found, "") == value and not _is_escape(found):
             return found
     except (ValueError, RecursionError):
@@ -101,7 +101,7 @@ def _is_escape(value: object) -> bool:
 
 
 def from_line(line: bytes) -> tuple[StoredAudit, list[bytes | None]]:
-    """The audit and the images of a line; InvalidAudit says what of it cannot be taken over."""
+    """The audit and the images of a line; InvalidAudit says what of it cannot be imported."""
     try:
         found = json.loads(line, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
@@ -171,7 +171,7 @@ def _row(where: str, model: Any, names: tuple[str, ...], found: Any) -> Row:
 
 
 def _stored(field: Any, value: Any) -> Any:
-    """The value as it was on disk, if SQLite keeps it in this column as it is."""
+    """The value as it was on disk; InvalidAudit if SQLite would convert it in this column."""
     name = field.name
     if isinstance(field, peewee.JSONField):
         value = _json_text(name, value)
@@ -187,7 +187,7 @@ def _stored(field: Any, value: Any) -> Any:
         good = isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _MAX_INTEGER
     else:
         check_text(name, value)
-        # SQLite would make a number of it in a column of these types.
+        # In a column of these types SQLite would store a number instead.
         good = not (
             isinstance(field, peewee.JSONField | peewee.DateTimeField) and _is_number(value)
         )
@@ -234,7 +234,7 @@ def _bytes(name: str, value: Any) -> bytes:
 def _check_audit(audit: Row) -> str:
     values = dict(zip(AUDIT, audit, strict=True))
     audit_id, status = values["id"], values["status"]
-    # Longer ones come from files of the older store.
+    # Ids of the older store can be longer than ours.
     if not audit_id or len(audit_id) > 200 or not audit_id.isprintable():
         raise InvalidAudit(f"audit: id {shown(audit_id)} is none that an audit can have")
     if status not in set(AuditStatus):

@@ -1,8 +1,9 @@
-"""The look of a report, and its texts made safe: escaped, without a character that steers."""
+"""The frame and style of a report, and its texts made safe: escaped, without control characters."""
 
 from __future__ import annotations
 
 import html
+import json
 import re
 from typing import Any
 
@@ -11,14 +12,17 @@ _CONTROL = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 )
 
+_DEPTH = 4
+"""How many levels of a JSON value are laid out as lists."""
+
 
 def clean(text: str) -> str:
-    """`text` without what would change how other text is shown."""
+    """`text` without the characters that would change how other text is shown."""
     return _CONTROL.sub("", text)
 
 
 def safe(value: object) -> str:
-    """A value as text of a page, also inside an attribute."""
+    """A value as text of a page, safe also inside an attribute."""
     return html.escape(clean(str(value)))
 
 
@@ -28,14 +32,16 @@ def words(value: object) -> str:
 
 
 def markdown(text: str) -> str:
-    """Markdown as HTML, where markdown-it-py is installed (the `cli` extra brings it), else the
-    text as it is. HTML in it is text, images are not loaded, and a link shows where it leads."""
+    """Markdown as HTML if markdown-it-py is installed (the `cli` extra brings it), else the text.
+
+    HTML in it is shown as text, images are not loaded, and a link shows where it leads.
+    """
     try:
         from markdown_it import MarkdownIt
     except ImportError:
         return f'<div class="plain">{safe(text)}</div>'
     parser = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
-    # On the parser's own: what is no such address stays text.
+    # Replaces the parser's own check: a link to anything but a web address stays text.
     parser.validateLink = _is_web_address  # type: ignore[method-assign]
     parser.add_render_rule("link_open", _link)
     return clean(str(parser.render(clean(text))))
@@ -51,8 +57,37 @@ def _link(self: Any, tokens: Any, index: int, options: Any, env: Any) -> str:
     return f'<a href="{href}" rel="noopener noreferrer nofollow"{kind}>'
 
 
+def laid_out(value: Any, depth: int = 0) -> str:
+    """A JSON value as lists within lists, down to `_DEPTH`; what lies deeper is shown as JSON."""
+    if isinstance(value, dict | list) and depth >= _DEPTH:
+        return f'<span class="mono">{safe(json_text(value))}</span>'
+    if isinstance(value, dict) and value:
+        items = "".join(
+            f"<dt>{words(key)}</dt><dd>{laid_out(inner, depth + 1)}</dd>"
+            for key, inner in value.items()
+        )
+        return f"<dl>{items}</dl>"
+    if isinstance(value, list) and value:
+        return f"<ul>{''.join(f'<li>{laid_out(inner, depth + 1)}</li>' for inner in value)}</ul>"
+    if isinstance(value, dict | list):
+        return "none"
+    if value is None:
+        return "unknown"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f'<span class="text">{safe(value)}</span>'
+
+
+def json_text(value: Any) -> str:
+    """A value as JSON text; "…" for one that is nested too deeply for the encoder."""
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except RecursionError:
+        return "…"
+
+
 def head(title: object) -> str:
-    """A page's beginning; nothing that it names is ever loaded, and no script runs in it."""
+    """A page's beginning. Its policy has the browser load nothing and run no script."""
     return f"""<!doctype html>
 <html lang="en">
 <head>

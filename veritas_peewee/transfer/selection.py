@@ -1,4 +1,4 @@
-"""Which audits an export takes, found page by page."""
+"""Which audits an export writes, looked up page by page."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.filters import Filters, check_names, moment
 from veritas_peewee.history import Order
 from veritas_peewee.models import Audit
-from veritas_peewee.transfer.stored import snapshot
+from veritas_peewee.stored import snapshot
 from veritas_peewee.values.ids import not_found
 from veritas_peewee.values.plain import invalid
 
@@ -21,10 +21,10 @@ _PAGE = 500
 
 
 class Selection:
-    """The ids of the audits to take: `ids`, or what the history's filters leave, in its order.
+    """The ids of the audits to write: `ids`, or those that the history's filters select, in order.
 
-    Audits that are added meanwhile are not among them. Raises AuditNotFound for an id that is
-    not there, InvalidAudit for ids and filters at once, and what `queries.history` raises.
+    Audits that are added meanwhile are not among them. Raises AuditNotFound for an id that does
+    not exist, InvalidAudit for ids and filters at once, and what `queries.history` raises.
     """
 
     def __init__(
@@ -36,14 +36,15 @@ class Selection:
             raise InvalidAudit("ids: give ids, or filters and an order, not both")
         self.ids = None if ids is None else _checked(ids)
         self._order: Order = order
-        # Once: what is `7d` ago moves on while the pages are read.
+        # Only once: `7d` ago would be a later moment for each page.
         for name in {"since", "until"} & filters.keys():
             filters[name] = moment(name, filters[name])
         self._filters = cast(Filters, filters)
         if self.ids is not None:
             self.total = len(self.ids)
         else:
-            queries.history(limit=1, order=order, **self._filters)  # a bad one is told before all
+            # Raises for a bad filter or order, before anything is written.
+            queries.history(limit=1, order=order, **self._filters)
             self.total = counting.count(**self._filters)
 
     def __iter__(self) -> Iterator[str]:
@@ -51,16 +52,16 @@ class Selection:
             return iter(self.ids)
         if self._order == "newest":
             return self._pages()
-        # New audits would come last, and one whose score changes would come twice or never: so
-        # the ids are looked up first, as of one moment, and held as closely as it goes.
+        # In these orders new audits would come last, and one whose score changes would come twice
+        # or never. So all ids are looked up first, as of one moment, and stored compactly.
         with snapshot():
             pages = iter(self._pages())
-            held = []
+            packed = []
             while page := list(islice(pages, _PAGE)):
-                held.append("\0".join(page).encode(errors="surrogatepass"))
+                packed.append("\0".join(page).encode(errors="surrogatepass"))
         return (
             audit_id
-            for page in held
+            for page in packed
             for audit_id in page.decode(errors="surrogatepass").split("\0")
         )
 
@@ -69,7 +70,7 @@ class Selection:
         while True:
             page = queries.history(limit=_PAGE, cursor=cursor, order=self._order, **self._filters)
             yield from [audit.id for audit in page.items]
-            # What has been read will not be read again.
+            # The pages in SQLite's cache will not be read again.
             database.release_memory()
             if (cursor := page.next_cursor) is None:
                 return

@@ -1,7 +1,7 @@
 """`export_csv`: audits, findings or events as a table for spreadsheets and other programs.
 
-UTF-8, separated by commas, lines end with CR LF (RFC 4180); times are UTC. A cell of text that a
-spreadsheet would take for a formula gets an apostrophe in front.
+UTF-8, separated by commas, lines end with CR LF (RFC 4180); times are UTC. A text that a
+spreadsheet would run as a formula gets an apostrophe in front.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.filters import Filters
 from veritas_peewee.history import Order
 from veritas_peewee.models import Severity
+from veritas_peewee.stored import AUDIT, EVENT, FINDING, Row, StoredAudit
 from veritas_peewee.transfer.exporting import ExportReport, Progress, write_each
 from veritas_peewee.transfer.files import Target
 from veritas_peewee.transfer.selection import Selection
-from veritas_peewee.transfer.stored import AUDIT, EVENT, FINDING, Row, StoredAudit
 from veritas_peewee.values.plain import shown
 
 Table = Literal["audits", "findings", "events"]
@@ -38,7 +38,7 @@ FINDING_COLUMNS = (
 )  # fmt: skip
 EVENT_COLUMNS = ("id", "audit_id", "url", "timestamp", "event_type", "data")
 
-# What a spreadsheet may run; also the full-width signs, which some take for the usual ones.
+# Beginnings of a formula; also the full-width signs, which some programs treat like the usual.
 _FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")
 
 
@@ -119,7 +119,7 @@ def _url(stored: StoredAudit) -> Any:
 
 
 def _moment(value: Any) -> Any:
-    # As spreadsheets know it: with more digits of a second it would be text to them.
+    # With more digits of a second than three, spreadsheets would take it for text.
     return value[:23] if isinstance(value, str) else value
 
 

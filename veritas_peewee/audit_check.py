@@ -1,0 +1,131 @@
+"""Whether an audit is as it was written: its chain, its rows' digests and its seal, once more.
+
+The one place that computes them again, from stored values: `verify` gives it what is in the
+database, an import what is on a line, an export and a report what they have read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Generator, Iterable, Iterator
+from typing import Literal, NamedTuple
+
+from veritas_peewee.ledger import seals
+from veritas_peewee.ledger.log import link
+from veritas_peewee.stored import AUDIT, SCREENSHOT, Row, StoredAudit, image_file
+
+_ID, _COUNT = AUDIT.index("id"), AUDIT.index("screenshots_count")
+_SIZE, _SHA256 = SCREENSHOT.index("file_size_bytes"), SCREENSHOT.index("sha256")
+
+Part = Literal["event", "finding", "screenshot", "count", "log", "row"]
+
+
+class Flaw(NamedTuple):
+    """One thing of an audit that is not as it was written."""
+
+    part: Part
+    """An event, a finding or a screenshot that was altered; `screenshots_count`, which is not the
+    number of screenshots; the log, whose end is missing; the audit's own row, or any row of it
+    that is missing."""
+    number: int = 0
+    """Which event, finding or screenshot, counted from 1; how many screenshots there are; how
+    many events are missing."""
+    unsealed: bool = False
+    """It has no digest or no seal: it was not written by this library."""
+
+
+def flaws(
+    audit: Row, findings: Iterable[Row], screenshots: Iterable[Row], events: Iterable[Row]
+) -> Iterator[Flaw]:
+    """What is wrong with an audit, given the stored values of its rows; see `StoredAudit`.
+
+    In this order: events (of those after a break in the chain only the unsealed ones), the log's
+    end, findings, screenshots, the row and its seal, the count of screenshots. Each iterable is
+    read once, and only when its turn comes.
+    """
+    *values, seal, sealed_events = audit
+    at_seal, count = yield from _chain(str(audit[_ID]), events, sealed_events)
+    if sealed_events is not None and sealed_events > count:
+        yield Flaw("log", sealed_events - count)
+    digests = [
+        (yield from _digests("finding", findings)),
+        (yield from _digests("screenshot", screenshots)),
+    ]
+    if seal is None:
+        yield Flaw("row", unsealed=True)
+    elif seals.is_unfinished(values):
+        if sealed_events is not None or seals.digest_of(values).hex() != seal:
+            yield Flaw("row")
+    elif sealed_events is None or seals.ended_seal(values, digests, sealed_events, at_seal) != seal:
+        yield Flaw("row")
+    if audit[_COUNT] != len(digests[1]):
+        yield Flaw("count", len(digests[1]))
+
+
+def _chain(
+    audit_id: str, events: Iterable[Row], sealed: int | None
+) -> Generator[Flaw, None, tuple[bytes | None, int]]:
+    """Returns the digest of the last event that the seal covers, and the number of events."""
+    before, at_seal, count, whole = audit_id.encode(errors="surrogatepass"), None, 0, True
+    for count, (_, kind, data, moment, digest) in enumerate(events, 1):
+        if digest is None:
+            yield Flaw("event", count, unsealed=True)
+        else:
+            if whole and link(before, kind, moment, data) != digest:
+                whole = False
+                yield Flaw("event", count)
+            before = digest
+        if count == sealed:
+            at_seal = digest
+    return at_seal, count
+
+
+def _digests(
+    part: Literal["finding", "screenshot"], rows: Iterable[Row]
+) -> Generator[Flaw, None, list[bytes | None]]:
+    """Returns the digests that are stored, for the seal covers those."""
+    digests = []
+    for number, (*values, digest) in enumerate(rows, 1):
+        if digest is None:
+            yield Flaw(part, number, unsealed=True)
+        elif seals.digest_of(values) != digest:
+            yield Flaw(part, number)
+        digests.append(digest)
+    return digests
+
+
+_ORDER: tuple[Part, ...] = ("event", "finding", "screenshot", "count", "log", "row")
+"""Which of several flaws is named where only one is: the most definite first."""
+
+
+def problem_of(stored: StoredAudit) -> str | None:
+    """What of an audit is not as it was written, the most definite thing; None if all of it is."""
+    found = min(flaws(*stored), key=lambda flaw: _ORDER.index(flaw.part), default=None)
+    if found is None:
+        return None
+    if found.part == "event":
+        return f"event {found.number} of its log was altered, or one before it is missing"
+    if found.part in ("finding", "screenshot"):
+        return f"{found.part} {found.number} was altered"
+    if found.part == "count":
+        return f"its screenshots_count is not {found.number}"
+    *values, _, sealed_events = stored.audit
+    if not seals.is_unfinished(values) and (
+        sealed_events is None or sealed_events > len(stored.events)
+    ):
+        return "the end of its log is missing, or it was never sealed"
+    return "its row was altered, or a finding or screenshot of it is missing"
+
+
+def is_other_image(image: bytes, size: int | None, sha256: str | None) -> bool:
+    """Whether an image differs from the size and digest in its row, as far as the row has them."""
+    return (size is not None and len(image) != size) or (
+        sha256 is not None and hashlib.sha256(image).hexdigest() != sha256
+    )
+
+
+def image_problem(screenshot: Row, image: bytes) -> str | None:
+    """How an image differs from what its screenshot's row says of it."""
+    if is_other_image(image, screenshot[_SIZE], screenshot[_SHA256]):
+        return f"the image {image_file(screenshot)} is not the one that its row tells of"
+    return None

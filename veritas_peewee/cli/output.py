@@ -1,0 +1,28 @@
+"""JSON on standard output, for other programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from veritas_peewee.cli.serialize import as_text
+from veritas_peewee.cli.text import ReaderGone
+
+
+def print_json(value: object) -> None:
+    """Write `value` on standard output."""
+    # ASCII only: no control character and no encoding can get in the way.
+    _write(json.dumps(value, indent=2, default=as_text))
+
+
+def print_line(value: object) -> None:
+    """Write `value` as one line on standard output."""
+    _write(json.dumps(value, default=as_text))
+
+
+def _write(text: str) -> None:
+    try:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise ReaderGone from None

@@ -1,0 +1,113 @@
+"""Audits removed with everything that belongs to them, a few in each transaction."""
+
+from __future__ import annotations
+
+import functools
+import time
+from dataclasses import dataclass
+
+import peewee
+
+from veritas_peewee.catalog import UNFINISHED
+from veritas_peewee.database.current import current_database
+from veritas_peewee.database.statements import MARK, execute, text_of
+from veritas_peewee.files.images import ScreenshotFolder
+from veritas_peewee.models import Audit, AuditEvent, AuditRunner, AuditScreenshot
+
+PIECE_FILES = 100
+"""Files after which a transaction begins with no other audit."""
+PIECE_SECONDS = 0.02
+"""Seconds after which a transaction begins with no other audit."""
+
+
+@dataclass
+class PruneReport:
+    """What was removed or, in a dry run, what would be."""
+
+    dry_run: bool = False
+    audits: int = 0
+    events: int = 0
+    screenshots: int = 0
+    """Image files; one that an audit that stays shows too is not counted, and stays."""
+    screenshot_bytes: int = 0
+    skipped: int = 0
+    """Audits that were taken up again, or deleted by others, before their turn came."""
+    bytes_before: int = 0
+    bytes_after: int = 0
+    """The size of the database file, in bytes."""
+    free_bytes: int = 0
+    """The part of `bytes_after` that is free inside the file, for new audits."""
+
+    def add(self, other: PruneReport) -> None:
+        """Add the numbers of another report to this one."""
+        for name in ("audits", "events", "screenshots", "screenshot_bytes", "skipped"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+def count(ids: list[str]) -> PruneReport:
+    """What would be removed with these audits."""
+    found = PruneReport()
+    for audit_id in ids:
+        found.add(_belongings(audit_id)[0])
+    return found
+
+
+def _belongings(audit_id: str) -> tuple[PruneReport, list[str]]:
+    """What belongs to an audit, and the files that no other audit shows."""
+    sizes = dict(execute(_files_sql(), (audit_id,)))
+    ((events,),) = execute(_events_sql(), (audit_id,))
+    size = sum(size or 0 for size in sizes.values())
+    return PruneReport(False, 1, events, len(sizes), size), list(sizes)
+
+
+def remove_some(ids: list[str]) -> tuple[int, PruneReport]:
+    """In a transaction: remove the first of these audits, for PIECE_SECONDS at most.
+
+    Returns how many of them it has dealt with, removed or skipped, and what was removed. The files
+    are removed after the commit.
+    """
+    database = current_database()
+    until = time.perf_counter() + PIECE_SECONDS
+    removed = PruneReport()
+    files: list[str] = []
+    taken = 0
+    for audit_id in ids:
+        taken += 1
+        found, own = _belongings(audit_id)
+        # It may have been taken up again since it was chosen.
+        if database.execute_sql(_remove_sql(), (audit_id,)).rowcount:
+            removed.add(found)
+            files += own
+        else:
+            removed.skipped += 1
+        if time.perf_counter() > until or len(files) >= PIECE_FILES:
+            break
+    if files and (root := database.location.screenshots) is not None:
+        database.after_commit(lambda: ScreenshotFolder(root).remove(files))
+    return taken, removed
+
+
+@functools.cache
+def _remove_sql() -> str:
+    going = [peewee.SQL(f"'{status}'") for status in sorted(UNFINISHED)]
+    running = AuditRunner.select(AuditRunner.audit)
+    query = Audit.delete().where(
+        Audit.id == MARK, Audit.status.not_in(going), Audit.id.not_in(running)
+    )
+    return text_of(query)
+
+
+@functools.cache
+def _events_sql() -> str:
+    count = peewee.fn.COUNT(peewee.SQL("*"))
+    return text_of(AuditEvent.select(count).where(AuditEvent.audit == MARK))
+
+
+@functools.cache
+def _files_sql() -> str:
+    other = AuditScreenshot.alias()
+    shared = other.select(peewee.SQL("1")).where(
+        other.file_path == AuditScreenshot.file_path, other.audit != AuditScreenshot.audit
+    )
+    query = AuditScreenshot.select(AuditScreenshot.file_path, AuditScreenshot.file_size_bytes)
+    return text_of(query.where(AuditScreenshot.audit == MARK, ~peewee.fn.EXISTS(shared)))

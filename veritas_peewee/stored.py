@@ -1,0 +1,89 @@
+"""An audit with everything that belongs to it, as the values that are on disk.
+
+Not as models: a seal covers exactly the text that is on disk.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from veritas_peewee.database.current import current_database
+from veritas_peewee.database.statements import MARK, execute, text_of
+from veritas_peewee.ledger import seals
+from veritas_peewee.models import Audit, AuditEvent, AuditFinding, AuditScreenshot
+
+AUDIT = (*seals.covered(Audit), "seal", "sealed_events")
+FINDING = (*seals.covered(AuditFinding), "digest")
+SCREENSHOT = (*seals.covered(AuditScreenshot), "digest")
+EVENT = ("id", "event_type", "data", "timestamp", "digest")
+"""The columns of each kind of row, in order; a finding or screenshot begins with its audit's id."""
+
+Row = tuple[Any, ...]
+
+
+class StoredAudit(NamedTuple):
+    """An audit's rows as stored values, each in the order of the constants above."""
+
+    audit: Row
+    findings: list[Row]
+    screenshots: list[Row]
+    events: list[Row]
+
+    @property
+    def id(self) -> str:
+        return str(self.audit[_ID])
+
+
+_ID = AUDIT.index("id")
+_FILE = SCREENSHOT.index("file_path")
+
+
+def read_stored(audit_id: str) -> StoredAudit | None:
+    """An audit of the current database, as of one moment; None if it does not exist."""
+    key = (audit_id,)
+    audit, findings, screenshots, events = _texts()
+    with snapshot():
+        rows = execute(audit, key)
+        if not rows:
+            return None
+        return StoredAudit(
+            rows[0], execute(findings, key), execute(screenshots, key), execute(events, key)
+        )
+
+
+@contextmanager
+def snapshot() -> Iterator[None]:
+    """Whatever is read in the block is as of one moment."""
+    connection = current_database().raw
+    if connection.in_transaction:
+        yield
+        return
+    # Not a unit of the database, which takes the write lock in a script.
+    connection.execute("BEGIN DEFERRED")
+    try:
+        yield
+    finally:
+        connection.execute("ROLLBACK")
+
+
+@functools.cache
+def _texts() -> tuple[str, str, str, str]:
+    def text(model: Any, names: tuple[str, ...]) -> str:
+        query = model.select(*[model._meta.fields[name] for name in names])
+        return text_of(query.where(model.audit == MARK).order_by(model.id))
+
+    fields = [Audit._meta.fields[name] for name in AUDIT]
+    return (
+        text_of(Audit.select(*fields).where(Audit.id == MARK)),
+        text(AuditFinding, FINDING),
+        text(AuditScreenshot, SCREENSHOT),
+        text(AuditEvent, EVENT),
+    )
+
+
+def image_file(screenshot: Row) -> str:
+    """The path of a screenshot row's file."""
+    return str(screenshot[_FILE])
