@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import base64
-import struct
 import threading
-import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from veritas_peewee import Audit, AuditStore, connect
-from veritas_peewee.maintenance.verify import verify
-
-
-def check_invariants() -> None:
-    """What must hold in every store at any time, checked in the current database.
-
-    That is the integrity of the file, foreign keys, counts, the chain of every log, the digest
-    of every row, the seal of every audit, and every screenshot's file.
-    """
-    assert verify().problems == []
-    for audit in Audit.select():
-        if audit.status == "completed":
-            assert audit.completed_at is not None
+from tests.support.audits import fill
+from tests.support.invariants import check_invariants
+from tests.support.processes import ROOT
+from torture.hostile import no_hang
+from veritas_peewee import AuditStore, connect
+from veritas_peewee.testing import make_event, make_finding
 
 
 @pytest.fixture(params=["memory", "file"])
@@ -57,47 +47,41 @@ def script(database: str) -> Iterator[Any]:
 
 
 @pytest.fixture
-def png() -> Callable[..., bytes]:
-    return make_png
+def path(tmp_path: Path) -> Path:
+    """Where the database file of a test will be; its folder is not there yet."""
+    return tmp_path / "store" / "audits.db"
 
 
 @pytest.fixture
-def png_base64() -> str:
-    return base64.b64encode(make_png()).decode()
+def ids(path: Path) -> list[str]:
+    """The ids of the audits in a file at `path`, of which the last one runs."""
+    with connect(path):
+        return fill()
 
 
-def make_png(red: int = 200, size: int = 4) -> bytes:
-    """A real little image of one colour."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        body = kind + data
-        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
-
-    header = struct.pack(">IIBBBBB", size, size, 8, 2, 0, 0, 0)
-    rows = (b"\0" + bytes((red, 80, 40)) * size) * size
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(rows))
-        + chunk(b"IEND", b"")
-    )
+@pytest.fixture
+def project(monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The project's folder, which is the working directory, for programs too."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.chdir(ROOT)
+    return ROOT
 
 
 @pytest.fixture
 def finding() -> Callable[..., dict[str, Any]]:
     def make(number: int = 1, **changes: Any) -> dict[str, Any]:
-        told = {
-            "id": f"f{number}",
-            "category": "forced_continuity",
-            "pattern_type": "hidden_cancel",
-            "severity": "high",
-            "confidence": 0.8,
-            "description": "The cancel link is hidden",
-            "plain_english": "It is hard to leave",
-        }
-        return {"type": "finding", "finding": told | changes}
+        return make_event("finding", finding=make_finding(number, **changes))
 
     return make
+
+
+@pytest.fixture(autouse=True)
+def ends_in_time(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A test marked `ends_within` fails where it stands once these seconds are over."""
+    marker = request.node.get_closest_marker("ends_within")
+    with no_hang(*marker.args) if marker else nullcontext():
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -7,15 +7,13 @@ import sqlite3
 import subprocess
 import sys
 import venv
-from pathlib import Path
 
 import pytest
 
 import veritas_peewee
+from tests.support.processes import ROOT
 from veritas_peewee import AuditStore, StoreError, errors
 from veritas_peewee.config import DATABASE_URL, locate
-
-ROOT = Path(__file__).parent.parent
 
 
 def run(*command, cwd, **env):

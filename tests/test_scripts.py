@@ -24,6 +24,7 @@ from veritas_peewee import (
 )
 from veritas_peewee import ingest as ingesting
 from veritas_peewee.database.current import current_database
+from veritas_peewee.testing import make_event
 
 
 def test_a_script_iterates_over_audits_and_their_rows(script, finding):
@@ -39,10 +40,10 @@ def test_a_script_iterates_over_audits_and_their_rows(script, finding):
     assert seen == [(f"https://example.com/{n}", None, 2) for n in (2, 1, 0)]
 
 
-def test_the_operations_of_the_facade_are_plain_functions(script, finding, png_base64):
+def test_the_operations_of_the_facade_are_plain_functions(script, finding):
     audit = operations.create("https://example.com")
     assert recorder.record(audit.id, finding()) == 1
-    shot = {"type": "screenshot", "label": "t0", "index": 0, "data": png_base64}
+    shot = make_event("screenshot")
     assert recorder.record_many(audit.id, [shot]) == [2]
     operations.update(audit.id, trust_score=50)
     operations.update_status(audit.id, "error", error_message="late")
@@ -75,8 +76,8 @@ def test_an_outer_transaction_that_fails_takes_all_with_it(script):
     assert Audit.select().count() == 0
 
 
-def test_deleted_files_stay_if_the_outer_transaction_fails(tmp_path, png_base64):
-    shot = {"type": "screenshot", "label": "t0", "index": 0, "data": png_base64}
+def test_deleted_files_stay_if_the_outer_transaction_fails(tmp_path):
+    shot = make_event("screenshot")
     with connect(tmp_path / "audits.db") as database:
         audit = operations.create("https://example.com")
         recorder.record(audit.id, shot)

@@ -14,7 +14,7 @@ LOST = "gone"
 
 _PARENT = "audit_id VARCHAR(16) NOT NULL"
 _CHILD = "PRIMARY KEY (id), FOREIGN KEY(audit_id) REFERENCES audits (id) ON DELETE CASCADE"
-_DDL = f"""
+DDL = f"""
 CREATE TABLE audits (id VARCHAR(16) NOT NULL, url TEXT NOT NULL, status VARCHAR(12) NOT NULL,
 audit_tier VARCHAR(50), verdict_mode VARCHAR(20), trust_score FLOAT, risk_level VARCHAR(50),
 signal_scores JSON, narrative TEXT, site_type VARCHAR(50), site_type_confidence FLOAT,
@@ -46,7 +46,7 @@ def write_legacy(path: Path, audits: int = 6) -> None:
     """Write such a file: finished audits with rows of all kinds, odd values, and lost parents."""
     path.parent.mkdir(parents=True)
     with closing(driver.connect(path)) as connection, connection:
-        connection.executescript(_DDL)
+        connection.executescript(DDL)
         for number in range(audits):
             audit = f"vrts_{number:011d}"
             status = ("COMPLETED", "QUEUED", "ERROR", "completed", "PAUSED")[number % 5]

@@ -6,11 +6,8 @@ Lines on standard output, each in one write: `event ID`, `many FIRST LAST COUNT`
 `ingest AUDIT EVENTS`, `delete AUDIT`; before a deletion, `deleting AUDIT`. Runs until killed.
 """
 
-import base64
 import os
-import struct
 import sys
-import zlib
 from collections.abc import Iterator
 from itertools import count
 from typing import Any
@@ -18,29 +15,19 @@ from typing import Any
 import anyio
 
 from veritas_peewee import AuditStore
+from veritas_peewee.testing import make_event, make_finding, make_png
 
 TASKS = 64
 BATCH = 7
 
 
-def png(seed: int) -> bytes:
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        body = kind + data
-        return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
-
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 8, 8, 2, 0, 0, 0))
-    pixels = chunk(b"IDAT", zlib.compress((b"\0" + seed.to_bytes(3, "big") * 8) * 8))
-    return b"\x89PNG\r\n\x1a\n" + header + pixels + chunk(b"IEND", b"")
-
-
 def shot(seed: int) -> dict[str, Any]:
-    data = base64.b64encode(png(seed)).decode()
-    return {"type": "screenshot", "label": f"shot {seed}", "index": seed % 100, "data": data}
+    image = make_png(seed, size=8)
+    return make_event("screenshot", label=f"shot {seed}", index=seed % 100, data=image)
 
 
 def finding(number: int) -> dict[str, Any]:
-    told = {"id": f"f{number}", "pattern_type": "nagging", "severity": "low", "confidence": 0.5}
-    return {"type": "finding", "finding": {**told, "description": f"it nags {number}"}}
+    return make_event("finding", finding=make_finding(number))
 
 
 def tell(*words: object) -> None:

@@ -1,0 +1,190 @@
+"""What follows a commit or a roll-back, and what cannot be done inside a write."""
+
+import subprocess
+import sys
+
+import anyio
+import peewee
+import pytest
+
+from veritas_peewee import (
+    Audit,
+    AuditNotFound,
+    AuditStore,
+    StoreError,
+    connect,
+    operations,
+    recorder,
+)
+from veritas_peewee.database.current import current_database, database
+from veritas_peewee.maintenance.verify import verify
+from veritas_peewee.testing import make_event
+
+
+def files(store):
+    return sorted(path.name for path in store.location.screenshots.rglob("*.png"))
+
+
+@pytest.fixture
+async def audit(file_store):
+    made = await file_store.create("https://example.com")
+    shot = make_event("screenshot", label="kept")
+    await file_store.record(made.id, shot)
+    return made
+
+
+@pytest.mark.parametrize("reached", [current_database, lambda: database], ids=["own", "proxy"])
+async def test_a_part_that_is_undone_takes_back_its_files_and_removes_none(
+    file_store, audit, reached
+):
+    shot = make_event("screenshot", label="undone", index=1)
+
+    def part():
+        for do in (
+            lambda: operations.delete(audit.id),
+            lambda: recorder.record(audit.id, shot),
+        ):
+            try:
+                with reached().atomic():
+                    do()
+                    raise LookupError
+            except LookupError:
+                pass
+
+    await file_store.write(part)
+    assert [name[:8] for name in files(file_store)] == ["000-kept"]
+    assert (await file_store.get(audit.id)).screenshots_count == 1
+
+
+def throw(error):
+    raise error
+
+
+@pytest.mark.parametrize(
+    "rude",
+    [
+        lambda: current_database().begin(),
+        lambda: current_database().session_start(),
+        lambda: current_database().atomic().__enter__(),
+        lambda: next(iter(Audit.select())),
+        lambda: throw(SystemExit(3)),
+        lambda: throw(KeyboardInterrupt()),
+    ],
+    ids=["begin", "session", "atomic", "cursor", "exit", "interrupt"],
+)
+async def test_what_a_callback_after_the_commit_leaves_behind_costs_no_later_write(
+    file_store, audit, rude
+):
+    shot = make_event("screenshot", label="more", index=1)
+    results = []
+
+    async def record():
+        results.append(await file_store.record(audit.id, shot))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(record)
+        tasks.start_soon(file_store.write, lambda: current_database().after_commit(rude))
+    for _ in range(3):
+        results.append(await file_store.record(audit.id, {"type": "log_entry"}))
+    async with AuditStore.open(file_store.location.path) as other:
+        await other.create("https://example.com/other")  # a pinned snapshot would be in the way
+    await file_store.create("https://example.com/last")
+    stored = [event.id for event in await file_store.events(audit.id)]
+    assert set(results) <= set(stored)
+    assert len(files(file_store)) == 2
+
+
+@pytest.mark.parametrize("sql", ["COMMIT", " end transaction", "ROLLBACK", "begin immediate"])
+async def test_sql_that_would_end_the_transaction_is_refused(file_store, audit, sql):
+    with pytest.raises(StoreError, match="inside a write would end what it shares"):
+        await file_store.write(lambda: current_database().execute_sql(sql))
+    await file_store.write(lambda: current_database().execute_sql("SELECT 1").fetchone())
+    await file_store.create("https://example.com")
+
+
+async def test_a_trigger_that_refuses_an_event_is_not_taken_for_a_missing_audit(file_store, audit):
+    await file_store.write(
+        lambda: current_database().execute_sql(
+            "CREATE TRIGGER no BEFORE INSERT ON audit_events WHEN NEW.event_type = 'no' "
+            "BEGIN SELECT RAISE(ABORT, 'not this'); END"
+        )
+    )
+    for events in ([{"type": "no"}], [{"type": "log_entry"}, {"type": "no"}]):
+        with pytest.raises(peewee.IntegrityError, match="not this"):
+            await file_store.record_many(audit.id, events)
+    with pytest.raises(peewee.IntegrityError, match="not this"):
+        await file_store.record(audit.id, {"type": "no"})
+    with pytest.raises(AuditNotFound):
+        await file_store.record_many("none", [{"type": "log_entry"}])
+    assert len(await file_store.events(audit.id)) == 1
+
+
+async def test_an_error_that_cannot_be_made_from_a_text_leaves_nobody_waiting(file_store):
+    class Mine(StoreError):
+        def __init__(self, one, two):
+            super().__init__(f"{one} {two}")
+
+    def rude():
+        current_database().raw.execute("ROLLBACK")
+        raise Mine(1, 2)
+
+    with pytest.raises(Mine, match="1 2"):
+        await file_store.write(rude)
+    await file_store.create("https://example.com")
+
+
+async def test_a_lone_write_pays_for_no_savepoint(file_store, audit):
+    said = []
+
+    async def statements(write):
+        said.clear()
+        await write
+        return [text.split()[0] for text in said]
+
+    raw = await file_store.write(lambda: current_database().raw)
+    raw.set_trace_callback(said.append)
+    for write in (
+        file_store.create("https://example.org"),
+        file_store.update(audit.id, trust_score=40.0),
+        file_store.update_status(audit.id, "error", error_message="gone"),
+        file_store.record(audit.id, {"type": "phase_start", "phase": "scout"}),
+        file_store.delete(audit.id),
+    ):
+        made = await statements(write)
+        assert made[0] == "BEGIN"
+        assert made[-1] == "COMMIT"
+        assert "SAVEPOINT" not in made
+
+
+def test_each_way_to_begin_a_transaction_looks_for_what_others_wrote(tmp_path):
+    """The log is a chain: a remembered end of it is wrong once another process has added to it."""
+    path = tmp_path / "audits.db"
+    event = {"type": "log_entry", "message": "one"}
+    with connect(path) as mine:
+        audit = operations.create("https://example.com")
+        recorder.record(audit.id, event)
+        for begin in (mine.atomic, mine.transaction, mine.unit):
+            code = (
+                "import sys; from veritas_peewee import connect, recorder\n"
+                f"with connect(sys.argv[1]): recorder.record(sys.argv[2], {event!r})"
+            )
+            subprocess.run([sys.executable, "-c", code, path, audit.id], check=True)
+            with begin():
+                recorder.record(audit.id, event)
+        assert verify().problems == []
+
+
+@pytest.mark.parametrize("how", ["unit", "atomic"])
+def test_what_was_to_follow_a_transaction_that_sqlite_ended_does_not(tmp_path, how):
+    with connect(tmp_path / "audits.db") as opened:
+        audit = operations.create("https://example.com")
+        followed = []
+        with pytest.raises((StoreError, peewee.PeeweeException)), getattr(opened, how)():
+            operations.update(audit.id, risk_level="trusted")
+            opened.after_commit(lambda: followed.append("commit"))
+            opened.raw.execute("ROLLBACK")
+        assert followed == []
+        assert opened.state.transactions == []
+        operations.update(audit.id, trust_score=50.0)
+        assert Audit.get_by_id(audit.id).risk_level is None
+        assert verify().problems == []

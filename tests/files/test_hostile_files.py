@@ -1,0 +1,95 @@
+"""Paths, links and files that lead outside: nothing there is read, written or removed."""
+
+import os
+import sys
+
+import pytest
+
+from torture.hostile_files import hostile_files
+from torture.model import OK, Run
+from torture.programs.record import png
+from veritas_peewee import InvalidAudit, connect, operations, queries, recorder
+from veritas_peewee.files.images import read_image
+from veritas_peewee.models import AuditEvent
+
+pytestmark = pytest.mark.ends_within(60)
+
+
+def test_hostile_paths_links_and_files_lead_nowhere(tmp_path):
+    rows = list(hostile_files(Run(60, tmp_path, seed=1)))
+    assert [(row.fault, row.verdict, row.problems) for row in rows] == [
+        (row.fault, OK, []) for row in rows
+    ]
+    assert sum(row.rounds for row in rows[:2]) >= 200
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="these files are Linux's")
+@pytest.mark.parametrize(
+    "path",
+    ["/proc/self/environ", "/proc/kmsg", "/proc/self/mem", "/proc/self/pagemap", "/dev/zero",
+     "/dev/stdin", "/proc/sysrq-trigger", "/", ".", "/proc/self/cwd/x.png"],
+)  # fmt: skip
+def test_what_is_no_file_on_a_disk_is_not_read(path):
+    with pytest.raises((InvalidAudit, OSError)):
+        read_image(path)
+
+
+def test_no_link_on_the_way_to_an_image_is_followed(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "x.png").write_bytes(png(1))
+    (tmp_path / "folder").symlink_to("real")
+    (tmp_path / "link.png").symlink_to("real/x.png")
+    assert read_image(f"{tmp_path}/real/../real/./x.png") == png(1)
+    for path in ("folder/x.png", "folder/../real/x.png", "real/../folder/x.png", "link.png"):
+        with pytest.raises((InvalidAudit, OSError), match=r"Not a directory|regular file"):
+            read_image(f"{tmp_path}/{path}")
+
+
+def test_a_relative_path_to_an_image_is_read_from_the_working_directory(tmp_path, monkeypatch):
+    (tmp_path / "x.png").write_bytes(png(1))
+    monkeypatch.chdir(tmp_path)
+    assert read_image("x.png") == read_image("./x.png") == png(1)
+
+
+def test_a_link_in_the_root_folder_is_the_systems_own(tmp_path):
+    linked = [one for one in os.scandir("/") if one.is_symlink() and one.is_dir()]
+    if not linked:
+        pytest.skip("no folder in the root folder is a link")
+    with pytest.raises((InvalidAudit, OSError), match=r"No such file|not a regular file"):
+        read_image(f"{linked[0].path}/veritas-no-such.png")
+
+
+def test_a_hard_link_is_the_file_itself(tmp_path):
+    (tmp_path / "x.png").write_bytes(png(1))
+    os.link(tmp_path / "x.png", tmp_path / "hard.png")
+    (tmp_path / "secret").write_text("secret")
+    os.link(tmp_path / "secret", tmp_path / "secret.png")
+    assert read_image(str(tmp_path / "hard.png")) == png(1)
+    with pytest.raises(InvalidAudit, match="not a PNG, JPEG or WebP"):
+        read_image(str(tmp_path / "secret.png"))
+
+
+@pytest.mark.parametrize("reference", [{}, {"file": 5}, {"file": "../../etc/passwd"}])
+def test_a_replayed_screenshot_that_refers_to_no_image_is_a_note(tmp_path, reference):
+    with connect(tmp_path / "audits.db"):
+        audit = operations.create("https://example.com", id="replayed")
+        event = AuditEvent(
+            event_type="screenshot",
+            data={"type": "screenshot", "data": reference},
+            timestamp=audit.created_at,
+        )
+        recorder.replay(audit.id, [event])
+        found = queries.get(audit.id)
+        assert found.screenshots == []
+        assert found.errors[0].startswith("screenshot.data: refers to no stored image")
+
+
+def test_an_audit_with_a_file_path_that_is_no_text_can_be_deleted(tmp_path):
+    with connect(tmp_path / "audits.db") as database:
+        audit = operations.create("https://example.com")
+        sql = "INSERT INTO audit_screenshots (audit_id, file_path, label, index_num) VALUES "
+        for value in ("x'ff'", "'../../etc/passwd'", "x'2e2e'"):
+            database.execute_sql(f"{sql} ('{audit.id}', {value}, 't', 0)")
+        queries.get(audit.id)
+        operations.delete(audit.id)
+        assert queries.history().items == []

@@ -1,0 +1,415 @@
+"""Old audits go, whole and with their files, while others write; nothing else does."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import signal
+import threading
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import anyio
+import pytest
+from peewee import fn
+
+from tests.support.invariants import check_invariants
+from tests.support.processes import start
+from veritas_peewee import (
+    Audit,
+    AuditStore,
+    InvalidAudit,
+    StoreError,
+    connect,
+    operations,
+    recorder,
+)
+from veritas_peewee.cli.app import run
+from veritas_peewee.database.current import current_database
+from veritas_peewee.database.sqlite_errors import driver
+from veritas_peewee.maintenance.prune import PruneReport, prune, prune_store
+from veritas_peewee.models import AuditEvent, AuditScreenshot, RemovedAudit, RemovedEvent
+from veritas_peewee.testing import make_event, make_png
+from veritas_peewee.values.moments import utc_now
+
+
+def add(site: str = "example.com", days: float = 0, status: str = "completed") -> str:
+    """An audit of so many days ago, with a finding's worth of rows and an image."""
+    audit_id: str = operations.create(f"https://{site}/page").id
+    recorder.record_many(audit_id, [make_event("phase_start"), make_event("screenshot")])
+    operations.update_status(audit_id, status)
+    Audit.update(created_at=utc_now() - timedelta(days=days)).where(Audit.id == audit_id).execute()
+    return audit_id
+
+
+def ids() -> set[str]:
+    return {audit.id for audit in Audit.select(Audit.id)}
+
+
+def files(database: Any) -> set[str]:
+    root = database.location.screenshots
+    return {str(path.relative_to(root)) for path in root.rglob("*.png")}
+
+
+def named() -> set[str]:
+    return {shot.file_path for shot in AuditScreenshot.select()}
+
+
+# ---- what goes and what stays ----
+
+
+def test_audits_older_than_an_age_or_a_moment_go(script: Any) -> None:
+    old, new = add(days=91), add(days=89)
+    assert prune(older_than=timedelta(days=90)).audits == 1
+    assert ids() == {new}
+    assert prune(older_than=utc_now() - timedelta(days=88)).audits == 1
+    assert ids() == set()
+    assert [row.audit_id for row in RemovedAudit.select()] == [old, new]
+
+
+def test_the_newest_of_each_site_stay(script: Any) -> None:
+    kept = {add("a.example", 1), add("a.example", 2), add("b.example", 400), add("B.example", 300)}
+    for days in (3, 4, 5):
+        add("a.example", days)
+    add("b.example", 500)
+    assert prune(keep_newest=2).audits == 4
+    assert ids() == kept
+    assert prune(keep_newest=0).audits == 4
+
+
+def test_a_site_is_what_the_filter_by_host_takes_for_one(script: Any) -> None:
+    kept = add("bücher.example", 1)
+    add("www.bücher.example", 2)
+    add("xn--bcher-kva.example:8443", 3)
+    assert prune(keep_newest=1).audits == 2
+    assert ids() == {kept}
+
+
+def test_with_both_limits_an_audit_goes_if_it_is_old_and_not_among_the_newest(script: Any) -> None:
+    newest_but_old = add("a.example", 100)
+    young = [add("b.example", days) for days in (1, 2, 3)]
+    old_and_many = add("b.example", 100)
+    prune(older_than=timedelta(days=90), keep_newest=1)
+    assert ids() == {newest_but_old, *young}
+    assert old_and_many not in ids()
+
+
+@pytest.mark.parametrize("status", ["queued", "running"])
+def test_an_audit_that_has_not_ended_never_goes_and_takes_nobodys_place(
+    script: Any, status: str
+) -> None:
+    going = [add(days=days, status=status) for days in (0, 1, 500)]
+    ended = add(days=200)
+    assert prune(older_than=timedelta(0), keep_newest=1).audits == 0
+    assert ids() == {*going, ended}
+    assert prune(older_than=timedelta(0)).audits == 1
+    assert ids() == set(going)
+
+
+def test_what_is_taken_up_again_while_others_go_stays(
+    script: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, again = add(days=2), add(days=1)
+    pieces = []
+
+    def take_up(done: int, total: int) -> None:
+        pieces.append((done, total))
+        if done == 1:
+            operations.update_status(again, "running")
+
+    monkeypatch.setattr("veritas_peewee.maintenance.prune.PIECE", 1)
+    report = prune(older_than=timedelta(0), progress=take_up)
+    assert (report.audits, report.skipped) == (1, 1)
+    assert pieces == [(1, 2), (2, 2)]
+    assert ids() == {again}
+    assert first not in ids()
+
+
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [
+        ({}, "older_than, keep_newest, or both"),
+        ({"older_than": timedelta(days=-1)}, "older_than: must be an age"),
+        ({"older_than": datetime(2026, 1, 1)}, "older_than: must have a time zone"),
+        ({"older_than": 90}, "older_than: must be an age"),
+        ({"keep_newest": -1}, "keep_newest: must be a whole number"),
+        ({"keep_newest": True}, "keep_newest: must be a whole number"),
+        ({"keep_newest": 1.5}, "keep_newest: must be a whole number"),
+    ],
+)
+def test_wrong_limits_are_refused_by_name(
+    script: Any, limits: dict[str, Any], message: str
+) -> None:
+    add()
+    with pytest.raises(InvalidAudit, match=message):
+        prune(**limits)
+    assert len(ids()) == 1
+
+
+def test_an_age_beyond_all_dates_is_no_error(script: Any) -> None:
+    add(days=1000)
+    assert prune(older_than=timedelta.max).audits == 0
+    assert prune(older_than=datetime.max.replace(tzinfo=UTC)).audits == 1
+
+
+def test_inside_a_transaction_it_says_how_to_call_it(script: Any) -> None:
+    add()
+    with script.unit(), pytest.raises(StoreError, match="outside of a transaction"):
+        prune(keep_newest=0)
+    assert len(ids()) == 1
+
+
+# ---- what is left ----
+
+
+def test_rows_go_with_their_files_and_leave_a_trace(script: Any) -> None:
+    gone, kept = [add(days=2) for _ in range(5)], add()
+    events = {row.id for row in AuditEvent.select().where(AuditEvent.audit.in_(gone))}
+    report = prune(older_than=timedelta(days=1))
+    assert (report.audits, report.events, report.screenshots) == (5, len(events), 5)
+    assert report.screenshot_bytes == 5 * len(make_png())
+    assert files(script) == named()
+    assert len(named()) == 1
+    assert ids() == {kept}
+    assert {row.event_id for row in RemovedEvent.select()} == events
+    assert {row.audit_id for row in RemovedAudit.select()} == set(gone)
+
+
+def test_a_file_that_an_audit_shows_which_stays_is_left(script: Any) -> None:
+    gone, kept = add(days=2), add()
+    (shared,) = [s.file_path for s in AuditScreenshot.select().where(AuditScreenshot.audit == gone)]
+    digest = AuditScreenshot.get(AuditScreenshot.audit == gone)
+    AuditScreenshot.create(
+        audit=kept, file_path=shared, label="shared", index_num=1,
+        file_size_bytes=digest.file_size_bytes, sha256=digest.sha256,
+    )  # fmt: skip
+    assert prune(older_than=timedelta(days=1)).screenshots == 0
+    assert files(script) == named()
+    assert shared in named()
+    assert prune(keep_newest=0).screenshots == 2
+    assert files(script) == set()
+
+
+def test_a_dry_run_changes_nothing_and_tells_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "audits.db"
+    with connect(path) as database:
+        for days in range(6):
+            add(f"{days % 2}.example", days)
+        before = database.execute_sql("PRAGMA data_version").fetchone(), files(database), ids()
+    content = hashlib.sha256(path.read_bytes()).hexdigest()
+    limits: dict[str, Any] = {"older_than": timedelta(days=1), "keep_newest": 1}
+    with connect(path, read_only=True):
+        dry = prune(**limits, dry_run=True)
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == content
+    with connect(path) as database:
+        assert (files(database), ids()) == before[1:]
+        real = prune(**limits)
+        check_invariants()
+    assert dry.dry_run
+    assert not real.dry_run
+    assert (dry.audits, dry.events, dry.screenshots, dry.screenshot_bytes) == (
+        real.audits, real.events, real.screenshots, real.screenshot_bytes,
+    )  # fmt: skip
+    assert real.audits == 4
+
+
+# ---- the space ----
+
+
+def fill(audits: int = 40) -> None:
+    for _ in range(audits):
+        audit = operations.create("https://example.com")
+        recorder.record_many(audit.id, [{"type": "log_entry", "message": "x" * 20_000}] * 5)
+        operations.update_status(audit.id, "completed")
+
+
+def test_a_new_file_becomes_smaller_by_itself(tmp_path: Path) -> None:
+    path = tmp_path / "audits.db"
+    with connect(path):
+        fill()
+        report = prune(keep_newest=4)
+        check_invariants()
+    assert report.bytes_after < report.bytes_before / 3
+    assert report.free_bytes == 0
+    assert path.stat().st_size == report.bytes_after
+
+
+def test_an_older_file_keeps_its_free_space_until_it_is_rewritten_once(tmp_path: Path) -> None:
+    path = tmp_path / "audits.db"
+    with connect(path):
+        pass
+    with closing(driver.connect(path)) as raw:  # as it was made by earlier versions
+        raw.execute("PRAGMA auto_vacuum = NONE")
+        raw.execute("VACUUM")
+    with connect(path) as database:
+        fill()
+        report = prune(keep_newest=20)
+        assert report.bytes_after == report.bytes_before
+        assert report.free_bytes > report.bytes_after / 3
+        assert database.pragma("auto_vacuum") == 0
+        report = prune(keep_newest=20, vacuum=True)
+        assert report.bytes_after < report.bytes_before * 2 / 3
+        assert report.free_bytes == 0
+        check_invariants()
+        report = prune(keep_newest=4)
+        assert report.bytes_after < report.bytes_before / 2
+        check_invariants()
+    assert path.stat().st_size == report.bytes_after
+
+
+# ---- while others write ----
+
+
+async def test_a_store_is_pruned_between_its_writes(tmp_path: Path) -> None:
+    """Writers wait for a piece at most: their longest wait is a small part of the whole."""
+    async with AuditStore.open(tmp_path / "audits.db") as store:
+        await store.write(fill, 300)
+        await store.write(lambda: [add(days=2) for _ in range(20)])
+        waits: list[float] = []
+        written: list[str] = []
+        report = PruneReport()
+        took = 0.0
+
+        async def go_on() -> None:
+            while not report.audits:
+                began = perf_counter()
+                written.append((await store.create("https://new.example")).id)
+                waits.append(perf_counter() - began)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(go_on)
+            began = perf_counter()
+            report = await prune_store(store, keep_newest=0)
+            took = perf_counter() - began
+        assert report.audits == 320
+        assert report.screenshots == 20
+        assert report.bytes_after < report.bytes_before / 3
+        assert max(waits) < took / 3
+        assert len(waits) > 20
+
+        def left() -> None:
+            check_invariants()
+            assert ids() == set(written)
+            assert files(current_database()) == set()
+
+        await store.read(left)
+
+
+async def test_a_script_prunes_beside_a_store_that_writes(file_store: AuditStore) -> None:
+    await file_store.write(fill, 150)
+    path = file_store.location.path
+    done = threading.Event()
+    written = 0
+
+    def script() -> PruneReport:
+        try:
+            with connect(path):
+                return prune(keep_newest=0)
+        finally:
+            done.set()
+
+    async with anyio.create_task_group() as tasks:
+
+        async def go_on() -> None:
+            nonlocal written
+            while not done.is_set():
+                await file_store.create("https://new.example")
+                written += 1
+
+        tasks.start_soon(go_on)
+        report = await anyio.to_thread.run_sync(script)
+    assert report.audits == 150
+    assert written > 5
+    assert await file_store.read(lambda: len(ids())) == written
+    assert file_store.stats().failed == 0
+
+
+async def test_a_store_in_memory_can_be_pruned_and_tried_dry() -> None:
+    async with AuditStore.open(":memory:") as store:
+        await store.write(lambda: [add(days=2), add()])
+        report = await prune_store(store, older_than=timedelta(days=1), dry_run=True)
+        assert (report.audits, report.screenshots) == (1, 1)
+        report = await prune_store(store, older_than=timedelta(days=1))
+        assert (report.audits, report.screenshots) == (1, 1)
+        assert len((await store.history()).items) == 1
+        with pytest.raises(InvalidAudit, match="or both"):
+            await prune_store(store)
+        with pytest.raises(StoreError, match="prune_store"):
+            await store.write(prune, keep_newest=0)
+        await store.read(check_invariants)
+
+
+@pytest.mark.parametrize("pieces", [1, 4, 9])
+def test_a_prune_that_is_killed_leaves_no_half_audit_and_no_row_without_its_file(
+    tmp_path: Path, pieces: int
+) -> None:
+    path = tmp_path / "audits.db"
+    with connect(path):
+        before = {add(days=days) for days in range(60)}
+        rows = dict(
+            AuditEvent.select(AuditEvent.audit, fn.COUNT(AuditEvent.id))
+            .group_by(AuditEvent.audit)
+            .tuples()
+        )
+    with start("prune_until_killed.py", path) as process:
+        assert process.stdout is not None
+        told = [int(process.stdout.readline()) for _ in range(pieces)]
+        process.send_signal(signal.SIGKILL)
+        process.stdout.read()
+    assert process.returncode == -signal.SIGKILL
+    with connect(path) as database:
+        check_invariants()
+        left = ids()
+        assert left < before
+        assert len(before - left) >= told[-1]
+        assert named() <= files(database)
+        assert {row.audit_id for row in RemovedAudit.select()} == before - left
+        for audit_id in left:
+            assert AuditEvent.select().where(AuditEvent.audit == audit_id).count() == rows[audit_id]
+        prune(keep_newest=0)
+        check_invariants()
+        assert ids() == set()
+
+
+# ---- the command ----
+
+
+def test_the_command_prunes_and_tells(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(tmp_path / "audits.db")
+    with connect(path):
+        add(days=100)
+        kept = add()
+    words = ["prune", "--database", path, "--older-than", "90d"]
+    assert run([*words, "--dry-run"]) == 0
+    assert "would be deleted: 1 audit, 3 events and 1 screenshot" in capsys.readouterr().out
+    assert run([*words, "--yes", "--keep", "0", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["audits"], told["screenshots"], told["dry_run"]) == (1, 1, False)
+    assert run([*words, "--yes"]) == 0
+    assert "deleted: 0 audits" in capsys.readouterr().out
+    with connect(path):
+        assert ids() == {kept}
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ([], "--older-than, --keep, or both"),
+        (["--keep", "1"], "give --yes"),
+        (["--keep", "-1", "--yes"], "--keep"),
+        (["--older-than", "9x", "--yes"], "neither an age such as"),
+    ],
+)
+def test_wrong_usage_of_the_command_is_told_and_changes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], told: str
+) -> None:
+    path = str(tmp_path / "audits.db")
+    with connect(path):
+        add(days=100)
+    assert run(["prune", "--database", path, *words]) == 2
+    assert told in capsys.readouterr().err
+    with connect(path):
+        assert len(ids()) == 1

@@ -1,0 +1,749 @@
+"""The search: what people type, ranked and highlighted, in step with whatever is written."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import random
+import runpy
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import anyio
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from peewee import fn
+
+from tests.support.audits import add_audit
+from veritas_peewee import (
+    Audit,
+    AuditStore,
+    DatabaseCorrupt,
+    InvalidAudit,
+    connect,
+    counting,
+    migrations,
+    operations,
+    recorder,
+)
+from veritas_peewee import search as module
+from veritas_peewee.catalog import MARKS
+from veritas_peewee.cli.app import run
+from veritas_peewee.counting import facets
+from veritas_peewee.database.current import current_database
+from veritas_peewee.history import history
+from veritas_peewee.maintenance.repair import repair
+from veritas_peewee.maintenance.verify import verify
+from veritas_peewee.models import AuditFinding, AuditPattern, CatalogEntry
+from veritas_peewee.search import Hit, search
+from veritas_peewee.snippets import WIDTH, snippet
+from veritas_peewee.testing import make_finding
+
+DESCRIPTION = "The cancel link is hidden below the fold"
+
+
+def ended(url: str = "https://shop.example/", *told: str, **changes: Any) -> str:
+    """An audit that ended, with a finding for each text."""
+    findings = [
+        make_finding(number, category="obstruction", plain_english=None, description=text)
+        for number, text in enumerate(told)
+    ]
+    return add_audit(url, findings, status="completed", **changes)
+
+
+def ago(days: int) -> datetime:
+    return datetime.now(UTC) - timedelta(days=days)
+
+
+def found(text: str, **options: Any) -> list[str]:
+    return [hit.audit.id for hit in search(text, **options).items]
+
+
+def marked(hit: Hit) -> list[str]:
+    return [hit.snippet.text[begin:end] for begin, end in hit.snippet.matches]
+
+
+def test_words_are_found_in_url_narrative_findings_and_errors(script: Any) -> None:
+    one = ended("https://shop.example/checkout", DESCRIPTION, narrative="Pressed to décide soon")
+    two = ended("https://news.example/")
+    operations.update(two, errors=["The scout timed out"], error_message="no answer from the site")
+    assert found("checkout") == found("hidden cancel") == found("PRESSED") == [one]
+    assert found("decide") == found("décidé") == [one]
+    assert found("scout timed") == found("answer") == found("news.example") == [two]
+    assert set(found("example")) == {one, two}
+    assert found("checkout scout") == []
+
+
+def test_what_people_type_into_a_search_box(script: Any) -> None:
+    one = ended("https://one.example/", "The cancel link is hidden")
+    two = ended("https://two.example/", "The hidden link is for newsletters")
+    both = {one, two}
+    assert set(found("hidden link")) == both
+    assert found('"hidden link"') == found("“hidden link”") == found('"hidden link') == [two]
+    assert found("hidden -newsletters") == found("hidden -news*") == [one]
+    assert found('link -"hidden link"') == [one]
+    assert found("newsl*") == found('"for newsl"*') == found("news* hid*") == [two]
+    assert found("newsl") == []
+    assert found("hidden_link") == [two]  # joined by what separates words, they are a phrase
+    # What is an operator elsewhere is a word here, or nothing.
+    assert found("hidden AND link") == found("link OR hidden") == found("NEAR(hidden link)") == []
+    assert set(found("url: hidden^ (link)")) == set()
+    assert set(found("😀 hidden ---")) == both
+    for nothing in ("", "   ", "-hidden", '""', "*", "-", "()", "😀", '"', "\0", "-- -*"):
+        assert search(nothing) == ([], None)
+    with pytest.raises(InvalidAudit, match=r"text: must be text, got None"):
+        search(None)  # type: ignore[arg-type]
+
+
+def test_scripts_without_spaces_between_words(script: Any) -> None:
+    one = ended(
+        "https://one.example/",
+        "これは隠された解約リンクです。価格はABC円",
+        narrative="取消链接被隐藏了",
+    )
+    two = ended(
+        "https://two.example/", "ลิงก์ยกเลิกถูกซ่อนอยู่", narrative="해지 링크는 숨겨져 있다 \U00020000字"
+    )
+    for text in (
+        "解約",
+        "隠された解約",
+        "価格 リンク",
+        "リン*",
+        "链接",
+        "隐藏 -公開",
+        "abc",
+        "価格はABC",
+    ):
+        assert found(text) == [one], text
+    for text in ("ยกเลิก", '"ยกเลิก"', "ถูกซ่อน -解約", "링크", "해지 링크", "\U00020000"):
+        assert found(text) == [two], text
+    assert found("約解") == found("クリ") == found("link") == []
+    (hit,) = search("解約").items
+    assert (hit.snippet.text, marked(hit)) == (
+        "hidden_cancel (obstruction): これは隠された解約リンクです。価格はABC円\n", ["解約"]
+    )  # fmt: skip
+    (hit,) = search("ยกเลิก").items
+    assert "ลิงก์ยกเลิกถูกซ่อนอยู่" in hit.snippet.text
+    assert verify().problems == []
+
+
+def test_a_match_is_highlighted_in_the_snippet(script: Any) -> None:
+    ended("https://shop.example/", "first", "\ufdd0The cancel\ufdd1 link " + "and more " * 50)
+    (hit,) = search("cancel link").items
+    assert [text.lower() for text in marked(hit)][-2:] == ["cancel", "link"]
+    assert len(hit.snippet.text) < 300
+    assert "\ufdd0" not in hit.snippet.text
+    (hit,) = search('"cancel link"').items or search("cancel").items
+    assert hit.score > 0
+    assert isinstance(hit.audit, Audit)
+
+
+def test_a_long_text_full_of_matches_is_searched_as_soon_as_others(script: Any) -> None:
+    """FTS5's own snippet takes hours for it: time with the square of the matches."""
+    audit_id = ended("https://long.example/", narrative="the hidden cost " * 200_000 + "needle")
+    for text in ("hidden", "hid*", "hidden needle", '"needle" the -other', "the " * 64, "nee* the"):
+        (hit,) = search(text).items
+        assert hit.audit.id == audit_id
+        assert len(hit.snippet.text) < 200
+        wanted = "needle" if "nee" in text else "the" if "the" in text else "hidden"
+        assert wanted in marked(hit), text
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    pieces=st.lists(
+        st.tuples(st.text(st.sampled_from("ab é漢\n."), max_size=120), st.booleans()), max_size=30
+    )
+)
+def test_a_snippet_is_a_piece_with_the_right_places(pieces: list[tuple[str, bool]]) -> None:
+    text = "".join(f"{MARKS[0]}{piece}{MARKS[1]}" if match else piece for piece, match in pieces)
+    plain = "".join(piece for piece, _ in pieces)
+    told = snippet([text])
+    if not any(match for _, match in pieces):
+        assert told == ("", ())
+        return
+    assert told.text.strip("…") in plain
+    assert len(told.text) <= WIDTH + 2
+    found = [piece for piece, match in pieces if match]
+    shown = [told.text[begin:end] for begin, end in told.matches]
+    assert any(found[at : at + len(shown)] == shown for at in range(len(found)))
+
+
+def test_the_best_match_comes_first(script: Any) -> None:
+    filler = "and other words to make it long " * 20
+    weak = ended("https://a.example/", f"a countdown {filler}")
+    strong = ended("https://b.example/", "countdown countdown countdown")
+    named = ended("https://countdown.example/")
+    for number in range(10):
+        ended(f"https://c{number}.example/", filler)
+    page = search("countdown")
+    assert [hit.audit.id for hit in page.items] == [named, strong, weak]
+    scores = [hit.score for hit in page.items]
+    assert scores == sorted(scores, reverse=True)
+
+
+@pytest.mark.parametrize("block", [3, 7, 1000])
+def test_pages_stay_right_while_audits_are_added(
+    script: Any, monkeypatch: pytest.MonkeyPatch, block: int
+) -> None:
+    """Though each new audit changes the rank of every other one."""
+    monkeypatch.setattr(module, "BLOCK", block)
+    ids = [ended(f"https://s{n}.example/", "timer " * (n % 5 + 1), "x " * n) for n in range(17)]
+    for limit in (1, 4, 17, 20):
+        seen: list[str] = []
+        cursor = None
+        for added in itertools.count():
+            page = search("timer", limit=limit, cursor=cursor)
+            seen += [hit.audit.id for hit in page.items]
+            cursor = page.next_cursor
+            if cursor is None:
+                break
+            assert len(page.items) == limit
+            newer = ended(f"https://new{added}.example/", "timer " * 30)
+            if added == 0:
+                operations.delete(newer)
+        assert len(seen) == len(set(seen))
+        assert set(seen) == set(ids)
+        for audit in Audit.select().where(Audit.id.not_in(ids)):
+            operations.delete(audit.id)
+
+
+def test_a_cursor_may_be_used_with_another_search(
+    script: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BLOCK", 5)
+    ids = [ended(f"https://s{n}.example/", "timer rare" if n in (2, 4, 9) else "timer")
+           for n in range(30)]  # fmt: skip
+    first = search("rare", limit=2)
+    seen = [hit.audit.id for hit in first.items]
+    cursor = first.next_cursor
+    while cursor is not None:
+        page = search("timer", limit=3, cursor=cursor)
+        seen += [hit.audit.id for hit in page.items]
+        cursor = page.next_cursor
+    assert sorted(seen) == sorted(ids)
+
+
+def test_every_filter_of_the_history_goes_with_a_search(script: Any) -> None:
+    one = ended("https://one.example/", "timer", trust_score=20, risk_level="high_risk")
+    two = ended("https://two.example/", "timer", trust_score=80, site_type="news")
+    three = ended("https://two.example/x", trust_score=50, narrative="timer", audit_tier="quick")
+    created = Audit.get_by_id(two).created_at
+    for filters, wanted in [
+        ({"min_score": 50}, {two, three}),
+        ({"max_score": 50, "min_score": 10}, {one, three}),
+        ({"risk_level": "high_risk"}, {one}),
+        ({"site_type": "news"}, {two}),
+        ({"audit_tier": "quick"}, {three}),
+        ({"status": "completed"}, {one, two, three}),
+        ({"status": "error"}, set()),
+        ({"url": "https://one.example/"}, {one}),
+        ({"host": "http://www.TWO.example:8080/y"}, {two, three}),
+        ({"pattern_type": "hidden_cancel"}, {one, two}),
+        ({"pattern_type": "hidden_cancel", "min_severity": "critical"}, set()),
+        ({"min_severity": "medium", "min_score": 30}, {two}),
+        ({"since": created}, {two, three}),
+        ({"until": created}, {one}),
+    ]:
+        assert set(found("timer", **filters)) == wanted, filters  # type: ignore[arg-type]
+    with pytest.raises(InvalidAudit, match="min_severity: must be one of"):
+        search("timer", min_severity="grave")
+    with pytest.raises(TypeError, match=r"search\(\) got an unexpected keyword argument 'sort'"):
+        search("timer", sort="x")  # type: ignore[call-arg]
+
+
+def test_a_search_within_a_site_gives_the_same_whether_its_audits_are_few(
+    script: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chance = random.Random(11)
+    for _ in range(60):
+        told = [f"timer {chance.choice(['runs', 'stands'])}" for _ in range(chance.randrange(3))]
+        ended(f"https://{chance.choice('ab')}.example/{chance.choice('xy')}", *told,
+              trust_score=chance.choice([None, 20, 70.5]), narrative=chance.choice([None, "timer"]),
+              risk_level=chance.choice([None, "low"]))  # fmt: skip
+    monkeypatch.setattr(module, "BLOCK", 7)
+    others = [{"min_score": 21}, {"risk_level": "low"}, {"min_severity": "high"}, {"since": ago(1)},
+              {"pattern_type": "hidden_cancel", "max_score": 50}, {"status": "error"}]  # fmt: skip
+    for _ in range(60):
+        filters = dict(
+            chance.choice([{"host": "a.example"}, {"url": "https://b.example/x"}]),
+            **chance.choice([{}, *others]),
+        )
+        text = chance.choice(["timer", "timer -stands", '"timer runs"'])
+        given = []
+        for few in (0, 20_000):
+            monkeypatch.setattr(module, "FEW", few)
+            cursor, pages = None, []
+            while True:
+                page = search(text, limit=5, cursor=cursor, **filters)
+                pages += [(hit.audit.id, hit.score) for hit in page.items]
+                if (cursor := page.next_cursor) is None:
+                    break
+            given.append(pages)
+        assert given[0] == given[1], (text, filters)
+
+
+def test_bad_cursors_and_limits_are_refused(script: Any) -> None:
+    history_cursor = "WyIyMDI2IiwgImEiXQ=="
+    for cursor in ("x", "", "WzFd", "W10=", history_cursor, "W3RydWUsMV0=", "WzEsLTJd", "eJw="):
+        with pytest.raises(InvalidAudit, match=r"cursor: is not one that search\(\) returned"):
+            search("x", cursor=cursor)
+    for limit in (0, 1001, True, "5"):
+        with pytest.raises(InvalidAudit, match="limit: must be a whole number"):
+            search("x", limit=limit)  # type: ignore[arg-type]
+
+
+# ---- text of any shape ----
+
+PIECES = st.one_of(
+    st.sampled_from(['"', "'", "*", "-", "+", "^", ":", "(", ")", "{", "}", "[", "]", ",", "\0",
+                     " AND ", " OR ", " NOT ", " NEAR", "/2", "\ud800", "\udfff", "\ufdd0", "😀",
+                     "\u0301", "\\", ";", "--", "url:", "hidden", "\U0001d4bd", "漢字", "\x1b"]),
+    st.text(st.characters(), max_size=8),
+)  # fmt: skip
+ANY_TEXT = st.one_of(st.lists(PIECES, max_size=30).map("".join), st.text(st.characters()))
+
+
+@pytest.fixture(scope="module")
+def some_audits(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    with connect(tmp_path_factory.mktemp("search") / "audits.db") as opened:
+        for number in range(3):
+            ended(f"https://s{number}.example/", DESCRIPTION)
+        yield opened
+
+
+@settings(max_examples=400, deadline=None)
+@given(text=ANY_TEXT)
+@example("a" * 100_000)
+@example('"' * 100_000)
+@example("-a " * 33_333)
+@example('"a" ' * 25_000)
+@example("(" * 100_000)
+@example("a* " * 33_333)
+@example("- " * 50_000)
+@example("hidden " + "😀" * 100_000)
+def test_text_of_any_shape_never_gives_a_syntax_error(some_audits: Any, text: str) -> None:
+    page = search(text, limit=2)
+    assert len(page.items) <= 2
+    for hit in page.items:
+        for begin, end in hit.snippet.matches:
+            assert 0 <= begin <= end <= len(hit.snippet.text)
+
+
+@settings(max_examples=100, deadline=None)
+@given(text=ANY_TEXT)
+@example("»--url:")
+def test_a_text_that_was_stored_is_found_by_itself(some_audits: Any, text: str) -> None:
+    kept = text.replace("\0", "").encode(errors="ignore").decode()[:900]
+    audit_id = ended("https://own.example/", f"zebra {kept}")
+    try:
+        assert audit_id in found("zebra")
+        # Without quotes, which end the phrase.
+        phrase = '"zebra ' + kept.translate(module._QUOTES).replace('"', " ")
+        if len(phrase) < module.LONGEST:
+            assert audit_id in found(phrase)
+    finally:
+        operations.delete(audit_id)
+
+
+VOCABULARY = ("hidden", "hide", "cost", "timer", "décide", "価格")
+TERMS = st.builds(
+    lambda no, words, kind: no + {"word": words[0], "begin": f"{words[0][:3]}*",
+                                  "phrase": f'"{" ".join(words)}"'}[kind],
+    st.sampled_from(["", "", "", "-"]),
+    st.lists(st.sampled_from(VOCABULARY), min_size=1, max_size=2),
+    st.sampled_from(["word", "begin", "phrase"]),
+)  # fmt: skip
+SOME_FILTERS = st.fixed_dictionaries(
+    {},
+    optional={
+        "status": st.sampled_from(["completed", "error"]),
+        "min_score": st.sampled_from([0, 40]),
+        "since": st.sampled_from(["1d", "2999"]),
+        "host": st.just("odd.example"),
+        "pattern_type": st.just("hidden_cancel"),
+    },
+)
+
+
+def matching(terms: list[str], words: list[str]) -> bool:
+    """By hand, of terms as `TERMS` makes them."""
+
+    def there(term: str) -> bool:
+        if term.endswith("*"):
+            return any(word.startswith(term[:-1]) for word in words)
+        wanted = term.strip('"').split()
+        return any(words[at : at + len(wanted)] == wanted for at in range(len(words)))
+
+    unwanted = [term[1:] for term in terms if term.startswith("-")]
+    wanted = [term for term in terms if not term.startswith("-")]
+    return bool(wanted) and all(map(there, wanted)) and not any(map(there, unwanted))
+
+
+@pytest.fixture(scope="module")
+def told_audits(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    chance = random.Random(3)
+    with connect(tmp_path_factory.mktemp("search") / "audits.db"):
+        told = {}
+        for number in range(24):
+            words = chance.choices(VOCABULARY, k=chance.randrange(1, 9))
+            host = ("odd", "even")[number % 2]
+            audit_id = ended(f"https://{host}.example/", *["cost"] * (number % 3 == 0),
+                             narrative=" ".join(words), trust_score=number * 4.0)  # fmt: skip
+            if number % 5 == 0:
+                operations.update(audit_id, status="error")
+            # What else is in it is told apart from its narrative.
+            told[audit_id] = (words, ["cost"] if number % 3 == 0 else [])
+        yield told
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    asked=st.one_of(st.lists(TERMS, min_size=1, max_size=3), ANY_TEXT),
+    filters=SOME_FILTERS,
+    limit=st.integers(1, 30),
+    block=st.integers(1, 30),
+)
+def test_each_audit_that_matches_is_given_once(
+    told_audits: Any, asked: Any, filters: Any, limit: int, block: int
+) -> None:
+    """Whatever the text, the filters and the size of the pages."""
+    text = asked if isinstance(asked, str) else " ".join(asked)
+    with mock.patch.object(module, "BLOCK", block):
+        seen: list[str] = []
+        cursor = None
+        while True:
+            page = search(text, limit=limit, cursor=cursor, **filters)
+            seen += [hit.audit.id for hit in page.items]
+            if (cursor := page.next_cursor) is None:
+                break
+            assert len(page.items) == limit
+    assert len(seen) == len(set(seen))
+    assert set(seen) == set(found(text, **filters, limit=1000))
+    left = {audit.id for audit in history(**filters, limit=1000).items}
+    assert set(seen) == left & set(found(text, limit=1000))
+    if not isinstance(asked, str):
+        # A phrase does not reach from one column into another.
+        for audit_id, (words, others) in told_audits.items():
+            everything = [*words, "|", *others, "|", "hidden", "cancel"][: None if others else -3]
+            assert (audit_id in seen) == (audit_id in left and matching(asked, everything))
+
+
+# ---- in step ----
+
+CHANGES = st.recursive(
+    st.tuples(st.sampled_from(["tell", "find", "end", "run", "delete", "add"]),
+              st.integers(0, 5), st.sampled_from(VOCABULARY)),
+    lambda inner: st.tuples(st.just("all or none"), st.booleans(), st.lists(inner, max_size=4)),
+    max_leaves=12,
+)  # fmt: skip
+
+
+@settings(max_examples=60, deadline=None)
+@given(changes=st.lists(CHANGES, max_size=6))
+def test_the_index_follows_what_is_kept_and_what_is_undone(changes: list[Any]) -> None:
+    def make(change: Any) -> None:
+        kind, which, told = change
+        if kind == "all or none":
+            with contextlib.suppress(ZeroDivisionError), current_database().atomic():
+                for one in told:
+                    make(one)
+                _ = 1 / int(which)
+        elif kind == "add":
+            ended(f"https://s{which}.example/", told)
+        elif ids := [row.id for row in Audit.select(Audit.id).order_by(Audit.created_at)]:
+            audit_id = ids[which % len(ids)]
+            if kind == "delete":
+                Audit.delete().where(Audit.id == audit_id).execute()
+            elif kind == "find":
+                AuditFinding.create(audit=audit_id, pattern_type=told, severity="low",
+                                    confidence=1, description=told)  # fmt: skip
+            else:
+                status = {"run": "running", "end": "error"}.get(kind)
+                changed = {"status": status} if status else {"narrative": told}
+                Audit.update(**changed).where(Audit.id == audit_id).execute()
+
+    with connect(":memory:"):
+        for number in range(3):
+            ended(f"https://s{number}.example/", "timer")
+        for change in changes:
+            make(change)
+        assert verify().problems == []
+        assert repair() == []
+        for word in VOCABULARY:
+            having = set()
+            for row in Audit.select().where(Audit.status.not_in(["queued", "running"])):
+                texts = [row.narrative or "", *(finding.description for finding in row.findings)]
+                if word in " ".join(texts).split():
+                    having.add(row.id)
+            assert set(found(word)) >= having
+
+
+def test_an_audit_is_found_from_its_end_on(script: Any) -> None:
+    audit_id = operations.create("https://shop.example/").id
+    recorder.record(audit_id, {"type": "finding", "finding": {
+        "id": "f", "category": "c", "severity": "low", "description": "odd timer"}})  # fmt: skip
+    assert found("timer") == found("shop.example") == []
+    recorder.record(audit_id, {"type": "audit_complete"})
+    assert found("timer") == found("shop.example") == [audit_id]
+    operations.update(audit_id, status="running")
+    assert found("timer") == []
+    recorder.record(audit_id, {"type": "audit_error", "error": "went wrong"})
+    assert found("timer wrong") == [audit_id]
+    assert verify().problems == []
+
+
+def test_peewee_code_of_ones_own_is_followed(script: Any) -> None:
+    audit_id = ended("https://shop.example/", "old words")
+    AuditFinding.update(description="new words").where(AuditFinding.audit == audit_id).execute()
+    assert (found("old"), found("new")) == ([], [audit_id])
+    AuditFinding.create(audit=audit_id, pattern_type="p", severity="low", confidence=1,
+                        description="added")  # fmt: skip
+    assert found("new added") == [audit_id]
+    with current_database().atomic():
+        Audit.update(narrative="a story").where(Audit.id == audit_id).execute()
+        row = Audit.create(url="https://raw.example/", status="completed", narrative="raw tale")
+    assert (found("story"), found("tale")) == ([audit_id], [row.id])
+    with pytest.raises(ZeroDivisionError), current_database().atomic():
+        Audit.update(narrative="undone").where(Audit.id == audit_id).execute()
+        _ = 1 / 0
+    assert (found("undone"), found("story")) == ([], [audit_id])
+    AuditFinding.delete().where(AuditFinding.audit == audit_id).execute()
+    assert found("added") == []
+    assert AuditPattern.select().where(AuditPattern.audit_id == audit_id).count() == 0
+    values = {name: getattr(row, name) for name in Audit._meta.fields if name != "narrative"}
+    Audit.replace(**values, narrative="replaced").execute()
+    assert (found("tale"), found("replaced")) == ([], [row.id])
+    Audit.delete().execute()
+    assert found("https") == []
+    assert CatalogEntry.select().count() == 0
+    assert verify().problems == []
+
+
+def test_the_index_outlives_a_vacuum(tmp_path: Path) -> None:
+    with connect(tmp_path / "audits.db"):
+        ids = [ended(f"https://s{n}.example/", f"word{n}") for n in range(6)]
+        for audit_id in ids[:3]:
+            operations.delete(audit_id)
+        current_database().execute_sql("VACUUM")
+        assert [found(f"word{n}") for n in range(6)] == [[], [], [], *([i] for i in ids[3:])]
+        assert verify().problems == []
+
+
+SPOILED = {
+    "DELETE FROM audit_catalog WHERE id = 1": "its entry in the catalog is not what it holds",
+    "UPDATE audit_catalog SET narrative = 'x' WHERE id = 1": "its entry in the catalog",
+    "UPDATE audit_counts SET audits = audits + 1": "the counts of audits are not those",
+    "DELETE FROM audit_patterns": "the patterns of audits are not those",
+    "INSERT INTO search_index (search_index) VALUES ('delete-all')": "the full-text index is not",
+    "INSERT INTO search_index (rowid, url) VALUES (99, 'x')": "the full-text index is not",
+    "DELETE FROM search_index_docsize WHERE id = 2": "the full-text index is not",
+    "DROP TRIGGER catalog_delete": "the trigger catalog_delete is missing",
+    # In the middle of the words, so that the comparison ends there.
+    "INSERT INTO search_index (rowid, url) VALUES (1, 'aaa')": "the full-text index is not",
+    "DELETE FROM search_index": "the full-text index is not",
+    "DELETE FROM search_index_data": "the catalog cannot be read",
+    "DELETE FROM search_index_data WHERE id = 1": "the catalog cannot be read",
+    "DELETE FROM search_index_data WHERE id = 10": "the catalog cannot be read",
+    "DELETE FROM search_index_data WHERE id > 10": "the catalog cannot be read",
+    "DELETE FROM search_index_config": "the catalog cannot be read",
+    "DROP TABLE search_index_data": "the schema of search_index_data is not",
+    "DROP TABLE search_index_idx": "the schema of search_index_idx is not",
+    "DROP TABLE search_index": "the schema of search_index is not",
+    "DROP TABLE audit_catalog": "the schema of audit_catalog is not",
+    "DROP TABLE audit_patterns": "the schema of audit_patterns is not",
+    "DROP TABLE audit_counts": "the schema of audit_counts is not",
+    "UPDATE audit_catalog SET audit_id = 'nobody' WHERE id = 1": "is missing",
+    "DROP TRIGGER catalog_counts_update; UPDATE audit_catalog SET patterns = '?'": "catalog",
+    "DROP TRIGGER catalog_delete; DELETE FROM audit_catalog": "its entry in the catalog",
+}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DROP TABLE search_index",
+        "DELETE FROM search_index_data",
+        "DELETE FROM search_index_config",
+        "DROP TABLE audit_counts",
+        "DROP TABLE audit_catalog",
+    ],
+)
+def test_a_catalog_that_is_lost_is_told_with_what_makes_it_again(
+    tmp_path: Path, statement: str
+) -> None:
+    path = tmp_path / "audits.db"
+    with connect(path):
+        kept = ended(narrative="kept words")
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute(statement)
+
+    async def use() -> str:
+        async with AuditStore.open(path) as store:
+            audit = await store.create("https://shop.example/")
+            with pytest.raises(DatabaseCorrupt, match="verify --fix"):
+                await store.record(audit.id, {"type": "audit_complete"})
+            with pytest.raises(DatabaseCorrupt, match="verify --fix"):
+                await (store.facets() if "counts" in statement else store.search("kept"))
+            assert (await store.get(audit.id)).status == "queued"
+            return audit.id
+
+    audit_id = anyio.run(use)
+    with connect(path):
+        assert repair()
+        recorder.record(audit_id, {"type": "audit_complete"})
+        assert found("kept") == [kept]
+        assert verify().problems == []
+
+
+@pytest.mark.parametrize("statement", SPOILED)
+def test_what_is_out_of_step_is_named_and_built_again(tmp_path: Path, statement: str) -> None:
+    path = tmp_path / "audits.db"
+    with connect(path):
+        ids = [ended(f"https://s{n}.example/", f"word{n}") for n in range(3)]
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.executescript(statement)
+    with connect(path, read_only=True):
+        assert SPOILED[statement] in "; ".join(verify().problems)
+    with connect(path):
+        assert repair()
+        assert verify().problems == []
+        assert [found(f"word{n}") for n in range(3)] == [[audit_id] for audit_id in ids]
+        if statement == "DROP TABLE search_index":
+            # Cursors know entries by their ids: none is given out twice.
+            assert CatalogEntry.select(fn.MIN(CatalogEntry.id)).scalar() > 3
+        assert repair() == []
+
+
+def test_a_page_of_the_index_that_is_not_found_is_named_and_built_again(tmp_path: Path) -> None:
+    path = tmp_path / "audits.db"
+    words = [f"w{n:05}" for n in range(6000)]
+    with connect(path):
+        audit_id = ended("https://s.example/", narrative=" ".join(words))
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        removed = other.execute("DELETE FROM search_index_idx WHERE pgno / 2 % 2 = 0").rowcount
+        assert removed > 2
+    with connect(path):
+        assert not all(found(word) for word in words)
+        assert "the full-text index is not that of the catalog" in verify().problems
+        repair()
+        assert all(found(word) == [audit_id] for word in words[::50])
+        assert verify().problems == []
+
+
+def test_an_audit_that_was_removed_without_its_entry_is_not_found(tmp_path: Path) -> None:
+    """The `sqlite3` shell has foreign keys off."""
+    path = tmp_path / "audits.db"
+    with connect(path):
+        gone, stays = (ended(f"https://s{n}.example/", "timer") for n in range(2))
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("DELETE FROM audits WHERE id = ?", (gone,))
+    with connect(path):
+        assert found("timer") == [stays]
+        assert "removed the catalog's entries of 1 audits that are missing" in repair()
+        assert found("timer") == [stays]
+        assert counting.count() == 1
+
+
+def test_an_older_file_is_indexed_when_it_is_upgraded(tmp_path: Path) -> None:
+    path = tmp_path / "audits.db"
+    with connect(path):
+        audit_id = ended("https://shop.example/", DESCRIPTION)
+        seal = Audit.get_by_id(audit_id).seal
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        for table in ("search_index", "audit_catalog", "audit_patterns", "audit_counts"):
+            other.execute(f"DROP TABLE {table}")
+        other.execute("DROP INDEX idx_audits_tier_history")
+        other.execute("DELETE FROM veritas_migrations WHERE name >= '0004_search'")
+    with connect(path):
+        assert found("cancel fold") == [audit_id]
+        assert Audit.get_by_id(audit_id).seal == seal
+        assert verify().problems == []
+
+
+def test_a_file_whose_counts_had_no_slices_is_counted_when_it_is_upgraded(tmp_path: Path) -> None:
+    path = tmp_path / "audits.db"
+    with connect(path):
+        ids = [ended(f"https://shop{n}.example/", DESCRIPTION, trust_score=n) for n in range(3)]
+        operations.delete(ids.pop())  # its entry's id is not given out again
+        told = facets(), facets(min_score=1), facets(min_severity="high"), facets(since=ago(1))
+        entries = list(CatalogEntry.select(CatalogEntry.id, CatalogEntry.audit).tuples())
+    before = runpy.run_path(str(migrations.DIRECTORY / "0004_search.py"))
+    names = [name for name in CatalogEntry._meta.sorted_field_names if name != "slices"]
+    old = ", ".join(CatalogEntry._meta.fields[name].column_name for name in names)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        kept = other.execute(f"SELECT {old} FROM audit_catalog").fetchall()
+        for table in ("search_index", "audit_catalog", "audit_patterns", "audit_counts"):
+            other.execute(f"DROP TABLE {table}")
+        for statement in (*before["TABLES"], *before["TRIGGERS"]):
+            other.execute(statement)
+        other.executemany(f"INSERT INTO audit_catalog ({old}) VALUES ({', '.join('?' * 12)})", kept)
+        other.execute("UPDATE sqlite_sequence SET seq = 3 WHERE name = 'audit_catalog'")
+        other.execute("DELETE FROM veritas_migrations WHERE name = '0006_slices'")
+    with connect(path):
+        assert verify().problems == []
+        again = facets(), facets(min_score=1), facets(min_severity="high"), facets(since=ago(1))
+        assert again == told
+        assert list(CatalogEntry.select(CatalogEntry.id, CatalogEntry.audit).tuples()) == entries
+        assert found("hidden cancel") == ids[::-1]
+        ended()
+        assert CatalogEntry.select(fn.MAX(CatalogEntry.id)).scalar() == 4
+
+
+# ---- through the facade and on the command line ----
+
+
+@pytest.mark.anyio
+async def test_the_facade_searches(store: AuditStore, finding: Any) -> None:
+    audit = await store.create("https://shop.example/")
+    await store.record_many(audit.id, [finding(1), {"type": "audit_complete"}])
+    other = await store.create("https://shop.example/")
+    await store.update_status(other.id, "error", error_message="the link was cut")
+    page = await store.search("cancel link")
+    assert [(hit.audit.id, hit.audit.status) for hit in page.items] == [(audit.id, "completed")]
+    assert [text.lower() for text in marked(page.items[0])][-2:] == ["cancel", "link"]
+    first = await store.search("link", limit=1)
+    second = await store.search("link", limit=1, cursor=first.next_cursor)
+    assert {hit.audit.id for hit in (*first.items, *second.items)} == {audit.id, other.id}
+    assert second.next_cursor is None
+    assert [hit.audit.id for hit in (await store.search("link", status="error")).items] == [
+        other.id
+    ]
+    await store.delete(audit.id)
+    assert (await store.search("cancel")).items == []
+
+
+def test_the_command_line_searches(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(tmp_path / "audits.db")
+    with connect(path):
+        one = ended("https://shop.example/a", "The \x1b[31mcancel link\n is hidden", trust_score=30)
+        two = ended("https://shop.example/b", "A cancel button", trust_score=80)
+    assert run(["search", "cancel", "li*", "--database", path]) == 0
+    out = capsys.readouterr().out
+    assert one in out
+    assert two not in out
+    assert "The cancel link  is hidden" in out
+    assert "\x1b" not in out
+    assert run(["search", "cancel", "--limit", "1", "--json", "--database", path]) == 0
+    told = json.loads(capsys.readouterr().out)
+    (item,) = told["items"]
+    begin, end = item["snippet"]["matches"][-1]
+    assert item["snippet"]["text"][begin:end].lower() == "cancel"
+    more = ["search", "cancel", "--json", "--cursor", told["next_cursor"], "--database", path]
+    assert run(more) == 0
+    (other,) = json.loads(capsys.readouterr().out)["items"]
+    assert {item["audit"]["id"], other["audit"]["id"]} == {one, two}
+    assert run(["search", "cancel", "--min-score", "50", "--json", "--database", path]) == 0
+    (item,) = json.loads(capsys.readouterr().out)["items"]
+    assert item["audit"]["id"] == two
+    assert run(["search", "nothing", "--database", path]) == 0
+    assert capsys.readouterr().out == "no audits match\n"
+    assert run(["search", "cancel", "--cursor", "x", "--database", path]) == 2
+    assert "cursor: is not one" in capsys.readouterr().err
+    assert run(["search", "--database", path, "--", "-cancel"]) == 0

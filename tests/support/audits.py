@@ -1,0 +1,51 @@
+"""Audits in the current database, made by a script."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from veritas_peewee import operations, recorder
+from veritas_peewee.testing import make_event, make_png
+
+
+def add_audit(url: str, findings: Iterable[dict[str, Any]] = (), **columns: Any) -> str:
+    """An audit in which these findings were recorded, and whose columns were then set."""
+    audit_id: str = operations.create(url).id
+    for finding in findings:
+        recorder.record(audit_id, make_event("finding", finding=finding))
+    operations.update(audit_id, **columns)
+    return audit_id
+
+
+def add_screenshot(audit_id: str, index: int, image: bytes) -> None:
+    """A screenshot that no event tells of."""
+    folder = operations.screenshot_folder()
+    assert folder is not None
+    stored = folder.put(audit_id, index, "home", image)
+    operations.add_screenshot(
+        audit_id,
+        {"file_path": stored.file, "label": "home", "index_num": index,
+         "file_size_bytes": stored.size, "media_type": stored.media_type,
+         "sha256": stored.sha256},
+        recorder.utc_now(),
+    )  # fmt: skip
+
+
+def fill(audits: int = 3) -> list[str]:
+    """Completed audits with findings, screenshots and a log, and then one that runs."""
+    ids = []
+    for number in range(audits + 1):
+        audit_id = operations.create(f"https://shop{number}.example/").id
+        ids.append(audit_id)
+        recorder.record(audit_id, {"type": "phase_start", "phase": "scout"})
+        for index in range(2):
+            told = {"id": f"f{index}", "category": "urgency", "severity": "high",
+                    "confidence": 0.5, "description": f"finding {index}"}  # fmt: skip
+            recorder.record(audit_id, {"type": "finding", "finding": told})
+        add_screenshot(audit_id, 0, make_png(number))
+        recorder.record_many(audit_id, [{"type": "log_entry", "message": str(n)} for n in "abc"])
+        if number < audits:
+            operations.update(audit_id, trust_score=50.0 + number % 50, risk_level="suspicious")
+            recorder.record(audit_id, {"type": "audit_complete", "elapsed": 5})
+    return ids

@@ -1,0 +1,63 @@
+"""Second processes: the programs of `tests/programs`, and forks."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import veritas_peewee
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = str(Path(veritas_peewee.__file__).parents[1])
+"""The folder from which this process has the package, and from which others shall."""
+PROGRAMS = ROOT / "tests" / "programs"
+
+
+def environment(**more: str) -> dict[str, str]:
+    """The environment of a process that shall have the same package."""
+    return {**os.environ, "PYTHONPATH": PACKAGE, **more}
+
+
+def command(program: str, *arguments: object, warnings: str = "error") -> list[str]:
+    """How a program of `tests/programs` is started."""
+    return [sys.executable, "-W", warnings, str(PROGRAMS / program), *map(str, arguments)]
+
+
+def start(program: str, *arguments: object, **options: Any) -> subprocess.Popen[str]:
+    """Start a program of `tests/programs`, with pipes to its input and from its output."""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    return subprocess.Popen(
+        command(program, *arguments), env=environment(), text=True, **{**pipes, **options}
+    )
+
+
+@contextmanager
+def held_open(path: Path, *statements: str) -> Iterator[int]:
+    """Another process that has the file open and has done these statements; gives its id."""
+    with start("hold_open.py", path, *statements) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        try:
+            yield process.pid
+        finally:
+            process.communicate()
+
+
+def forked(check: Callable[[], object]) -> int:
+    """Run `check` in a forked child, whose exit code says whether it held; gives its id."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            signal.alarm(60)
+            check()
+            code = 0
+        finally:
+            os._exit(code)
+    return child

@@ -1,0 +1,16 @@
+"""A file with audits to take along."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.audits import fill
+from veritas_peewee import connect
+
+
+@pytest.fixture
+def ids(path: Path) -> list[str]:
+    with connect(path):
+        ids = fill()
+    with connect(path):  # the one that was running is disconnected
+        return ids
