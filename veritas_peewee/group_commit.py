@@ -1,10 +1,13 @@
-"""Many pieces of work in one transaction, each whole or absent by itself."""
+"""Many jobs in one transaction: each is whole or absent by itself, and knows what became of it."""
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext, suppress
+from enum import Enum
+from functools import partial
 from itertools import groupby
 from operator import attrgetter
 from time import perf_counter
@@ -22,26 +25,43 @@ from veritas_peewee.errors import StoreError, WriteUndone
 if TYPE_CHECKING:
     import asyncio
 
-_claims = threading.Lock()
+_logger = logging.getLogger("veritas_peewee")
+_lock = threading.Lock()
 
 Together = Callable[[list[tuple[Any, ...]]], list[Any]]
-"""Does as many jobs of one kind as `slice_size` allows in one statement, whole or absent."""
+"""Runs several jobs of one kind, at most `slice_size` of them, in one statement, whole or absent;
+given the arguments of each, it returns their results."""
+
+
+class State(Enum):
+    """How far a job is; the value is the word in its `repr`.
+
+    It is queued until the writer takes it for running, or its caller withdraws it. Once it has
+    run, or can no longer be run, it is done: it has a result or an error.
+    """
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    WITHDRAWN = "withdrawn"
+
+
+QUEUED, RUNNING, DONE, WITHDRAWN = State
 
 
 class Job:
-    """A piece of work and, once its batch has ended, its outcome."""
+    """A call for the writer and, once its batch has ended, its outcome."""
 
     __slots__ = (
+        "answered",
         "args",
-        "begun",
-        "done",
         "error",
         "fn",
         "result",
-        "started",
+        "state",
+        "submitted",
         "together",
         "undo",
-        "withdrawn",
     )
 
     def __init__(
@@ -50,58 +70,78 @@ class Job:
         args: tuple[Any, ...],
         undo: Callable[[], object] | None,
         together: Together | None,
-        done: anyio.Event | asyncio.Future[None],
+        answered: anyio.Event | asyncio.Future[None],
     ) -> None:
         self.fn = fn
         self.args = args
         self.undo = undo
         self.together = together
-        self.done = done
-        self.begun = False
-        self.withdrawn = False
+        self.answered = answered  # what its caller waits for
+        self.state = QUEUED
         self.result: Any = None
         self.error: BaseException | None = None
-        self.started = perf_counter()
+        self.submitted = perf_counter()
 
-    def claim(self) -> bool:
-        """Whether the job is now the writer's; one that was withdrawn is tidied up after."""
-        with _claims:
-            begun, self.begun = self.begun, True
-        if self.withdrawn:
-            self.withdrawn = False
-            self.take_back()
-        return not begun
+    def __repr__(self) -> str:
+        ago = perf_counter() - self.submitted
+        args = ", ".join(map(_text_of_argument, self.args))
+        call = f"{_name(self.fn)}({args})"
+        return f"<Job {call}: {self.state.value}, submitted {ago:.3f} s ago>"
 
     def withdraw(self) -> None:
-        """Let the job never happen, if it has not begun."""
-        with _claims:
-            if not self.begun:
-                self.begun = self.withdrawn = True
+        """Let the job never run, if it has not begun; the writer, when it finds it, tidies up."""
+        move((self,), QUEUED, WITHDRAWN)
 
     def take_back(self) -> None:
-        """Undo what was done for the job outside the database; its effects will never be."""
-        if self.undo is not None:
+        """Undo, once, what was done for the job outside the database: its rows will never be."""
+        with _lock:
+            undo, self.undo = self.undo, None
+        if undo is not None:
             with suppress(Exception):  # a failure to tidy up must not stop the writer
-                self.undo()
+                undo()
 
     def run(self) -> None:
+        """Call the function and set `result`; TypeError if it is an async one."""
         self.result = inside_unit(self.fn)(*self.args)
         if type(self.result) is CoroutineType:
             self.result.close()
             raise TypeError("store.write takes a plain function, not an async one")
 
 
-def commit(database: StoreDatabase, batch: list[Job]) -> tuple[list[Job], bool]:
-    """Run a batch in one transaction; returns the jobs that now have an outcome, and whether it
-    was committed. Jobs whose callers have gone away before they began are left out."""
+def move(jobs: Iterable[Job], before: State, after: State) -> list[Job]:
+    """Change the state of the jobs that are in `before` to `after`; returns those jobs.
+
+    The caller's thread, the writer's and one that closes the store meet here, and only here:
+    whoever moves a job out of QUEUED is the one who decides what becomes of it.
+    """
+    with _lock:
+        found = [job for job in jobs if job.state is before]
+        for job in found:
+            job.state = after
+    return found
+
+
+def _withdrawn(jobs: Iterable[Job]) -> list[Job]:
+    return [job for job in jobs if job.state is WITHDRAWN]
+
+
+def commit(database: StoreDatabase, batch: list[Job]) -> tuple[list[Job], list[Job], bool]:
+    """Run a batch in one transaction; returns the jobs whose outcome is to be delivered, those
+    that were withdrawn before they began, and whether the batch was committed.
+
+    Afterwards every job of the batch is done or withdrawn. Jobs in neither list were answered by
+    a thread that closes the store.
+    """
+    began = perf_counter()
     done: list[Job] = []
+    committed, outcome = False, "not committed"
     database.lost = False
     database.settle()
     try:
         if len(batch) == 1:
-            # What is alone needs no savepoint within the transaction; and a statement that is
-            # alone needs no transaction around it.
-            if batch[0].claim():
+            # A lone job needs no savepoint within the transaction, and a lone statement needs no
+            # transaction around it.
+            if move(batch, QUEUED, RUNNING):
                 done = batch
                 with nullcontext() if batch[0].together else database.unit():
                     batch[0].run()
@@ -110,33 +150,64 @@ def commit(database: StoreDatabase, batch: list[Job]) -> tuple[list[Job], bool]:
                 for together, run in groupby(batch, attrgetter("together")):
                     if together is None:
                         for job in run:
-                            if job.claim():
+                            if move((job,), QUEUED, RUNNING):
                                 done.append(job)
                                 _run(database, job)
                     else:
-                        claimed = [job for job in run if job.claim()]
-                        done += claimed
-                        while claimed:
-                            size = statement_size(len(claimed))
-                            _run_together(database, together, claimed[:size])
-                            del claimed[:size]
+                        taken = move(run, QUEUED, RUNNING)
+                        done += taken
+                        while taken:
+                            size = statement_size(len(taken))
+                            _run_together(database, together, taken[:size])
+                            del taken[:size]
+        if done:
+            committed, outcome = True, "committed"
     except BaseException as error:
         # BEGIN or COMMIT failed, or a write ended the transaction.
         if done is batch:
             failure = first_failure(error) if database.lost else error
             batch[0].error = store_error(failure, database.location.name) or failure
         else:
-            done += [job for job in batch if job.claim()]
+            done += move(batch, QUEUED, DONE)
+        if isinstance(error, TransactionEnded):
+            outcome = "not known whether committed"
         _fail_all(database, done, error)
-        return done, False
-    return done, bool(done)
+    move(done, RUNNING, DONE)
+    gone = [] if len(done) == len(batch) else _withdrawn(batch)
+    for job in gone:
+        job.take_back()
+    if _logger.isEnabledFor(logging.DEBUG):
+        milliseconds = (perf_counter() - began) * 1000
+        what = f"batch of {len(batch)}, {outcome}, {milliseconds:.1f} ms"
+        _log_fates(database.location.name, what, batch)
+    return done, gone, committed
+
+
+def abandon(
+    store: str, batch: list[Job], queued: list[Job], error: Callable[[], StoreError]
+) -> tuple[list[Job], list[Job]]:
+    """Give each job that has not begun an error of its own, and tidy up after it.
+
+    `batch` may be stuck in one of its jobs, or be over. Returns the jobs whose outcome is to be
+    delivered, and those of `queued` that were withdrawn; the batch's own are returned by `commit`.
+    """
+    left = (*batch, *queued)
+    failed = move(left, QUEUED, DONE)
+    for job in failed:
+        job.error = error()
+    for job in (*failed, *_withdrawn(left)):
+        job.take_back()
+    gone = _withdrawn(queued)
+    if (failed or gone) and _logger.isEnabledFor(logging.DEBUG):
+        _log_fates(store, "left when the writer stopped", [*failed, *gone])
+    return failed, gone
 
 
 def _run_together(database: StoreDatabase, together: Together, jobs: list[Job]) -> None:
     try:
         results = together([job.args for job in jobs])
     except Exception:
-        # Which of them it was shows when each is run by itself.
+        # Run one by one, they show which of them was at fault.
         if not database.in_whole_transaction:
             raise
         for job in jobs:
@@ -163,11 +234,11 @@ def _run(database: StoreDatabase, job: Job) -> None:
 
 def _fail_all(database: StoreDatabase, done: list[Job], error: BaseException) -> None:
     kind: type[StoreError] = WriteUndone
-    text = f"{WriteUndone.__doc__} ({told(error)})"
+    text = f"{WriteUndone.__doc__} ({text_of_error(error)})"
     if known := store_error(error, database.location.name):
-        # Not one of a caller's own classes, which may not be made from a text.
+        # A caller's own subclass is not used: it may not accept a text as its only argument.
         kind = type(known) if type(known) in OWN_ERRORS else StoreError
-        text = told(known)
+        text = text_of_error(known)
     for job in done:
         if job.error is None:
             job.error = kind(text)
@@ -178,9 +249,52 @@ def _fail_all(database: StoreDatabase, done: list[Job], error: BaseException) ->
             job.take_back()
 
 
-def told(error: BaseException) -> str:
-    """An error's text, whatever the error."""
+def _log_fates(store: str, what: str, jobs: Sequence[Job]) -> None:
+    """Log at DEBUG what became of `jobs`: a line for all of them, which begins with `what` they
+    are, and one for each that failed or was withdrawn.
+
+    So the log alone answers why a write was lost.
+    """
+    with suppress(Exception):  # a handler or a filter that fails must not leave callers waiting
+        failed = [(job, job.error) for job in jobs if job.error is not None]
+        gone = _withdrawn(jobs)
+        _logger.debug(
+            "%s: %s: %d done, %d failed, %d withdrawn",
+            store,
+            what,
+            len(jobs) - len(failed) - len(gone),
+            len(failed),
+            len(gone),
+        )
+        for job, error in failed:
+            text = text_of_error(error)
+            _logger.debug("%s: failed: %r: %s: %s", store, job, type(error).__name__, text)
+        for job in gone:
+            _logger.debug("%s: its caller was cancelled before it began: %r", store, job)
+
+
+def text_of_error(error: BaseException) -> str:
+    """The message of an error, or the name of its class if the message cannot be made."""
     try:
         return str(error)
-    except Exception:  # an exception of a caller's can be anything
+    except Exception:  # a caller's own exception class can do anything here
         return type(error).__name__
+
+
+def _text_of_argument(value: object) -> str:
+    # Values can be long, and secret: identifiers are short.
+    if callable(value):
+        return _name(value)
+    if type(value) is str:
+        return repr(value if len(value) <= 60 else f"{value[:59]}…")
+    return "…"
+
+
+def _name(fn: Any) -> str:
+    """The full name of a function, or of the one inside a partial; a class for other callables."""
+    while type(fn) is partial:
+        fn = fn.func
+    try:
+        return f"{fn.__module__}.{fn.__qualname__}"
+    except Exception:  # a caller's own callable can do anything here
+        return type(fn).__qualname__

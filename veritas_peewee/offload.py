@@ -1,4 +1,4 @@
-"""Work that needs no database, in worker threads under a limit of the store's own."""
+"""Runs work that needs no database in worker threads, under a limit of the store's own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ T = TypeVar("T")
 async def in_thread(
     fn: Callable[..., T], *args: Any, discard: Callable[[T], object] | None = None
 ) -> T:
-    """Run `fn` in a thread; what it returns to a caller who has gone away is discarded."""
+    """Run `fn(*args)` in a worker thread and return its result.
+
+    If the caller is cancelled meanwhile, the result is given to `discard`.
+    """
     lock = threading.Lock()
     abandoned = False
     results: list[T] = []
@@ -31,7 +34,7 @@ async def in_thread(
         return result
 
     try:
-        # A limiter of its own: other people's blocking code cannot starve the store.
+        # With a limiter of its own, the store cannot be starved by the application's blocking code.
         return await to_thread.run_sync(run, limiter=_preparing())
     except BaseException:
         with lock:

@@ -1,4 +1,4 @@
-"""A few read-only connections and the limit on how many run at once."""
+"""The readers: a pool of read-only connections, and the limit on how many reads run at once."""
 
 from __future__ import annotations
 
@@ -20,22 +20,25 @@ from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
 from veritas_peewee.errors import StoreClosed
 
 PROGRESS_STEPS = 20_000
-"""How many steps of SQLite's machine pass between two looks at whether a read is cancelled."""
+"""Steps of SQLite's virtual machine between two checks of whether a read was cancelled."""
 BATON_TIMEOUT = 0.02
-"""Seconds that a read waits for the one before it, if that is Python code that takes longer."""
+"""Seconds for which a read waits for the one before it, should that one be long Python code."""
 SHRINK_AFTER = 500
-"""Reads, each PROGRESS_STEPS counted as ten, after which a connection's cache is emptied."""
+"""Reads after which a connection's cache is emptied; each PROGRESS_STEPS count as ten reads."""
 CLOSE_TIMEOUT = 10.0
-"""Seconds that closing waits for a read to notice that it has been interrupted."""
+"""Seconds for which closing waits for reads to notice that they were interrupted."""
 
 
 class Readers:
-    """Connections are opened when first needed and belong to the pool, not to a thread."""
+    """Runs reads, at most `size` at once, each on one of the pool's connections.
+
+    A connection is opened when it is first needed; it belongs to the pool, not to a thread.
+    """
 
     def __init__(self, open_database: Callable[[], StoreDatabase], size: int) -> None:
         self._open_database = open_database
-        self._places = anyio.CapacityLimiter(size)
-        # The places are what limits; an abandoned read keeps its own until its thread has ended.
+        self._slots = anyio.CapacityLimiter(size)
+        # `_slots` is the limit; an abandoned read holds its slot until its thread has ended.
         self._threads = anyio.CapacityLimiter(math.inf)
         self._token = current_token()
         self._idle: list[StoreDatabase] = []
@@ -46,12 +49,13 @@ class Readers:
         self._baton = threading.Lock()
 
     async def run(self, fn: Callable[..., Any], *args: Any) -> Any:
-        """Run `fn(*args)` on a reader thread, in one snapshot.
+        """Run `fn(*args)` on a reader thread, in one snapshot, and return its result.
 
-        Cancelled, the caller goes on at once and SQLite is interrupted.
+        A caller who is cancelled continues at once, and SQLite is interrupted. Raises StoreClosed,
+        the store's error for what SQLite reports, or the error of `fn`.
         """
         call = _Call()
-        await self._places.acquire_on_behalf_of(call)
+        await self._slots.acquire_on_behalf_of(call)
         try:
             return await to_thread.run_sync(
                 self._read, call, fn, args, limiter=self._threads, abandon_on_cancel=True
@@ -64,11 +68,12 @@ class Readers:
             with self._lock:
                 call.abandoned = call in self._running
             if not call.abandoned:
-                self._places.release_on_behalf_of(call)
+                self._slots.release_on_behalf_of(call)
 
     def _read(self, call: _Call, fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
-        # Short reads are Python for the most part, and threads that contend for the interpreter
-        # do less together than one after the other; one that turns out long lets the next begin.
+        # Short reads are Python code for the most part, and threads that contend for the
+        # interpreter do less together than one after the other. A read that turns out to be long
+        # passes the baton on to the next.
         if self._baton.acquire(timeout=BATON_TIMEOUT):
             call.baton = self._baton
         try:
@@ -126,14 +131,14 @@ class Readers:
             abandoned = call.abandoned
             self._drained.notify_all()
         if abandoned:
-            # The loop may be gone, and its limiter with it.
+            # The loop may have ended, and its limiter with it.
             with suppress(anyio.RunFinishedError):
                 self._token.backend_class.run_sync_soon(
-                    self._places.release_on_behalf_of, (call,), self._token.native_token
+                    self._slots.release_on_behalf_of, (call,), self._token.native_token
                 )
 
     def _interrupt(self, call: _Call) -> None:
-        """Under the lock: the connection may be somebody else's a moment later."""
+        """Call under the lock: a moment later the connection may serve another read."""
         call.cancelled = True
         if call.connection is not None:
             call.connection.interrupt()
@@ -157,7 +162,7 @@ class Readers:
 
 
 class _Call:
-    """One read, so that a caller who goes away can interrupt it and nobody else's."""
+    """One read, so that a caller who is cancelled interrupts this read and no other."""
 
     connection: sqlite3.Connection | None = None
     cancelled = False
@@ -168,13 +173,14 @@ class _Call:
     baton: threading.Lock | None = None
 
     def go_on(self) -> bool:
-        """Asked by SQLite every PROGRESS_STEPS; true ends the statement."""
+        """Called by SQLite every PROGRESS_STEPS; True ends the statement."""
         self.pass_on()
         self.steps += 10
-        # SQLite forgets an interrupt that comes between two statements; this is asked in each.
+        # SQLite forgets an interrupt that comes between two statements; this is called in each.
         return self.cancelled
 
     def pass_on(self) -> None:
+        """Let the next read begin, if this one has not done so yet."""
         if self.baton is not None:
             self.baton.release()
             self.baton = None

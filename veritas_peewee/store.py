@@ -98,7 +98,7 @@ class AuditStore:
         """A store on `database`: a path, `":memory:"` or a `sqlite:///` URL.
 
         The default is $VERITAS_DATABASE, else data/veritas_audits.db. `readers` is how many reads
-        run at once, `max_pending` how many writes may wait (further callers wait for a place).
+        run at once, `max_pending` how many writes may wait (further callers wait for a slot).
         `durability="full"` survives a power cut without loss, `"normal"` without damage.
         `screenshots` is a folder (default: `screenshots/` beside the file).
         """
@@ -231,12 +231,12 @@ class AuditStore:
         """
         writer = self._opened()
         # Before anything is made of it: a hundred thousand calls may wait here.
-        if not writer.take_place():
-            turn = writer.places.turn()
+        if not writer.take_slot():
+            turn = writer.slots.turn()
             try:
                 await turn
             except BaseException:
-                writer.places.missed(turn)
+                writer.slots.missed(turn)
                 raise
         try:
             if recorder.is_heavy(event):
@@ -246,7 +246,7 @@ class AuditStore:
             else:
                 prepared = recorder.prepare(audit_id, event, self._folder())
         except BaseException:
-            writer.places.give()
+            writer.slots.give()
             raise
         event_id: int = await writer.submit(
             recorder.apply,
@@ -254,7 +254,7 @@ class AuditStore:
             prepared,
             undo=prepared.discard if prepared.files else None,
             together=recorder.apply_together if recorder.is_single(prepared) else None,
-            has_place=True,
+            has_slot=True,
         )
         return event_id
 

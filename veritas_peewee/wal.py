@@ -1,8 +1,8 @@
-"""The size of the WAL: watched by the writer, which alone empties it.
+"""The size of the WAL (the write-ahead log), which the writer watches and alone empties.
 
-SQLite copies the WAL into the database, and begins it anew, only where no read still needs what
-it has replaced. One read that goes on for long, or short ones that overlap without a pause, let
-it grow without end.
+SQLite copies the WAL into the database, and restarts it, only when no read needs an older page
+any more. One long read, or short reads that overlap without a pause, let it grow without end.
+See https://sqlite.org/wal.html, "Avoiding Excessively Large WAL Files".
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from time import perf_counter
 from veritas_peewee.database.connection import StoreDatabase
 
 LIMIT = 16 * 1024 * 1024
-"""Bytes to which the WAL is cut back when it begins anew, and above which that is pressed for."""
+"""Bytes to which a restarted WAL is cut back, and above which the writer presses for a restart."""
 WARNING = 64 * 1024 * 1024
-"""Bytes from which on the log warns."""
+"""Bytes from which on a warning is logged."""
 LOOK_EVERY = 0.1
-"""Seconds of writing between two looks at the size."""
+"""Seconds of writing between two checks of the size."""
 PATIENCE = 0.1
-"""Seconds that writes wait, at most and now and then, for reads to end; ten times as long when the
-log has warned."""
+"""The most seconds for which writes now and then wait for reads to end; from WARNING on, ten times
+as many."""
 IDLE = 0.5
-"""Seconds without a write after which a WAL that has grown is emptied."""
+"""Seconds without a write after which a large WAL is emptied."""
 
 _logger = logging.getLogger("veritas_peewee")
 
 
 class Wal:
-    """The WAL of a writer's database; all but `size` belongs to the writer's thread."""
+    """The WAL of the writer's database; all but `size` belongs to the writer's thread."""
 
     def __init__(self, database: StoreDatabase, longest_read: Callable[[], float]) -> None:
         self._database = database
@@ -46,14 +46,17 @@ class Wal:
             database.limit_wal(LIMIT)
 
     def size(self) -> int:
-        """The size of the file in bytes; asking for it is no matter of SQLite's."""
+        """The size of the file in bytes, as the file system states it; 0 without a file."""
         try:
             return os.stat(self._path).st_size
         except OSError:
             return 0
 
     def look(self, now: float) -> None:
-        """Between two transactions: have a WAL that has grown begin anew, if reads allow it."""
+        """Between two transactions: restart the WAL if it is large and reads allow it.
+
+        `now` is the time by `perf_counter`.
+        """
         self.look_at = now + LOOK_EVERY
         size = self.size()
         self.is_large = size > LIMIT
@@ -62,20 +65,21 @@ class Wal:
             return
         patience = PATIENCE if size < WARNING else 10 * PATIENCE
         if now > self._press_at and self._longest_read() < patience:
-            # While readers overlap without a pause there is no instant at which none is in the
-            # way: those that have begun are waited for, later ones already read past the WAL.
-            begins_anew = self._database.checkpoint(truncate=False, patience=patience)
-            # So that waiting in vain costs a tenth of the time at most.
+            # While reads overlap without a pause, one of them is always in the way. This copies
+            # everything and then waits for the reads that had begun: later ones need no page of
+            # the WAL.
+            restarted = self._database.checkpoint(truncate=False, patience=patience)
+            # Waiting in vain takes a tenth of the time at most.
             ended = perf_counter()
             self._press_at = ended + 10 * (ended - now)
-            if begins_anew:
+            if restarted:
                 return
         if size >= WARNING and not self._warned:
             self._warned = True
             self._warn(size, self._longest_read())
 
     def empty(self) -> None:
-        """While nobody waits for a write: empty a WAL that has grown, if no read needs it."""
+        """While nobody waits for a write: empty the WAL if no read needs it."""
         if self._database.checkpoint(truncate=True, patience=0.0):
             self.is_large = self._warned = False
 

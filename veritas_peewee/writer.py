@@ -1,8 +1,8 @@
-"""One thread, one writable connection, group commit; knows nothing of audits.
+"""The writer: one thread with the one writable connection, and group commit.
 
-Work that arrives while a transaction is being committed joins the next one. Each piece has a
-savepoint of its own and is answered only after the COMMIT, with one wake-up of the event loop for
-the whole batch.
+Jobs that arrive while a transaction is being committed join the next one. Each job has a savepoint
+of its own, and its caller is answered only after the COMMIT, with one wake-up of the event loop
+for the whole batch. What the jobs do is not known here.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.current import bound
 from veritas_peewee.database.failures import DRIVER_ERRORS
 from veritas_peewee.errors import StoreClosed, StoreError
-from veritas_peewee.group_commit import Job, Together, commit, told
-from veritas_peewee.places import AsyncioPlaces, Places, TrioPlaces
+from veritas_peewee.group_commit import Job, Together, abandon, commit, text_of_error
+from veritas_peewee.slots import AsyncioSlots, Slots, TrioSlots
 from veritas_peewee.wal import Wal
 
 if TYPE_CHECKING:
     import asyncio
 
 MAX_BATCH = 1000
-"""The most pieces of work in one transaction."""
+"""The most jobs in one transaction."""
 CLOSE_TIMEOUT = 60.0
-"""Seconds that closing waits for the writes that are queued."""
+"""Seconds for which closing waits for queued jobs to end."""
 EXIT_TIMEOUT = 10.0
-"""Seconds that the interpreter waits at its end for a writer that was not closed."""
+"""Seconds for which the interpreter, at its exit, waits for a writer that was not closed."""
 
 
 def asyncio_loop() -> asyncio.AbstractEventLoop | None:
-    """The asyncio loop that runs in this thread, if asyncio is in use at all."""
+    """The asyncio loop that runs in this thread, or None; asyncio is not imported for it."""
     module = sys.modules.get("asyncio")
     return None if module is None else module._get_running_loop()
 
@@ -53,48 +53,52 @@ _running: weakref.WeakSet[Writer] = weakref.WeakSet()
 
 
 class WriterStats(NamedTuple):
-    """What a writer did since it was opened."""
+    """What a writer has done since it was opened."""
 
     writes: int
     commits: int
     failed: int
     pending: int
-    """Writes that have a place in the queue."""
+    """Writes that have a slot in the queue."""
     p50: float
     p99: float
-    """Seconds that a write took once it had its place, over the last 10,000."""
+    """Seconds from a write's slot in the queue to its answer, over the last 10,000 writes."""
     waiting: int
-    """Callers who wait for a place."""
+    """Callers who wait for a slot."""
     wal_bytes: int
     """The size of the WAL file."""
 
 
 class Writer:
-    """`open_database` is called on the writer's own thread."""
+    """Runs jobs on a thread of its own, in the order in which they were submitted.
+
+    `open_database` is called on that thread; `max_pending` is how many jobs the queue holds.
+    """
 
     def __init__(self, open_database: Callable[[], StoreDatabase], max_pending: int) -> None:
         self._open_database = open_database
         self._queue: SimpleQueue[Job | None] = SimpleQueue()
-        self._lock = threading.RLock()  # a collected store stops its writer wherever it is
+        # Re-entrant, for a store that is garbage-collected stops its writer in whichever thread
+        # and line that happens.
+        self._lock = threading.RLock()
         self.process = os.getpid()
         self._token: EventLoopToken = current_token()
-        # asyncio may be there only as the host of trio.
+        # The asyncio loop in this thread may be only the host of a trio that is in use.
         loop = asyncio_loop()
         self._loop = loop if loop is self._token.native_token else None
-        self.places: Places = (
-            TrioPlaces(max_pending)
-            if self._loop is None
-            else AsyncioPlaces(max_pending, self._loop)
+        self.slots: Slots = (
+            TrioSlots(max_pending) if self._loop is None else AsyncioSlots(max_pending, self._loop)
         )
         self._wal: Wal | None = None
         self.longest_read: Callable[[], float] = lambda: 0.0
-        """Seconds for which the oldest read under way has been running."""
+        """Returns the seconds for which the oldest read under way has been running."""
+        self._name = ""  # of the store in the log
         self._batch: list[Job] = []
         self._opened = anyio.Event()
         self._failure: BaseException | None = None
         self._closing = False
         self.on_commit: Callable[[list[Job]], object] | None = None
-        """Called on the loop's thread, once for each batch, after its callers have been told."""
+        """Called on the loop's thread, once for each batch, after its callers were answered."""
         self._writes = self._commits = self._failed = 0
         self._times: deque[float] = deque(maxlen=10_000)
         # A daemon, so that a program that forgets to close the store still ends; `_at_exit`
@@ -102,13 +106,13 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="veritas-writer", daemon=True)
 
     async def open(self) -> None:
-        """Start the thread and wait until the database is open; raises why it is not."""
+        """Start the thread and wait until the database is open; raises the error of opening it."""
         _running.add(self)
         self._thread.start()
         try:
             await self._opened.wait()
         except BaseException:
-            self.stop()  # the thread closes what it may yet open
+            self.stop()  # the thread closes the database that it may yet open
             raise
         if self._failure is not None:
             self._thread.join()
@@ -120,55 +124,55 @@ class Writer:
         *args: Any,
         undo: Callable[[], object] | None = None,
         together: Together | None = None,
-        has_place: bool = False,
+        has_slot: bool = False,
     ) -> Any:
         """Run `fn(*args)` in a savepoint and return its result once it is committed.
 
-        `undo` is called if the effects of `fn` will never be. Cancelled before the writer has
-        begun, the work never happens; after that it goes on as if nobody had cancelled.
-        `together`, if given, does in one statement, whole or absent, what `fn` would do for each
-        of several tuples of arguments, and returns their results. `has_place` says that the
-        caller has one of `places` already.
+        If the caller is cancelled before the job has begun, the job never runs; after that it
+        continues as if nobody had cancelled. `undo` is called if the job is not to have any
+        effect. `together` can do in one statement, whole or absent, what `fn` would do for each
+        of several tuples of arguments. With `has_slot` the caller has taken a slot already.
+        Raises StoreClosed, the error of `fn`, or WriteUndone.
         """
-        if not has_place and not self.take_place():
-            turn = self.places.turn()
+        if not has_slot and not self.take_slot():
+            turn = self.slots.turn()
             try:
                 await turn
             except BaseException:
-                self.places.missed(turn)
+                self.slots.missed(turn)
                 if undo is not None:
                     with suppress(Exception):
                         undo()
                 raise
-        # A future is what asyncio waits for in the end; the event around it costs as much as
-        # all else that happens to a write on the loop.
-        done = anyio.Event() if self._loop is None else self._loop.create_future()
-        job = Job(fn, args, undo, together, done)
+        # asyncio waits for a future in the end; an event around it would cost as much as all
+        # else that happens to a write on the loop.
+        answered = anyio.Event() if self._loop is None else self._loop.create_future()
+        job = Job(fn, args, undo, together, answered)
         queued = False
         try:
             with self._lock:
                 self._check_open()
                 self._queue.put(job)
                 queued = True
-            await (done.wait() if isinstance(done, anyio.Event) else done)
+            await (answered.wait() if isinstance(answered, anyio.Event) else answered)
         except BaseException:
-            # A job that is withdrawn keeps its place, and its files, until the writer meets it.
+            # A withdrawn job keeps its slot, and its files, until the writer finds it.
             if queued:
                 job.withdraw()
             else:
-                self.places.give()
+                self.slots.give()
                 job.take_back()
             raise
         if job.error is not None:
             raise job.error
         return job.result
 
-    def take_place(self) -> bool:
-        """Take a place in the queue, to submit with or to give back; false if one has to wait."""
-        if self.places.free > 0:
-            self.places.free -= 1
+    def take_slot(self) -> bool:
+        """Take a slot, to submit with or to give back; False if the caller has to wait for one."""
+        if self.slots.free > 0:
+            self.slots.free -= 1
             return True
-        return self._closing  # nothing to wait for: `submit` says so
+        return self._closing  # there is nothing to wait for: `submit` raises StoreClosed
 
     def _check_open(self) -> None:
         if self._closing or self._failure is not None:
@@ -176,13 +180,13 @@ class Writer:
 
     def _stopped(self) -> StoreClosed:
         failure = self._failure
-        return StoreClosed(f"the writer has stopped: {told(failure)}" if failure else None)
+        return StoreClosed(f"the writer has stopped: {text_of_error(failure)}" if failure else None)
 
     def close(self) -> None:
-        """Stop intake, finish what is queued, checkpoint, and join the thread; blocks.
+        """Stop intake, finish the queued jobs, checkpoint, and join the thread; blocks.
 
-        Raises StoreError if the thread has not ended after CLOSE_TIMEOUT; callers whose work had
-        not begun are told.
+        Raises StoreError if the thread has not ended after CLOSE_TIMEOUT; callers whose jobs had
+        not begun get StoreClosed.
         """
         self.stop()
         self._thread.join(CLOSE_TIMEOUT)
@@ -192,13 +196,13 @@ class Writer:
             raise self._failure
 
     def stop_intake(self) -> None:
-        """Refuse new work, also that of callers who still wait for a place."""
+        """Refuse new jobs, also those of callers who still wait for a slot."""
         with self._lock:
             self._closing = True
-        self._wake(self.places.refuse)
+        self._wake(self.slots.refuse)
 
     def stop(self) -> None:
-        """Stop intake and let the thread end after what is queued; does not wait."""
+        """Stop intake and let the thread end after the queued jobs; does not wait."""
         self.stop_intake()
         self._queue.put(None)
 
@@ -213,7 +217,7 @@ class Writer:
             self._queue.qsize(),
             times[last // 2] if times else 0.0,
             times[round(last * 0.99)] if times else 0.0,
-            self.places.waiting,
+            self.slots.waiting,
             0 if self._wal is None else self._wal.size(),
         )
 
@@ -226,6 +230,7 @@ class Writer:
             self._failure = error
             self._wake(self._opened.set)
             return
+        self._name = database.location.name
         self._wake(self._opened.set)
         try:
             with bound(database):
@@ -233,7 +238,7 @@ class Writer:
                 self._serve(database, self._wal)
         except BaseException as error:
             self._failure = error
-            _logger.exception("%s: the writer has stopped", database.location.name)
+            _logger.exception("%s: the writer has stopped", self._name)
         finally:
             try:
                 self._close_database(database)
@@ -252,47 +257,49 @@ class Writer:
                 job = queue.get()
             if batch:
                 self._batch = batch
-                done, committed = commit(database, batch)
+                done, gone, committed = commit(database, batch)
                 self._commits += committed
-                now = self._answer(done, withdrawn=len(batch) - len(done))
+                now = self._answer(done, len(gone))
                 if now > wal.look_at:
                     wal.look(now)
             if job is None:
                 return
 
     def _wait_idly(self, wal: Wal) -> Job | None:
-        """The next job; meanwhile the WAL that has grown is emptied if it can be."""
+        """The next job; while there is none, the WAL that has grown is emptied if possible."""
         while True:
             with suppress(Empty):
                 return self._queue.get(timeout=wal.retry_after)
             wal.empty()
 
-    def _answer(self, done: list[Job], withdrawn: int = 0) -> float:
+    def _answer(self, done: list[Job], gone: int) -> float:
+        """Have the loop's thread deliver outcomes and free the slots, also those of `gone` jobs
+        that were withdrawn; returns the time."""
         now = perf_counter()
         self._writes += len(done)
         self._failed += len([job for job in done if job.error is not None])
-        if done or withdrawn:
-            self._wake(self._deliver, done, withdrawn)
-        times = [now - job.started for job in done]
+        if done or gone:
+            self._wake(self._deliver, done, gone)
+        times = [now - job.submitted for job in done]
         with self._lock:
             self._times.extend(times)
         return now
 
-    def _deliver(self, done: list[Job], withdrawn: int) -> None:
+    def _deliver(self, done: list[Job], gone: int) -> None:
         for job in done:
-            self.places.give()
-            if isinstance(job.done, anyio.Event):
-                job.done.set()
-            elif not job.done.done():  # its caller may have been cancelled
-                job.done.set_result(None)
-        for _ in range(withdrawn):
-            self.places.give()
+            self.slots.give()
+            if isinstance(job.answered, anyio.Event):
+                job.answered.set()
+            elif not job.answered.done():  # its caller may have been cancelled
+                job.answered.set_result(None)
+        for _ in range(gone):
+            self.slots.give()
         if self.on_commit is not None:
             self.on_commit(done)
 
     def _wake(self, fn: Callable[..., object], *args: Any) -> None:
         token = self._token
-        # A loop that has gone away has taken everybody who waited with it.
+        # If the loop has ended, so have all callers who waited.
         if self._loop is None:
             with suppress(anyio.RunFinishedError):
                 token.backend_class.run_sync_soon(fn, args, token.native_token)
@@ -301,29 +308,25 @@ class Writer:
                 self._loop.call_soon_threadsafe(fn, *args)
 
     def _close_database(self, database: StoreDatabase) -> None:
-        # A connection that a write has broken is not worth an error of its own.
+        # A connection that a write has broken was reported by that write.
         with suppress(*DRIVER_ERRORS):
             if database.location.path is not None:
-                # Not for long: while another process reads, the WAL stays, and is complete.
+                # A short wait: while another process reads, the WAL stays, and is complete.
                 database.checkpoint(truncate=True, patience=1.0)
         with suppress(*DRIVER_ERRORS):
             database.close()
 
     def _fail_rest(self) -> None:
+        """Answer the jobs that will never begin."""
         self.stop_intake()  # from here on nothing can be queued
         queued: list[Job] = []
         with suppress(Empty):
             while True:
                 if job := self._queue.get_nowait():
                     queued.append(job)
-        # Of the batch that is stuck, those that have not begun.
-        rest = [job for job in (*self._batch, *queued) if job.claim()]
-        withdrawn = len(queued) - len(rest)
-        for job in rest:
-            job.error = self._stopped()
-            job.take_back()
+        failed, gone = abandon(self._name, self._batch, queued, self._stopped)
         self._queue.put(None)  # the sentinel was taken too
-        self._answer(rest, max(withdrawn, 0))
+        self._answer(failed, len(gone))
 
 
 @atexit.register

@@ -385,7 +385,7 @@ async def test_one_who_leaves_leaves_nothing_behind(store, leave):
     assert hub._leader is hub._appointed is hub._alarm is None
     if store._readers is not None:
         await until(lambda: not store._readers._running)
-        assert store._readers._places.borrowed_tokens == 0
+        assert store._readers._slots.borrowed_tokens == 0
     assert threading.active_count() <= threads + 4  # idle worker threads of the event loop
 
 

@@ -54,7 +54,7 @@ async def main() -> None:
                 with anyio.fail_after(0.2):
                     await store.record(audit.id, {"type": name})
 
-            for number in range(8):  # one begun, some queued, some waiting for a place
+            for number in range(8):  # one begun, some queued, some waiting for a slot
                 tasks.start_soon(outcome, "deadline", deadline, f"deadline-{number}")
             await anyio.wait_all_tasks_blocked()
             await outcome("read", store.read, Audit.select().count)

@@ -66,7 +66,7 @@ def test_a_server_that_is_told_to_stop_answers_every_caller(
     ids, told, err = ended(process)
     assert (process.returncode, err) == (0, "")
     assert told == CALLS
-    # Those that had a place in the queue are finished, the others refused.
+    # Those that had a slot in the queue are finished, the others refused.
     assert CALLS // 2 - 1 <= len(ids) < CALLS
     assert len(stored(path)) == 100 + len(ids)
     assert ids <= stored(path)

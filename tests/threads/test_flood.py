@@ -39,7 +39,7 @@ def test_a_flood_costs_little_more_than_its_tasks_and_loses_nothing(
     assert grown < tasks_alone + CALLS * EACH
 
 
-async def test_places_are_given_in_the_order_of_coming(database: str) -> None:
+async def test_slots_are_given_in_the_order_of_coming(database: str) -> None:
     async with AuditStore.open(database, max_pending=1) as store:
         audit = await store.create("https://example.com")
         gate, results = Gate(), {}
@@ -61,7 +61,7 @@ async def test_places_are_given_in_the_order_of_coming(database: str) -> None:
 
 
 async def test_callers_that_give_up_waiting_leave_no_trace(database: str) -> None:
-    """A thousand come and go while the writer stands still; the places stay what they were."""
+    """A thousand come and go while the writer stands still; the slots stay what they were."""
     async with AuditStore.open(database, max_pending=2) as store:
         audit = await store.create("https://example.com")
         gate, results = Gate(), {}
@@ -86,10 +86,10 @@ async def test_callers_that_give_up_waiting_leave_no_trace(database: str) -> Non
         assert isinstance(results["patient"], int)
         assert await store.read(count) == 2
         assert [event.event_type for event in await store.events(audit.id)] == ["late"]
-        await all_places_are_there(store, 2)
+        await all_slots_are_there(store, 2)
 
 
-async def all_places_are_there(store: AuditStore, number: int) -> None:
+async def all_slots_are_there(store: AuditStore, number: int) -> None:
     gate, results = Gate(), {}
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(outcome, results, "gate", store.write, gate)
@@ -101,7 +101,7 @@ async def all_places_are_there(store: AuditStore, number: int) -> None:
         gate.release.set()
 
 
-async def test_a_place_is_given_back_by_a_call_that_is_cancelled_as_it_gets_it(
+async def test_a_slot_is_given_back_by_a_call_that_is_cancelled_as_it_gets_it(
     database: str,
 ) -> None:
     async with AuditStore.open(database, max_pending=3) as store:
@@ -125,10 +125,10 @@ async def test_a_place_is_given_back_by_a_call_that_is_cancelled_as_it_gets_it(
                 for scope in scopes[::2]:
                     scope.cancel()
             assert len(results) >= 11
-        await all_places_are_there(store, 3)
+        await all_slots_are_there(store, 3)
 
 
-async def test_an_event_that_cannot_be_stored_costs_no_place(database: str) -> None:
+async def test_an_event_that_cannot_be_stored_costs_no_slot(database: str) -> None:
     async with AuditStore.open(database, max_pending=2) as store:
         audit = await store.create("https://example.com")
         for _ in range(5):
@@ -136,7 +136,7 @@ async def test_an_event_that_cannot_be_stored_costs_no_place(database: str) -> N
                 await store.record(audit.id, {"type": ""})
             with pytest.raises(InvalidAudit):
                 await store.record(audit.id, {"type": "screenshot", "data": "no image"})
-        await all_places_are_there(store, 2)
+        await all_slots_are_there(store, 2)
 
 
 async def test_records_that_wait_are_told_when_the_store_closes(database: str) -> None:

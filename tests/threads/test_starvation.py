@@ -119,7 +119,7 @@ async def test_a_writer_that_dies_tells_everybody_why(
         assert isinstance(results[number], StoreClosed)
         assert "closed database" in str(results[number])
     with anyio.fail_after(60):
-        for _ in range(5):  # more than there are places
+        for _ in range(5):  # more than there are slots
             with pytest.raises(StoreClosed, match=r"the writer has stopped: .*closed database"):
                 await store.write(add)
         if database != ":memory:":

@@ -279,7 +279,7 @@ async def test_an_async_function_is_refused(store):
         await store.write(wrong)
 
 
-async def test_callers_wait_for_a_place_in_a_bounded_queue(database):
+async def test_callers_wait_for_a_slot_in_a_bounded_queue(database):
     async with AuditStore.open(database, max_pending=3) as store:
         gate = Gate()
         results = {}
@@ -367,7 +367,7 @@ async def test_close_finishes_what_is_queued_and_refuses_what_comes_later(tmp_pa
         assert await again.read(count) == 30
 
 
-async def test_callers_waiting_for_a_place_are_told_when_the_store_closes(database):
+async def test_callers_waiting_for_a_slot_are_told_when_the_store_closes(database):
     store = await AuditStore.open(database, max_pending=1)
     gate = Gate()
     results = {}

@@ -1,7 +1,8 @@
-"""Places in a bounded queue, given in the order of coming; a caller who waits costs little.
+"""Slots of a bounded queue, handed out in the order in which callers came.
 
-A hundred thousand calls may wait at once. On asyncio each has a bare future, on trio its entry
-in one parking lot: an `anyio.Event` for each takes three times the memory.
+A hundred thousand callers may wait for a slot at once, so waiting has to be cheap: on asyncio
+each caller has a bare future, on trio an entry in one parking lot. An `anyio.Event` for each would
+take three times the memory.
 """
 
 from __future__ import annotations
@@ -14,30 +15,34 @@ if TYPE_CHECKING:
     import asyncio
 
 
-class Places(Protocol):
-    """All of it belongs to the event loop's thread."""
+class Slots(Protocol):
+    """Every attribute and method belongs to the event loop's thread."""
 
     free: int
+    """Slots that a caller can take without waiting."""
 
     @property
     def waiting(self) -> int:
-        """How many callers wait for a place."""
+        """How many callers wait for a slot."""
 
     def turn(self) -> Awaitable[None]:
-        """What to await, at once, for a place; if that raises, `missed` has to be told."""
+        """An awaitable that ends once the caller has a slot; await it at once.
+
+        If awaiting it raises, the caller passes it to `missed`.
+        """
 
     def missed(self, turn: Any) -> None:
-        """The caller has gone away; a place that he was given meanwhile is the next one's."""
+        """Forget a caller who has gone away; a slot he was given meanwhile goes to the next."""
 
     def give(self) -> None:
-        """Hand a place to who has waited longest: a newcomer cannot overtake those who wait."""
+        """Hand a slot to the caller who has waited longest, so that no newcomer overtakes him."""
 
     def refuse(self) -> None:
-        """Let all who wait go on without a place."""
+        """Let every caller who waits continue without a slot."""
 
 
-class AsyncioPlaces:
-    """Places for callers on an asyncio loop."""
+class AsyncioSlots:
+    """Slots for callers on an asyncio loop."""
 
     def __init__(self, count: int, loop: asyncio.AbstractEventLoop) -> None:
         self.free = count
@@ -50,7 +55,8 @@ class AsyncioPlaces:
         return sum(not turn.done() for turn in self._turns)
 
     def turn(self) -> asyncio.Future[None]:
-        # Not a coroutine around it: that would cost each of those who wait half as much again.
+        # The future itself: a coroutine around it would cost each waiting caller half as much
+        # memory again.
         turn: asyncio.Future[None] = self._loop.create_future()
         self._turns.append(turn)
         return turn
@@ -60,7 +66,8 @@ class AsyncioPlaces:
             if turn.done():
                 self.give()
             return
-        # To take one out of the middle it would have to be looked for.
+        # Removing it now would mean a search through the deque, so cancelled turns are dropped
+        # together once they are more than half of it.
         self._gone += 1
         if self._gone > 64 and self._gone * 2 > len(self._turns):
             self._turns = deque(turn for turn in self._turns if not turn.cancelled())
@@ -81,11 +88,11 @@ class AsyncioPlaces:
                 turn.set_result(None)
 
 
-class TrioPlaces:
-    """Places for callers on trio."""
+class TrioSlots:
+    """Slots for callers on trio."""
 
     def __init__(self, count: int) -> None:
-        from trio.lowlevel import ParkingLot  # there only if it runs
+        from trio.lowlevel import ParkingLot  # trio is installed only where it is used
 
         self.free = count
         self._lot = ParkingLot()
@@ -98,7 +105,7 @@ class TrioPlaces:
         return self._lot.park()
 
     def missed(self, turn: Any) -> None:
-        """Nothing to do: trio cancels nobody who has been called already."""
+        """Do nothing: trio never cancels a task that has been unparked already."""
 
     def give(self) -> None:
         if not self._lot.unpark():
