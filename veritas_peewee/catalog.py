@@ -108,7 +108,7 @@ def entry_of(audit_id: str, row: dict[str, Any]) -> tuple[Any, ...] | None:
         audit_id,
         *(row[name] for name in ("created_at", "status", "risk_level", "site_type", "audit_tier")),
         json.dumps(dict(sorted(patterns.items())), ensure_ascii=False),
-        json.dumps(slices_of(row["created_at"], row["trust_score"], patterns.get("", -1))),
+        json.dumps(buckets_of(row["created_at"], row["trust_score"], patterns.get("", -1))),
         words_of(_text(row["url"])),
         words_of(_text(row["narrative"])),
         words_of(_text("\n".join(texts))),
@@ -116,31 +116,31 @@ def entry_of(audit_id: str, row: dict[str, Any]) -> tuple[Any, ...] | None:
     )
 
 
-def slices_of(created_at: object, score: object, level: int) -> list[str]:
-    """The parts of all audits that one is counted in: the worst severity of its findings (all
-    audits have one), its ten days, and its score if it has one.
+def buckets_of(created_at: object, score: object, level: int) -> list[str]:
+    """The buckets in which an audit is counted: one for the worst severity of its findings (every
+    audit has one), one for its ten days, and one for its score if it has one.
 
-    Each kind of slice is in the order of what it stands for, from its letter to the next one.
+    Buckets of one sort begin with the same letter and sort in the order of what they represent.
     """
-    slices = [f"{SEVERITY_SLICE}{level}", time_slice(created_at)]
+    buckets = [f"{SEVERITY_BUCKET}{level}", time_bucket(created_at)]
     if isinstance(score, int | float):
-        slices.append(score_slice(score))
-    return slices
+        buckets.append(score_bucket(score))
+    return buckets
 
 
-SEVERITY_SLICE, TIME_SLICE, SCORE_SLICE = "v", "t", "s"
+SEVERITY_BUCKET, TIME_BUCKET, SCORE_BUCKET = "v", "t", "s"
 
 
-def time_slice(moment: object) -> str:
-    """The days of a month with the same first digit, from the time as it is on disk."""
+def time_bucket(moment: object) -> str:
+    """The days of a month with the same first digit, from the time as it is stored."""
     if isinstance(moment, int | float):
-        return TIME_SLICE  # another program's: for SQLite numbers come before all text
-    return TIME_SLICE + _text(moment)[:9]
+        return TIME_BUCKET  # by another program: in SQLite numbers sort before all text
+    return TIME_BUCKET + _text(moment)[:9]
 
 
-def score_slice(score: float) -> str:
-    """The whole number at or below a score; what another program wrote may be beyond 100."""
-    return f"{SCORE_SLICE}{math.floor(max(-1, min(score, 999))):03d}"
+def score_bucket(score: float) -> str:
+    """The whole number at or below a score; other programs may have stored one beyond 100."""
+    return f"{SCORE_BUCKET}{math.floor(max(-1, min(score, 999))):03d}"
 
 
 def _text(value: object) -> str:
@@ -217,7 +217,7 @@ def _ids_sql() -> str:
 
 def counted_sql() -> str:
     """What `audit_counts` must hold."""
-    # In each slice one row for the audit itself, and one for each pattern type.
+    # In each bucket one row for the audit itself, and one for each pattern type.
     entries = CatalogEntry._meta.table_name
     columns = (
         "c.status, COALESCE(c.risk_level, X'') AS r, COALESCE(c.site_type, X'') AS s, c.audit_tier"

@@ -1,7 +1,7 @@
-"""How many audits there are, by any filters, and how many of each kind.
+"""How many audits there are, by any filters, and how many with each value of some columns.
 
-Those that have ended are counted by the catalog as they end, so that to count a million takes no
-longer than a thousand; those that have not are few, and counted one by one.
+Audits that have ended are counted by the catalog as they end, so that counting a million takes no
+longer than counting a thousand; the others are few, and are counted one by one.
 """
 
 from __future__ import annotations
@@ -14,30 +14,26 @@ from typing import Any, NamedTuple, Unpack
 
 from peewee import SQL, NodeList, fn
 
+from veritas_peewee.buckets import COUNTED_BY, Buckets, buckets_for
 from veritas_peewee.catalog import UNFINISHED
 from veritas_peewee.database.statements import MARK, execute, text_of
 from veritas_peewee.filters import (
-    FINDING,
     PINNED,
-    Condition,
+    Conditions,
     Filters,
     Shape,
     check_names,
     conditions_of,
     passed_over,
-    pattern_key,
-    shape_of,
-    values_of,
     where,
 )
 from veritas_peewee.models import Audit, AuditCount, AuditPattern, CatalogEntry
-from veritas_peewee.slices import KINDS, Kept, kept_for
 
 _ALIVE = tuple(sorted(str(status) for status in UNFINISHED))
 
 
 class Facets(NamedTuple):
-    """How many audits there are of each kind, most first; None is for those without a value."""
+    """How many audits have each value, most first; None is for audits without a value."""
 
     total: int
     status: dict[str, int]
@@ -45,89 +41,85 @@ class Facets(NamedTuple):
     site_type: dict[str | None, int]
     audit_tier: dict[str, int]
     pattern_type: dict[str, int]
-    """How many audits have a finding of it."""
+    """How many audits have a finding of each pattern type."""
 
 
 def count(**filters: Unpack[Filters]) -> int:
     """How many audits there are; filters as in `history`. InvalidAudit for a bad value."""
     check_names(filters, "count")
     conditions = conditions_of(filters)
-    finding, others = _parted(conditions)
-    kept = kept_for(conditions)
-    if kept is not None and not kept.parts:
-        ended = _sum(_kept_sql(shape_of(kept.kinds)), _kept_values(kept))
-    elif finding is None or PINNED & {one.column for one in others}:
-        return _sum(_all_sql(shape_of(conditions)), values_of(conditions))
+    finding, others = conditions.finding, conditions.without_finding()
+    buckets = buckets_for(conditions)
+    if buckets is not None and not buckets.parts:
+        ended = _sum(_stored_sql(buckets.others.shape), _stored_values(buckets))
+    elif finding is None or PINNED & others.names:
+        return _sum(_all_sql(conditions.shape), conditions.values)
     else:
-        ended = _sum(_having_sql(shape_of(others)), [*pattern_key(finding), *values_of(others)])
-    return ended + _sum(_alive_sql(shape_of(conditions)), [*_ALIVE, *values_of(conditions)])
-
-
-def _parted(conditions: list[Condition]) -> tuple[Condition | None, list[Condition]]:
-    """The condition on findings, and the others."""
-    finding = next((one for one in conditions if one.column == FINDING), None)
-    return finding, [one for one in conditions if one is not finding]
+        ended = _sum(_having_sql(others.shape), [*finding.key, *others.values])
+    return ended + _sum(_alive_sql(conditions.shape), [*_ALIVE, *conditions.values])
 
 
 def _sum(text: str, values: list[Any]) -> int:
     return int(execute(text, values)[0][0])
 
 
-def _kept_values(kept: Kept) -> list[Any]:
-    return [kept.low, kept.high, kept.pattern, *values_of(kept.kinds)]
+def _stored_values(buckets: Buckets) -> list[Any]:
+    return [buckets.low, buckets.high, buckets.pattern, *buckets.others.values]
 
 
 def facets(**filters: Unpack[Filters]) -> Facets:
     """How many audits there are of each kind; filters as in `history`.
 
-    By status, risk level, site type and tier, alone or with dates, scores or `min_severity`, it
-    takes some milliseconds whatever their number; by others, or by two of those at once, time in
-    proportion to the audits that match. Raises InvalidAudit for a filter's bad value.
+    With filters by status, risk level, site type and tier, alone or with dates, scores or
+    `min_severity`, it takes some milliseconds however many audits there are; with other filters,
+    or two of dates, scores and `min_severity` at once, it takes time in proportion to the audits
+    that match. Raises InvalidAudit for a filter's bad value.
     """
     check_names(filters, "facets")
     conditions = conditions_of(filters)
-    counted: tuple[Counter[Any], ...] = tuple(Counter() for _ in KINDS)
+    counted: tuple[Counter[Any], ...] = tuple(Counter() for _ in COUNTED_BY)
     patterns: Counter[str] = Counter()
-    for *kinds, pattern, number in _rows(conditions):
+    for *values, pattern, number in _rows(conditions):
         if pattern:
             patterns[pattern] += number
             continue
-        for counter, kind in zip(counted, kinds, strict=True):
-            counter[None if kind == b"" else kind] += number
+        for counter, value in zip(counted, values, strict=True):
+            counter[None if value == b"" else value] += number
     status, risk_level, site_type, audit_tier = map(_sorted, counted)
     total = sum(status.values())
     return Facets(total, status, risk_level, site_type, audit_tier, _sorted(patterns))
 
 
-def _rows(conditions: list[Condition]) -> Iterator[tuple[Any, ...]]:
-    """Each kind's columns, a pattern type or "" for the audits themselves, how many."""
-    shape, values = shape_of(conditions), values_of(conditions)
-    finding, others = _parted(conditions)
-    kept = kept_for(conditions)
-    if kept is None and (finding is None or PINNED & {one.column for one in others}):
-        yield from execute(_all_kinds_sql(shape), values)
+def _rows(conditions: Conditions) -> Iterator[tuple[Any, ...]]:
+    """The values of `COUNTED_BY`, then a pattern type or "" for the audits themselves, and how
+    many there are of these."""
+    shape, values = conditions.shape, conditions.values
+    finding, others = conditions.finding, conditions.without_finding()
+    buckets = buckets_for(conditions)
+    if buckets is None and (finding is None or PINNED & others.names):
+        yield from execute(_all_values_sql(shape), values)
         yield from execute(_patterns_sql(_ids_sql(shape)), values)
     else:
-        having = [*pattern_key(finding), *values_of(others)] if finding is not None else []
-        if kept is not None:
-            yield from _kept_rows(kept)
+        having = [] if finding is None else [*finding.key, *others.values]
+        if buckets is not None:
+            yield from _stored_rows(buckets)
         else:
-            yield from execute(_having_kinds_sql(shape_of(others)), having)
-        if having and (kept is None or kept.pattern):
-            # Which patterns are found together is not kept.
-            yield from execute(_patterns_sql(_having_sql(shape_of(others), ids=True)), having)
-        yield from execute(_alive_kinds_sql(shape), [*_ALIVE, *values])
+            yield from execute(_having_values_sql(others.shape), having)
+        if having and (buckets is None or buckets.pattern):
+            # Which patterns are found together is not stored.
+            yield from execute(_patterns_sql(_having_sql(others.shape, ids=True)), having)
+        yield from execute(_alive_values_sql(shape), [*_ALIVE, *values])
     yield from execute(_alive_patterns_sql(shape), [*_ALIVE, *values])
 
 
-def _kept_rows(kept: Kept) -> Iterator[tuple[Any, ...]]:
-    kinds, values = shape_of(kept.kinds), _kept_values(kept)
-    yield from execute(_kept_kinds_sql(kinds), values)
-    if not kept.pattern:
-        yield from execute(_kept_patterns_sql(kinds), values)
-    for part in kept.parts:
-        # Of the catalog alone, for an audit's row is a long one.
-        for *found, patterns, number in execute(_part_sql(shape_of(part)), values_of(part)):
+def _stored_rows(buckets: Buckets) -> Iterator[tuple[Any, ...]]:
+    shape, values = buckets.others.shape, _stored_values(buckets)
+    yield from execute(_stored_rows_sql(shape), values)
+    if not buckets.pattern:
+        yield from execute(_stored_patterns_sql(shape), values)
+    for part in buckets.parts:
+        # From the catalog alone, for an audit's own row is a long one.
+        for *found, patterns, number in execute(_part_sql(part.shape), part.values):
             yield (*found, "", number)
             for pattern in json.loads(patterns):
                 if pattern:
@@ -135,15 +127,15 @@ def _kept_rows(kept: Kept) -> Iterator[tuple[Any, ...]]:
 
 
 def _sorted(counter: Counter[Any]) -> dict[Any, int]:
-    kept = [(kind, number) for kind, number in counter.items() if number]
-    return dict(sorted(kept, key=lambda item: (-item[1], item[0] is None, str(item[0]))))
+    found = [(value, number) for value, number in counter.items() if number]
+    return dict(sorted(found, key=lambda item: (-item[1], item[0] is None, str(item[0]))))
 
 
-# ---- the statements; each kind's columns, a pattern type or '', a number ----
+# ---- the statements; most select the columns of COUNTED_BY, a pattern type or '', a number ----
 
 
 def _fields(model: Any) -> list[Any]:
-    return [model._meta.fields[name] for name in KINDS]
+    return [model._meta.fields[name] for name in COUNTED_BY]
 
 
 def _number() -> Any:
@@ -162,7 +154,7 @@ def _alive_sql(shape: Shape) -> str:
 
 def _alive(shape: Shape, *columns: Any) -> Any:
     """Columns of the audits that have not ended, which are found by their status or their site."""
-    pinned = PINNED & {column for column, _ in shape}
+    pinned = PINNED & shape.names
     query = Audit.select(*columns).where(
         (passed_over(Audit.status) if pinned else Audit.status).in_([MARK] * len(_ALIVE))
     )
@@ -170,26 +162,26 @@ def _alive(shape: Shape, *columns: Any) -> Any:
 
 
 @functools.cache
-def _kept_sql(shape: Shape) -> str:
-    return text_of(_kept(shape, fn.COALESCE(fn.SUM(AuditCount.audits), SQL("0")), pattern="= ?"))
+def _stored_sql(shape: Shape) -> str:
+    return text_of(_stored(shape, fn.COALESCE(fn.SUM(AuditCount.audits), SQL("0")), pattern="= ?"))
 
 
 @functools.cache
-def _kept_kinds_sql(shape: Shape) -> str:
+def _stored_rows_sql(shape: Shape) -> str:
     columns = _fields(AuditCount)
-    query = _kept(shape, *columns, SQL("''"), fn.SUM(AuditCount.audits), pattern="= ?")
+    query = _stored(shape, *columns, SQL("''"), fn.SUM(AuditCount.audits), pattern="= ?")
     return text_of(query.group_by(*columns))
 
 
 @functools.cache
-def _kept_patterns_sql(shape: Shape) -> str:
-    empty = [SQL("''")] * len(KINDS)
-    query = _kept(shape, *empty, AuditCount.pattern_type, fn.SUM(AuditCount.audits), pattern="<> ?")
+def _stored_patterns_sql(shape: Shape) -> str:
+    columns = [*[SQL("''")] * len(COUNTED_BY), AuditCount.pattern_type]
+    query = _stored(shape, *columns, fn.SUM(AuditCount.audits), pattern="<> ?")
     return text_of(query.group_by(AuditCount.pattern_type))
 
 
-def _kept(shape: Shape, *columns: Any, pattern: str) -> Any:
-    """Columns of the counts of some slices, those whose pattern type is one or is not."""
+def _stored(shape: Shape, *columns: Any, pattern: str) -> Any:
+    """Columns of the counts of some buckets whose pattern type is one or is not."""
     query = AuditCount.select(*columns).where(AuditCount.slice >= MARK, AuditCount.slice < MARK)
     query = query.where(NodeList((AuditCount.pattern_type, SQL(pattern))))
     return where(query, shape, fields=AuditCount._meta.fields)
@@ -197,9 +189,9 @@ def _kept(shape: Shape, *columns: Any, pattern: str) -> Any:
 
 @functools.cache
 def _having_sql(shape: Shape, *, ids: bool = False) -> str:
-    """How many in the catalog have a finding, or which."""
+    """How many audits in the catalog have a finding, or their ids."""
     query = AuditPattern.select(AuditPattern.audit_id.alias("id") if ids else _number())
-    if any(column != "created_at" for column, _ in shape):
+    if shape.names - {"created_at"}:
         query = query.from_(AuditPattern, Audit).where(Audit.id == AuditPattern.audit_id)
     query = query.where(AuditPattern.pattern_type == MARK, AuditPattern.severity >= MARK)
     fields = {"created_at": AuditPattern.created_at}
@@ -208,30 +200,30 @@ def _having_sql(shape: Shape, *, ids: bool = False) -> str:
 
 @functools.cache
 def _part_sql(shape: Shape) -> str:
-    """The kinds of the ended audits in a part of a slice, each with its patterns as JSON."""
+    """The ended audits in part of a bucket, with their pattern types as JSON before the number."""
     columns = [*_fields(CatalogEntry), CatalogEntry.patterns]
     query = Audit.select(*columns, _number()).from_(Audit, CatalogEntry)
     query = query.where(CatalogEntry.audit == Audit.id)
-    kinds = dict(zip(KINDS, columns, strict=False))
-    query = where(query, shape, looked_up=frozenset((shape[0][0],)), fields=kinds)
+    fields = dict(zip(COUNTED_BY, columns, strict=False))
+    query = where(query, shape, looked_up=frozenset((shape.columns[0][0],)), fields=fields)
     return text_of(query.group_by(*columns))
 
 
 @functools.cache
-def _all_kinds_sql(shape: Shape) -> str:
+def _all_values_sql(shape: Shape) -> str:
     query = where(Audit.select(*_fields(Audit), SQL("''"), _number()), shape)
     return text_of(query.group_by(*_fields(Audit)))
 
 
 @functools.cache
-def _alive_kinds_sql(shape: Shape) -> str:
+def _alive_values_sql(shape: Shape) -> str:
     columns = _fields(Audit)
     return text_of(_alive(shape, *columns, SQL("''"), _number()).group_by(*columns))
 
 
 @functools.cache
-def _having_kinds_sql(shape: Shape) -> str:
-    columns = ", ".join(f"a.{name}" for name in KINDS)
+def _having_values_sql(shape: Shape) -> str:
+    columns = ", ".join(f"a.{name}" for name in COUNTED_BY)
     return (
         f"SELECT {columns}, '', COUNT(*) FROM ({_having_sql(shape, ids=True)}) AS m "
         f"CROSS JOIN {Audit._meta.table_name} AS a ON a.id = m.id GROUP BY 1, 2, 3, 4"

@@ -21,7 +21,8 @@ PROGRESS = "##PROGRESS:"
 # A text that never ends is one token too: looked for at each quote in it, it would take the
 # square of its length.
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"?|[{}\[\]]')
-RESULT_EVENT = "engine_result"
+RESULT_EVENT, IMAGE_EVENT = "engine_result", "screenshot"
+"""The types of the events that a result becomes."""
 _RESULT_KEYS = frozenset(
     {"judge_decision", "scout_results", "vision_result", "investigated_urls", "graph_result"}
 )
@@ -234,7 +235,7 @@ def result_events(result: dict[str, Any]) -> Iterator[Event]:
             if not isinstance(label, str) or not label:
                 label = PureWindowsPath(path).stem if isinstance(path, str) else ""
             event: Event = {
-                "type": "screenshot",
+                "type": IMAGE_EVENT,
                 "url": path,
                 "label": label or f"screenshot {index}",
                 "index": index,

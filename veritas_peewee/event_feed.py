@@ -1,4 +1,4 @@
-"""What followers read: stored events piece by piece, what is new, and whether an audit ended."""
+"""What followers read: stored events in pieces, new events, and whether an audit has ended."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from peewee import SQL, NodeList, fn
 
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.statements import MARK, execute, models_of, text_of
-from veritas_peewee.engine_output import RESULT_EVENT
+from veritas_peewee.effects import KINDS
 from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.models import Audit, AuditEvent, AuditStatus
 from veritas_peewee.values.ids import key_of, not_found
@@ -22,21 +22,14 @@ from veritas_peewee.values.plain import invalid
 
 POLL = 0.25
 """Seconds between two looks at what other processes wrote."""
-PIECE, SLICE = 256, 4000
+PIECE, BATCH = 256, 4000
 """The most events that are read at once for one follower, and for all of them."""
 TEXT = 1_000_000
-"""How many characters of events are enough, however few events they are."""
+"""Characters of events after which no more are read at once, however few they are."""
 CLOSING = timedelta(seconds=2)
-"""How long after its last event an audit with a final status is given for the closing one."""
+"""How long an audit with a final status is given for its closing event, from its last one on."""
 
 _ENDED = (AuditStatus.COMPLETED, AuditStatus.ERROR, AuditStatus.DISCONNECTED)
-_CLOSING_EVENTS = (
-    "audit_complete",
-    "audit_error",
-    "audit_disconnected",
-    "audit_update",
-    RESULT_EVENT,
-)
 _IDS = SQL("(SELECT value FROM json_each(?))")
 _AUDIT, _DATA = map(AuditEvent._meta.sorted_field_names.index, ("audit", "data"))
 
@@ -46,21 +39,23 @@ class Piece(NamedTuple):
 
     events: list[AuditEvent]
     upto: int
-    """Up to which event id there are no others."""
+    """The event id up to which there are no others."""
     more: bool
-    """Whether there are more right now."""
+    """Whether more are stored right now."""
     ended: bool
     """Whether the audit has ended and these were its last events."""
 
 
 class News(NamedTuple):
-    """What is new of several audits."""
+    """A batch of new events of several audits, in order."""
 
     events: list[AuditEvent]
     upto: int
+    """The event id up to which there are no others."""
     more: bool
+    """Whether more are stored right now."""
     over: list[str]
-    """Audits that have ended or are gone; of the former there may be events not read yet."""
+    """Audits that have ended or are gone; one that has ended may have events not read yet."""
     size: int
     """Characters of the events' texts."""
 
@@ -77,10 +72,10 @@ def follow(
 ) -> Iterator[AuditEvent]:
     """The events of an audit (None: of all) after the one with id `after`, then new ones.
 
-    Looks for them each `poll` seconds, whoever wrote them; ends when the audit does. For an
-    audit `after` is 0 unless given; for all, None leaves out what is there already. Raises
-    AuditNotFound, also when the audit is deleted, InvalidAudit for an `after` that this store
-    has not given out, and StoreError when the file is removed or replaced.
+    Looks for new ones every `poll` seconds, whichever process wrote them; ends when the audit
+    does. For one audit, `after` is 0 unless given; for all, None leaves out what is stored
+    already. Raises AuditNotFound, also when the audit is deleted, InvalidAudit for an `after`
+    that this store has not given out, and StoreError when the file is removed or replaced.
     """
     position = 0 if after is None and audit_id is not None else after
     while True:
@@ -95,8 +90,8 @@ def follow(
 
 
 def stored(audit_id: str | None, after: int | None) -> Piece:
-    """The next events of an audit (None: of all) after an id (None: none that is there now)."""
-    # In this order each is right whatever is written in between, without a transaction.
+    """The next events of an audit (None: of all) after an id (None: after all stored ones)."""
+    # In this order the answers agree without a transaction, whatever is written between them.
     ended = False if audit_id is None else _has_ended(audit_id)
     newest = newest_id()
     if after is None:
@@ -113,17 +108,17 @@ def stored(audit_id: str | None, after: int | None) -> Piece:
 
 
 def fresh(after: int, audit_ids: list[str], every: bool, whole: bool) -> News:
-    """The events after an id of some audits, or of `every` one, and which of those ended.
+    """The events after an id of some audits, or of `every` one, and which of them have ended.
 
-    Unless `whole` only those that have events are asked for their end, if any has: to ask
-    hundreds takes longer than all the rest.
+    If there are events, only the audits that have any are asked whether they ended, unless
+    `whole`: asking hundreds takes longer than all the rest.
     """
     newest = newest_id()
     values = (after,) if every else (after, json.dumps(audit_ids))
-    rows, more, size = _read(_stored_sql(True) if every else _fresh_sql(), values, SLICE)
+    rows, more, size = _read(_stored_sql(True) if every else _fresh_sql(), values, BATCH)
     if rows and not whole:
-        told = {row[_AUDIT] for row in rows}
-        audit_ids = [audit_id for audit_id in audit_ids if audit_id in told]
+        with_news = {row[_AUDIT] for row in rows}
+        audit_ids = [audit_id for audit_id in audit_ids if audit_id in with_news]
     ids = json.dumps(audit_ids)
     over = execute(_ended_sql(), (ids, *_just_now())) + execute(_gone_sql(), (ids,))
     upto = rows[-1][0] if more else max([newest, *(row[0] for row in rows[-1:])])
@@ -131,7 +126,7 @@ def fresh(after: int, audit_ids: list[str], every: bool, whole: bool) -> News:
 
 
 def newest_id() -> int:
-    """The newest id that any event was given, whether or not it was removed since."""
+    """The newest id that any event was given, also if that event has been removed."""
     rows = execute("SELECT seq FROM sqlite_sequence WHERE name = 'audit_events'", ())
     return int(rows[0][0]) if rows else 0
 
@@ -146,7 +141,7 @@ def _has_ended(audit_id: str) -> bool:
 
 
 def _just_now() -> tuple[str, str]:
-    # To both sides: an event from a clock that was ahead would be new for as long as that was.
+    # On both sides: an event from a clock that was ahead would count as new until that time came.
     now = utc_now()
     return format_datetime(now - CLOSING), format_datetime(now + CLOSING)
 
@@ -168,7 +163,7 @@ def _read(
 
 
 def _plain(field: Any) -> Any:
-    """A column that no index is to be looked up for."""
+    """A column for which SQLite takes no index."""
     return NodeList((SQL("+"), field), glue="")
 
 
@@ -182,19 +177,25 @@ def _stored_sql(every: bool) -> str:
 
 @functools.cache
 def _fresh_sql() -> str:
-    # By the id, not by the index of audits: what is new is little, and in order already.
+    # By the id, not by the index of audits: new events are few, and in order already.
     query = AuditEvent.select().where(AuditEvent.id > MARK, _plain(AuditEvent.audit).in_(_IDS))
     return text_of(query.order_by(AuditEvent.id).limit(MARK))
 
 
-@functools.cache
 def _ended_sql() -> str:
-    # The engine tells a result that says `completed`, and then some, before it closes the audit.
+    return _ended_but_for(tuple(name for name, kind in KINDS.items() if kind.closes))
+
+
+@functools.cache
+def _ended_but_for(closing: tuple[str, ...]) -> str:
+    """The audits that have ended, if their last event is of a closing type or is not new."""
+    # The engine sends a result that says `completed`, and then more events, before it closes
+    # the audit.
     last = AuditEvent.alias()
     newest = last.select(last.id).where(last.audit == Audit.id).order_by(last.id.desc())
     more_to_come = AuditEvent.select(SQL("1")).where(
         AuditEvent.id == newest.limit(SQL("1")),
-        AuditEvent.event_type.not_in([SQL(f"'{kind}'") for kind in _CLOSING_EVENTS]),
+        AuditEvent.event_type.not_in([SQL(f"'{name}'") for name in closing]),
         AuditEvent.timestamp > MARK,
         AuditEvent.timestamp <= MARK,
     )

@@ -1,17 +1,18 @@
-"""Reads what was committed once for all who follow, and wakes those whom it concerns.
+"""New events are read once for all followers, and those whom they concern are woken.
 
-There is no task and no thread behind it: one of the followers that wait does the reading for all
-of them, and when it has what it waited for, another one takes over. A follower that does not
-wait costs nothing, and its events wait in the database.
+There is no task and no thread behind this: one of the waiting followers, the leader, reads for
+all of them, and when it has what it waited for, another one takes over. A follower that is not
+waiting costs nothing; its events wait in the database.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
+from collections.abc import Awaitable, Callable
 from operator import attrgetter
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 from weakref import WeakValueDictionary, ref
 
 import anyio
@@ -21,24 +22,34 @@ from veritas_peewee import event_feed
 from veritas_peewee.event_feed import PIECE, POLL, News
 from veritas_peewee.models import AuditEvent
 
-if TYPE_CHECKING:
-    from veritas_peewee.following import Follower
-
 BUSY = 2000
-"""Writes a second from which on following holds back, so that the writers do not notice it."""
+"""Writes per second above which following pauses, so that it does not slow down the writers."""
 SHARE = 24
-"""How many times as long as it worked it then rests."""
+"""While writers are busy, following pauses for this many times as long as its last round took."""
 WINDOW = 0.02
 """Seconds over which writes are counted."""
 GROUP = 64
 """Followers that are woken at once."""
 KEPT_TEXT = 8_000_000
-"""Characters of the newest events that are kept for followers who are about to come for them,
-beside those of the last look."""
+"""Characters of the newest events that channels hold for followers who have not come for them
+yet, beside those of the last batch."""
 _ROW = 500
-"""What an event takes besides its text."""
+"""Characters that an event counts for besides its text."""
 
 _id_of = attrgetter("id")
+
+
+class Waiter(Protocol):
+    """What the hub needs of a follower."""
+
+    signal: anyio.Event | None
+    """What the follower waits for while another one is the leader."""
+    read: Callable[..., Awaitable[Any]]
+    """Runs a function of `event_feed` in the follower's store."""
+
+    def waits(self, channel: Channel) -> bool:
+        """Whether the follower has nothing to take from its channel, and no reason to end."""
+        ...
 
 
 class Channel:
@@ -48,7 +59,7 @@ class Channel:
         self.start = start
         self.events: list[AuditEvent] = []
         self.over = False
-        """Whether the audit has ended or is gone: nothing more will come here."""
+        """Whether the audit has ended or is gone: no more events will come here."""
         self.waiting: dict[anyio.Event, None] = {}
 
     def has_news(self, after: int) -> bool:
@@ -61,13 +72,13 @@ class Channel:
         return self.events[first : first + PIECE]
 
     def begin_at(self, start: int) -> None:
-        """Forget the events up to an id: who has not taken them reads them."""
+        """Forget the events up to an id; a follower that has not taken them reads them."""
         del self.events[: bisect_right(self.events, start, key=_id_of)]
         self.start = max(self.start, start)
 
 
 class Hub:
-    """Reads what is new for all followers of a store; knows the store only through them."""
+    """The new events of a store for all of its followers; reads them through the leader."""
 
     def __init__(self) -> None:
         self.closed = False
@@ -76,7 +87,7 @@ class Hub:
         self._kept_text = 0
         self._position = 0
         self._waiting: dict[anyio.Event, None] = {}
-        self._leader: Follower | None = None
+        self._leader: Waiter | None = None
         self._appointed: anyio.Event | None = None
         self._alarm: anyio.Event | None = None
         self._writes = self._counted = 0
@@ -85,28 +96,28 @@ class Hub:
         self._poll_at = self._rest_until = self._worked = 0.0
 
     def notice(self, writes: int) -> None:
-        """So many writes were committed; called on the loop's thread, once for a whole batch."""
+        """Count committed writes; called on the loop's thread, once for each transaction."""
         self._writes += writes
         if self._alarm is not None:
             self._alarm.set()
 
     def close(self) -> None:
-        """The store is closed: followers end."""
+        """End all followers, for their store is closed."""
         self.closed = True
         for signal in (*self._waiting, self._alarm):
             if signal is not None:
                 signal.set()
 
-    def leave(self, follower: Follower) -> None:
-        """Let a follower that has ended look again, if it waits."""
+    def leave(self, follower: Waiter) -> None:
+        """Wake a follower that has ended, if it is waiting."""
         signal = self._alarm if self._leader is follower else follower.signal
         if signal is not None:
             signal.set()
 
     def join(self, audit_id: str | None, upto: int) -> Channel:
-        """The channel of an audit (None: of all) for one who has read all up to an id."""
+        """The channel of an audit (None: of all) for a follower that has read all up to an id."""
         if self._leader is None and not self._waiting:
-            # Nobody has looked for a while: begin here.
+            # Nothing has been read for a while, so there is a gap before this id.
             self._position = max(self._position, upto)
             for other in self._channels.values():
                 other.begin_at(self._position)
@@ -115,12 +126,12 @@ class Hub:
             self._channels[audit_id] = channel = Channel(self._position)
         return channel
 
-    async def wait(self, follower: Follower, channel: Channel) -> None:
-        """Until there is something in the channel for the follower, or another end of waiting."""
+    async def wait(self, follower: Waiter, channel: Channel) -> None:
+        """Return when the channel has something for the follower, or when the follower ends."""
         try:
             while follower.waits(channel):
                 if self._leader is not None:
-                    await self._be_told(follower, channel)
+                    await self._wait_for_leader(follower, channel)
                 else:
                     self._leader = follower
                     try:
@@ -128,12 +139,13 @@ class Hub:
                     finally:
                         self._leader = None
         finally:
-            # One who is woken to take over, and has been served or cancelled, wakes the next.
+            # A follower that was woken to take over may have been served or cancelled meanwhile:
+            # then it wakes the next one.
             if self._leader is None and self._appointed is None and self._waiting:
                 self._appointed = next(iter(self._waiting))
                 self._appointed.set()
 
-    async def _be_told(self, follower: Follower, channel: Channel) -> None:
+    async def _wait_for_leader(self, follower: Waiter, channel: Channel) -> None:
         follower.signal = signal = anyio.Event()
         self._waiting[signal] = channel.waiting[signal] = None
         try:
@@ -144,7 +156,7 @@ class Hub:
             if self._appointed is signal:
                 self._appointed = None
 
-    async def _lead(self, follower: Follower, channel: Channel) -> None:
+    async def _lead(self, follower: Waiter, channel: Channel) -> None:
         while follower.waits(channel):
             left = self._poll_at - perf_counter()
             if self._writes == self._covered and left > 0:
@@ -159,7 +171,7 @@ class Hub:
                 await self._look(follower)
 
     async def _hold_back(self) -> None:
-        """Rest, as long as much is written."""
+        """Pause, while writers are busy."""
         while self._is_busy():
             left = self._rest_until - perf_counter()
             if left <= 0:
@@ -169,23 +181,23 @@ class Hub:
     def _is_busy(self) -> bool:
         now = perf_counter()
         if now - self._counted_at >= WINDOW:
-            # In the time that following left: a writer that it slows down is no slow writer.
+            # Only the time that following left to the writers: one that it slows down is busy.
             left = max(now - self._counted_at - self._worked, 0.001)
             self._rate = (self._writes - self._counted) / left
             self._counted, self._counted_at, self._worked = self._writes, now, 0.0
         return self._rate > BUSY and not self.closed
 
-    async def _look(self, follower: Follower) -> None:
-        """Read what is new, once for all, and wake those whom it concerns."""
+    async def _look(self, follower: Waiter) -> None:
+        """Read a batch of new events for all followers, and wake those whom it concerns."""
         began = perf_counter()
         whole = began >= self._poll_at
         writes, before = self._writes, self._position
-        # Through items, which hold on to the channels: one can go at any moment, in any thread.
+        # `items` holds on to the channels: otherwise one could be collected at any moment.
         asked = dict(self._channels.items())
         ids = [audit_id for audit_id in asked if audit_id is not None]
         news: News = await follower.read(event_feed.fresh, before, ids, None in asked, whole)
         channels = list(self._channels.values())
-        # Who came while this was being read has not been read for.
+        # This batch was not read for the channels that were opened meanwhile.
         for audit_id, channel in self._channels.items():
             if asked.get(audit_id) is not channel:
                 channel.begin_at(news.upto)
@@ -213,7 +225,7 @@ class Hub:
                 part = size * len(events) // len(news.events)
                 self._kept.append((ref(channel), events[-1].id, part))
                 self._kept_text += part
-        # Not what has just come, however much it is: each who waits for it would read it again.
+        # Never the batch itself, however large: each follower waiting for it would read it again.
         while self._kept_text > KEPT_TEXT and older > 0:
             older -= 1
             kept, upto, part = self._kept.popleft()
@@ -221,19 +233,19 @@ class Hub:
             if (old := kept()) is not None:
                 old.begin_at(upto)
 
-    async def _wake(self, told: list[anyio.Event]) -> None:
+    async def _wake(self, signals: list[anyio.Event]) -> None:
         try:
-            while told:
+            while signals:
                 began = perf_counter()
-                for signal in told[-GROUP:]:
+                for signal in signals[-GROUP:]:
                     signal.set()
-                del told[-GROUP:]
+                del signals[-GROUP:]
                 await checkpoint()  # while they run
                 now = perf_counter()
                 self._rest_until = max(self._rest_until, now) + (now - began) * SHARE
                 self._worked += now - began
-                if told:
+                if signals:
                     await self._hold_back()
         finally:
-            for signal in told:
+            for signal in signals:
                 signal.set()

@@ -1,10 +1,10 @@
-"""What audits can be chosen by: the same filters for the history, the search, counts and facets."""
+"""What audits are chosen by: the same filters for the history, the search, counts and facets."""
 
 from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, TypedDict
 
@@ -19,7 +19,7 @@ from veritas_peewee.values.plain import check_text, invalid, plain_text
 
 
 class Filters(TypedDict, total=False):
-    """Filters by name; one that is None is as one that is not given."""
+    """Filters by name; None is the same as leaving a filter out."""
 
     status: AuditStatus | str | None
     risk_level: str | None
@@ -41,65 +41,106 @@ class Filters(TypedDict, total=False):
     """The least severity of a finding, of that pattern type if one is given."""
 
 
+class Filter(NamedTuple):
+    """A filter that compares a column of the audits."""
+
+    column: str
+    compare: str = "eq"
+    """The function of `operator` that compares the column with the value."""
+    read: Callable[[str, Any], Any] | None = None
+    """Turns what was given into what the column takes; is called with the filter's name first."""
+    pins: bool = False
+    """Whether a value has so few audits that any other condition is checked one by one."""
+
+
 class Condition(NamedTuple):
-    """One filter as SQL: its column, how it is compared, and the stored values."""
+    """A column of the audits and the stored value that it is compared with."""
 
     column: str
     compare: str
-    values: tuple[Any, ...]
+    value: Any
 
 
-Shape = tuple[tuple[str, str], ...]
-"""What the SQL text of conditions depends on: their columns and comparisons."""
+class FindingShape(NamedTuple):
+    """What the SQL text of a condition on findings depends on."""
 
-_COLUMNS = {
-    "status": ("status", "eq"),
-    "risk_level": ("risk_level", "eq"),
-    "url": ("url", "eq"),
-    "host": ("host", "eq"),
-    "site_type": ("site_type", "eq"),
-    "audit_tier": ("audit_tier", "eq"),
-    "min_score": ("trust_score", "ge"),
-    "max_score": ("trust_score", "le"),
-    "since": ("created_at", "ge"),
-    "until": ("created_at", "lt"),
-}
-PINNED = frozenset(("url", "host"))
-"""Columns with so few audits to a value that any other condition is looked at one by one."""
-FINDING = "finding"
-"""The column of a condition on an audit's findings."""
+    pattern: bool
+    severities: int
+    """How many severities it may have; 0 for any."""
 
 
-def conditions_of(filters: Filters) -> list[Condition]:
-    """The conditions that filters ask for; InvalidAudit names a filter's bad value."""
-    given: dict[str, Any] = {name: value for name, value in filters.items() if value is not None}
-    pattern, severity = given.pop("pattern_type", None), given.pop("min_severity", None)
-    found = []
-    for name, value in given.items():
-        column, compare = _COLUMNS[name]
-        if name == "host":
-            value = _host(value)
-        elif column == "created_at":
-            value = moment(name, value)
-        found.append(Condition(column, compare, (_stored(name, column, value),)))
-    if pattern is not None or severity is not None:
-        found.append(_finding(pattern, severity))
-    return found
+class FindingCondition(NamedTuple):
+    """That an audit has a finding, of a pattern type, of a severity or a graver one, or both."""
+
+    pattern: str | None
+    level: int | None
+    """The least severity as a number, see `catalog.level_of`."""
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """The pattern type and the least level as they are in the catalog."""
+        return self.pattern or "", -1 if self.level is None else self.level
+
+    @property
+    def severities(self) -> list[str]:
+        """The severities that are grave enough; none if any will do."""
+        return [] if self.level is None else [one.value for one in list(Severity)[self.level :]]
+
+    @property
+    def shape(self) -> FindingShape:
+        return FindingShape(self.pattern is not None, len(self.severities))
+
+    @property
+    def values(self) -> list[str]:
+        return [*([] if self.pattern is None else [self.pattern]), *self.severities]
 
 
-def check_names(filters: Filters, caller: str) -> None:
-    """A keyword that is no filter is the TypeError that Python itself would raise."""
-    for name in filters:
-        if name not in Filters.__annotations__:
-            raise TypeError(f"{caller}() got an unexpected keyword argument {name!r}")
+class Shape(NamedTuple):
+    """What the SQL text of conditions depends on; so texts are cached by it."""
+
+    columns: tuple[tuple[str, str], ...] = ()
+    """Each column and how it is compared."""
+    finding: FindingShape | None = None
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The columns that are compared."""
+        return frozenset(column for column, _ in self.columns)
 
 
-def _stored(name: str, column: str, value: Any) -> Any:
-    """A filter's value as the column stores it; the error names the filter."""
-    try:
-        return Audit._meta.fields[column].db_value(value)
-    except InvalidAudit as error:
-        raise InvalidAudit(str(error).replace(column, name, 1)) from None
+class Conditions(NamedTuple):
+    """What audits are chosen by: all of these must hold."""
+
+    columns: tuple[Condition, ...] = ()
+    finding: FindingCondition | None = None
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The columns that are compared."""
+        return frozenset(one.column for one in self.columns)
+
+    @property
+    def shape(self) -> Shape:
+        columns = tuple((one.column, one.compare) for one in self.columns)
+        return Shape(columns, None if self.finding is None else self.finding.shape)
+
+    @property
+    def values(self) -> list[Any]:
+        """The values of the marks in the SQL text, in their order there."""
+        found = [one.value for one in self.columns]
+        return found if self.finding is None else [*found, *self.finding.values]
+
+    def on(self, *columns: str) -> Conditions:
+        """Only the conditions on some columns."""
+        return Conditions(tuple(one for one in self.columns if one.column in columns))
+
+    def but_on(self, *columns: str) -> Conditions:
+        """All conditions but those on some columns."""
+        kept = tuple(one for one in self.columns if one.column not in columns)
+        return Conditions(kept, self.finding)
+
+    def without_finding(self) -> Conditions:
+        return Conditions(self.columns)
 
 
 _AGO = re.compile(r"(\d{1,6})([hdw])", re.ASCII)
@@ -108,10 +149,11 @@ DATES = "2026-01-31, 2026-01, 2026-01-31T18:00+01:00, or 7d ago (h, d, w)"
 
 
 def moment(name: str, value: object) -> object:
-    """The moment that a text means, counted from now if it is a time ago; what is no text stays.
+    """The moment that a text means; anything but a text is returned as it is.
 
-    The text is an ISO date or date and time, a year, a month, or so many hours, days or weeks ago
-    (`24h`, `7d`, `2w`); without a zone it is UTC. Raises InvalidAudit, which names the filter.
+    The text is an ISO date or date and time, a year, a month, or a number of hours, days or weeks
+    before now (`24h`, `7d`, `2w`); without a zone it is UTC. Raises InvalidAudit, which names the
+    filter.
     """
     text = plain_text(value)
     if text is None:
@@ -128,40 +170,69 @@ def moment(name: str, value: object) -> object:
         raise invalid(name, f"must be a date such as {DATES}", value) from None
 
 
-def _host(value: Any) -> str:
-    if host := host_of(check_text("host", value)):
+def _host(name: str, value: Any) -> str:
+    if host := host_of(check_text(name, value)):
         return host
-    raise invalid("host", "must be a host's name or an address of it", value)
+    raise invalid(name, "must be a host's name or an address of it", value)
 
 
-def _finding(pattern: Any, severity: Any) -> Condition:
-    compare, values = "", []
+FILTERS: dict[str, Filter] = {
+    "status": Filter("status"),
+    "risk_level": Filter("risk_level"),
+    "url": Filter("url", pins=True),
+    "host": Filter("host", read=_host, pins=True),
+    "site_type": Filter("site_type"),
+    "audit_tier": Filter("audit_tier"),
+    "min_score": Filter("trust_score", "ge"),
+    "max_score": Filter("trust_score", "le"),
+    "since": Filter("created_at", "ge", read=moment),
+    "until": Filter("created_at", "lt", read=moment),
+}
+"""The filters on columns. A new one is an entry here and a key of `Filters`; the history reads it
+in order if the column has an index that continues with `created_at` and `id`."""
+
+PINNED = frozenset(one.column for one in FILTERS.values() if one.pins)
+"""The columns of the filters that pin the audits down."""
+
+
+def conditions_of(filters: Filters) -> Conditions:
+    """The conditions that filters ask for; InvalidAudit names a filter's bad value."""
+    given: dict[str, Any] = {name: value for name, value in filters.items() if value is not None}
+    pattern, severity = given.pop("pattern_type", None), given.pop("min_severity", None)
+    columns = tuple(_condition(name, value) for name, value in given.items())
+    if pattern is None and severity is None:
+        return Conditions(columns)
+    return Conditions(columns, _finding(pattern, severity))
+
+
+def _condition(name: str, value: Any) -> Condition:
+    column, compare, read, _ = FILTERS[name]
+    if read is not None:
+        value = read(name, value)
+    try:
+        return Condition(column, compare, Audit._meta.fields[column].db_value(value))
+    except InvalidAudit as error:
+        raise InvalidAudit(str(error).replace(column, name, 1)) from None
+
+
+def _finding(pattern: Any, severity: Any) -> FindingCondition:
+    level = None
     if pattern is not None:
-        if not check_text("pattern_type", pattern):
+        pattern = check_text("pattern_type", pattern)
+        if not pattern:
             raise invalid("pattern_type", "cannot be empty", pattern)
-        compare, values = "pattern", [pattern]
     if severity is not None:
         level = level_of(severity)
         if level < 0:
             raise invalid("min_severity", f"must be one of {', '.join(Severity)}", severity)
-        names = [one.value for one in list(Severity)[level:]]
-        compare, values = f"{compare} {len(names)}", [*values, *names]
-    return Condition(FINDING, compare, tuple(values))
+    return FindingCondition(pattern, level)
 
 
-def pattern_key(finding: Condition) -> tuple[str, int]:
-    """What a condition on findings is in the catalog: the pattern type and the least level."""
-    kind, _, severities = finding.compare.partition(" ")
-    pattern = finding.values[0] if kind else ""
-    return pattern, level_of(finding.values[1 if kind else 0]) if severities else -1
-
-
-def shape_of(conditions: list[Condition]) -> Shape:
-    return tuple((condition.column, condition.compare) for condition in conditions)
-
-
-def values_of(conditions: list[Condition]) -> list[Any]:
-    return [value for condition in conditions for value in condition.values]
+def check_names(filters: Filters, caller: str) -> None:
+    """Raise the TypeError of Python's own for a keyword that is not a filter."""
+    for name in filters:
+        if name not in Filters.__annotations__:
+            raise TypeError(f"{caller}() got an unexpected keyword argument {name!r}")
 
 
 def where(
@@ -171,35 +242,30 @@ def where(
     looked_up: frozenset[str] | None = None,
     fields: Mapping[str, Any] | None = None,
 ) -> Any:
-    """`query` with conditions on `Audit`; `fields` says where a column is to be found instead.
+    """`query` with conditions on `Audit`; `fields` has the columns that are to be compared instead.
 
-    Columns not among `looked_up` (None: all are) are no reason to choose an index: which one is
-    right follows from the order of the rows, and SQLite does not always see it.
+    SQLite takes an index only for columns among `looked_up` (None: all): which index is right
+    depends on the order of the rows, and SQLite does not always see that.
     """
-    for column, compare in shape:
-        if column == FINDING:
-            query = query.where(has_finding(compare))
-            continue
+    for column, compare in shape.columns:
         left = (fields or Audit._meta.fields).get(column, Audit._meta.fields[column])
         if looked_up is not None and column not in looked_up:
             left = passed_over(left)
         query = query.where(getattr(operator, compare)(left, MARK))
-    return query
+    return query if shape.finding is None else query.where(_has_finding(shape.finding))
 
 
 def passed_over(field: Any) -> Any:
-    """A column that is no reason for SQLite to choose an index."""
+    """A column for which SQLite takes no index."""
     return peewee.NodeList((peewee.SQL("+"), field), glue="")
 
 
-def has_finding(compare: str) -> Any:
-    """That an audit has a finding of a pattern type, of one of some severities, or both."""
-    kind, _, severities = compare.partition(" ")
+def _has_finding(shape: FindingShape) -> Any:
     query = AuditFinding.select(peewee.SQL("1")).where(AuditFinding.audit == Audit.id)
-    if kind:
-        # Those of one audit are looked through, not those of one pattern type.
+    if shape.pattern:
+        # The findings of one audit are looked through, not all of one pattern type.
         query = query.where(passed_over(AuditFinding.pattern_type) == MARK)
-    if severities:
-        marks = ", ".join("?" * int(severities))
+    if shape.severities:
+        marks = ", ".join("?" * shape.severities)
         query = query.where(peewee.NodeList((AuditFinding.severity, peewee.SQL(f"IN ({marks})"))))
     return peewee.fn.EXISTS(query)

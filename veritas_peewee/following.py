@@ -17,10 +17,10 @@ from veritas_peewee.models import AuditEvent
 class Follower:
     """The events of one audit, or of all, as they are committed: `async for event in follower`.
 
-    Made by `AuditStore.follow` and `follow_all`. To be sure at once that there is such an audit,
-    `await` it first. It holds no connection and no task: leave it at any time, and go on with the
-    same one, or with a new one `after` the last id. The events are shared between followers: read
-    them, do not change them.
+    Made by `AuditStore.follow` and `follow_all`. `await` it first to learn at once whether there
+    is such an audit. It holds no connection and no task: leave it at any time, and continue with
+    the same one, or with a new one `after` the last id. Followers share their events: read them,
+    do not change them.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Follower:
         self._ended = False
         self._busy = False
         self.signal: anyio.Event | None = None
-        """What it waits for, when another follower reads for it."""
+        """What it waits for while another follower reads for it."""
 
     def __await__(self) -> Generator[Any, Any, Self]:
         return self._begin().__await__()
@@ -63,7 +63,7 @@ class Follower:
         return event
 
     async def aclose(self) -> None:
-        """End: whoever waits for an event of this follower goes on. May be called again."""
+        """End this follower; a task that waits for its next event continues. May be repeated."""
         self._end()
         self._hub.leave(self)
 
@@ -81,9 +81,9 @@ class Follower:
         self._events, self._next = [], 0
 
     async def _refill(self) -> None:
-        """Wait until there is an event; StopAsyncIteration at the end."""
+        """Wait until there are events; raises StopAsyncIteration at the end."""
         self._events, self._next = [], 0
-        # A loop over what is there already must let others run, and can be cancelled.
+        # A loop over stored events must let other tasks run, and be possible to cancel.
         await checkpoint()
         try:
             while not self._events:
@@ -95,25 +95,25 @@ class Follower:
                 elif events := channel.after(self._after or 0):
                     self._events, self._after = events, events[-1].id
                 elif channel.over:
-                    self._channel = None  # how it ended is read with what may be left
+                    self._channel = None  # read the events that are left, and how it ended
                 elif self._hub.closed:
                     raise StoreClosed("the store was closed while it was followed")
                 else:
-                    self._check()  # in another event loop nobody could wake it
+                    self._check()  # nothing could wake it in another event loop
                     await self._hub.wait(self, channel)
         except StoreError:
             self._end()
-            # Of all audits there is no other end; of one, this would seem to be it.
+            # Following all audits has no other end; for one audit, this would look like its end.
             if self._hub.closed and self._audit_id is None:
                 raise StopAsyncIteration from None
             raise
 
     def waits(self, channel: Channel) -> bool:
-        """Whether there is nothing for this follower in its channel."""
+        """Whether this follower has nothing to take from its channel, and no reason to end."""
         return not (self._ended or self._hub.closed or channel.has_news(self._after or 0))
 
     async def _read(self) -> None:
-        """Take what is stored; once that is all there is, be told of what comes."""
+        """Take the next stored events; after the last of them, open the channel for new ones."""
         piece = await self.read(event_feed.stored, self._audit_id, self._after)
         if self._ended:
             return

@@ -8,18 +8,13 @@ from typing import Any, NamedTuple
 
 from veritas_peewee import operations
 from veritas_peewee.database.current import atomic
-from veritas_peewee.engine_output import RESULT_EVENT, Event, events_of, parse
+from veritas_peewee.effects import kind_named
+from veritas_peewee.engine_output import Event, events_of, parse
 from veritas_peewee.errors import AuditNotFound, InvalidAudit, StoreError
 from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.models import AuditStatus
-from veritas_peewee.recorder import (
-    NOTES,
-    PreparedEvent,
-    apply_all,
-    discard_all,
-    end_of_output,
-    prepare_all,
-)
+from veritas_peewee.preparing import NOTES, PreparedEvent, discard_all, prepare_all
+from veritas_peewee.recorder import apply_all, end_of_output
 from veritas_peewee.values import addresses, ids
 from veritas_peewee.values.ids import new_audit_id
 from veritas_peewee.values.plain import invalid, named, plain
@@ -46,15 +41,15 @@ def prepare_audit(
     audit_id: str | None = None,
     url: str | None = None,
 ) -> PreparedAudit:
-    """Read `source` and put its images on disk; runs anywhere, needs no database.
+    """Read `source` and put its images on disk; runs in any thread and needs no database.
 
     Raises InvalidAudit if it holds no audit or no url, and StoreError if a file cannot be read.
     """
     events, notes = _read(source)
-    found_id = audit_id or next(_told_ids(events, notes), None) or new_audit_id()
+    found_id = audit_id or next(_ids_in(events, notes), None) or new_audit_id()
     if notes:
         events[-1] = {**events[-1], NOTES: notes}
-    address = url or next(_told_urls(events), None)
+    address = url or next(_urls_in(events), None)
     if audit_id is None or url is not None:
         if address is None:
             raise InvalidAudit("url: none is told in the events; pass the url of the audit")
@@ -86,8 +81,8 @@ def write_audit(prepared: PreparedAudit) -> str:
 def ingest(source: Source, *, audit_id: str | None = None, url: str | None = None) -> str:
     """Store an audit from the engine's output, all or nothing; returns its id.
 
-    `source` is a result (dict), events (list), or the path of a file of any form. An existing
-    audit that has not ended can be named by `audit_id`; `url` is needed if the output tells none.
+    `source` is a result (dict), events (list), or the path of a file of any form. `audit_id` can
+    be that of an audit that is there and has not ended; `url` is needed if the output has none.
     """
     prepared = prepare_audit(source, operations.screenshot_folder(), audit_id=audit_id, url=url)
     try:
@@ -122,20 +117,22 @@ def _read(source: Source) -> tuple[list[Event], list[str]]:
         raise InvalidAudit(f"{name}: {error}") from error
 
 
-def _told_ids(events: list[Event], notes: list[str]) -> Iterator[str]:
+def _ids_in(events: list[Event], notes: list[str]) -> Iterator[str]:
+    """The ids that events give their audit; a note for each that cannot be one."""
     for event in events:
-        if event.get("type") in ("audit_complete", "audit_error") and event.get("audit_id"):
+        if kind_named(event.get("type")).names_audit and event.get("audit_id"):
             try:
                 yield ids.check_id(event["audit_id"])
             except InvalidAudit as error:
                 notes.append(f"{event['type']}.audit_{error}; the audit was given another one")
 
 
-def _told_urls(events: list[Event]) -> Iterator[str]:
+def _urls_in(events: list[Event]) -> Iterator[str]:
+    """The audited addresses that events report, not yet checked."""
     for event in events:
         result = event.get("result")
         if (
-            event.get("type") in (RESULT_EVENT, "audit_result")
+            kind_named(event.get("type")).tells_url
             and isinstance(result, dict)
             and result.get("url") is not None
         ):

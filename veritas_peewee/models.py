@@ -228,10 +228,10 @@ class AuditPattern(_Table):
 
 
 class AuditCount(_Table):
-    """How many ended audits of a slice have these values and findings of a pattern type (`""`: any
-    or none); see `catalog.slices_of`.
+    """How many ended audits of a bucket have these values and findings of a pattern type (`""`:
+    any or none); see `catalog.buckets_of`.
 
-    An empty BLOB stands for NULL, which would not be equal to itself.
+    An empty BLOB represents NULL, which would not be equal to itself.
     """
 
     slice = CharField(10)

@@ -1,9 +1,9 @@
 """Full-text search over the audits that have ended, by what people type into a search box.
 
-A page costs the same however many audits match: the newest thousand that do are ranked, then the
-thousand before them. So of a rare word all are ranked together, of one in every audit the newest
-come first; and a cursor stays right while audits are added, though each new one changes the ranks
-of all others.
+A page costs the same however many audits match: the newest thousand matches are ranked, then the
+thousand before them. So all matches of a rare word are ranked together, and of a word that is in
+every audit the newest come first. A cursor stays right while audits are added, although each new
+one changes the ranks of all others.
 """
 
 from __future__ import annotations
@@ -19,30 +19,29 @@ from veritas_peewee.catalog import KEPT_OUT, SEARCH_INDEX, words_of
 from veritas_peewee.database.statements import MARK, execute, models_of, text_of
 from veritas_peewee.filters import (
     PINNED,
-    Condition,
+    Conditions,
     Filters,
     Shape,
     check_names,
     conditions_of,
-    shape_of,
-    values_of,
     where,
 )
-from veritas_peewee.history import rows_by_id
 from veritas_peewee.models import Audit, CatalogEntry
 from veritas_peewee.paging import Page, bad_cursor, check_limit, read_cursor, write_cursor
 from veritas_peewee.snippets import Snippet, snippets_of
 from veritas_peewee.values.plain import invalid
+from veritas_peewee.walks import rows_by_id
 
 LONGEST = 1000
-"""Characters of a text that are read, and words of it: what is beyond them is left out."""
+"""Characters of a search text that are read; the rest is left out."""
 MOST_WORDS = 64
+"""Words of a search text that are looked for; the rest is left out."""
 BLOCK = 1000
 """How many matches are ranked together."""
 FEW = 20_000
-"""Audits of a site up to which they are looked up before the matches."""
+"""A site with at most so many audits has them looked up before the matches."""
 WEIGHTS = "4.0, 2.0, 1.0, 1.0"
-"""What a word counts in a url, a narrative, findings and errors."""
+"""What a word counts for in a url, a narrative, findings and errors."""
 
 
 class Hit(NamedTuple):
@@ -51,11 +50,11 @@ class Hit(NamedTuple):
     audit: Audit
     snippet: Snippet
     score: float
-    """How well it matches, the greater the better (BM25); to be compared within one search."""
+    """How well it matches (BM25), the greater the better; comparable only within one search."""
 
 
-class _Place(NamedTuple):
-    """Where a search goes on: matches from entry `high` down to `low`, but those in `given`."""
+class _Position(NamedTuple):
+    """Where a search continues: matches from entry `high` down to `low`, without those `given`."""
 
     high: int
     low: int
@@ -67,51 +66,50 @@ def search(
 ) -> Page[Hit]:
     """One page of the audits that match `text`, best first; filters as in `history`.
 
-    All words must be there, in any case and with or without accents: `word`, `"exact phrase"`,
-    `-not`, `wor*` for a beginning. Any text will do; one without a word to look for finds nothing,
-    and of a very long one the first 64 words within 1,000 characters count. A beginning of one or
-    two letters takes longer, for many words have it. Raises InvalidAudit
-    for a text that is none, a filter's bad value, a limit outside 1 to 1000 or a damaged cursor.
+    An audit matches if it has all words, in any case and with or without accents: `word`,
+    `"exact phrase"`, `-not`, `wor*` for a beginning. Any text is accepted; one without a word to
+    look for finds nothing, and of a very long one the first 64 words within 1,000 characters
+    count. A beginning of one or two letters takes longer, for many words have it. Raises
+    InvalidAudit for what is not a text, a filter's bad value, a limit outside 1 to 1000 or a
+    damaged cursor.
     """
     check_names(filters, "search")
     limit = check_limit(limit)
     conditions = conditions_of(filters)
-    place = None if cursor is None else _read(cursor)
+    position = None if cursor is None else _read(cursor)
     words, some = expressions(text)
     if not words:
         return Page([], None)
-    if place is None:
-        place = _Place(execute("SELECT COALESCE(MAX(id), 0) FROM audit_catalog", ())[0][0], 0,
+    if position is None:
+        position = _Position(execute("SELECT COALESCE(MAX(id), 0) FROM audit_catalog", ())[0][0], 0,
                        frozenset())  # fmt: skip
-    shape, values = shape_of(conditions), values_of(conditions)
-    block = _block_sql(shape, _are_few(conditions))
+    block = _block_sql(conditions.shape, _are_few(conditions))
     hits: list[tuple[int, float]] = []
     while True:
         # One more than the page holds, to know whether it is the last.
-        limits = (place.low, place.high, *values, BLOCK + len(place.given))
+        limits = (position.low, position.high, *conditions.values, BLOCK + len(position.given))
         found = execute(block, (words, *limits))
-        if not place.low and len(found) >= BLOCK:
-            place = place._replace(low=found[-1][0])
-        found = [row for row in found if row[0] not in place.given]
+        if not position.low and len(found) >= BLOCK:
+            position = position._replace(low=found[-1][0])
+        found = [row for row in found if row[0] not in position.given]
         found.sort(key=lambda row: (row[1], -row[0]))
         taken = found[: limit - len(hits)]
         hits += taken
         if len(taken) < len(found):
-            given = place.given.union(row[0] for row in taken)
-            return Page(_hits(words, some, hits), _write(place._replace(given=given)))
-        if place.low <= 1:
+            given = position.given.union(row[0] for row in taken)
+            return Page(_hits(words, some, hits), _write(position._replace(given=given)))
+        if position.low <= 1:
             return Page(_hits(words, some, hits), None)
-        # Some of them are given already if the cursor is of another search, or audits have changed.
-        rest = frozenset(entry for entry in place.given if entry < place.low)
-        place = _Place(place.low - 1, 0, rest)
+        # Some may be given already: the cursor may be of another search, or audits have changed.
+        rest = frozenset(entry for entry in position.given if entry < position.low)
+        position = _Position(position.low - 1, 0, rest)
 
 
-def _are_few(conditions: list[Condition]) -> bool:
-    """Whether the audits are of one site that has few: then these are looked up, not each match."""
-    for one in conditions:
-        if one.column in PINNED:
-            found = execute(_site_sql(one.column), (one.values[0], FEW + 1))
-            return int(found[0][0]) <= FEW
+def _are_few(conditions: Conditions) -> bool:
+    """Whether only one site is asked for, and it has few audits: these are looked up first."""
+    for one in conditions.on(*PINNED).columns:
+        found = execute(_site_sql(one.column), (one.value, FEW + 1))
+        return int(found[0][0]) <= FEW
     return False
 
 
@@ -128,15 +126,15 @@ def _block_sql(shape: Shape, few: bool) -> str:
     joined = kept = ""
     if few:
         audits = text_of(where(Audit.select(Audit.id), shape, looked_up=PINNED))
-        # As a set, in which each match is looked for; a search in the index for each takes longer.
+        # As a set in which each match is looked for: a search in an index for each takes longer.
         kept = (
             f" AND +i.rowid IN (SELECT c.id FROM ({audits}) AS a "
             f"CROSS JOIN {entries} AS c ON c.audit_id = a.id)"
         )
-    elif shape:
+    elif shape != Shape():
         audit = Audit.select(SQL("1")).where(Audit.id == SQL("c.audit_id"))
         joined = f"CROSS JOIN {entries} AS c ON c.id = i.rowid "
-        # The audit is known: nothing of it is to be looked up in another way.
+        # The audit is known, so no index is to be taken for its other columns.
         kept = f" AND EXISTS ({text_of(where(audit, shape, looked_up=frozenset()))})"
     return (
         f"SELECT i.rowid, bm25({SEARCH_INDEX}, {WEIGHTS}) FROM {SEARCH_INDEX} AS i "
@@ -160,7 +158,7 @@ def _hits(words: str, some: str, found: list[tuple[int, float]]) -> list[Hit]:
     return [
         Hit(audits[entries[entry]], snippets[entry], -rank)
         for entry, rank in found
-        # Of an audit that another program removed, without foreign keys, there is an entry still.
+        # An entry is still there if another program removed its audit without foreign keys.
         if entries.get(entry) in audits
     ]
 
@@ -173,7 +171,8 @@ _WORD = re.compile(r'(?P<no>-*)(?:"(?P<phrase>[^"]*)"?|(?P<word>[^\s"]+))(?P<mor
 
 
 def expressions(text: object) -> tuple[str, str]:
-    """What `text` asks for in the words of FTS5, and any of its wanted words; empty without one."""
+    """An FTS5 expression for what `text` asks for, and one for any of its wanted words; both are
+    empty if it has none."""
     if not isinstance(text, str):
         raise invalid("text", "must be text", text)
     wanted: dict[str, None] = {}
@@ -182,12 +181,12 @@ def expressions(text: object) -> tuple[str, str]:
         words = found["phrase"] if found["word"] is None else found["word"]
         more = found["more"] or ("*" if found["word"] and words.endswith("*") else "")
         if any(character.isalnum() for character in words):
-            # In quotes nothing is an operator, and what separates words does so here too.
+            # In quotes nothing is an operator, and words are separated as in the index.
             term = f'"{words_of(words)}"{" *" if more else ""}'
             (unwanted if found["no"] else wanted)[term] = None
         if len(wanted) + len(unwanted) == MOST_WORDS:
             break
-    # Side by side, not joined by AND: a word that turns out to be none is passed over.
+    # Side by side, not joined by AND: FTS5 then passes over what turns out not to be a word.
     said = " ".join(wanted)
     if wanted and unwanted:
         said = f"({said}) NOT ({' OR '.join(unwanted)})"
@@ -197,15 +196,15 @@ def expressions(text: object) -> tuple[str, str]:
 # ---- cursors ----
 
 
-def _write(place: _Place) -> str:
-    given = sorted(place.given)
+def _write(position: _Position) -> str:
+    given = sorted(position.given)
     steps = [later - earlier for earlier, later in pairwise([0, *given])]
-    return write_cursor([place.high, place.low, *steps])
+    return write_cursor([position.high, position.low, *steps])
 
 
-def _read(cursor: str) -> _Place:
-    position = read_cursor(cursor, "search")
-    if len(position) < 2 or not all(type(one) is int and 0 <= one < 2**62 for one in position):
+def _read(cursor: str) -> _Position:
+    numbers = read_cursor(cursor, "search")
+    if len(numbers) < 2 or not all(type(one) is int and 0 <= one < 2**62 for one in numbers):
         raise bad_cursor(cursor, "search")
-    high, low, *steps = position
-    return _Place(high, low, frozenset(accumulate(steps)))
+    high, low, *steps = numbers
+    return _Position(high, low, frozenset(accumulate(steps)))

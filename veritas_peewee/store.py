@@ -21,6 +21,7 @@ from veritas_peewee import (
     counting,
     ingest,
     operations,
+    preparing,
     queries,
     recorder,
     search,
@@ -43,8 +44,8 @@ from veritas_peewee.history import Order
 from veritas_peewee.models import Audit, AuditEvent, AuditStatus
 from veritas_peewee.offload import in_thread
 from veritas_peewee.paging import Page
+from veritas_peewee.preparing import PreparedEvent
 from veritas_peewee.readers import Readers
-from veritas_peewee.recorder import PreparedEvent
 from veritas_peewee.search import Hit
 from veritas_peewee.startup import connect, open_reader, open_writable, with_screenshots
 from veritas_peewee.trends import Trend
@@ -239,12 +240,16 @@ class AuditStore:
                 writer.slots.missed(turn)
                 raise
         try:
-            if recorder.is_heavy(event):
+            if preparing.is_heavy(event):
                 prepared = await in_thread(
-                    recorder.prepare, audit_id, event, self._folder(), discard=PreparedEvent.discard
+                    preparing.prepare,
+                    audit_id,
+                    event,
+                    self._folder(),
+                    discard=PreparedEvent.discard,
                 )
             else:
-                prepared = recorder.prepare(audit_id, event, self._folder())
+                prepared = preparing.prepare(audit_id, event, self._folder())
         except BaseException:
             writer.slots.give()
             raise
@@ -262,17 +267,17 @@ class AuditStore:
         """Record events in order, all or none; returns their ids."""
         writer = self._opened()
         prepared = await in_thread(
-            recorder.prepare_all,
+            preparing.prepare_all,
             audit_id,
-            recorder.listed(events),
+            preparing.listed(events),
             self._folder(),
-            discard=recorder.discard_all,
+            discard=preparing.discard_all,
         )
         ids: list[int] = await writer.submit(
             recorder.apply_all,
             audit_id,
             prepared,
-            undo=partial(recorder.discard_all, prepared),
+            undo=partial(preparing.discard_all, prepared),
         )
         return ids
 

@@ -18,11 +18,13 @@ from veritas_peewee import Audit, AuditStore, InvalidAudit, connect, operations,
 from veritas_peewee.cli.app import run
 from veritas_peewee.counting import count, facets
 from veritas_peewee.database.current import current_database
+from veritas_peewee.filters import FILTERS, Filter, Filters
 from veritas_peewee.history import history
 from veritas_peewee.maintenance.repair import repair
 from veritas_peewee.maintenance.verify import verify
 from veritas_peewee.models import AuditFinding
 from veritas_peewee.paging import write_cursor
+from veritas_peewee.search import search
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 YEAR_END = datetime(2025, 12, 24, tzinfo=UTC)
@@ -316,6 +318,36 @@ def test_bad_values_are_refused_by_name(audits: list[Row]) -> None:
     for ask in (history, count, facets):
         with pytest.raises(TypeError, match=f"{ask.__name__}.. got an unexpected keyword"):
             ask(stat="x")  # type: ignore[call-arg]
+
+
+def test_a_new_filter_is_one_entry_and_its_key(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(FILTERS, "verdict_mode", Filter("verdict_mode"))
+    monkeypatch.setitem(FILTERS, "min_pages", Filter("pages_scanned", "ge"))
+    for name in ("verdict_mode", "min_pages"):
+        monkeypatch.setitem(Filters.__annotations__, name, object)
+    with connect(tmp_path / "audits.db"):
+        rows = list(some_audits(80))
+        for number, row in enumerate(rows):
+            row |= {"verdict_mode": ("expert", "simple")[number % 2], "pages_scanned": number % 5}
+        write(rows)
+        for others in ({}, {"pattern_type": "nagging"}, {"min_score": 40}, {"status": "error"}):
+            for order in ORDERS:
+                filters: Row = {"verdict_mode": "simple", "min_pages": 2, **others}
+                wanted = [row for row in rows if row["pages_scanned"] >= 2]
+                found = expected(wanted, {"verdict_mode": "simple", **others}, order)
+                assert paged(filters, order, 7) == found
+            assert count(**filters) == facets(**filters).total == len(found) > 0
+            page = search("example", limit=1000, **filters)
+            ended = {row["id"] for row in rows if row["status"] not in ("queued", "running")}
+            assert {hit.audit.id for hit in page.items} == set(found) & ended
+        with pytest.raises(InvalidAudit, match="min_pages: must be a whole number"):
+            count(min_pages="many")  # type: ignore[call-arg]
+
+
+def test_every_filter_is_a_key_and_every_key_a_filter() -> None:
+    assert set(FILTERS) | {"pattern_type", "min_severity"} == set(Filters.__annotations__)
 
 
 # ---- plans ----

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from veritas_peewee.effects import EFFECTS
+from veritas_peewee.effects import KINDS
 from veritas_peewee.testing import make_event
 
 IMAGE = make_event("screenshot")["data"]
@@ -56,6 +56,6 @@ event = st.one_of(
                            "result": value}),
     st.fixed_dictionaries({"type": st.just("screenshot"), "index": st.integers(0, 3) | scalar,
                            "label": text, "data": st.just(IMAGE) | st.none()}),
-    st.fixed_dictionaries({"type": st.sampled_from(sorted(EFFECTS))},
+    st.fixed_dictionaries({"type": st.sampled_from(sorted(KINDS))},
                           optional=dict.fromkeys(KEYS, value)),
 )  # fmt: skip

@@ -19,7 +19,7 @@ from veritas_peewee.cli.options import Database, Json
 from veritas_peewee.cli.output import print_json
 from veritas_peewee.cli.text import PROGRAM, complain
 from veritas_peewee.config import locate
-from veritas_peewee.engine_output import RESULT_EVENT, Event
+from veritas_peewee.engine_output import IMAGE_EVENT, RESULT_EVENT, Event
 from veritas_peewee.errors import InvalidAudit, StoreError
 from veritas_peewee.store import AuditStore
 
@@ -141,7 +141,7 @@ def _samples() -> list[Sample]:
     for path in sorted(SAMPLES.iterdir()):
         if path.suffix in _SUFFIXES:
             events, _ = engine_output.parse(path.read_bytes())
-            whole = all(event["type"] in ("screenshot", RESULT_EVENT) for event in events)
+            whole = all(event["type"] in (IMAGE_EVENT, RESULT_EVENT) for event in events)
             url = next(_addresses(events), f"https://{path.stem}.example/")
             found.append(Sample(path.name, url, events, whole))
     if not found:

@@ -20,7 +20,8 @@ from veritas_peewee.engine_output import Event, OutputParser, parse
 from veritas_peewee.errors import AuditNotFound, InvalidAudit, StoreError
 from veritas_peewee.ingest import ingest as ingest_audit
 from veritas_peewee.models import Audit, AuditStatus
-from veritas_peewee.recorder import NOTES, end_of_output, record
+from veritas_peewee.preparing import NOTES
+from veritas_peewee.recorder import end_of_output, record
 
 PIPE = "-"
 _NO_END = "the engine's output ended before the audit did"

@@ -19,7 +19,6 @@ from veritas_peewee.database.statements import rows_of
 from veritas_peewee.errors import DatabaseCorrupt, NoDatabase, StoreBusy, StoreError
 from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.ledger import seals
-from veritas_peewee.maintenance.comparison import State, newer_than, state_of_store
 from veritas_peewee.maintenance.copying import (
     DATABASE,
     Progress,
@@ -31,6 +30,7 @@ from veritas_peewee.maintenance.copying import (
     typed,
 )
 from veritas_peewee.maintenance.holders import alone, holders
+from veritas_peewee.maintenance.newer import State, newer_than, state_of_store
 from veritas_peewee.maintenance.verify import Report, verify
 from veritas_peewee.models import AuditScreenshot
 

@@ -1,4 +1,4 @@
-"""Whether a store holds anything that another state of it, a backup, does not."""
+"""Whether a store holds anything newer than a backup of it, which restoring would lose."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def state_of_store() -> State:
 
 
 def newer_than(old: SqliteStore, new: State, copy: Location) -> str | None:
-    """What the store that is there holds and the backup does not, or None."""
+    """What the store `old` holds and the backup does not, in words; None if there is nothing."""
     try:
         if not old.get_tables():
             return None

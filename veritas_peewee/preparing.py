@@ -1,0 +1,240 @@
+"""An event in the form in which it is stored: checked, encoded, its image on disk.
+
+All of this can run in any thread and needs no database, so that the writer has only to write.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterable
+from typing import Any, cast
+
+from veritas_peewee.effects import kind_named
+from veritas_peewee.errors import InvalidAudit
+from veritas_peewee.files.images import ScreenshotFolder, read_image
+from veritas_peewee.values import ids
+from veritas_peewee.values.moments import epoch
+from veritas_peewee.values.plain import (
+    EndlessJSON,
+    check_text,
+    encode_json,
+    invalid,
+    kind_of,
+    plain,
+    plain_number,
+    plain_text,
+    shown,
+    unstorable,
+)
+
+NOTES = "store_notes"
+"""The key under which a stored event lists what could not be stored as it came."""
+
+_LARGE_TEXT = 65536
+_REPLACEMENT = str.maketrans({"\0": "\ufffd"} | {chr(c): "\ufffd" for c in range(0xD800, 0xE000)})
+
+
+class PreparedEvent:
+    """An event in its stored form; its image, if it has one, is on disk already."""
+
+    __slots__ = ("event", "files", "folder", "kind", "text")
+
+    def __init__(
+        self,
+        event: dict[str, Any],
+        text: str,
+        kind: str = "",
+        folder: ScreenshotFolder | None = None,
+    ) -> None:
+        self.event = event
+        self.text = text
+        self.kind = kind
+        self.folder = folder
+        self.files: list[str] = []
+
+    def discard(self) -> None:
+        """Remove what was put on disk: the event will never be recorded."""
+        if self.folder is not None and self.files:
+            self.folder.remove(self.files)
+
+
+def is_heavy(event: object) -> bool:
+    """Whether preparing the event may take long: for its type, or for a very long text."""
+    if not issubclass(type(event), dict):
+        return False
+    # The class's own methods: those of a caller's class may do anything.
+    event = cast(dict[str, Any], event)
+    for value in dict.values(event):
+        text = value if type(value) is str else plain_text(value)
+        if text is not None and len(text) > _LARGE_TEXT:
+            return True
+    return kind_named(plain_text(dict.get(event, "type"))).heavy
+
+
+def prepare(
+    audit_id: str, event: object, folder: ScreenshotFolder, *, lenient: bool = False
+) -> PreparedEvent:
+    """The event in its stored form, its image on disk.
+
+    Raises InvalidAudit for what cannot be stored; if `lenient`, that is replaced or left out
+    instead, and a note of it goes into the stored event and from there into `errors`.
+    """
+    if not issubclass(type(event), dict):
+        raise invalid("event", "must be a JSON object", event)
+    if type(event) is not dict:
+        event = dict(dict.items(cast(dict[str, Any], event)))
+    notes: list[str] = []
+    given, text = event, ""
+    if lenient:
+        event, text = clean(event, notes)
+    try:
+        kind = check_text("event.type", event.get("type"), 100)
+        if not kind:
+            raise invalid("event.type", "cannot be empty", kind)
+    except InvalidAudit as error:
+        if not lenient:
+            raise
+        notes.append(str(error))
+        kind = "unknown"
+        event = {**event, "type": kind}
+    prepared = PreparedEvent(event, "", folder=folder)
+    if kind_named(kind).has_image:
+        prepared.event = _store_image(audit_id, event, prepared, folder, lenient=lenient)
+    if notes:
+        prepared.event = {**prepared.event, NOTES: notes}
+    prepared.kind = kind
+    try:
+        # Already encoded, unless something of it was replaced.
+        unchanged = prepared.event is given and text
+        prepared.text = text if unchanged else encode_json(prepared.event, "event")
+    except InvalidAudit:
+        prepared.discard()
+        raise
+    return prepared
+
+
+def clean(event: dict[str, Any], notes: list[str]) -> tuple[dict[str, Any], str]:
+    """`event` and its text. If strict JSON cannot hold it, a copy that it can hold, without a
+    text, and a note for each value that was replaced."""
+    try:
+        return event, encode_json(event, "event")
+    except EndlessJSON:
+        raise
+    except InvalidAudit:
+        places = [f"{path}: {reason}" for path, reason in unstorable(event, "event")]
+        notes.extend(places[:20])
+        if len(places) > 20:
+            notes.append(f"event: {len(places) - 20} more values that JSON cannot hold")
+        cleaned = _clean(plain(event, "event"))
+        return cleaned if isinstance(cleaned, dict) else {}, ""
+
+
+def _clean(value: object) -> object:
+    """`value`, made of plain classes only, in a form that strict JSON can hold."""
+    if isinstance(value, dict):
+        return {_text(key): _clean(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_clean(inner) for inner in value]
+    if value is None or isinstance(value, bool):
+        return value
+    if (number := plain_number(value)) is not None:
+        return None if any(unstorable(number, "")) else number
+    return _text(value)
+
+
+def _text(value: object) -> str:
+    text = plain_text(value)
+    if text is None:
+        try:
+            text = str(value)
+        except Exception:  # a class of a caller's may raise anything
+            text = kind_of(value)
+    return text.translate(_REPLACEMENT)
+
+
+def _store_image(
+    audit_id: str,
+    event: dict[str, Any],
+    prepared: PreparedEvent,
+    folder: ScreenshotFolder,
+    *,
+    lenient: bool,
+) -> dict[str, Any]:
+    """The event with its image replaced by a reference to the stored file."""
+    data, source, label = event.get("data"), plain_text(event.get("url")), event.get("label", "")
+    where = f"screenshot {shown(label)}"
+    try:
+        if data is not None:
+            image = _decode(data)
+        elif source:
+            image = read_image(source)
+        else:
+            return {**event, "data": {"error": f"{where}: has neither data nor a url"}}
+    except OSError as error:
+        place = source if len(source or "") <= 300 else shown(source)
+        return {**event, "data": {"error": f"{where}: {place} cannot be read: {error.strerror}"}}
+    except InvalidAudit as error:
+        if data is not None and not lenient:
+            raise
+        return {**event, "data": {"error": f"{where}: {error}"}}
+    ids.check_id(audit_id)
+    index = plain_number(event.get("index"))
+    try:
+        stored = folder.put(
+            audit_id,
+            index if isinstance(index, int) and 0 <= index < 10**9 else 0,
+            plain_text(label) or "",
+            image,
+        )
+    except InvalidAudit as error:
+        if not lenient:
+            raise
+        return {**event, "data": {"error": f"{where}: {error}"}}
+    prepared.files.append(stored.file)
+    reference = stored._asdict()
+    if taken := epoch(event.get("taken_at")):
+        reference["taken_at"] = taken.isoformat()
+    return {**event, "data": reference}
+
+
+def _decode(data: object) -> bytes:
+    text = plain_text(data)
+    if text is None:
+        raise invalid("screenshot.data", "must be base64 text", data)
+    text = text.partition(",")[2] if text.startswith("data:") else text
+    try:
+        return base64.b64decode("".join(text.split()), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise invalid("screenshot.data", f"is not base64 ({error})", data) from None
+
+
+def listed(events: object) -> list[Any]:
+    """Events as a list; InvalidAudit for what is not a collection of events."""
+    if isinstance(events, str | bytes | dict) or not isinstance(events, Iterable):
+        raise invalid("events", "must be a list of JSON objects", events)
+    return list(events)
+
+
+def prepare_all(
+    audit_id: str,
+    events: Iterable[object],
+    folder: ScreenshotFolder,
+    *,
+    lenient: bool = False,
+) -> list[PreparedEvent]:
+    """Many events in their stored form; if one is refused, no file of the others is left."""
+    done: list[PreparedEvent] = []
+    try:
+        for event in listed(events):
+            done.append(prepare(audit_id, event, folder, lenient=lenient))
+    except BaseException:
+        discard_all(done)
+        raise
+    return done
+
+
+def discard_all(prepared: Iterable[PreparedEvent]) -> None:
+    """Remove the files of events that will never be recorded."""
+    for one in prepared:
+        one.discard()

@@ -1,0 +1,105 @@
+"""What a result does to the rows: the engine's own, and the one in an `audit_result` event."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from veritas_peewee import operations
+from veritas_peewee.engine_output import IMAGE_EVENT, RESULT_EVENT, Event
+from veritas_peewee.engine_result import read_result
+from veritas_peewee.errors import InvalidAudit
+from veritas_peewee.finding_rows import add_missing, finding_values
+from veritas_peewee.ledger import log
+from veritas_peewee.models import AuditStatus
+from veritas_peewee.projection import Projection
+from veritas_peewee.values.plain import named, shown
+
+_COLUMNS = tuple(name for name in operations.COLUMNS if name not in ("started_at", "completed_at"))
+
+
+def audit_result(rows: Projection, event: Event) -> None:
+    """Take each column that the result names, and the findings that no event has reported."""
+    result = event.get("result")
+    if not isinstance(result, dict):
+        rows.errors.append(f"audit_result.result: must be an object, got {shown(result)}")
+        return
+    for name in _COLUMNS:
+        if result.get(name) is not None:
+            _take(rows, name, result[name], f"audit_result.{name}")
+    findings = result.get("findings")
+    if isinstance(findings, list):
+        places = [(item, f"audit_result.findings[{n}]") for n, item in enumerate(findings)]
+        add_missing(rows, _checked(rows, places, {}))
+    elif findings is not None:
+        rows.errors.append(f"audit_result.findings: must be a list, got {shown(findings)}")
+
+
+def engine_result(rows: Projection, event: Event) -> None:
+    """Take what the engine's result says of the audit, wherever in the result it says it."""
+    result = event.get("result")
+    if not isinstance(result, dict):
+        rows.errors.append(f"{RESULT_EVENT}.result: must be an object, got {shown(result)}")
+        return
+    columns, findings, notes = read_result(result)
+    rows.errors.extend(notes)
+    for name, value, where in columns:
+        _take(rows, name, value, where)
+    if "status" not in rows.changes:
+        # Without a usable status, an audit with a score has ended and one without has failed.
+        ended = rows.changes.get("trust_score") is not None
+        rows.changes["status"] = AuditStatus.COMPLETED if ended else AuditStatus.ERROR
+    if rows.changes["status"] == AuditStatus.ERROR and rows.changes.get("errors"):
+        rows.changes["error_message"] = rows.changes["errors"][-1]
+    add_missing(rows, _checked(rows, findings, _stored_images(rows.audit_id)))
+
+
+def _stored_images(audit_id: str) -> dict[str, int]:
+    """The index of each stored screenshot by the path the engine gave it, from the log."""
+    return {
+        data["url"]: data["index"]
+        for data in log.event_data(audit_id, IMAGE_EVENT)
+        if isinstance(data.get("url"), str)
+        and isinstance(data.get("index"), int)
+        and isinstance(data.get("data"), dict)
+        and "file" in data["data"]
+    }
+
+
+def _checked(
+    rows: Projection, findings: list[tuple[Any, str]], images: dict[str, int]
+) -> list[tuple[object, dict[str, Any]]]:
+    """Findings, each with where it was found, as the engine's id and checked columns."""
+    checked = []
+    for finding, where in findings:
+        if not isinstance(finding, dict):
+            rows.errors.append(f"{where}: must be an object, got {shown(finding)}")
+            continue
+        values = finding_values(finding, where, rows.errors)
+        path = finding.get("screenshot_path")
+        if isinstance(path, str) and values["screenshot_index"] == -1:
+            values["screenshot_index"] = images.get(path, -1)
+        checked.append((finding.get("id"), values))
+    return checked
+
+
+def _take(rows: Projection, name: str, value: object, where: str) -> None:
+    """Set a column from a result; of a collection, what is sound in it."""
+    if name == "status" and isinstance(value, str):
+        value = value.lower()
+    if name == "signal_scores" and isinstance(value, dict):
+        rows.changes[name] = scores = {}
+        for signal, score in value.items():
+            try:
+                if score is not None:
+                    scores[signal] = operations.check_score(f"{where}.{named(signal)}", score)
+            except InvalidAudit as error:
+                rows.errors.append(str(error))
+    elif name == "security_results" and isinstance(value, dict):
+        # Added to what events reported: a result that has none takes nothing away.
+        rows.changes[name] = {**rows.state[name], **value}
+    elif name == "errors" and isinstance(value, list):
+        before = rows.state[name]
+        texts = [text if isinstance(text, str) else shown(text) for text in value]
+        rows.changes[name] = [*before, *(text for text in texts if text not in before)]
+    else:
+        rows.take(name, value, where)
