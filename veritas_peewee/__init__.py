@@ -33,9 +33,8 @@ from veritas_peewee.paging import Page
 from veritas_peewee.search import Hit
 from veritas_peewee.snippets import Snippet
 from veritas_peewee.startup import connect, init_database
-from veritas_peewee.store import AuditStore
+from veritas_peewee.store import AuditStore, WriterStats
 from veritas_peewee.trends import Trend, TrendPoint
-from veritas_peewee.writer import WriterStats
 
 if TYPE_CHECKING:
     from veritas_peewee.fastapi import get_store as get_store

@@ -39,18 +39,19 @@ from veritas_peewee.event_hub import Hub
 from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.filters import Filters
 from veritas_peewee.following import Follower
-from veritas_peewee.group_commit import Job
 from veritas_peewee.history import Order
 from veritas_peewee.models import Audit, AuditEvent, AuditStatus
-from veritas_peewee.offload import in_thread
 from veritas_peewee.paging import Page
 from veritas_peewee.preparing import PreparedEvent
-from veritas_peewee.readers import Readers
 from veritas_peewee.search import Hit
 from veritas_peewee.startup import connect, open_reader, open_writable, with_screenshots
+from veritas_peewee.threads.group_commit import Job
+from veritas_peewee.threads.offload import in_thread
+from veritas_peewee.threads.readers import Readers
+from veritas_peewee.threads.writer import Writer, asyncio_loop
+from veritas_peewee.threads.writer import WriterStats as WriterStats
 from veritas_peewee.trends import Trend
 from veritas_peewee.values.ids import key_of
-from veritas_peewee.writer import Writer, WriterStats, asyncio_loop
 
 if TYPE_CHECKING:
     from veritas_peewee.transfer.exporting import ExportReport

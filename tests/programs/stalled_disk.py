@@ -14,7 +14,8 @@ from pathlib import Path
 
 import anyio
 
-from veritas_peewee import Audit, AuditStore, writer
+from veritas_peewee import Audit, AuditStore
+from veritas_peewee.threads import writer
 
 FREEZE, THAW = 0xC0045877, 0xC0045878
 folder, backend = Path(sys.argv[1]), sys.argv[2]

@@ -251,7 +251,7 @@ async def test_reads_that_are_stuck_in_python_do_not_pile_up_threads(tmp_path):
 
 
 async def test_a_read_that_outlives_the_store_closes_its_connection(tmp_path, monkeypatch):
-    monkeypatch.setattr("veritas_peewee.readers.CLOSE_TIMEOUT", 0.1)
+    monkeypatch.setattr("veritas_peewee.threads.readers.CLOSE_TIMEOUT", 0.1)
     started, release, kept = threading.Event(), threading.Event(), []
 
     def stuck():

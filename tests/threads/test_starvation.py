@@ -60,7 +60,7 @@ def test_on_a_frozen_disk_deadlines_fire_reads_go_on_and_closing_ends(
 async def test_while_another_process_holds_the_lock_deadlines_fire_and_closing_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("veritas_peewee.writer.CLOSE_TIMEOUT", 0.2)
+    monkeypatch.setattr("veritas_peewee.threads.writer.CLOSE_TIMEOUT", 0.2)
     path = tmp_path / "audits.db"
     store = await AuditStore.open(path, max_pending=3)
     audit = await store.create("https://example.com")

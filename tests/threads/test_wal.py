@@ -19,8 +19,8 @@ from tests.support.processes import environment
 from tests.support.writes import count
 from veritas_peewee import Audit, AuditStore, connect, operations
 from veritas_peewee.config import locate
-from veritas_peewee.readers import Readers
 from veritas_peewee.startup import open_reader
+from veritas_peewee.threads.readers import Readers
 
 MB = 2**20
 LIMIT, WARNING = 5 * MB, 7 * MB
@@ -29,9 +29,9 @@ LIMIT, WARNING = 5 * MB, 7 * MB
 @pytest.fixture(autouse=True)
 def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("LIMIT", LIMIT), ("WARNING", WARNING), ("IDLE", 0.02)):
-        monkeypatch.setattr(f"veritas_peewee.wal.{name}", value)
-    monkeypatch.setattr("veritas_peewee.wal.LOOK_EVERY", 0.001)
-    monkeypatch.setattr("veritas_peewee.wal.PATIENCE", 0.01)
+        monkeypatch.setattr(f"veritas_peewee.threads.wal.{name}", value)
+    monkeypatch.setattr("veritas_peewee.threads.wal.LOOK_EVERY", 0.001)
+    monkeypatch.setattr("veritas_peewee.threads.wal.PATIENCE", 0.01)
 
 
 def add() -> None:
@@ -128,7 +128,7 @@ async def test_short_reads_that_overlap_without_a_pause_do_not_let_the_wal_grow(
     file_store: AuditStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # On a slow machine, too, the reads of this test are short ones.
-    monkeypatch.setattr("veritas_peewee.wal.PATIENCE", 5.0)
+    monkeypatch.setattr("veritas_peewee.threads.wal.PATIENCE", 5.0)
     turns = [threading.Event(), threading.Event()]
     stop = threading.Event()
     rounds = 0

@@ -242,7 +242,7 @@ def test_native_cancellation_of_asyncio_leaves_no_thread_and_no_file(tmp_path):
 
 
 async def test_a_write_that_never_ends_does_not_hold_up_closing_for_ever(tmp_path, monkeypatch):
-    monkeypatch.setattr("veritas_peewee.writer.CLOSE_TIMEOUT", 0.2)
+    monkeypatch.setattr("veritas_peewee.threads.writer.CLOSE_TIMEOUT", 0.2)
     store = await AuditStore.open(tmp_path / "audits.db")
     gate = Gate()
     results = {}

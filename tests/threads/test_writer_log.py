@@ -11,11 +11,11 @@ from typing import Any
 
 import anyio
 import pytest
-from test_writer import Gate, add, count, outcome
 
+from tests.support.writes import Gate, add, count, outcome
 from veritas_peewee import AuditStore, StoreClosed, StoreError, WriteUndone
 from veritas_peewee.database.current import current_database
-from veritas_peewee.group_commit import DONE, QUEUED, RUNNING, WITHDRAWN, Job, State, move
+from veritas_peewee.threads.group_commit import DONE, QUEUED, RUNNING, WITHDRAWN, Job, State, move
 
 
 def fail() -> None:
@@ -140,7 +140,7 @@ async def test_a_batch_of_which_nobody_knows_whether_it_was_committed(
 async def test_writes_that_a_closing_store_did_not_begin(
     tmp_path: Path, lines: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("veritas_peewee.writer.CLOSE_TIMEOUT", 0.2)
+    monkeypatch.setattr("veritas_peewee.threads.writer.CLOSE_TIMEOUT", 0.2)
     store = await AuditStore.open(tmp_path / "audits.db")
     gate, results = Gate(), {}
     undone: list[str] = []

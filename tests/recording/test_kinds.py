@@ -7,7 +7,6 @@ import json
 
 import anyio
 import pytest
-from conftest import make_png
 
 from veritas_peewee import (
     AuditStatus,
@@ -22,6 +21,7 @@ from veritas_peewee import (
 )
 from veritas_peewee.cli.app import run
 from veritas_peewee.effects import KINDS, UNKNOWN, Kind, kind_named
+from veritas_peewee.testing import make_png
 from veritas_peewee.transfer.report import report_html
 
 GIVEN_UP = {"type": "audit_given_up", "reason": "robots.txt"}

@@ -27,9 +27,9 @@ from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.current import bound
 from veritas_peewee.database.failures import DRIVER_ERRORS
 from veritas_peewee.errors import StoreClosed, StoreError
-from veritas_peewee.group_commit import Job, Together, abandon, commit, text_of_error
-from veritas_peewee.slots import AsyncioSlots, Slots, TrioSlots
-from veritas_peewee.wal import Wal
+from veritas_peewee.threads.group_commit import Job, Together, abandon, commit, text_of_error
+from veritas_peewee.threads.slots import AsyncioSlots, Slots, TrioSlots
+from veritas_peewee.threads.wal import Wal
 
 if TYPE_CHECKING:
     import asyncio
