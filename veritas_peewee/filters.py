@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import operator
-import re
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, NamedTuple, TypedDict
 
 import peewee
@@ -15,7 +14,8 @@ from veritas_peewee.database.statements import MARK
 from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.models import Audit, AuditFinding, AuditStatus, Severity
 from veritas_peewee.values.addresses import host_of
-from veritas_peewee.values.plain import check_text, invalid, plain_text
+from veritas_peewee.values.moments import moment
+from veritas_peewee.values.plain import check_text, invalid
 
 
 class Filters(TypedDict, total=False):
@@ -141,33 +141,6 @@ class Conditions(NamedTuple):
 
     def without_finding(self) -> Conditions:
         return Conditions(self.columns)
-
-
-_AGO = re.compile(r"(\d{1,6})([hdw])", re.ASCII)
-_UNITS = {"h": "hours", "d": "days", "w": "weeks"}
-DATES = "2026-01-31, 2026-01, 2026-01-31T18:00+01:00, or 7d ago (h, d, w)"
-
-
-def moment(name: str, value: object) -> object:
-    """The moment that a text means; anything but a text is returned as it is.
-
-    The text is an ISO date or date and time, a year, a month, or a number of hours, days or weeks
-    before now (`24h`, `7d`, `2w`); without a zone it is UTC. Raises InvalidAudit, which names the
-    filter.
-    """
-    text = plain_text(value)
-    if text is None:
-        return value
-    try:
-        if ago := _AGO.fullmatch(text):
-            return datetime.now(UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
-        if re.fullmatch(r"\d{4}(-\d\d)?", text):
-            text += "-01" if len(text) == 7 else "-01-01"
-        found = datetime.fromisoformat(text)
-        found = found.replace(tzinfo=UTC) if found.tzinfo is None else found
-        return found.astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise invalid(name, f"must be a date such as {DATES}", value) from None
 
 
 def _host(name: str, value: Any) -> str:

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 import peewee
 
-from veritas_peewee import filters
 from veritas_peewee.database.statements import MARK, execute, text_of
 from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.models import Audit, AuditFinding, AuditStatus, Severity, audit_time
+from veritas_peewee.values import moments
 from veritas_peewee.values.addresses import host_of
 from veritas_peewee.values.plain import check_text, invalid
 
@@ -59,7 +59,7 @@ def trend(
 
     A host can be given in any form, also as a url: see `addresses.host_of`. `since` is included,
     `until` is not; both are of the time when an audit ran, and also taken as text (`7d`, `2026-01`:
-    see `filters.moment`). Raises InvalidAudit for a bad value, and unless one of `url` and `host`
+    see `moments.moment`). Raises InvalidAudit for a bad value, and unless one of `url` and `host`
     is given.
     """
     if (url is None) == (host is None):
@@ -87,7 +87,7 @@ def _checked_host(value: object) -> str:
 
 def _stored_time(name: str, value: object) -> Any:
     try:
-        return Audit.created_at.db_value(filters.moment(name, value))
+        return Audit.created_at.db_value(moments.moment(name, value))
     except InvalidAudit as error:
         raise InvalidAudit(str(error).replace("created_at", name, 1)) from None
 

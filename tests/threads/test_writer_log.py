@@ -17,6 +17,8 @@ from veritas_peewee import AuditStore, StoreClosed, StoreError, WriteUndone
 from veritas_peewee.database.current import current_database
 from veritas_peewee.threads.group_commit import DONE, QUEUED, RUNNING, WITHDRAWN, Job, State, move
 
+HERE = __name__
+
 
 def fail() -> None:
     raise LookupError("mine")
@@ -79,7 +81,7 @@ async def test_a_batch_with_a_write_that_failed(
     assert gate == "batch of 1, committed, N ms: 1 done, 0 failed, 0 withdrawn"
     assert rest == [
         "batch of 3, committed, N ms: 2 done, 1 failed, 0 withdrawn",
-        "failed: <Job test_writer_log.fail(): done, submitted N s ago>: LookupError: mine",
+        f"failed: <Job {HERE}.fail(): done, submitted N s ago>: LookupError: mine",
     ]
 
 
@@ -88,7 +90,7 @@ async def test_a_write_that_failed_alone(store: AuditStore, lines: Callable[[], 
         await store.write(fail)
     assert lines() == [
         "batch of 1, not committed, N ms: 0 done, 1 failed, 0 withdrawn",
-        "failed: <Job test_writer_log.fail(): done, submitted N s ago>: LookupError: mine",
+        f"failed: <Job {HERE}.fail(): done, submitted N s ago>: LookupError: mine",
     ]
 
 
@@ -98,7 +100,7 @@ async def test_a_batch_with_writes_that_were_withdrawn(
     await batch(store, add, add, cancel=2)
     gone = (
         "its caller was cancelled before it began: "
-        "<Job test_writer.add(): withdrawn, submitted N s ago>"
+        "<Job tests.support.writes.add(): withdrawn, submitted N s ago>"
     )
     assert lines()[1:] == [
         "batch of 4, committed, N ms: 2 done, 0 failed, 2 withdrawn",
@@ -115,14 +117,13 @@ async def test_a_batch_whose_transaction_was_lost(
     assert isinstance(results[0], WriteUndone)
     first, *rest = lines()[1:]
     assert first == "batch of 4, not committed, N ms: 0 done, 3 failed, 1 withdrawn"
-    undone = f"<Job test_writer.add(): done, submitted N s ago>: WriteUndone: {results[0]}"
+    undone = f"<Job tests.support.writes.add(): done, submitted N s ago>: WriteUndone: {results[0]}"
     assert rest == [
         f"failed: {undone}",
-        "failed: <Job test_writer_log.roll_back_and_fail(): done, submitted N s ago>: "
-        "LookupError: mine",
+        f"failed: <Job {HERE}.roll_back_and_fail(): done, submitted N s ago>: LookupError: mine",
         f"failed: {undone}",
         "its caller was cancelled before it began: "
-        "<Job test_writer.add(): withdrawn, submitted N s ago>",
+        "<Job tests.support.writes.add(): withdrawn, submitted N s ago>",
     ]
     assert "mine" in str(results[0])
 
@@ -134,7 +135,7 @@ async def test_a_batch_of_which_nobody_knows_whether_it_was_committed(
     assert isinstance(results[0], StoreError)
     first, *rest = lines()[1:]
     assert first == "batch of 2, not known whether committed, N ms: 0 done, 2 failed, 0 withdrawn"
-    assert [line.startswith("failed: <Job test_writer") for line in rest] == [True, True]
+    assert [line.startswith("failed: <Job tests.") for line in rest] == [True, True]
 
 
 async def test_writes_that_a_closing_store_did_not_begin(
@@ -162,7 +163,7 @@ async def test_writes_that_a_closing_store_did_not_begin(
     assert isinstance(results["queued"], StoreClosed)
     assert undone == ["withdrawn"]
     failed = (
-        "failed: <Job test_writer.add(): done, submitted N s ago>: "
+        "failed: <Job tests.support.writes.add(): done, submitted N s ago>: "
         f"StoreClosed: {results['queued']}"
     )
     assert seen == [
@@ -170,7 +171,7 @@ async def test_writes_that_a_closing_store_did_not_begin(
         failed,
         failed,
         "its caller was cancelled before it began: "
-        "<Job test_writer.add(): withdrawn, submitted N s ago>",
+        "<Job tests.support.writes.add(): withdrawn, submitted N s ago>",
     ]
 
 
@@ -239,14 +240,17 @@ class Machine:
 @pytest.mark.parametrize(
     ("made", "text"),
     [
-        (lambda: job(add), "test_writer.add()"),
-        (lambda: job(partial(partial(add, 1), 2), "id"), "test_writer.add('id')"),
+        (lambda: job(add), "tests.support.writes.add()"),
+        (lambda: job(partial(partial(add, 1), 2), "id"), "tests.support.writes.add('id')"),
         (
             lambda: job(fail, partial(add, 1), "id", 5),
-            "test_writer_log.fail(test_writer.add, 'id', …)",
+            "tests.threads.test_writer_log.fail(tests.support.writes.add, 'id', …)",
         ),
         (lambda: job(Machine()), "Machine()"),
-        (lambda: job(Machine().method, "x" * 99), f"test_writer_log.Machine.method('{'x' * 59}…')"),
+        (
+            lambda: job(Machine().method, "x" * 99),
+            f"{HERE}.Machine.method('{'x' * 59}…')",
+        ),
     ],
     ids=["function", "partial", "arguments", "callable", "method"],
 )

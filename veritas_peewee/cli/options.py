@@ -9,13 +9,14 @@ from typing import Annotated, cast
 
 import typer
 
-from veritas_peewee import filters, queries
+from veritas_peewee import queries
 from veritas_peewee.cli.text import PROGRAM, one_line
 from veritas_peewee.config import DATABASE_VARIABLE, DEFAULT_DATABASE, locate
 from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
 from veritas_peewee.errors import InvalidAudit, ReadOnlyStore, StoreError
 from veritas_peewee.paging import MAX_LIMIT
 from veritas_peewee.startup import connect
+from veritas_peewee.values import moments
 from veritas_peewee.values.addresses import check_url
 from veritas_peewee.values.ids import check_id
 
@@ -48,11 +49,11 @@ def _checked(value: str | None, check: object) -> str | None:
 
 
 def moment(value: str) -> datetime:
-    """The moment that a text means, in the forms of `filters.moment`; else it is wrong usage."""
+    """The moment that a text means, in the forms of `moments.moment`; else it is wrong usage."""
     try:
-        return cast(datetime, filters.moment("date", value))
+        return cast(datetime, moments.moment("date", value))
     except InvalidAudit:
-        raise typer.BadParameter(f"{value!r} is no date such as {filters.DATES}") from None
+        raise typer.BadParameter(f"{value!r} is no date such as {moments.DATES}") from None
 
 
 Database = Annotated[

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from threading import get_ident
+from types import FunctionType
 from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar, cast
 
 from peewee import DatabaseProxy
@@ -122,6 +123,11 @@ def inside_unit(call: Callable[..., T]) -> Callable[..., T]:
     inside; a savepoint around that would protect nobody.
     """
     if type(call) is functools.partial:
-        inner = getattr(call.func, "inside_unit", None)
+        inner = _body_of(call.func)
         return call if inner is None else functools.partial(inner, *call.args, **call.keywords)
-    return cast(Callable[..., T], getattr(call, "inside_unit", call))
+    return _body_of(call) or call
+
+
+def _body_of(call: object) -> Callable[..., Any] | None:
+    # Only of a plain function: an object of a caller's class may do anything when it is asked.
+    return call.__dict__.get("inside_unit") if type(call) is FunctionType else None

@@ -10,11 +10,12 @@ from veritas_peewee import counting, queries
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.statements import MARK, execute, text_of
 from veritas_peewee.errors import InvalidAudit
-from veritas_peewee.filters import Filters, check_names, moment
+from veritas_peewee.filters import Filters, check_names
 from veritas_peewee.history import Order
 from veritas_peewee.models import Audit
 from veritas_peewee.stored import snapshot
 from veritas_peewee.values.ids import not_found
+from veritas_peewee.values.moments import moment
 from veritas_peewee.values.plain import invalid
 
 _PAGE = 500
