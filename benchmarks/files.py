@@ -15,9 +15,10 @@ from pathlib import Path
 
 from benchmarks import history, sample
 from benchmarks.sample import Row, audit_id, insert_sql, stored_row
-from veritas_peewee import catalog, connect
+from veritas_peewee import connect
+from veritas_peewee.catalog import entries
+from veritas_peewee.catalog.rebuilding import rebuild
 from veritas_peewee.ingest import ingest
-from veritas_peewee.maintenance.rebuilding import rebuild
 
 WRITERS = 100
 """Queued audits in a file that is written to."""
@@ -148,7 +149,7 @@ def _fill_history(path: Path, *, size: int, each: int | None = None) -> None:
                 database.execute(sql)
     with connect(path) as opened:
         with opened.unit():
-            catalog.fill()
+            entries.fill()
             rebuild()
         for kind, _, sql in made_again:
             if kind == "trigger":

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-from veritas_peewee.catalog import (
+from veritas_peewee.catalog.entries import (
     SCORE_BUCKET,
     SEVERITY_BUCKET,
     TIME_BUCKET,

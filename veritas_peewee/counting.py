@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Unpack
 from peewee import SQL, NodeList, fn
 
 from veritas_peewee.buckets import COUNTED_BY, Buckets, buckets_for
-from veritas_peewee.catalog import UNFINISHED
+from veritas_peewee.catalog.entries import UNFINISHED
 from veritas_peewee.database.statements import MARK, execute, text_of
 from veritas_peewee.filters import (
     PINNED,

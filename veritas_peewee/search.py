@@ -15,7 +15,7 @@ from typing import NamedTuple, Unpack
 
 from peewee import SQL
 
-from veritas_peewee.catalog import KEPT_OUT, SEARCH_INDEX, words_of
+from veritas_peewee.catalog.entries import KEPT_OUT, SEARCH_INDEX, words_of
 from veritas_peewee.database.statements import MARK, execute, models_of, text_of
 from veritas_peewee.filters import (
     PINNED,

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from typing import Any, NamedTuple
 
-from veritas_peewee.catalog import BREAK, MARKS, SEARCH_INDEX, TOKENIZER, WORDS
+from veritas_peewee.catalog.entries import BREAK, MARKS, SEARCH_INDEX, TOKENIZER, WORDS
 from veritas_peewee.config import MEMORY
 from veritas_peewee.database.sqlite_errors import driver
 from veritas_peewee.database.statements import execute

@@ -13,7 +13,7 @@ from typing import Any
 
 import peewee
 
-from veritas_peewee.catalog import UNFINISHED
+from veritas_peewee.catalog.entries import UNFINISHED
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.statements import MARK, execute, text_of
 from veritas_peewee.filters import PINNED, Condition, Conditions, Shape, passed_over, where

@@ -33,7 +33,7 @@ from veritas_peewee import (
     recorder,
 )
 from veritas_peewee import search as module
-from veritas_peewee.catalog import MARKS
+from veritas_peewee.catalog.entries import MARKS
 from veritas_peewee.cli.app import run
 from veritas_peewee.counting import facets
 from veritas_peewee.database.current import current_database

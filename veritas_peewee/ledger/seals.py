@@ -13,8 +13,8 @@ from typing import Any
 
 import peewee
 
-from veritas_peewee import catalog
-from veritas_peewee.catalog import UNFINISHED
+from veritas_peewee.catalog import entries
+from veritas_peewee.catalog.entries import UNFINISHED
 from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.statements import (
     MARK,
@@ -83,7 +83,7 @@ def _derive(
     # One that never ended has no entry, and one more look would cost each event.
     if ended:
         names = covered(Audit)
-        catalog.renew(database, audit_id, dict(zip(names, columns, strict=True)))
+        entries.renew(database, audit_id, dict(zip(names, columns, strict=True)))
 
 
 def accept(database: StoreDatabase, audit_ids: Iterable[str]) -> None:
@@ -188,7 +188,7 @@ def complete(database: StoreDatabase, applied: list[str]) -> None:
     if "0002_seals" in applied:
         _seal_everything(database)
     elif "0006_slices" in applied:
-        catalog.fill()
+        entries.fill()
 
 
 def fill_hosts(database: StoreDatabase) -> int:

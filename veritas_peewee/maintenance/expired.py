@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import peewee
 
-from veritas_peewee.catalog import UNFINISHED
+from veritas_peewee.catalog.entries import UNFINISHED
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.statements import text_of
 from veritas_peewee.errors import InvalidAudit

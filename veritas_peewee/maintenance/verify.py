@@ -9,8 +9,8 @@ from typing import Any
 
 import peewee
 
-from veritas_peewee import catalog, catalog_check
 from veritas_peewee.audit_check import Flaw, flaws, is_other_image
+from veritas_peewee.catalog import checking, entries
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.failures import DRIVER_ERRORS
 from veritas_peewee.database.statements import MARK, execute, text_of
@@ -75,7 +75,7 @@ def verify(
         with report.part("the audits"):
             _check_audits(report, files, progress)
         with report.part("the catalog"):
-            report.problems += catalog_check.disagreements()
+            report.problems += checking.disagreements()
         with report.part("the log"):
             report.head = check_log(report.problems, report.notes, earlier)
     return report
@@ -124,7 +124,7 @@ def _check_audit(report: Report, audit_id: str, folder: ScreenshotFolder | None)
     if host != seals.host_in(values):
         report.problems.add(f"audit {audit_id}: host is not that of its url")
     names = seals.covered(Audit)
-    if not catalog.is_current(audit_id, dict(zip(names, values, strict=True))):
+    if not entries.is_current(audit_id, dict(zip(names, values, strict=True))):
         report.problems.add(f"audit {audit_id}: its entry in the catalog is not what it holds")
     if folder is not None:
         for row_id, *image in execute(_images_sql(), (audit_id,)):

@@ -6,8 +6,7 @@ from contextlib import closing
 from itertools import zip_longest
 from typing import Any
 
-from veritas_peewee import catalog
-from veritas_peewee.catalog import SEARCH_INDEX, TOKENIZER, WORDS
+from veritas_peewee.catalog.entries import SEARCH_INDEX, TOKENIZER, WORDS
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
 from veritas_peewee.database.sqlite_errors import driver
@@ -45,7 +44,7 @@ def _tables() -> list[str]:
         found.append(PATTERNS_DISAGREE)
     table = AuditCount._meta.table_name
     counts = f"SELECT * FROM {table} WHERE audits <> 0 ORDER BY 1, 2, 3, 4, 5, 6"
-    if execute(counts, ()) != execute(catalog.counted_sql(), ()):
+    if execute(counts, ()) != execute(entries.counted_sql(), ()):
         found.append(COUNTS_DISAGREE)
     return found
 

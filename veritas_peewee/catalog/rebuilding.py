@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from veritas_peewee import catalog, catalog_check
-from veritas_peewee.catalog import SEARCH_INDEX
+from veritas_peewee.catalog import checking, entries
+from veritas_peewee.catalog.entries import SEARCH_INDEX
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
 from veritas_peewee.database.statements import execute
@@ -41,7 +41,7 @@ def rebuild() -> list[str]:
         if not isinstance(store_error(error), DatabaseCorrupt | None):
             raise
     _make_tables()
-    catalog.fill()
+    entries.fill()
     return ["made the catalog and the full-text index anew"]
 
 
@@ -49,27 +49,27 @@ def _rebuild() -> list[str]:
     database, done = current_database(), []
     # The tables that follow come first: a change of an entry subtracts its old words and counts
     # from them, which must be there.
-    wrong = catalog_check.disagreements(by_fts5=True)
-    if catalog_check.INDEX_DISAGREES in wrong:
+    wrong = checking.disagreements(by_fts5=True)
+    if checking.INDEX_DISAGREES in wrong:
         database.execute_sql(f"INSERT INTO {SEARCH_INDEX} ({SEARCH_INDEX}) VALUES ('rebuild')")
         done.append("built the full-text index again")
-    if catalog_check.PATTERNS_DISAGREE in wrong:
+    if checking.PATTERNS_DISAGREE in wrong:
         database.execute_sql(f"DELETE FROM {_PATTERNS}")
         database.execute_sql(
             f"INSERT INTO {_PATTERNS} SELECT key, created_at, audit_id, value "
             f"FROM {_ENTRIES}, json_each(patterns)"
         )
         done.append("made the patterns of audits again")
-    if catalog_check.COUNTS_DISAGREE in wrong:
+    if checking.COUNTS_DISAGREE in wrong:
         database.execute_sql(f"DELETE FROM {_COUNTS}")
-        database.execute_sql(f"INSERT INTO {_COUNTS} {catalog.counted_sql()}")
+        database.execute_sql(f"INSERT INTO {_COUNTS} {entries.counted_sql()}")
         done.append("counted the audits again")
     gone = database.execute_sql(
         f"DELETE FROM {_ENTRIES} WHERE audit_id NOT IN (SELECT id FROM {Audit._meta.table_name})"
     ).rowcount
     if gone > 0:
         done.append(f"removed the catalog's entries of {gone} audits that are missing")
-    if renewed := catalog.fill():
+    if renewed := entries.fill():
         done.append(f"renewed the catalog's entries of {renewed} audits")
     return done
 

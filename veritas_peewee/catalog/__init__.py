@@ -1,0 +1,1 @@
+"""What the audits that have ended are found and counted by."""
