@@ -22,15 +22,15 @@ from veritas_peewee import (
     operations,
     recorder,
 )
-from veritas_peewee.audit_check import problem_of
 from veritas_peewee.cli.app import run
 from veritas_peewee.database.current import current_database
+from veritas_peewee.ledger.checking import problem_of
 from veritas_peewee.ledger.heads import HEAD_EVERY, newest_head, parse_head
+from veritas_peewee.ledger.problems import Problems
+from veritas_peewee.ledger.stored import read_stored
 from veritas_peewee.maintenance.repair import repair
 from veritas_peewee.maintenance.verify import Report, verify
 from veritas_peewee.models import AuditEvent, AuditFinding, AuditScreenshot, AuditStatus
-from veritas_peewee.problems import Problems
-from veritas_peewee.stored import read_stored
 from veritas_peewee.testing import make_png
 
 

@@ -13,8 +13,8 @@ from veritas_peewee.ledger.heads import (
     head_digest,
     newest_head,
 )
+from veritas_peewee.ledger.problems import Problems
 from veritas_peewee.models import RemovedAudit, RemovedEvent, StoreHead
-from veritas_peewee.problems import Problems
 
 
 def check_log(problems: Problems, notes: list[str], earlier: Head | None) -> Head:

@@ -9,7 +9,6 @@ from typing import Any
 
 import peewee
 
-from veritas_peewee.audit_check import Flaw, flaws, is_other_image
 from veritas_peewee.catalog import checking, entries
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.failures import DRIVER_ERRORS
@@ -17,12 +16,13 @@ from veritas_peewee.database.statements import MARK, execute, text_of
 from veritas_peewee.errors import StoreError
 from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.ledger import seals
+from veritas_peewee.ledger.checking import Flaw, flaws, is_other_image
 from veritas_peewee.ledger.heads import Head, parse_head
+from veritas_peewee.ledger.problems import Problems
+from veritas_peewee.ledger.stored import EVENT, FINDING, SCREENSHOT, Row
 from veritas_peewee.maintenance import schema
 from veritas_peewee.maintenance.log_check import check_log
 from veritas_peewee.models import Audit, AuditEvent, AuditFinding, AuditScreenshot
-from veritas_peewee.problems import Problems
-from veritas_peewee.stored import EVENT, FINDING, SCREENSHOT, Row
 
 
 class Report:

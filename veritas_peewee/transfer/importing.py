@@ -10,18 +10,18 @@ from typing import Any
 
 from peewee import DataError, IntegrityError
 
-from veritas_peewee.audit_check import image_problem, problem_of
 from veritas_peewee.database.current import atomic, current_database
 from veritas_peewee.database.failures import DRIVER_ERRORS
 from veritas_peewee.database.statements import MARK, execute, insert_rows, text_of
 from veritas_peewee.errors import InvalidAudit, StoreError
 from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.ledger import kept_ids, seals
+from veritas_peewee.ledger.checking import image_problem, problem_of
 from veritas_peewee.ledger.log import append_chained
+from veritas_peewee.ledger.problems import Problems
+from veritas_peewee.ledger.stored import AUDIT, FINDING, SCREENSHOT, StoredAudit, image_file
 from veritas_peewee.models import Audit, AuditFinding, AuditRunner, AuditScreenshot, AuditStatus
 from veritas_peewee.operations import screenshot_folder
-from veritas_peewee.problems import Problems
-from veritas_peewee.stored import AUDIT, FINDING, SCREENSHOT, StoredAudit, image_file
 from veritas_peewee.transfer.files import LineReader, Target, too_large
 from veritas_peewee.transfer.lines import ForeignLine, from_line
 

@@ -18,8 +18,8 @@ from typing import Any, NoReturn
 import peewee
 
 from veritas_peewee.errors import InvalidAudit
+from veritas_peewee.ledger.stored import AUDIT, EVENT, FINDING, SCREENSHOT, Row, StoredAudit
 from veritas_peewee.models import Audit, AuditEvent, AuditFinding, AuditScreenshot, AuditStatus
-from veritas_peewee.stored import AUDIT, EVENT, FINDING, SCREENSHOT, Row, StoredAudit
 from veritas_peewee.values.plain import check_text, encode_json, shown
 
 FORMAT = "veritas-peewee audit"

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from veritas_peewee import queries
-from veritas_peewee.audit_check import image_problem, problem_of
 from veritas_peewee.database.current import current_database
 from veritas_peewee.errors import StoreError
 from veritas_peewee.files.images import ScreenshotFolder
+from veritas_peewee.ledger.checking import image_problem, problem_of
+from veritas_peewee.ledger.stored import SCREENSHOT, read_stored, snapshot
 from veritas_peewee.models import AuditScreenshot
-from veritas_peewee.stored import SCREENSHOT, read_stored, snapshot
 from veritas_peewee.transfer.audit_page import Picture, page_parts
 
 

@@ -12,8 +12,8 @@ from veritas_peewee.database.statements import MARK, execute, text_of
 from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.filters import Filters, check_names
 from veritas_peewee.history import Order
+from veritas_peewee.ledger.stored import snapshot
 from veritas_peewee.models import Audit
-from veritas_peewee.stored import snapshot
 from veritas_peewee.values.ids import not_found
 from veritas_peewee.values.moments import moment
 from veritas_peewee.values.plain import invalid

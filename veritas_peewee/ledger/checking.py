@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 
 from veritas_peewee.ledger import seals
 from veritas_peewee.ledger.log import link
-from veritas_peewee.stored import AUDIT, SCREENSHOT, Row, StoredAudit, image_file
+from veritas_peewee.ledger.stored import AUDIT, SCREENSHOT, Row, StoredAudit, image_file
 
 _ID, _COUNT = AUDIT.index("id"), AUDIT.index("screenshots_count")
 _SIZE, _SHA256 = SCREENSHOT.index("file_size_bytes"), SCREENSHOT.index("sha256")
