@@ -18,7 +18,7 @@ from benchmarks.sample import Row, audit_id, insert_sql, stored_row
 from veritas_peewee import connect
 from veritas_peewee.catalog import entries
 from veritas_peewee.catalog.rebuilding import rebuild
-from veritas_peewee.ingest import ingest
+from veritas_peewee.recording.ingest import ingest
 
 WRITERS = 100
 """Queued audits in a file that is written to."""

@@ -18,12 +18,11 @@ from veritas_peewee import (
     ReadOnlyStore,
     StoreError,
     connect,
-    operations,
     queries,
-    recorder,
 )
-from veritas_peewee import ingest as ingesting
 from veritas_peewee.database.current import current_database
+from veritas_peewee.recording import ingest as ingesting
+from veritas_peewee.recording import operations, recorder
 from veritas_peewee.testing import make_event
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.processes import ROOT
-from veritas_peewee import ingest, operations, queries, recorder
+from veritas_peewee import queries
+from veritas_peewee.recording import ingest, operations, recorder
 from veritas_peewee.testing import make_audit, make_event, make_finding, make_png
 
 CONFTEST = """

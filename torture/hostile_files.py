@@ -21,10 +21,11 @@ from torture.hostile import check_error, check_whole, no_hang
 from torture.model import Row, Run, fault
 from torture.programs.record import png
 from torture.recording import ROOT
-from veritas_peewee import AuditScreenshot, StoreError, connect, operations, queries, recorder
-from veritas_peewee import ingest as ingesting
+from veritas_peewee import AuditScreenshot, StoreError, connect, queries
 from veritas_peewee.database.sqlite_errors import driver
 from veritas_peewee.files.images import MAX_BYTES, ScreenshotFolder, read_image
+from veritas_peewee.recording import ingest as ingesting
+from veritas_peewee.recording import operations, recorder
 
 CANARY = b"CANARY-61c2: nobody may read this"
 IMAGE = png(1) + CANARY

@@ -13,9 +13,9 @@ from peewee import SQL, NodeList, fn
 
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.statements import MARK, execute, models_of, text_of
-from veritas_peewee.effects import KINDS
 from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.models import Audit, AuditEvent, AuditStatus
+from veritas_peewee.recording.effects import KINDS
 from veritas_peewee.values.ids import key_of, not_found
 from veritas_peewee.values.moments import format_datetime, utc_now
 from veritas_peewee.values.plain import invalid

@@ -17,7 +17,7 @@ from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
 from veritas_peewee.database.sqlite import SqliteStore
 from veritas_peewee.errors import NoDatabase, ReadOnlyStore, StoreError
 from veritas_peewee.ledger import keeper, seals
-from veritas_peewee.recorder import disconnect_dead
+from veritas_peewee.recording.recorder import disconnect_dead
 
 
 def open_writable(location: Location, durability: Durability = "normal") -> SqliteStore:

@@ -16,17 +16,7 @@ import anyio
 from anyio import to_thread
 from anyio.lowlevel import EventLoopToken, current_token
 
-from veritas_peewee import (
-    comparison,
-    counting,
-    ingest,
-    operations,
-    preparing,
-    queries,
-    recorder,
-    search,
-    trends,
-)
+from veritas_peewee import comparison, counting, queries, search, trends
 from veritas_peewee.comparison import Comparison
 from veritas_peewee.config import DURABILITIES, Durability, Location, locate
 from veritas_peewee.counting import Facets
@@ -42,7 +32,8 @@ from veritas_peewee.following import Follower
 from veritas_peewee.history import Order
 from veritas_peewee.models import Audit, AuditEvent, AuditStatus
 from veritas_peewee.paging import Page
-from veritas_peewee.preparing import PreparedEvent
+from veritas_peewee.recording import ingest, operations, preparing, recorder
+from veritas_peewee.recording.preparing import PreparedEvent
 from veritas_peewee.search import Hit
 from veritas_peewee.startup import connect, open_reader, open_writable, with_screenshots
 from veritas_peewee.threads.group_commit import Job

@@ -10,8 +10,9 @@ from typing import Any, ClassVar
 from benchmarks.history import PAGE, HistoryQuery
 from benchmarks.peers.base import Peer
 from benchmarks.sample import Row, WholeAudit, screenshot_values
-from veritas_peewee import Audit, AuditStore, operations, recorder
+from veritas_peewee import Audit, AuditStore
 from veritas_peewee.database.current import current_database
+from veritas_peewee.recording import operations, recorder
 
 
 class Veritas(Peer):

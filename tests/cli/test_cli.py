@@ -31,10 +31,11 @@ from tests.support.command_line import (
 )
 from tests.support.older_store import ONE_AUDIT
 from tests.support.processes import ROOT, environment
-from veritas_peewee import Audit, connect, ingest, operations, queries
+from veritas_peewee import Audit, connect, queries
 from veritas_peewee.cli.filtering import OPTIONS
 from veritas_peewee.cli.text import clean
 from veritas_peewee.filters import Filters
+from veritas_peewee.recording import ingest, operations
 
 SAMPLES = Path("data", "samples")
 SHOP = "https://shop.example/checkout"

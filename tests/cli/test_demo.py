@@ -13,18 +13,10 @@ from typing import Any
 import pytest
 
 from tests.support.command_line import DEADLINE, process, wait_for
-from veritas_peewee import (
-    Audit,
-    AuditEvent,
-    AuditScreenshot,
-    AuditStatus,
-    connect,
-    operations,
-    queries,
-    recorder,
-)
+from veritas_peewee import Audit, AuditEvent, AuditScreenshot, AuditStatus, connect, queries
 from veritas_peewee.cli import demo
 from veritas_peewee.cli.app import run
+from veritas_peewee.recording import operations, recorder
 
 SAMPLES = 10
 

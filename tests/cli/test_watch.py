@@ -14,7 +14,8 @@ import pytest
 
 from tests.support.command_line import PROGRAM, shown_on
 from tests.support.processes import command, environment
-from veritas_peewee import connect, operations, recorder
+from veritas_peewee import connect
+from veritas_peewee.recording import operations, recorder
 
 ENV = environment(TERM="xterm-256color")
 WATCH = (*PROGRAM, "watch")

@@ -7,17 +7,10 @@ import anyio
 import peewee
 import pytest
 
-from veritas_peewee import (
-    Audit,
-    AuditNotFound,
-    AuditStore,
-    StoreError,
-    connect,
-    operations,
-    recorder,
-)
+from veritas_peewee import Audit, AuditNotFound, AuditStore, StoreError, connect
 from veritas_peewee.database.current import current_database, database
 from veritas_peewee.maintenance.verify import verify
+from veritas_peewee.recording import operations, recorder
 from veritas_peewee.testing import make_event
 
 

@@ -8,9 +8,10 @@ import pytest
 from torture.hostile_files import hostile_files
 from torture.model import OK, Run
 from torture.programs.record import png
-from veritas_peewee import InvalidAudit, connect, operations, queries, recorder
+from veritas_peewee import InvalidAudit, connect, queries
 from veritas_peewee.files.images import read_image
 from veritas_peewee.models import AuditEvent
+from veritas_peewee.recording import operations, recorder
 
 pytestmark = pytest.mark.ends_within(60)
 

@@ -29,14 +29,13 @@ from veritas_peewee import (
     StoreError,
     StoreFull,
     connect,
-    operations,
     queries,
-    recorder,
 )
-from veritas_peewee import ingest as ingesting
 from veritas_peewee.errors import ReadOnlyStore
 from veritas_peewee.files import images as images
 from veritas_peewee.files.images import ScreenshotFolder, StoredImage
+from veritas_peewee.recording import ingest as ingesting
+from veritas_peewee.recording import operations, recorder
 from veritas_peewee.testing import make_event, make_png
 
 DEADLINE = 60.0

@@ -4,9 +4,10 @@ import os
 
 import pytest
 
-from veritas_peewee import Audit, AuditStatus, connect, operations, queries
+from veritas_peewee import Audit, AuditStatus, connect, queries
 from veritas_peewee.database.current import current_database
 from veritas_peewee.models import AuditRunner
+from veritas_peewee.recording import operations
 
 
 @pytest.fixture

@@ -24,10 +24,9 @@ from veritas_peewee import (
     connect,
     event_feed,
     event_hub,
-    operations,
     queries,
-    recorder,
 )
+from veritas_peewee.recording import operations, recorder
 
 LOG = {"type": "log_entry"}
 END = {"type": "audit_complete"}

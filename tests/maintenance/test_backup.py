@@ -31,8 +31,6 @@ from veritas_peewee import (
     StoreError,
     StoreFull,
     connect,
-    operations,
-    recorder,
 )
 from veritas_peewee.cli.app import run
 from veritas_peewee.files.images import ScreenshotFolder
@@ -42,6 +40,7 @@ from veritas_peewee.maintenance.backup import BackupReport, backup, restore
 from veritas_peewee.maintenance.copying import DATABASE, leftovers
 from veritas_peewee.maintenance.verify import verify
 from veritas_peewee.models import AuditScreenshot
+from veritas_peewee.recording import operations, recorder
 from veritas_peewee.testing import make_event, make_png
 
 LARGE = 100

@@ -16,11 +16,12 @@ import pytest
 from tests.support.command_line import run_program
 from tests.support.older_store import ONE_AUDIT
 from tests.support.processes import held_open
-from veritas_peewee import StoreError, connect, operations, recorder
+from veritas_peewee import StoreError, connect
 from veritas_peewee.database import sqlite as module
 from veritas_peewee.database.sqlite import has_wal_reset_bug
 from veritas_peewee.maintenance.doctor import Finding, diagnose
 from veritas_peewee.migrations import HISTORY, KNOWN
+from veritas_peewee.recording import operations, recorder
 
 
 @pytest.fixture

@@ -18,20 +18,13 @@ from peewee import fn
 
 from tests.support.invariants import check_invariants
 from tests.support.processes import start
-from veritas_peewee import (
-    Audit,
-    AuditStore,
-    InvalidAudit,
-    StoreError,
-    connect,
-    operations,
-    recorder,
-)
+from veritas_peewee import Audit, AuditStore, InvalidAudit, StoreError, connect
 from veritas_peewee.cli.app import run
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.sqlite_errors import driver
 from veritas_peewee.maintenance.prune import PruneReport, prune, prune_store
 from veritas_peewee.models import AuditEvent, AuditScreenshot, RemovedAudit, RemovedEvent
+from veritas_peewee.recording import operations, recorder
 from veritas_peewee.testing import make_event, make_png
 from veritas_peewee.values.moments import utc_now
 

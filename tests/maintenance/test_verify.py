@@ -12,16 +12,7 @@ import pytest
 
 from tests.support.audits import fill
 from tests.support.database_files import by_hand, verified
-from veritas_peewee import (
-    Audit,
-    AuditStore,
-    DatabaseCorrupt,
-    StoreError,
-    connect,
-    ingest,
-    operations,
-    recorder,
-)
+from veritas_peewee import Audit, AuditStore, DatabaseCorrupt, StoreError, connect
 from veritas_peewee.cli.app import run
 from veritas_peewee.database.current import current_database
 from veritas_peewee.ledger.checking import problem_of
@@ -31,6 +22,7 @@ from veritas_peewee.ledger.stored import read_stored
 from veritas_peewee.maintenance.repair import repair
 from veritas_peewee.maintenance.verify import Report, verify
 from veritas_peewee.models import AuditEvent, AuditFinding, AuditScreenshot, AuditStatus
+from veritas_peewee.recording import ingest, operations, recorder
 from veritas_peewee.testing import make_png
 
 

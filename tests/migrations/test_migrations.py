@@ -38,9 +38,7 @@ from veritas_peewee import (
     connect,
     init_database,
     migrations,
-    operations,
     queries,
-    recorder,
 )
 from veritas_peewee.config import locate
 from veritas_peewee.counting import facets
@@ -48,9 +46,10 @@ from veritas_peewee.database.current import bound, current_database
 from veritas_peewee.database.sqlite import SqliteStore
 from veritas_peewee.database.sqlite_errors import driver
 from veritas_peewee.files.images import ScreenshotFolder
-from veritas_peewee.maintenance.schema import VIEWS
 from veritas_peewee.maintenance.verify import verify
+from veritas_peewee.migrations.fresh import VIEWS
 from veritas_peewee.models import TABLES
+from veritas_peewee.recording import operations, recorder
 
 OLD_TABLES = ("audits", "audit_findings", "audit_screenshots", "audit_events")
 

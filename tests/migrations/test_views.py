@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from tests.support.database_files import by_hand, verified
-from veritas_peewee import connect, operations
+from veritas_peewee import connect
 from veritas_peewee.maintenance.repair import repair
-from veritas_peewee.maintenance.schema import VIEWS
+from veritas_peewee.migrations.fresh import VIEWS
+from veritas_peewee.recording import operations
 
 
 @pytest.fixture

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from tests.support.database_files import by_hand
 from tests.support.events import event
 from tests.support.processes import ROOT
-from veritas_peewee import AuditNotFound, connect, ingest, operations, queries, recorder
+from veritas_peewee import AuditNotFound, connect, queries
 from veritas_peewee.ledger.stored import read_stored
+from veritas_peewee.recording import ingest, operations, recorder
 from veritas_peewee.testing import make_event, make_png
 from veritas_peewee.transfer.page import clean, markdown
 from veritas_peewee.transfer.report import report_html

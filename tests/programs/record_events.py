@@ -5,7 +5,8 @@ usage: record_events.py DATABASE AUDIT
 
 import sys
 
-from veritas_peewee import connect, recorder
+from veritas_peewee import connect
+from veritas_peewee.recording import recorder
 
 with connect(sys.argv[1]):
     for number, line in enumerate(sys.stdin):

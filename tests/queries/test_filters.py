@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from veritas_peewee import Audit, AuditStore, InvalidAudit, connect, operations, queries, recorder
+from veritas_peewee import Audit, AuditStore, InvalidAudit, connect, queries
 from veritas_peewee.cli.app import run
 from veritas_peewee.counting import count, facets
 from veritas_peewee.database.current import current_database
@@ -24,6 +24,7 @@ from veritas_peewee.maintenance.repair import repair
 from veritas_peewee.maintenance.verify import verify
 from veritas_peewee.models import AuditFinding
 from veritas_peewee.paging import write_cursor
+from veritas_peewee.recording import operations, recorder
 from veritas_peewee.search import search
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)

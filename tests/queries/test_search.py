@@ -29,8 +29,6 @@ from veritas_peewee import (
     connect,
     counting,
     migrations,
-    operations,
-    recorder,
 )
 from veritas_peewee import search as module
 from veritas_peewee.catalog.entries import MARKS
@@ -41,6 +39,7 @@ from veritas_peewee.history import history
 from veritas_peewee.maintenance.repair import repair
 from veritas_peewee.maintenance.verify import verify
 from veritas_peewee.models import AuditFinding, AuditPattern, CatalogEntry
+from veritas_peewee.recording import operations, recorder
 from veritas_peewee.search import Hit, search
 from veritas_peewee.snippets import WIDTH, snippet
 from veritas_peewee.testing import make_finding

@@ -13,20 +13,11 @@ from tests.support.audits import add_audit
 from tests.support.command_line import run_here
 from tests.support.database_files import by_hand
 from tests.support.processes import ROOT
-from veritas_peewee import (
-    Audit,
-    AuditFinding,
-    InvalidAudit,
-    StoreError,
-    Trend,
-    connect,
-    ingest,
-    operations,
-    recorder,
-)
+from veritas_peewee import Audit, AuditFinding, InvalidAudit, StoreError, Trend, connect
 from veritas_peewee.cli.chart import _draw_findings
 from veritas_peewee.maintenance.repair import repair
 from veritas_peewee.maintenance.verify import verify
+from veritas_peewee.recording import ingest, operations, recorder
 from veritas_peewee.testing import make_finding
 from veritas_peewee.trends import MAX_POINTS, TrendPoint, trend
 from veritas_peewee.values.addresses import host_of

@@ -13,8 +13,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from veritas_peewee import InvalidAudit, connect, queries
-from veritas_peewee import ingest as ingesting
-from veritas_peewee.engine_output import (
+from veritas_peewee.models import Audit, AuditEvent
+from veritas_peewee.recording import ingest as ingesting
+from veritas_peewee.recording.output import (
     PROGRESS,
     RESULT_EVENT,
     OutputParser,
@@ -22,8 +23,7 @@ from veritas_peewee.engine_output import (
     parse,
     progress_event,
 )
-from veritas_peewee.engine_result import read_result
-from veritas_peewee.models import Audit, AuditEvent
+from veritas_peewee.recording.result import read_result
 from veritas_peewee.values.moments import epoch
 
 EVENTS: list[dict[str, Any]] = [

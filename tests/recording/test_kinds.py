@@ -8,19 +8,10 @@ import json
 import anyio
 import pytest
 
-from veritas_peewee import (
-    AuditStatus,
-    connect,
-    event_feed,
-    event_hub,
-    ingest,
-    operations,
-    preparing,
-    queries,
-    recorder,
-)
+from veritas_peewee import AuditStatus, connect, event_feed, event_hub, queries
 from veritas_peewee.cli.app import run
-from veritas_peewee.effects import KINDS, UNKNOWN, Kind, kind_named
+from veritas_peewee.recording import ingest, operations, preparing, recorder
+from veritas_peewee.recording.effects import KINDS, UNKNOWN, Kind, kind_named
 from veritas_peewee.testing import make_png
 from veritas_peewee.transfer.report import report_html
 

@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from veritas_peewee import AuditStatus, connect, ingest, operations, queries, recorder
+from veritas_peewee import AuditStatus, connect, queries
+from veritas_peewee.recording import ingest, operations, recorder
 from veritas_peewee.testing import make_png
 
 

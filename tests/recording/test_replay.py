@@ -7,7 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support.events import event, result
-from veritas_peewee import InvalidAudit, connect, ingest, operations, queries, recorder
+from veritas_peewee import InvalidAudit, connect, queries
+from veritas_peewee.recording import ingest, operations, recorder
 
 
 def state(audit_id):

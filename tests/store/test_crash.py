@@ -15,7 +15,8 @@ import pytest
 from tests.support.database_files import select
 from tests.support.invariants import check_closed
 from tests.support.processes import start
-from veritas_peewee import Audit, AuditStore, connect, operations, queries, recorder
+from veritas_peewee import Audit, AuditStore, connect, queries
+from veritas_peewee.recording import operations, recorder
 
 NOTE = "the process that was running this audit"
 

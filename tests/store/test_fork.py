@@ -5,7 +5,8 @@ import os
 import pytest
 
 from tests.support.processes import forked
-from veritas_peewee import Audit, AuditStore, NoDatabase, StoreError, connect, operations, queries
+from veritas_peewee import Audit, AuditStore, NoDatabase, StoreError, connect, queries
+from veritas_peewee.recording import operations
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 

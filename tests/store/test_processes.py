@@ -8,8 +8,9 @@ import pytest
 from tests.support.processes import forked
 from torture import processes
 from torture.model import FAULTS, OK, Run
-from veritas_peewee import Audit, AuditStore, StoreError, connect, operations
+from veritas_peewee import Audit, AuditStore, StoreError, connect
 from veritas_peewee.files.sessions import is_alive
+from veritas_peewee.recording import operations
 
 pytestmark = [
     pytest.mark.ends_within(110),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from veritas_peewee import operations, recorder
+from veritas_peewee.recording import operations, recorder
 from veritas_peewee.testing import make_event, make_png
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from veritas_peewee.effects import KINDS
+from veritas_peewee.recording.effects import KINDS
 from veritas_peewee.testing import make_event
 
 IMAGE = make_event("screenshot")["data"]

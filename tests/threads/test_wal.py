@@ -17,8 +17,9 @@ from anyio import to_thread
 
 from tests.support.processes import environment
 from tests.support.writes import count
-from veritas_peewee import Audit, AuditStore, connect, operations
+from veritas_peewee import Audit, AuditStore, connect
 from veritas_peewee.config import locate
+from veritas_peewee.recording import operations
 from veritas_peewee.startup import open_reader
 from veritas_peewee.threads.readers import Readers
 

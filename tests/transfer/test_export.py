@@ -24,11 +24,10 @@ from veritas_peewee import (
     StoreClosed,
     StoreError,
     connect,
-    operations,
     queries,
-    recorder,
 )
 from veritas_peewee.models import Audit, AuditScreenshot
+from veritas_peewee.recording import operations, recorder
 from veritas_peewee.transfer import selection
 from veritas_peewee.transfer.exporting import export_jsonl
 from veritas_peewee.transfer.tables import AUDIT_COLUMNS, export_csv

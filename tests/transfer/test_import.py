@@ -23,13 +23,14 @@ from tests.support.audits import fill
 from tests.support.database_files import files_below, verified
 from tests.support.events import event, result
 from tests.support.processes import environment
-from veritas_peewee import AuditStore, StoreError, connect, ingest, operations, queries, recorder
+from veritas_peewee import AuditStore, StoreError, connect, queries
 from veritas_peewee.database.current import current_database
 from veritas_peewee.ledger.heads import newest_head
 from veritas_peewee.ledger.kept_ids import can_keep
 from veritas_peewee.maintenance.repair import repair
 from veritas_peewee.maintenance.verify import verify
 from veritas_peewee.models import Audit, AuditEvent, AuditScreenshot, StoreHead
+from veritas_peewee.recording import ingest, operations, recorder
 from veritas_peewee.testing import make_event, make_png
 from veritas_peewee.transfer import importing
 from veritas_peewee.transfer.exporting import export_jsonl

@@ -10,7 +10,7 @@ from torture.hostile import hostile_values
 from torture.model import OK, Run
 from torture.values import Liar, Lost, RudeDict, RudeObject, RudeText, RudeZone, nested
 from veritas_peewee import AuditNotFound, InvalidAudit
-from veritas_peewee.engine_output import parse
+from veritas_peewee.recording.output import parse
 from veritas_peewee.values.plain import MAX_DEPTH, check_text, encode_json, shown
 
 pytestmark = pytest.mark.ends_within(60)

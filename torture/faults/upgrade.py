@@ -14,10 +14,11 @@ from torture.checks import check_verify, select
 from torture.legacy import LOST, TABLES, write_legacy
 from torture.model import Row, Run, fault
 from torture.reading import dump
-from veritas_peewee import Audit, AuditFinding, connect, operations, queries, recorder
+from veritas_peewee import Audit, AuditFinding, connect, queries
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.sqlite import SqliteStore
 from veritas_peewee.database.sqlite_errors import driver
+from veritas_peewee.recording import operations, recorder
 
 ALL = 10_000
 """More rounds than there are statements: all of them."""

@@ -15,7 +15,8 @@ from pathlib import Path
 from time import perf_counter
 
 from torture.reading import read_all
-from veritas_peewee import connect, operations
+from veritas_peewee import connect
+from veritas_peewee.recording import operations
 
 
 def attempt(fn: Callable[[], str]) -> dict[str, object]:

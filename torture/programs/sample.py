@@ -13,8 +13,9 @@ import sys
 from itertools import count
 
 from torture.programs.record import finding, log_entry, shot
-from veritas_peewee import Audit, connect, ingest, operations, recorder
+from veritas_peewee import Audit, connect
 from veritas_peewee.ledger.heads import newest_head
+from veritas_peewee.recording import ingest, operations, recorder
 
 seeds = count(1)
 

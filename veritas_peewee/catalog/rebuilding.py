@@ -12,7 +12,7 @@ from veritas_peewee.database.current import current_database
 from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
 from veritas_peewee.database.statements import execute
 from veritas_peewee.errors import DatabaseCorrupt
-from veritas_peewee.maintenance.schema import fresh_schema
+from veritas_peewee.migrations.fresh import fresh_schema
 from veritas_peewee.models import Audit, AuditCount, AuditPattern, CatalogEntry
 
 _SHADOWS = tuple(f"{SEARCH_INDEX}_{part}" for part in ("data", "idx", "docsize", "config"))

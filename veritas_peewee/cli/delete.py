@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
-from veritas_peewee import operations, queries
+from veritas_peewee import queries
 from veritas_peewee.cli import terminal
 from veritas_peewee.cli.options import Database, Json, complete_id, existing
 from veritas_peewee.cli.output import print_json
 from veritas_peewee.cli.text import PROGRAM, complain, one_line
 from veritas_peewee.errors import StoreError
+from veritas_peewee.recording import operations
 
 
 def add_to(app: typer.Typer) -> None:

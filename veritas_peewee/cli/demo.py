@@ -12,15 +12,15 @@ from typing import Annotated
 import anyio
 import typer
 
-from veritas_peewee import engine_output
 from veritas_peewee.cli import demo_view
 from veritas_peewee.cli.demo_run import Run, Sample
 from veritas_peewee.cli.options import Database, Json
 from veritas_peewee.cli.output import print_json
 from veritas_peewee.cli.text import PROGRAM, complain
 from veritas_peewee.config import locate
-from veritas_peewee.engine_output import IMAGE_EVENT, RESULT_EVENT, Event
 from veritas_peewee.errors import InvalidAudit, StoreError
+from veritas_peewee.recording import output
+from veritas_peewee.recording.output import IMAGE_EVENT, RESULT_EVENT, Event
 from veritas_peewee.store import AuditStore
 
 SAMPLES = Path("data", "samples")
@@ -140,7 +140,7 @@ def _samples() -> list[Sample]:
     found = []
     for path in sorted(SAMPLES.iterdir()):
         if path.suffix in _SUFFIXES:
-            events, _ = engine_output.parse(path.read_bytes())
+            events, _ = output.parse(path.read_bytes())
             whole = all(event["type"] in (IMAGE_EVENT, RESULT_EVENT) for event in events)
             url = next(_addresses(events), f"https://{path.stem}.example/")
             found.append(Sample(path.name, url, events, whole))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TextIO
 
-from veritas_peewee.engine_output import Event
+from veritas_peewee.recording.output import Event
 
 
 @dataclass

@@ -10,18 +10,19 @@ from typing import Annotated, BinaryIO
 import typer
 from rich.progress import Progress, TextColumn, track
 
-from veritas_peewee import operations, queries
+from veritas_peewee import queries
 from veritas_peewee.cli import render, terminal
 from veritas_peewee.cli.options import Database, Json, audit_id, audit_url, opened
 from veritas_peewee.cli.output import print_json
 from veritas_peewee.cli.serialize import audit_values
 from veritas_peewee.cli.text import PROGRAM, complain, one_line
-from veritas_peewee.engine_output import Event, OutputParser, parse
 from veritas_peewee.errors import AuditNotFound, InvalidAudit, StoreError
-from veritas_peewee.ingest import ingest as ingest_audit
 from veritas_peewee.models import Audit, AuditStatus
-from veritas_peewee.preparing import NOTES
-from veritas_peewee.recorder import end_of_output, record
+from veritas_peewee.recording import operations
+from veritas_peewee.recording.ingest import ingest as ingest_audit
+from veritas_peewee.recording.output import Event, OutputParser, parse
+from veritas_peewee.recording.preparing import NOTES
+from veritas_peewee.recording.recorder import end_of_output, record
 
 PIPE = "-"
 _NO_END = "the engine's output ended before the audit did"

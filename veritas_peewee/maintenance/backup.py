@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 
-from veritas_peewee import operations
 from veritas_peewee.config import Location, locate
 from veritas_peewee.database.current import bound, current_database
 from veritas_peewee.database.sqlite import SqliteStore
@@ -30,6 +29,7 @@ from veritas_peewee.maintenance.copying import (
 from veritas_peewee.maintenance.restore import RestoreReport, restore
 from veritas_peewee.maintenance.verify import Report, verify
 from veritas_peewee.models import Audit, AuditScreenshot
+from veritas_peewee.recording import operations
 from veritas_peewee.startup import connect
 
 __all__ = ["BackupReport", "RestoreReport", "backup", "default_target", "restore"]

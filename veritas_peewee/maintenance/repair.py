@@ -12,7 +12,7 @@ from veritas_peewee.catalog import rebuilding
 from veritas_peewee.database.current import atomic, current_database
 from veritas_peewee.database.statements import MARK, execute, rows_of, text_of
 from veritas_peewee.ledger import kept_ids, seals
-from veritas_peewee.maintenance.schema import missing_parts
+from veritas_peewee.migrations.fresh import missing_parts
 from veritas_peewee.models import TABLES, Audit, AuditScreenshot, RemovedAudit
 
 ORPHAN_AGE = 3600.0

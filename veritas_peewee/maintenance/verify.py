@@ -20,8 +20,8 @@ from veritas_peewee.ledger.checking import Flaw, flaws, is_other_image
 from veritas_peewee.ledger.heads import Head, parse_head
 from veritas_peewee.ledger.problems import Problems
 from veritas_peewee.ledger.stored import EVENT, FINDING, SCREENSHOT, Row
-from veritas_peewee.maintenance import schema
 from veritas_peewee.maintenance.log_check import check_log
+from veritas_peewee.migrations import fresh
 from veritas_peewee.models import Audit, AuditEvent, AuditFinding, AuditScreenshot
 
 
@@ -71,7 +71,7 @@ def verify(
         with report.part("the file"):
             _check_file(report)
         with report.part("the schema"):
-            report.problems += schema.disagreements()
+            report.problems += fresh.disagreements()
         with report.part("the audits"):
             _check_audits(report, files, progress)
         with report.part("the catalog"):

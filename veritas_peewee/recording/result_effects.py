@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from veritas_peewee import operations
-from veritas_peewee.engine_output import IMAGE_EVENT, RESULT_EVENT, Event
-from veritas_peewee.engine_result import read_result
 from veritas_peewee.errors import InvalidAudit
-from veritas_peewee.finding_rows import add_missing, finding_values
 from veritas_peewee.ledger import log
 from veritas_peewee.models import AuditStatus
-from veritas_peewee.projection import Projection
+from veritas_peewee.recording import operations
+from veritas_peewee.recording.finding_rows import add_missing, finding_values
+from veritas_peewee.recording.output import IMAGE_EVENT, RESULT_EVENT, Event
+from veritas_peewee.recording.projection import Projection
+from veritas_peewee.recording.result import read_result
 from veritas_peewee.values.plain import named, shown
 
 _COLUMNS = tuple(name for name in operations.COLUMNS if name not in ("started_at", "completed_at"))

@@ -12,16 +12,16 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from veritas_peewee import operations
 from veritas_peewee.database.current import atomic, current_database
 from veritas_peewee.database.statements import rows_of
-from veritas_peewee.effects import kind_named
 from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.files.sessions import is_alive, sweep
 from veritas_peewee.ledger import log
 from veritas_peewee.models import AuditEvent, AuditRunner, AuditStatus
-from veritas_peewee.preparing import NOTES, PreparedEvent, discard_all, prepare_all
-from veritas_peewee.projection import Projection
+from veritas_peewee.recording import operations
+from veritas_peewee.recording.effects import kind_named
+from veritas_peewee.recording.preparing import NOTES, PreparedEvent, discard_all, prepare_all
+from veritas_peewee.recording.projection import Projection
 from veritas_peewee.values.ids import key_of
 from veritas_peewee.values.moments import utc_now
 from veritas_peewee.values.plain import encode_json

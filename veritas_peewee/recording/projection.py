@@ -9,9 +9,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from veritas_peewee import operations
-from veritas_peewee.engine_output import Event
 from veritas_peewee.errors import InvalidAudit
+from veritas_peewee.recording import operations
+from veritas_peewee.recording.output import Event
 from veritas_peewee.values.plain import shown
 
 

@@ -10,9 +10,9 @@ import binascii
 from collections.abc import Iterable
 from typing import Any, cast
 
-from veritas_peewee.effects import kind_named
 from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.files.images import ScreenshotFolder, read_image
+from veritas_peewee.recording.effects import kind_named
 from veritas_peewee.values import ids
 from veritas_peewee.values.moments import epoch
 from veritas_peewee.values.plain import (

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from veritas_peewee import operations
-from veritas_peewee.engine_output import Event
 from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.ledger import log
 from veritas_peewee.models import AuditFinding, Severity
-from veritas_peewee.projection import Projection
+from veritas_peewee.recording import operations
+from veritas_peewee.recording.output import Event
+from veritas_peewee.recording.projection import Projection
 from veritas_peewee.values.plain import invalid, shown
 
 

@@ -16,10 +16,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from veritas_peewee import finding_rows, operations, result_effects
-from veritas_peewee.engine_output import IMAGE_EVENT, RESULT_EVENT, Event
 from veritas_peewee.models import Audit, AuditStatus
-from veritas_peewee.projection import Projection
+from veritas_peewee.recording import finding_rows, operations, result_effects
+from veritas_peewee.recording.output import IMAGE_EVENT, RESULT_EVENT, Event
+from veritas_peewee.recording.projection import Projection
 from veritas_peewee.values.plain import named, shown
 
 

@@ -6,15 +6,15 @@ import os
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from veritas_peewee import operations
 from veritas_peewee.database.current import atomic
-from veritas_peewee.effects import kind_named
-from veritas_peewee.engine_output import Event, events_of, parse
 from veritas_peewee.errors import AuditNotFound, InvalidAudit, StoreError
 from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.models import AuditStatus
-from veritas_peewee.preparing import NOTES, PreparedEvent, discard_all, prepare_all
-from veritas_peewee.recorder import apply_all, end_of_output
+from veritas_peewee.recording import operations
+from veritas_peewee.recording.effects import kind_named
+from veritas_peewee.recording.output import Event, events_of, parse
+from veritas_peewee.recording.preparing import NOTES, PreparedEvent, discard_all, prepare_all
+from veritas_peewee.recording.recorder import apply_all, end_of_output
 from veritas_peewee.values import addresses, ids
 from veritas_peewee.values.ids import new_audit_id
 from veritas_peewee.values.plain import invalid, named, plain

@@ -1,0 +1,1 @@
+"""Every change of an audit: prepared anywhere, applied on the writer."""
