@@ -18,9 +18,9 @@ from veritas_peewee import (
     ReadOnlyStore,
     StoreError,
     connect,
-    queries,
 )
 from veritas_peewee.database.current import current_database
+from veritas_peewee.queries import history, lookups
 from veritas_peewee.recording import ingest as ingesting
 from veritas_peewee.recording import operations, recorder
 from veritas_peewee.testing import make_event
@@ -46,14 +46,14 @@ def test_the_operations_of_the_facade_are_plain_functions(script, finding):
     assert recorder.record_many(audit.id, [shot]) == [2]
     operations.update(audit.id, trust_score=50)
     operations.update_status(audit.id, "error", error_message="late")
-    found = queries.get(audit.id)
+    found = lookups.get(audit.id)
     assert (found.trust_score, found.status, len(found.screenshots)) == (50.0, "error", 1)
-    assert [item.id for item in queries.history(status="error").items] == [audit.id]
+    assert [item.id for item in history.history(status="error").items] == [audit.id]
     result = {"url": "https://example.com/result", "status": "completed"}
-    assert queries.get(ingesting.ingest(result)).status == "completed"
+    assert lookups.get(ingesting.ingest(result)).status == "completed"
     operations.delete(audit.id)
     with pytest.raises(AuditNotFound):
-        queries.get(audit.id)
+        lookups.get(audit.id)
 
 
 def test_an_operation_that_fails_changes_nothing_even_inside_an_outer_transaction(script):
@@ -64,7 +64,7 @@ def test_an_operation_that_fails_changes_nothing_even_inside_an_outer_transactio
             recorder.record_many(audit.id, [{"type": "audit_complete"}, {"type": ""}])
         with pytest.raises(InvalidAudit):
             operations.update(audit.id, narrative="lost", trust_score=500)
-    found = queries.get(audit.id)
+    found = lookups.get(audit.id)
     assert (found.status, found.narrative) == ("queued", "kept")
 
 
@@ -80,12 +80,12 @@ def test_deleted_files_stay_if_the_outer_transaction_fails(tmp_path):
     with connect(tmp_path / "audits.db") as database:
         audit = operations.create("https://example.com")
         recorder.record(audit.id, shot)
-        path = tmp_path / "screenshots" / queries.get(audit.id).screenshots[0].file_path
+        path = tmp_path / "screenshots" / lookups.get(audit.id).screenshots[0].file_path
         with pytest.raises(ZeroDivisionError), database.atomic():
             operations.delete(audit.id)
             raise ZeroDivisionError
         assert path.exists()
-        assert queries.get(audit.id).screenshots_count == 1
+        assert lookups.get(audit.id).screenshots_count == 1
         operations.delete(audit.id)
         assert not path.exists()
 

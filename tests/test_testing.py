@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.processes import ROOT
-from veritas_peewee import queries
+from veritas_peewee.queries import lookups
 from veritas_peewee.recording import ingest, operations, recorder
 from veritas_peewee.testing import make_audit, make_event, make_finding, make_png
 
@@ -145,7 +145,7 @@ def test_the_package_does_not_import_pytest() -> None:
 
 @pytest.mark.usefixtures("script")
 def test_an_audit_is_taken_without_a_note() -> None:
-    audit = queries.get(ingest.ingest(make_audit(findings=3, screenshots=2)))
+    audit = lookups.get(ingest.ingest(make_audit(findings=3, screenshots=2)))
     assert (audit.status, audit.trust_score, audit.errors) == ("completed", 50.0, [])
     assert [row.media_type for row in audit.screenshots] == ["image/png"] * 2
     assert len({row.sha256 for row in audit.screenshots}) == 2
@@ -153,14 +153,14 @@ def test_an_audit_is_taken_without_a_note() -> None:
     told = make_audit(
         "https://shop.example/", findings=[make_finding(7, severity="low")], narrative="So it is"
     )
-    audit = queries.get(ingest.ingest(told))
+    audit = lookups.get(ingest.ingest(told))
     assert (audit.url, audit.narrative) == ("https://shop.example/", "So it is")
     assert [row.severity for row in audit.findings] == ["low"]
 
 
 @pytest.mark.usefixtures("script")
 def test_an_audit_that_failed() -> None:
-    audit = queries.get(ingest.ingest(make_audit(error="no answer")))
+    audit = lookups.get(ingest.ingest(make_audit(error="no answer")))
     assert (audit.status, audit.trust_score, audit.error_message) == ("error", None, "no answer")
 
 
@@ -177,7 +177,7 @@ def test_an_audit_that_failed() -> None:
 def test_each_type_of_event_has_what_it_needs(script: object, kind: str, noted: list[str]) -> None:
     audit = operations.create("https://example.com/")
     recorder.record(audit.id, make_event(kind))
-    assert queries.get(audit.id).errors == noted
+    assert lookups.get(audit.id).errors == noted
 
 
 def test_fields_replace_what_is_there_and_bytes_become_base64() -> None:

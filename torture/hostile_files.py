@@ -21,9 +21,10 @@ from torture.hostile import check_error, check_whole, no_hang
 from torture.model import Row, Run, fault
 from torture.programs.record import png
 from torture.recording import ROOT
-from veritas_peewee import AuditScreenshot, StoreError, connect, queries
+from veritas_peewee import AuditScreenshot, StoreError, connect
 from veritas_peewee.database.sqlite_errors import driver
 from veritas_peewee.files.images import MAX_BYTES, ScreenshotFolder, read_image
+from veritas_peewee.queries import lookups
 from veritas_peewee.recording import ingest as ingesting
 from veritas_peewee.recording import operations, recorder
 
@@ -200,7 +201,7 @@ def sources(row: Row, path: Path, zoo: Zoo) -> None:
                 "vision_result": {"findings": [{"screenshot_path": source}]},
             }
             try:
-                found = queries.get(ingesting.ingest(result))
+                found = lookups.get(ingesting.ingest(result))
                 if not any("screenshot" in text for text in found.errors):
                     row.problem(f"{source!a}: no word of it in errors")
                 row.count("noted")
@@ -213,7 +214,7 @@ def sources(row: Row, path: Path, zoo: Zoo) -> None:
                     check_error(row, f"create {name[:50]!a}", error, "id")
         if AuditScreenshot.select().count():
             row.problem("something was stored as a screenshot")
-        for text in queries.get(audit.id).errors:
+        for text in lookups.get(audit.id).errors:
             if len(text) > 1000:
                 row.problem(f"a note of {len(text)} characters")
 
@@ -226,7 +227,7 @@ def rows(row: Row, path: Path, zoo: Zoo) -> None:
     with connect(path):
         audit = operations.create("https://example.com", id="kept")
         recorder.record(audit.id, shot)
-        own = queries.get(audit.id).screenshots[0].file_path
+        own = lookups.get(audit.id).screenshots[0].file_path
     home = folder.root / "kept"
     (home / "link.png").symlink_to(zoo.outside / "secret.png")
     (home / "down").symlink_to(zoo.outside)
@@ -241,7 +242,7 @@ def rows(row: Row, path: Path, zoo: Zoo) -> None:
         with connect(path):
             again = operations.create("https://example.com", id="edited")
             recorder.record(again.id, shot)
-            mine = queries.get("edited").screenshots[0].file_path
+            mine = lookups.get("edited").screenshots[0].file_path
         value: Any = stored.encode(errors="surrogatepass") if "\ud800" in stored else stored
         with closing(driver.connect(path)) as connection, connection:
             # As another program would: the store's own triggers are not there.
@@ -250,7 +251,7 @@ def rows(row: Row, path: Path, zoo: Zoo) -> None:
             )
         with connect(path):
             try:
-                queries.get("edited")
+                lookups.get("edited")
                 operations.delete("edited")
                 row.count("deleted")
             except Exception as error:
@@ -275,7 +276,7 @@ def content(row: Row, path: Path, zoo: Zoo) -> None:
         begin = perf_counter()
         event = {"type": "screenshot", "label": "bomb", "index": 0}
         recorder.record(audit.id, {**event, "data": base64.b64encode(bomb).decode()})
-        (shot,) = queries.get(audit.id).screenshots
+        (shot,) = lookups.get(audit.id).screenshots
         if operations.screenshot_folder().read(shot.file_path) != bytes(bomb):
             row.problem("the image with large dimensions is not what was sent")
         if perf_counter() - begin > SLOW or "PIL" in sys.modules:

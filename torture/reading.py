@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from torture.recording import ROOT, TIMEOUT, command
-from veritas_peewee import connect, queries
+from veritas_peewee import connect
 from veritas_peewee.database.sqlite_errors import driver
+from veritas_peewee.queries import history, lookups
 
 FILES = ("audits.db", "audits.db-wal")
 
@@ -105,10 +106,10 @@ def read_current() -> str:
     found = hashlib.sha256()
     cursor = None
     while True:
-        page = queries.history(limit=50, cursor=cursor)
+        page = history.history(limit=50, cursor=cursor)
         for listed in page.items:
-            audit = queries.get(listed.id)
-            events = queries.events(audit.id)
+            audit = lookups.get(listed.id)
+            events = lookups.events(audit.id)
             for one in (listed, audit, *audit.findings, *audit.screenshots, *events):
                 if getattr(one, "event_type", "") != "audit_disconnected":
                     found.update(_told(one).encode())

@@ -3,9 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from veritas_peewee.comparison import Comparison
 from veritas_peewee.config import DATABASE_URL
-from veritas_peewee.counting import Facets
 from veritas_peewee.errors import (
     AuditNotFound,
     DatabaseCorrupt,
@@ -19,7 +17,6 @@ from veritas_peewee.errors import (
     StoreFull,
     WriteUndone,
 )
-from veritas_peewee.filters import Filters
 from veritas_peewee.following import Follower
 from veritas_peewee.models import (
     Audit,
@@ -29,12 +26,15 @@ from veritas_peewee.models import (
     AuditStatus,
     Severity,
 )
-from veritas_peewee.paging import Page
-from veritas_peewee.search import Hit
-from veritas_peewee.snippets import Snippet
+from veritas_peewee.queries.comparison import Comparison
+from veritas_peewee.queries.counting import Facets
+from veritas_peewee.queries.filters import Filters
+from veritas_peewee.queries.paging import Page
+from veritas_peewee.queries.search import Hit
+from veritas_peewee.queries.snippets import Snippet
+from veritas_peewee.queries.trends import Trend, TrendPoint
 from veritas_peewee.startup import connect, init_database
 from veritas_peewee.store import AuditStore, WriterStats
-from veritas_peewee.trends import Trend, TrendPoint
 
 if TYPE_CHECKING:
     from veritas_peewee.fastapi import get_store as get_store

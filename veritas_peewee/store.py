@@ -16,10 +16,7 @@ import anyio
 from anyio import to_thread
 from anyio.lowlevel import EventLoopToken, current_token
 
-from veritas_peewee import comparison, counting, queries, search, trends
-from veritas_peewee.comparison import Comparison
 from veritas_peewee.config import DURABILITIES, Durability, Location, locate
-from veritas_peewee.counting import Facets
 from veritas_peewee.database.current import current_database, inside_unit
 from veritas_peewee.database.event_loop import on_event_loop
 from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
@@ -27,21 +24,24 @@ from veritas_peewee.errors import StoreClosed, StoreError
 from veritas_peewee.event_feed import check_after
 from veritas_peewee.event_hub import Hub
 from veritas_peewee.files.images import ScreenshotFolder
-from veritas_peewee.filters import Filters
 from veritas_peewee.following import Follower
-from veritas_peewee.history import Order
 from veritas_peewee.models import Audit, AuditEvent, AuditStatus
-from veritas_peewee.paging import Page
+from veritas_peewee.queries import comparison, counting, history, lookups, search, trends
+from veritas_peewee.queries.comparison import Comparison
+from veritas_peewee.queries.counting import Facets
+from veritas_peewee.queries.filters import Filters
+from veritas_peewee.queries.history import Order
+from veritas_peewee.queries.paging import Page
+from veritas_peewee.queries.search import Hit
+from veritas_peewee.queries.trends import Trend
 from veritas_peewee.recording import ingest, operations, preparing, recorder
 from veritas_peewee.recording.preparing import PreparedEvent
-from veritas_peewee.search import Hit
 from veritas_peewee.startup import connect, open_reader, open_writable, with_screenshots
 from veritas_peewee.threads.group_commit import Job
 from veritas_peewee.threads.offload import in_thread
 from veritas_peewee.threads.readers import Readers
 from veritas_peewee.threads.writer import Writer, asyncio_loop
 from veritas_peewee.threads.writer import WriterStats as WriterStats
-from veritas_peewee.trends import Trend
 from veritas_peewee.values.ids import key_of
 
 if TYPE_CHECKING:
@@ -313,13 +313,13 @@ class AuditStore:
 
     async def get(self, audit_id: str) -> Audit:
         """An audit with `.findings` and `.screenshots` loaded; AuditNotFound if absent."""
-        return await self.read(queries.get, audit_id)
+        return await self.read(lookups.get, audit_id)
 
     async def events(
         self, audit_id: str, *, after: int = 0, limit: int | None = None
     ) -> list[AuditEvent]:
         """An audit's events in order, those after event id `after`."""
-        return await self.read(queries.events, audit_id, after=after, limit=limit)
+        return await self.read(lookups.events, audit_id, after=after, limit=limit)
 
     async def history(
         self,
@@ -330,7 +330,7 @@ class AuditStore:
         **filters: Unpack[Filters],
     ) -> Page[Audit]:
         """One page of audits, newest first; pass `next_cursor` as `cursor` for the next one."""
-        return await self.read(queries.history, limit=limit, cursor=cursor, order=order, **filters)
+        return await self.read(history.history, limit=limit, cursor=cursor, order=order, **filters)
 
     async def search(
         self, text: str, *, limit: int = 20, cursor: str | None = None, **filters: Unpack[Filters]
@@ -505,13 +505,13 @@ def _look(location: Location, call: Callable[[], T]) -> T:
 def _changed(change: Callable[[], None], audit_id: str) -> Audit:
     inside_unit(change)()
     current_database().seal_changes()  # what is returned has its new seal
-    return queries.get(audit_id)
+    return lookups.get(audit_id)
 
 
 def _ingest(prepared: ingest.PreparedAudit) -> Audit:
     audit_id = ingest.write_audit.inside_unit(prepared)
     current_database().seal_changes()
-    return queries.get(audit_id)
+    return lookups.get(audit_id)
 
 
 def _tell(hub: Hub, in_memory: bool, done: list[Job]) -> None:

@@ -31,10 +31,11 @@ from tests.support.command_line import (
 )
 from tests.support.older_store import ONE_AUDIT
 from tests.support.processes import ROOT, environment
-from veritas_peewee import Audit, connect, queries
+from veritas_peewee import Audit, connect
 from veritas_peewee.cli.filtering import OPTIONS
 from veritas_peewee.cli.text import clean
-from veritas_peewee.filters import Filters
+from veritas_peewee.queries import history, lookups
+from veritas_peewee.queries.filters import Filters
 from veritas_peewee.recording import ingest, operations
 
 SAMPLES = Path("data", "samples")
@@ -104,8 +105,8 @@ def send(pipe: IO[bytes] | None, *events: dict[str, Any]) -> None:
 def look(database: Path, audit_id: str) -> Audit | None:
     """An audit as another program sees it now."""
     with connect(database, read_only=True):
-        found = [audit for audit in queries.history().items if audit.id == audit_id]
-        return queries.get(audit_id) if found else None
+        found = [audit for audit in history.history().items if audit.id == audit_id]
+        return lookups.get(audit_id) if found else None
 
 
 # ---- the program ----

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from tests.support.command_line import DEADLINE, process, wait_for
-from veritas_peewee import Audit, AuditEvent, AuditScreenshot, AuditStatus, connect, queries
+from veritas_peewee import Audit, AuditEvent, AuditScreenshot, AuditStatus, connect
 from veritas_peewee.cli import demo
 from veritas_peewee.cli.app import run
+from veritas_peewee.queries import history, lookups
 from veritas_peewee.recording import operations, recorder
 
 SAMPLES = 10
@@ -149,11 +150,11 @@ def test_killed_midway_nothing_acknowledged_is_lost(
         orphans = running(database) - {"live"}
         with connect(database):
             for audit_id in orphans:
-                audit = queries.get(audit_id)
+                audit = lookups.get(audit_id)
                 assert audit.status == AuditStatus.DISCONNECTED
                 assert audit.errors[-1] == "the process that was running this audit has ended"
-                assert queries.events(audit_id)[-1].event_type == "audit_disconnected"
-            assert queries.get("live").status == AuditStatus.RUNNING
+                assert lookups.events(audit_id)[-1].event_type == "audit_disconnected"
+            assert lookups.get("live").status == AuditStatus.RUNNING
             # The store is as good as new.
             audit = operations.create("https://after.example/")
             recorder.record(audit.id, {"type": "audit_complete", "elapsed": 1})
@@ -170,4 +171,4 @@ def test_killed_midway_nothing_acknowledged_is_lost(
 
 def running(database: Path) -> set[str]:
     with connect(database, read_only=True):
-        return {audit.id for audit in queries.history(status="running", limit=1000).items}
+        return {audit.id for audit in history.history(status="running", limit=1000).items}

@@ -8,9 +8,10 @@ import pytest
 from torture.hostile_files import hostile_files
 from torture.model import OK, Run
 from torture.programs.record import png
-from veritas_peewee import InvalidAudit, connect, queries
+from veritas_peewee import InvalidAudit, connect
 from veritas_peewee.files.images import read_image
 from veritas_peewee.models import AuditEvent
+from veritas_peewee.queries import history, lookups
 from veritas_peewee.recording import operations, recorder
 
 pytestmark = pytest.mark.ends_within(60)
@@ -80,7 +81,7 @@ def test_a_replayed_screenshot_that_refers_to_no_image_is_a_note(tmp_path, refer
             timestamp=audit.created_at,
         )
         recorder.replay(audit.id, [event])
-        found = queries.get(audit.id)
+        found = lookups.get(audit.id)
         assert found.screenshots == []
         assert found.errors[0].startswith("screenshot.data: refers to no stored image")
 
@@ -91,6 +92,6 @@ def test_an_audit_with_a_file_path_that_is_no_text_can_be_deleted(tmp_path):
         sql = "INSERT INTO audit_screenshots (audit_id, file_path, label, index_num) VALUES "
         for value in ("x'ff'", "'../../etc/passwd'", "x'2e2e'"):
             database.execute_sql(f"{sql} ('{audit.id}', {value}, 't', 0)")
-        queries.get(audit.id)
+        lookups.get(audit.id)
         operations.delete(audit.id)
-        assert queries.history().items == []
+        assert history.history().items == []

@@ -29,11 +29,11 @@ from veritas_peewee import (
     StoreError,
     StoreFull,
     connect,
-    queries,
 )
 from veritas_peewee.errors import ReadOnlyStore
 from veritas_peewee.files import images as images
 from veritas_peewee.files.images import ScreenshotFolder, StoredImage
+from veritas_peewee.queries import lookups
 from veritas_peewee.recording import ingest as ingesting
 from veritas_peewee.recording import operations, recorder
 from veritas_peewee.testing import make_event, make_png
@@ -525,7 +525,7 @@ def test_a_recorded_screenshot_is_a_file_a_row_and_a_count(path: Path) -> None:
         assert row.file_path.startswith(f"{audit.id}/007-full-page-")
         assert database.location.screenshots == path.parent / "screenshots"
         assert (path.parent / "screenshots" / row.file_path).read_bytes() == JPEG
-        assert queries.get(audit.id).screenshots_count == 1
+        assert lookups.get(audit.id).screenshots_count == 1
         data = AuditEvent.get_by_id(event_id).data["data"]
         assert StoredImage(**data) == (row.file_path, len(JPEG), "image/jpeg", row.sha256)
 
@@ -535,7 +535,7 @@ def test_the_log_refers_to_the_file_and_holds_no_base64(path: Path) -> None:
     with connect(path):
         audit = operations.create("https://example.com")
         recorder.record_many(audit.id, [shot(make_png()), shot(large), {"type": "audit_complete"}])
-        texts = [json.dumps(event.data) for event in queries.events(audit.id)]
+        texts = [json.dumps(event.data) for event in lookups.events(audit.id)]
     for text in texts:
         assert len(text) < 1000
         assert base64.b64encode(make_png()).decode() not in text
@@ -572,7 +572,7 @@ def test_a_screenshot_with_an_odd_index_is_stored_with_a_note(path: Path, index:
     with connect(path):
         audit = operations.create("https://example.com")
         recorder.record(audit.id, shot(index=index))
-        found = queries.get(audit.id)
+        found = lookups.get(audit.id)
     assert [row.index_num for row in found.screenshots] == [0]
     assert "screenshot.index" in found.errors[0]
 
@@ -653,7 +653,7 @@ def test_an_image_that_cannot_be_read_is_a_note_in_errors(path: Path, outside: P
         for what, place in places.items():
             audit = operations.create("https://example.com")
             recorder.record(audit.id, shot() | {"url": place, "data": None, "label": what})
-            found = queries.get(audit.id)
+            found = lookups.get(audit.id)
             assert found.screenshots == []
             assert len(found.errors) == 1
             assert what in found.errors[0]
@@ -682,7 +682,7 @@ def test_an_ingest_notes_images_that_cannot_be_read_and_keeps_the_rest(
                 "scout_results": [{"screenshots": paths}],
             }
         )
-        found = queries.get(audit_id)
+        found = lookups.get(audit_id)
     assert [row.index_num for row in found.screenshots] == [paths.index(str(outside / "t0.png"))]
     assert len(found.errors) >= len(paths) - 1
 

@@ -4,9 +4,10 @@ import os
 
 import pytest
 
-from veritas_peewee import Audit, AuditStatus, connect, queries
+from veritas_peewee import Audit, AuditStatus, connect
 from veritas_peewee.database.current import current_database
 from veritas_peewee.models import AuditRunner
+from veritas_peewee.queries import lookups
 from veritas_peewee.recording import operations
 
 
@@ -32,7 +33,7 @@ def run_by(path, session):
 def test_a_session_that_is_no_name_of_ours_is_dead_and_never_a_path(path, session):
     run_by(path, session)
     with connect(path):
-        found = queries.get("one")
+        found = lookups.get("one")
         assert found.status is AuditStatus.DISCONNECTED
         assert "has ended" in found.errors[-1]
         assert AuditRunner.select().count() == 0
@@ -47,7 +48,7 @@ def test_a_link_in_place_of_the_folder_leads_nowhere(path, tmp_path):
     (tmp_path / "audits.db-sessions").symlink_to(precious)
     run_by(path, "0123456789abcdef")
     with connect(path):
-        assert queries.get("one").status == "disconnected"
+        assert lookups.get("one").status == "disconnected"
     assert sorted(entry.name for entry in precious.iterdir()) == [
         "0123456789abcdef", "folder", "letter.txt",
     ]  # fmt: skip

@@ -24,8 +24,8 @@ from veritas_peewee import (
     connect,
     event_feed,
     event_hub,
-    queries,
 )
+from veritas_peewee.queries import lookups
 from veritas_peewee.recording import operations, recorder
 
 LOG = {"type": "log_entry"}
@@ -99,8 +99,8 @@ async def test_each_follower_sees_what_comes_after_its_token_in_order_and_once(s
                     if number % 5 == 4:
                         for audit_id in audits[number // 5 * 2 :][:2]:
                             group.start_soon(record, audit_id)
-            stored = await store.read(lambda: [e.id for a in told for e in queries.events(a)])
-            stored += await store.read(lambda: [e.id for e in queries.events(others)])
+            stored = await store.read(lambda: [e.id for a in told for e in lookups.events(a)])
+            stored += await store.read(lambda: [e.id for e in lookups.events(others)])
             await until(lambda: len(every) == len(stored))
             forever.cancel_scope.cancel()
     assert every == sorted(stored)

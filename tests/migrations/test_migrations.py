@@ -38,10 +38,8 @@ from veritas_peewee import (
     connect,
     init_database,
     migrations,
-    queries,
 )
 from veritas_peewee.config import locate
-from veritas_peewee.counting import facets
 from veritas_peewee.database.current import bound, current_database
 from veritas_peewee.database.sqlite import SqliteStore
 from veritas_peewee.database.sqlite_errors import driver
@@ -49,6 +47,8 @@ from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.maintenance.verify import verify
 from veritas_peewee.migrations.fresh import VIEWS
 from veritas_peewee.models import TABLES
+from veritas_peewee.queries import history, lookups
+from veritas_peewee.queries.counting import facets
 from veritas_peewee.recording import operations, recorder
 
 OLD_TABLES = ("audits", "audit_findings", "audit_screenshots", "audit_events")
@@ -220,11 +220,11 @@ def test_a_rule_of_the_schema_holds_for_rows_from_a_sql_shell_too(fresh: Path) -
                 (number,),
             )
     with connect(fresh):
-        found = queries.get("shell")
+        found = lookups.get("shell")
         assert (found.status, found.screenshots_count, found.errors) == ("queued", 2, [])
         assert (found.signal_scores, found.security_results) == ({}, {})
         AuditScreenshot.delete().where(AuditScreenshot.index_num == 1).execute()
-        assert queries.get("shell").screenshots_count == 1
+        assert lookups.get("shell").screenshots_count == 1
     check(fresh)
 
 
@@ -718,7 +718,7 @@ def test_an_upgrade_keeps_every_value_that_was_sound(legacy: Path) -> None:
 
 def test_a_full_audit_of_an_older_file_is_read_through_the_models(upgraded: Path) -> None:
     with connect(upgraded):
-        audit = queries.get(FULL)
+        audit = lookups.get(FULL)
         assert audit.status is AuditStatus.COMPLETED
         assert (audit.audit_tier, audit.verdict_mode) == ("deep_forensic", "simple")
         assert audit.signal_scores == {"visual": 53.0, "temporal": 100}
@@ -732,7 +732,7 @@ def test_a_full_audit_of_an_older_file_is_read_through_the_models(upgraded: Path
         assert [finding.severity for finding in audit.findings] == ["critical", "high"]
         assert [finding.screenshot_index for finding in audit.findings] == [-1, 2]
         assert len(audit.screenshots) == len(LEGACY_PATHS)
-        assert len(queries.history(limit=1000).items) == Audit.select().count()
+        assert len(history.history(limit=1000).items) == Audit.select().count()
         assert AuditFinding.select().count() == 4
 
 
@@ -745,7 +745,7 @@ def test_statuses_are_stored_by_value(upgraded: Path) -> None:
 
 def test_a_status_that_does_not_exist_becomes_an_error_that_says_so(upgraded: Path) -> None:
     with connect(upgraded):
-        audit = queries.get("odd-status")
+        audit = lookups.get("odd-status")
     assert audit.status is AuditStatus.ERROR
     assert audit.errors[0] == "before"
     assert "PAUSED" in audit.errors[1]
@@ -753,16 +753,16 @@ def test_a_status_that_does_not_exist_becomes_an_error_that_says_so(upgraded: Pa
 
 def test_nulls_are_filled_with_the_defaults(upgraded: Path) -> None:
     with connect(upgraded):
-        audit = queries.get("all-null")
+        audit = lookups.get("all-null")
         assert (audit.audit_tier, audit.verdict_mode) == ("standard_audit", "expert")
         assert (audit.signal_scores, audit.security_results, audit.errors) == ({}, {}, [])
         assert (audit.pages_scanned, audit.screenshots_count, audit.elapsed_seconds) == (0, 0, 0)
         assert audit.trust_score is audit.risk_level is audit.narrative is None
         assert audit.created_at.tzinfo is not None
         assert audit.updated_at.tzinfo is not None
-        assert queries.get("json-null").signal_scores == {}
-        assert queries.get("json-null").security_results == {}
-        assert queries.get("json-null").errors == []
+        assert lookups.get("json-null").signal_scores == {}
+        assert lookups.get("json-null").security_results == {}
+        assert lookups.get("json-null").errors == []
 
 
 def test_a_completed_audit_was_completed_when_it_was_last_updated(upgraded: Path) -> None:
@@ -815,7 +815,7 @@ def test_json_on_disk_is_strict_and_what_could_not_be_read_is_kept_as_text(
         assert isinstance(strict(security), dict)
         assert all(isinstance(text, str) for text in strict(errors))
     with connect(upgraded):
-        audit = queries.get("odd-json")
+        audit = lookups.get("odd-json")
     assert audit.signal_scores == {"a": None, "b": [None, None, 1]}
     assert '{"broken": ' in json.dumps(audit.security_results).replace('\\"', '"')
     assert audit.errors == ["plain words"]
@@ -823,7 +823,7 @@ def test_json_on_disk_is_strict_and_what_could_not_be_read_is_kept_as_text(
 
 def test_events_keep_their_order_and_data(upgraded: Path) -> None:
     with connect(upgraded):
-        found = queries.events(FULL)
+        found = lookups.events(FULL)
         data = {event.id: event.data for event in found}
     assert [event.id for event in found] == [40, 41, 42, 43, 44, 46]
     assert data[40] == {"type": "phase_start", "phase": "scout"}
@@ -862,12 +862,12 @@ def test_no_upgraded_screenshot_path_leads_outside_its_folder(upgraded: Path) ->
 def test_rows_without_their_audit_get_one_that_says_so(upgraded: Path) -> None:
     with connect(upgraded):
         for audit_id in ("gone-findings", "gone-images", "gone-events"):
-            audit = queries.get(audit_id)
+            audit = lookups.get(audit_id)
             assert audit.status is AuditStatus.ERROR
             assert "older file" in audit.error_message
             assert audit.errors == [audit.error_message]
-        assert len(queries.get("gone-findings").findings) == 1
-        assert len(queries.events("gone-events")) == 1
+        assert len(lookups.get("gone-findings").findings) == 1
+        assert len(lookups.events("gone-events")) == 1
 
 
 def test_an_id_longer_than_sixteen_characters_is_kept(upgraded: Path) -> None:
@@ -878,13 +878,13 @@ def test_an_id_longer_than_sixteen_characters_is_kept(upgraded: Path) -> None:
 
 def test_every_audit_that_the_history_lists_can_be_shown(upgraded: Path) -> None:
     with connect(upgraded):
-        for item in queries.history(limit=1000).items:
-            assert queries.get(item.id).id == item.id
+        for item in history.history(limit=1000).items:
+            assert lookups.get(item.id).id == item.id
 
 
 def test_every_audit_that_the_history_lists_can_be_deleted(upgraded: Path) -> None:
     with connect(upgraded):
-        for item in queries.history(limit=1000).items:
+        for item in history.history(limit=1000).items:
             operations.delete(item.id)
         assert Audit.select().count() == AuditFinding.select().count() == 0
     check(upgraded)
@@ -910,8 +910,8 @@ def test_an_older_audit_can_be_recorded_to_changed_and_deleted(upgraded: Path) -
         recorder.record("was-queued", {"type": "phase_start", "phase": "scout"})
         recorder.record("was-queued", {"type": "audit_complete", "elapsed": 3})
         operations.update("all-null", narrative="seen again")
-        assert queries.get("was-queued").status == "completed"
-        assert queries.get("all-null").narrative == "seen again"
+        assert lookups.get("was-queued").status == "completed"
+        assert lookups.get("all-null").narrative == "seen again"
         operations.delete(FULL)
         assert AuditScreenshot.select().where(AuditScreenshot.audit == FULL).count() == 0
     assert not (upgraded.parent / "screenshots" / FULL / "t0.png").exists()
@@ -1042,8 +1042,8 @@ def test_one_odd_value_does_not_stop_an_upgrade(tmp_path: Path, what: str) -> No
         if table != "audits":
             insert(connection, table, id=1, audit_id="odd", **values)
     with connect(path):
-        audit = queries.get("odd")
-        events = queries.events("odd")
+        audit = lookups.get("odd")
+        events = lookups.events("odd")
         if table != "audits":
             assert select(path, f"SELECT COUNT(*) FROM {table}") == [(1,)]
     for value in (audit.signal_scores, audit.security_results):
@@ -1068,7 +1068,7 @@ def test_an_upgraded_audit_with_json_of_the_wrong_kind_can_go_on(tmp_path: Path,
         told = {"type": "security_result", "module": "headers", "result": {"csp": False}}
         recorder.record("odd", told)
         recorder.record("odd", {"type": "audit_error", "error": "late"})
-        audit = queries.get("odd")
+        audit = lookups.get("odd")
     assert audit.security_results["headers"] == {"csp": False}
     assert isinstance(audit.signal_scores, dict)
     assert audit.errors[-1] == "late"
@@ -1222,13 +1222,13 @@ def test_a_file_that_sqlalchemy_wrote_is_upgraded(tmp_path: Path, fresh: Path) -
     assert shape(path) == shape(documented)
     with connect(path):
         for number, status in enumerate(AuditStatus):
-            audit = queries.get(f"vrts_{number:011d}")
+            audit = lookups.get(f"vrts_{number:011d}")
             assert audit.status is status
             assert audit.signal_scores == {"visual": number * 10.0}
             assert audit.created_at == datetime(2025, 1, 1 + number, 12, 0, 0, 123, UTC)
             assert len(audit.findings) == len(audit.screenshots) == number
             assert audit.screenshots_count == number
-            assert [event.data for event in queries.events(audit.id)] == [{"n": 1}, None]
+            assert [event.data for event in lookups.events(audit.id)] == [{"n": 1}, None]
             completed = audit.updated_at if status is AuditStatus.COMPLETED else None
             assert audit.completed_at == completed
     assert schema(path) == schema(fresh)
@@ -1311,7 +1311,7 @@ def test_an_upgrade_that_is_killed_leaves_the_old_schema_or_the_new_one(
     else:
         assert without_view_of_user(legacy) == schema(fresh)
     with connect(legacy):
-        assert queries.get(FULL).screenshots_count == len(LEGACY_PATHS)
+        assert lookups.get(FULL).screenshots_count == len(LEGACY_PATHS)
     assert without_view_of_user(legacy) == schema(fresh)
     for table, kept in rows.items():
         assert set(select(legacy, f"SELECT id FROM {table}")) >= set(kept)

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from tests.support.database_files import by_hand
 from tests.support.events import event
 from tests.support.processes import ROOT
-from veritas_peewee import AuditNotFound, connect, queries
+from veritas_peewee import AuditNotFound, connect
 from veritas_peewee.ledger.stored import read_stored
+from veritas_peewee.queries import lookups
 from veritas_peewee.recording import ingest, operations, recorder
 from veritas_peewee.testing import make_event, make_png
 from veritas_peewee.transfer.page import clean, markdown
@@ -100,7 +101,7 @@ def test_a_report_has_all_of_an_audit(path, name, monkeypatch):
     monkeypatch.chdir(SAMPLES.parents[1])
     with connect(path):
         audit_id = ingest.ingest(str(SAMPLES / name))
-        audit = queries.get(audit_id)
+        audit = lookups.get(audit_id)
         page = checked(report_html(audit_id))
         assert audit.url in page.text
         assert audit.seal in page.text
@@ -209,7 +210,7 @@ def test_an_image_that_is_gone_is_told_and_the_rest_shown(path):
     with connect(path):
         audit_id = operations.create("https://example.com").id
         recorder.record(audit_id, make_event("screenshot", label="home"))
-        file = operations.screenshot_folder().root / queries.get(audit_id).screenshots[0].file_path
+        file = operations.screenshot_folder().root / lookups.get(audit_id).screenshots[0].file_path
         image = file.read_bytes()
         file.unlink()
         page = checked(report_html(audit_id))
@@ -231,7 +232,7 @@ def test_an_image_that_was_exchanged_is_told_beside_it_and_at_the_end(path):
             recorder.record(
                 audit_id, make_event("screenshot", index=index, label=f"page {index}", data=image)
             )
-        shots = queries.get(audit_id).screenshots
+        shots = lookups.get(audit_id).screenshots
         file = operations.screenshot_folder().root / shots[1].file_path
         file.write_bytes(make_png(7))
         page = checked(report_html(audit_id))

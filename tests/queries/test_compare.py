@@ -12,8 +12,8 @@ from tests.support.audits import add_audit
 from tests.support.command_line import run_here
 from tests.support.processes import ROOT
 from veritas_peewee import Audit, AuditFinding, AuditNotFound, Comparison, InvalidAudit, connect
-from veritas_peewee.comparison import compare, last_two
 from veritas_peewee.maintenance.verify import verify
+from veritas_peewee.queries.comparison import compare, last_two
 from veritas_peewee.recording import ingest, operations
 from veritas_peewee.testing import make_finding
 

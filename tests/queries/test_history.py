@@ -6,9 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from veritas_peewee import Audit, connect, queries
+from veritas_peewee import Audit, connect
 from veritas_peewee.database.current import current_database
 from veritas_peewee.ledger import log
+from veritas_peewee.queries import history, lookups
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 STATUSES = ["queued", "running", "completed", "error", "disconnected"]
@@ -80,7 +81,7 @@ def test_every_combination_of_filters_pages_through_what_matches(audits):
     for filters in some_filters():
         seen, cursor = [], None
         while True:
-            page = queries.history(**filters, limit=37, cursor=cursor)
+            page = history.history(**filters, limit=37, cursor=cursor)
             seen += [audit.id for audit in page.items]
             cursor = page.next_cursor
             if cursor is None:
@@ -89,13 +90,13 @@ def test_every_combination_of_filters_pages_through_what_matches(audits):
 
 
 def test_a_cursor_may_be_used_with_other_filters(audits):
-    page = queries.history(limit=100)
+    page = history.history(limit=100)
     last = page.items[-1].id
     for filters in ({"status": "completed"}, {"until": NOW + timedelta(seconds=5)},
                     {"until": NOW + timedelta(days=5), "min_score": 40}):  # fmt: skip
         everything = expected(audits, {})
         rest = set(everything[everything.index(last) + 1 :])
-        found = queries.history(**filters, limit=1000, cursor=page.next_cursor)
+        found = history.history(**filters, limit=1000, cursor=page.next_cursor)
         assert [audit.id for audit in found.items] == [
             audit_id for audit_id in expected(audits, filters) if audit_id in rest
         ]
@@ -104,7 +105,7 @@ def test_a_cursor_may_be_used_with_other_filters(audits):
 def test_every_filter_is_a_search_by_index_without_a_sort(audits, monkeypatch):
     """Also with a cursor, and without statistics: nothing depends on ANALYZE having been run."""
     plans = []
-    asked = queries.execute
+    asked = lookups.execute
     database = current_database()
     execute_sql = database.execute_sql
 
@@ -115,13 +116,13 @@ def test_every_filter_is_a_search_by_index_without_a_sort(audits, monkeypatch):
         return execute_sql(text, values)
 
     monkeypatch.setattr(database, "execute_sql", explained)
-    assert asked is queries.execute
-    cursor = queries.history(limit=5).next_cursor
+    assert asked is lookups.execute
+    cursor = history.history(limit=5).next_cursor
     assert plans == ["SCAN t1 USING INDEX idx_audits_history"]
     for filters in some_filters():
         for position in (None, cursor):
             plans.clear()
-            queries.history(**filters, limit=5, cursor=position)
+            history.history(**filters, limit=5, cursor=position)
             for plan in plans:
                 assert "TEMP B-TREE" not in plan, (filters, plan)
                 if filters or position:
@@ -131,7 +132,7 @@ def test_every_filter_is_a_search_by_index_without_a_sort(audits, monkeypatch):
 
 def test_other_reads_are_searches_by_index_too(audits):
     database = current_database()
-    for text in (*queries._get_sql(), queries._events_sql()):
+    for text in (*lookups._get_sql(), lookups._events_sql()):
         values = ["x"] * text.count("?")
         plan = database.execute_sql(f"EXPLAIN QUERY PLAN {text}", values).fetchall()
         assert plan[0][3].startswith("SEARCH t1 USING"), (text, plan)

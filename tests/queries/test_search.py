@@ -21,27 +21,20 @@ from hypothesis import strategies as st
 from peewee import fn
 
 from tests.support.audits import add_audit
-from veritas_peewee import (
-    Audit,
-    AuditStore,
-    DatabaseCorrupt,
-    InvalidAudit,
-    connect,
-    counting,
-    migrations,
-)
-from veritas_peewee import search as module
+from veritas_peewee import Audit, AuditStore, DatabaseCorrupt, InvalidAudit, connect, migrations
 from veritas_peewee.catalog.entries import MARKS
 from veritas_peewee.cli.app import run
-from veritas_peewee.counting import facets
 from veritas_peewee.database.current import current_database
-from veritas_peewee.history import history
 from veritas_peewee.maintenance.repair import repair
 from veritas_peewee.maintenance.verify import verify
 from veritas_peewee.models import AuditFinding, AuditPattern, CatalogEntry
+from veritas_peewee.queries import counting
+from veritas_peewee.queries import search as module
+from veritas_peewee.queries.counting import facets
+from veritas_peewee.queries.history import history
+from veritas_peewee.queries.search import Hit, search
+from veritas_peewee.queries.snippets import WIDTH, snippet
 from veritas_peewee.recording import operations, recorder
-from veritas_peewee.search import Hit, search
-from veritas_peewee.snippets import WIDTH, snippet
 from veritas_peewee.testing import make_finding
 
 DESCRIPTION = "The cancel link is hidden below the fold"

@@ -17,9 +17,9 @@ from veritas_peewee import Audit, AuditFinding, InvalidAudit, StoreError, Trend,
 from veritas_peewee.cli.chart import _draw_findings
 from veritas_peewee.maintenance.repair import repair
 from veritas_peewee.maintenance.verify import verify
+from veritas_peewee.queries.trends import MAX_POINTS, TrendPoint, trend
 from veritas_peewee.recording import ingest, operations, recorder
 from veritas_peewee.testing import make_finding
-from veritas_peewee.trends import MAX_POINTS, TrendPoint, trend
 from veritas_peewee.values.addresses import host_of
 
 SAMPLES = ROOT / "data" / "samples"

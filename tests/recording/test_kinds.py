@@ -8,8 +8,9 @@ import json
 import anyio
 import pytest
 
-from veritas_peewee import AuditStatus, connect, event_feed, event_hub, queries
+from veritas_peewee import AuditStatus, connect, event_feed, event_hub
 from veritas_peewee.cli.app import run
+from veritas_peewee.queries import lookups
 from veritas_peewee.recording import ingest, operations, preparing, recorder
 from veritas_peewee.recording.effects import KINDS, UNKNOWN, Kind, kind_named
 from veritas_peewee.testing import make_png
@@ -44,15 +45,15 @@ def test_its_effect_is_recorded_and_replayed(script, new_kind):
     audit = operations.create("https://example.com")
     recorder.record_many(audit.id, [LOG, GIVEN_UP, LOG])
     again = operations.create("https://example.com")
-    recorder.replay(again.id, queries.events(audit.id))
+    recorder.replay(again.id, lookups.events(audit.id))
     for one in (audit, again):
-        found = queries.get(one.id)
+        found = lookups.get(one.id)
         assert (found.status, found.error_message) == ("error", "robots.txt")
-        assert [e.event_type for e in queries.events(one.id)] == [
+        assert [e.event_type for e in lookups.events(one.id)] == [
             "log_entry", "audit_given_up", "log_entry",
         ]  # fmt: skip
     recorder.record(again.id, GIVEN_UP | {"reason": 5})
-    assert "audit_given_up.reason: " in queries.get(again.id).errors[0]
+    assert "audit_given_up.reason: " in lookups.get(again.id).errors[0]
 
 
 @pytest.mark.anyio
@@ -100,7 +101,7 @@ def test_one_with_an_effect_for_many_is_given_runs_of_events(script, new_kind):
     pages = [{"type": "pages", "number": number} for number in range(5)]
     recorder.record_many(audit.id, [*pages[:3], LOG, *pages[3:]])
     assert runs == [[0, 1, 2], [3, 4]]
-    assert queries.get(audit.id).pages_scanned == 4
+    assert lookups.get(audit.id).pages_scanned == 4
 
 
 def test_one_with_an_image_has_it_stored(script, new_kind):
@@ -110,7 +111,7 @@ def test_one_with_an_image_has_it_stored(script, new_kind):
     assert preparing.is_heavy(event)
     audit = operations.create("https://example.com")
     recorder.record(audit.id, event)
-    (shot,) = queries.get(audit.id).screenshots
+    (shot,) = lookups.get(audit.id).screenshots
     assert (script.location.screenshots / shot.file_path).read_bytes() == image
 
 
@@ -118,7 +119,7 @@ def test_one_that_names_the_audit_and_its_url_is_ingested_without_either(script,
     new_kind("audit_summary", tells_url=True, names_audit=True)
     event = {"type": "audit_summary", "audit_id": "own", "result": {"url": "https://a.example"}}
     assert ingest.ingest([LOG, event]) == "own"
-    assert queries.get("own").url == "https://a.example"
+    assert lookups.get("own").url == "https://a.example"
 
 
 def test_any_type_is_shown(tmp_path, capsys):

@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from veritas_peewee import AuditStatus, connect, queries
+from veritas_peewee import AuditStatus, connect
+from veritas_peewee.queries import lookups
 from veritas_peewee.recording import ingest, operations, recorder
 from veritas_peewee.testing import make_png
 
@@ -17,11 +18,11 @@ def audit(script):
 
 
 def rows(audit):
-    return queries.get(audit.id)
+    return lookups.get(audit.id)
 
 
 def logged(audit):
-    return [(event.event_type, event.data) for event in queries.events(audit.id)]
+    return [(event.event_type, event.data) for event in lookups.events(audit.id)]
 
 
 def test_phase_start_begins_a_queued_audit(audit):
@@ -29,7 +30,7 @@ def test_phase_start_begins_a_queued_audit(audit):
     first = recorder.record(audit.id, event)
     assert recorder.record(audit.id, event) == first + 1
     found = rows(audit)
-    begun = queries.events(audit.id)[0].timestamp
+    begun = lookups.events(audit.id)[0].timestamp
     assert (found.status, found.started_at, found.updated_at) == ("running", begun, begun)
     recorder.record(audit.id, {"type": "audit_complete"})
     recorder.record(audit.id, event)
@@ -296,7 +297,7 @@ def test_a_result_becomes_an_audit_with_its_screenshots_where_they_can_be_read(
 ):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "b.png").write_bytes(make_png())
-    found = queries.get(ingest.ingest(RESULT))
+    found = lookups.get(ingest.ingest(RESULT))
     assert (found.url, found.status, found.audit_tier) == (
         "https://shop.example", "completed", "quick_scan",
     )  # fmt: skip
@@ -314,17 +315,17 @@ def test_a_result_becomes_an_audit_with_its_screenshots_where_they_can_be_read(
     assert "slow" in text
     assert "a.png cannot be read" in text
     assert "sub_signals.bad" not in text
-    assert [event.event_type for event in queries.events(found.id)] == [
+    assert [event.event_type for event in lookups.events(found.id)] == [
         "screenshot", "screenshot", "screenshot", "engine_result",
     ]  # fmt: skip
-    assert queries.events(found.id)[-1].data["result"] == RESULT
+    assert lookups.events(found.id)[-1].data["result"] == RESULT
 
 
 def test_a_dark_pattern_summary_of_either_shape_is_kept(script):
     for summary in ([{"pattern": "p"}], {"findings": [{"pattern": "p"}]}):
         result = {**RESULT, "judge_decision": {"dark_pattern_summary": summary}}
-        found = queries.get(ingest.ingest(result))
-        event = queries.events(found.id)[-1]
+        found = lookups.get(ingest.ingest(result))
+        event = lookups.events(found.id)[-1]
         assert event.data["result"]["judge_decision"]["dark_pattern_summary"] == summary
 
 
@@ -335,7 +336,7 @@ def test_a_dark_pattern_summary_of_either_shape_is_kept(script):
 )  # fmt: skip
 @pytest.mark.parametrize("wrong", [5, "text", [], {}, None, True, [None], {"a": [1]}])
 def test_a_result_with_any_part_of_the_wrong_type_is_still_an_audit(script, path, wrong):
-    found = queries.get(ingest.ingest({**RESULT, path: wrong}))
+    found = lookups.get(ingest.ingest({**RESULT, path: wrong}))
     assert found.url == "https://shop.example"
     assert found.status in ("completed", "error")
 
@@ -345,7 +346,7 @@ def test_an_engine_that_went_away_leaves_a_disconnected_audit(script):
         {"type": "phase_start", "phase": "scout"},
         {"type": "log_entry", "message": "…"},
     ]
-    found = queries.get(ingest.ingest(events, url="https://example.com"))
+    found = lookups.get(ingest.ingest(events, url="https://example.com"))
     assert (found.status, found.started_at is None) == ("disconnected", False)
     assert "ended before the audit did" in found.errors[-1]
 
@@ -366,6 +367,6 @@ def test_every_form_of_the_engines_output_is_ingested_from_a_file(tmp_path):
     (tmp_path / "3.json").write_text(json.dumps(RESULT))
     with connect(tmp_path / "audits.db"):
         for name in ("1.jsonl", "2.txt", "3.json"):
-            found = queries.get(ingest.ingest(tmp_path / name))
+            found = lookups.get(ingest.ingest(tmp_path / name))
             assert (found.status, found.url) == ("completed", "https://shop.example"), name
-        assert queries.get("vrts_file").elapsed_seconds == 5
+        assert lookups.get("vrts_file").elapsed_seconds == 5

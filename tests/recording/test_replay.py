@@ -7,13 +7,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support.events import event, result
-from veritas_peewee import InvalidAudit, connect, queries
+from veritas_peewee import InvalidAudit, connect
+from veritas_peewee.queries import lookups
 from veritas_peewee.recording import ingest, operations, recorder
 
 
 def state(audit_id):
     """All rows of an audit, but for what names one audit or the moment it was created."""
-    audit = queries.get(audit_id)
+    audit = lookups.get(audit_id)
     own = {"id", "audit", "created_at", "seal", "sealed_events", "digest"}
     row = {key: item for key, item in audit.__data__.items() if key not in own}
     # A change made at creation counts as of then; all others carry their event's time.
@@ -34,14 +35,14 @@ def replay_store(tmp_path_factory):
 
 
 def check_replay(audit_id):
-    before = queries.events(audit_id)
-    copy = operations.create(queries.get(audit_id).url)
+    before = lookups.events(audit_id)
+    copy = operations.create(lookups.get(audit_id).url)
     if not before:
         return
     first_url = operations.create("https://example.com")
     recorder.replay(first_url.id, before)
     assert state(first_url.id) == state(audit_id)
-    again = queries.events(first_url.id)
+    again = lookups.events(first_url.id)
     assert [(e.event_type, e.data, e.timestamp) for e in again] == [
         (e.event_type, e.data, e.timestamp) for e in before
     ]
@@ -81,4 +82,4 @@ def test_a_log_is_not_replayed_over_another(replay_store):
     audit = operations.create("https://example.com")
     recorder.record(audit.id, {"type": "phase_start"})
     with pytest.raises(InvalidAudit, match="already has events"):
-        recorder.replay(audit.id, queries.events(audit.id))
+        recorder.replay(audit.id, lookups.events(audit.id))

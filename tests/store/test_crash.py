@@ -15,7 +15,8 @@ import pytest
 from tests.support.database_files import select
 from tests.support.invariants import check_closed
 from tests.support.processes import start
-from veritas_peewee import Audit, AuditStore, connect, queries
+from veritas_peewee import Audit, AuditStore, connect
+from veritas_peewee.queries import lookups
 from veritas_peewee.recording import operations, recorder
 
 NOTE = "the process that was running this audit"
@@ -187,15 +188,15 @@ def test_audits_that_were_running_are_disconnected_with_a_note_and_an_event(
     died.kill()
     with connect(path):
         for audit_id in running:
-            audit = queries.get(audit_id)
+            audit = lookups.get(audit_id)
             assert audit.status == "disconnected"
             assert_told_once(audit)
             assert audit.completed_at is None
-            told = [(event.event_type, event.data) for event in queries.events(audit_id)]
+            told = [(event.event_type, event.data) for event in lookups.events(audit_id)]
             assert [kind for kind, _ in told] == ["phase_start", "audit_disconnected"]
             assert [told[-1][1]["error"]] == audit.errors
-        assert queries.get(ended).status == "completed"
-        assert queries.get(ended).errors == []
+        assert lookups.get(ended).status == "completed"
+        assert lookups.get(ended).errors == []
     assert sessions(path) == []
     check_closed(path)
 
@@ -208,8 +209,8 @@ def test_a_disconnected_audit_is_told_once_however_often_the_file_is_opened(
     died.kill()
     for _ in range(3):
         with connect(path):
-            assert_told_once(queries.get(audit_id))
-            assert len(queries.events(audit_id)) == 2
+            assert_told_once(lookups.get(audit_id))
+            assert len(lookups.events(audit_id)) == 2
     check_closed(path)
 
 
@@ -217,7 +218,7 @@ def test_a_queued_audit_of_a_dead_process_stays_queued(path: Path) -> None:
     with connect(path):
         audit = operations.create("https://example.com")
     with connect(path):
-        assert queries.get(audit.id).status == "queued"
+        assert lookups.get(audit.id).status == "queued"
     check_closed(path)
 
 
@@ -229,7 +230,7 @@ def test_a_disconnected_audit_can_go_on_in_another_process(
     died.kill()
     with connect(path):
         recorder.record(audit_id, {"type": "audit_complete", "elapsed": 2})
-        assert queries.get(audit_id).status == "completed"
+        assert lookups.get(audit_id).status == "completed"
     check_closed(path)
 
 
@@ -240,19 +241,19 @@ def test_audits_that_a_living_process_runs_are_left_alone_until_it_is_dead_too(
     (kept,) = alive.do("start", 1)
     (lost,) = died.do("start", 1)
     with connect(path):
-        assert queries.get(kept).status == queries.get(lost).status == "running"
+        assert lookups.get(kept).status == lookups.get(lost).status == "running"
     died.kill()
     for _ in range(2):
         with connect(path):
-            assert (queries.get(kept).status, queries.get(kept).errors) == ("running", [])
-            assert queries.get(lost).status == "disconnected"
+            assert (lookups.get(kept).status, lookups.get(kept).errors) == ("running", [])
+            assert lookups.get(lost).status == "disconnected"
         assert len(sessions(path)) == 1
     alive.do("finish", kept)
     (kept_too,) = alive.do("start", 1)
     alive.kill()
     with connect(path):
-        assert queries.get(kept).status == "completed"
-        assert queries.get(kept_too).status == "disconnected"
+        assert lookups.get(kept).status == "completed"
+        assert lookups.get(kept_too).status == "disconnected"
     assert sessions(path) == []
     check_closed(path)
 
@@ -286,9 +287,9 @@ def test_a_viewer_changes_nothing_of_a_dead_processs_audits(
     (audit_id,) = died.do("start", 1)
     died.kill()
     with connect(path, read_only=True):
-        assert queries.get(audit_id).status == "running"
+        assert lookups.get(audit_id).status == "running"
     with connect(path):
-        assert queries.get(audit_id).status == "disconnected"
+        assert lookups.get(audit_id).status == "disconnected"
     check_closed(path)
 
 
@@ -302,8 +303,8 @@ def test_many_processes_that_open_after_a_death_tell_it_once(
         one.do("close")
     with connect(path):
         for audit_id in lost:
-            assert_told_once(queries.get(audit_id))
-            assert len(queries.events(audit_id)) == 2
+            assert_told_once(lookups.get(audit_id))
+            assert len(lookups.events(audit_id)) == 2
     assert sessions(path) == []
     check_closed(path)
 

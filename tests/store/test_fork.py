@@ -5,7 +5,8 @@ import os
 import pytest
 
 from tests.support.processes import forked
-from veritas_peewee import Audit, AuditStore, NoDatabase, StoreError, connect, queries
+from veritas_peewee import Audit, AuditStore, NoDatabase, StoreError, connect
+from veritas_peewee.queries import lookups
 from veritas_peewee.recording import operations
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
@@ -30,7 +31,7 @@ def test_a_childs_queries_are_refused_and_leave_the_parents_session_alone(tmp_pa
         assert Audit.select().count() == 1
         operations.update(audit.id, narrative="still here")
     with connect(path):
-        assert queries.get(audit.id).status == "disconnected"
+        assert lookups.get(audit.id).status == "disconnected"
 
 
 async def test_a_store_opened_before_a_fork_says_so_in_the_child(tmp_path):

@@ -17,16 +17,9 @@ import pytest
 from tests.support.command_line import PROGRAM, run_here
 from tests.support.database_files import by_hand
 from tests.support.processes import environment
-from veritas_peewee import (
-    AuditNotFound,
-    AuditStore,
-    InvalidAudit,
-    StoreClosed,
-    StoreError,
-    connect,
-    queries,
-)
+from veritas_peewee import AuditNotFound, AuditStore, InvalidAudit, StoreClosed, StoreError, connect
 from veritas_peewee.models import Audit, AuditScreenshot
+from veritas_peewee.queries import history
 from veritas_peewee.recording import operations, recorder
 from veritas_peewee.transfer import selection
 from veritas_peewee.transfer.exporting import export_jsonl
@@ -189,7 +182,7 @@ FILTERS: list[dict[str, Any]] = [
 @pytest.mark.parametrize("filters", FILTERS, ids=[str(one)[1:-1] for one in FILTERS])
 def test_every_filter_and_order_of_the_history_chooses_the_same_audits(path, ids, filters):
     with connect(path, read_only=True):
-        wanted = [audit.id for audit in queries.history(**filters).items]
+        wanted = [audit.id for audit in history.history(**filters).items]
         assert chosen(**filters) == wanted
         assert [row["id"] for row in table(**filters)] == wanted
         totals: list[int | None] = []
@@ -223,7 +216,7 @@ def test_ids_and_filters_at_once_and_unknown_filters_are_refused(path, ids):
 def test_audits_that_change_their_place_meanwhile_come_once(path, ids, order, monkeypatch):
     monkeypatch.setattr(selection, "_PAGE", 1)
     with connect(path):
-        before = [audit.id for audit in queries.history(order=order).items]
+        before = [audit.id for audit in history.history(order=order).items]
 
         def meanwhile(done: int, _: int | None) -> None:
             if done == 1:

@@ -23,13 +23,14 @@ from tests.support.audits import fill
 from tests.support.database_files import files_below, verified
 from tests.support.events import event, result
 from tests.support.processes import environment
-from veritas_peewee import AuditStore, StoreError, connect, queries
+from veritas_peewee import AuditStore, StoreError, connect
 from veritas_peewee.database.current import current_database
 from veritas_peewee.ledger.heads import newest_head
 from veritas_peewee.ledger.kept_ids import can_keep
 from veritas_peewee.maintenance.repair import repair
 from veritas_peewee.maintenance.verify import verify
 from veritas_peewee.models import Audit, AuditEvent, AuditScreenshot, StoreHead
+from veritas_peewee.queries import history, lookups
 from veritas_peewee.recording import ingest, operations, recorder
 from veritas_peewee.testing import make_event, make_png
 from veritas_peewee.transfer import importing
@@ -111,7 +112,7 @@ def test_an_import_into_an_empty_store_gives_the_same_rows_files_and_seals(
         assert files_below(operations.screenshot_folder().root) == images
         assert newest_head().position == head.position
         recorder.record(ids[3], {"type": "phase_start"})  # and it goes on from there
-        assert queries.events(ids[3])[-1].id == head.position + 1
+        assert lookups.events(ids[3])[-1].id == head.position + 1
     assert verified(other).notes == []
 
 
@@ -196,15 +197,15 @@ def test_an_audit_that_was_running_is_disconnected_at_the_next_opening(path, oth
     exported = io.BytesIO()
     with connect(path):
         running = fill(0)[0]
-        assert queries.get(running).status == "running"
+        assert lookups.get(running).status == "running"
         export_jsonl(exported)
         exported.seek(0)
         with checked(other):
             assert import_jsonl(exported).ok
-            assert queries.get(running).status == "running"
-        assert queries.get(running).status == "running"
+            assert lookups.get(running).status == "running"
+        assert lookups.get(running).status == "running"
     with checked(other):
-        assert queries.get(running).status == "disconnected"
+        assert lookups.get(running).status == "disconnected"
 
 
 def test_a_part_of_a_store_can_be_taken_along(path, ids, tmp_path, other):
@@ -212,10 +213,10 @@ def test_a_part_of_a_store_can_be_taken_along(path, ids, tmp_path, other):
         recorder.record(ids[0], {"type": "phase_start"})
         assert export_jsonl(tmp_path / "two.jsonl", ids=[ids[2], ids[0]]).audits == 2
         assert export_jsonl(tmp_path / "done.jsonl", status="completed", min_score=51).audits == 2
-        told = [event.id for event in queries.events(ids[0])]
+        told = [event.id for event in lookups.events(ids[0])]
     with checked(other):
         assert import_jsonl(tmp_path / "two.jsonl").audits == 2
-        assert [event.id for event in queries.events(ids[0])] == told
+        assert [event.id for event in lookups.events(ids[0])] == told
         assert import_jsonl(tmp_path / "done.jsonl", skip_existing=True).audits == 1
         assert str(verify(against=str(newest_head())).problems) == "[]"
 
@@ -281,7 +282,7 @@ def test_what_was_removed_between_two_attempts_comes_back_with_other_ids(
 
     def interrupted(done: int, *_: object) -> None:
         if done == 2:
-            operations.delete(queries.history(limit=1).items[0].id)
+            operations.delete(history.history(limit=1).items[0].id)
             raise ZeroDivisionError
 
     with checked(other):

@@ -14,10 +14,11 @@ from torture.checks import check_verify, select
 from torture.legacy import LOST, TABLES, write_legacy
 from torture.model import Row, Run, fault
 from torture.reading import dump
-from veritas_peewee import Audit, AuditFinding, connect, queries
+from veritas_peewee import Audit, AuditFinding, connect
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.sqlite import SqliteStore
 from veritas_peewee.database.sqlite_errors import driver
+from veritas_peewee.queries import lookups
 from veritas_peewee.recording import operations, recorder
 
 ALL = 10_000
@@ -158,7 +159,7 @@ def kill_script(run: Run) -> Iterator[Row]:
             for finding in AuditFinding.select():
                 finding.severity = "high"
                 finding.save()
-            changed = queries.get(audit)
+            changed = lookups.get(audit)
             changed.site_type = "shop"
             changed.save()
             AuditFinding.delete().execute()

@@ -6,6 +6,7 @@ from contextlib import closing
 from itertools import zip_longest
 from typing import Any
 
+from veritas_peewee.catalog import entries
 from veritas_peewee.catalog.entries import SEARCH_INDEX, TOKENIZER, WORDS
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
@@ -31,15 +32,15 @@ def disagreements(*, by_fts5: bool = False) -> list[str]:
 
 def _tables() -> list[str]:
     """Which of the patterns and the counts are not as the entries say."""
-    entries, patterns = CatalogEntry._meta.table_name, AuditPattern._meta.table_name
+    catalog, patterns = CatalogEntry._meta.table_name, AuditPattern._meta.table_name
     found = []
     (missing,) = execute(
-        f"SELECT COUNT(*) FROM {entries} AS c, json_each(c.patterns) AS j WHERE NOT EXISTS "
+        f"SELECT COUNT(*) FROM {catalog} AS c, json_each(c.patterns) AS j WHERE NOT EXISTS "
         f"(SELECT 1 FROM {patterns} AS p WHERE p.pattern_type = j.key AND "
         "p.created_at = c.created_at AND p.audit_id = c.audit_id AND p.severity = j.value)",
         (),
     )[0]
-    (said,) = execute(f"SELECT COUNT(*) FROM {entries} AS c, json_each(c.patterns)", ())[0]
+    (said,) = execute(f"SELECT COUNT(*) FROM {catalog} AS c, json_each(c.patterns)", ())[0]
     if missing or execute(f"SELECT COUNT(*) FROM {patterns}", ()) != [(said,)]:
         found.append(PATTERNS_DISAGREE)
     table = AuditCount._meta.table_name

@@ -13,8 +13,8 @@ from rich.text import Text
 from veritas_peewee.cli.render import SEVERITY, heading, in_words, rest
 from veritas_peewee.cli.terminal import NONE, columns, when
 from veritas_peewee.cli.text import one_line
-from veritas_peewee.comparison import Comparison, ScreenshotPair, Step
-from veritas_peewee.finding_matches import ComparedFinding, FindingChange
+from veritas_peewee.queries.comparison import Comparison, ScreenshotPair, Step
+from veritas_peewee.queries.finding_matches import ComparedFinding, FindingChange
 
 BETTER, WORSE, SAME = "green", "red", "dim"
 _NARROW = 60

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from veritas_peewee.cli.text import one_line
 from veritas_peewee.errors import StoreError
-from veritas_peewee.trends import Trend
+from veritas_peewee.queries.trends import Trend
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

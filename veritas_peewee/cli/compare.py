@@ -10,7 +10,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from veritas_peewee import comparison
 from veritas_peewee.cli import changes, terminal
 from veritas_peewee.cli.changes import BETTER, SAME, WORSE
 from veritas_peewee.cli.options import (
@@ -25,7 +24,8 @@ from veritas_peewee.cli.output import print_json
 from veritas_peewee.cli.serialize import plain
 from veritas_peewee.cli.terminal import NONE, address, columns, when
 from veritas_peewee.cli.text import PROGRAM, one_line
-from veritas_peewee.comparison import ComparedAudit, Comparison, ScoreChange, Step
+from veritas_peewee.queries import comparison
+from veritas_peewee.queries.comparison import ComparedAudit, Comparison, ScoreChange, Step
 
 _RISKS = ("likely_fraudulent", "high_risk", "suspicious", "probably_safe", "trusted")
 _LABEL, _CELL = 18, 18

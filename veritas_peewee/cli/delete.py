@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from veritas_peewee import queries
 from veritas_peewee.cli import terminal
 from veritas_peewee.cli.options import Database, Json, complete_id, existing
 from veritas_peewee.cli.output import print_json
 from veritas_peewee.cli.text import PROGRAM, complain, one_line
 from veritas_peewee.errors import StoreError
+from veritas_peewee.queries import lookups
 from veritas_peewee.recording import operations
 
 
@@ -60,7 +60,7 @@ def _confirm(ids: list[str]) -> list[str]:
     console = terminal.console(stderr=True)
     for one in ids:
         try:
-            audit = queries.get(one)
+            audit = lookups.get(one)
         except StoreError as error:
             complain(error)
             continue

@@ -13,7 +13,7 @@ from veritas_peewee.cli import render, terminal
 from veritas_peewee.cli.demo_run import Run, Sample
 from veritas_peewee.cli.text import one_line
 from veritas_peewee.models import Audit
-from veritas_peewee.queries import Page
+from veritas_peewee.queries.paging import Page
 from veritas_peewee.store import WriterStats
 
 

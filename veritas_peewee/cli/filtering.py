@@ -12,8 +12,8 @@ from typing import Annotated, Any, cast
 import typer
 
 from veritas_peewee.cli.options import audit_url, moment
-from veritas_peewee.filters import Filters
 from veritas_peewee.models import AuditStatus, Severity
+from veritas_peewee.queries.filters import Filters
 
 OPTIONS: dict[str, Any] = {
     "status": Annotated[AuditStatus | None, typer.Option(help="Only with this status.")],

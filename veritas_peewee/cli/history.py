@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import typer
 
-from veritas_peewee import queries
 from veritas_peewee.cli import render, terminal
 from veritas_peewee.cli.filtering import By, OrderBy, filtered
 from veritas_peewee.cli.options import (
@@ -18,7 +17,8 @@ from veritas_peewee.cli.options import (
 from veritas_peewee.cli.output import print_json
 from veritas_peewee.cli.serialize import audit_values
 from veritas_peewee.cli.text import PROGRAM
-from veritas_peewee.filters import Filters
+from veritas_peewee.queries.filters import Filters
+from veritas_peewee.queries.history import history as history_page
 
 
 def add_to(app: typer.Typer) -> None:
@@ -40,7 +40,7 @@ def history(
 ) -> None:
     """List audits, newest first."""
     with existing(database, reading=True), as_usage_errors():
-        page = queries.history(limit=limit, cursor=cursor, order=order.value, **filters)
+        page = history_page(limit=limit, cursor=cursor, order=order.value, **filters)
     if json:
         items = [audit_values(audit) for audit in page.items]
         print_json({"items": items, "next_cursor": page.next_cursor})

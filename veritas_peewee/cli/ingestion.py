@@ -10,7 +10,6 @@ from typing import Annotated, BinaryIO
 import typer
 from rich.progress import Progress, TextColumn, track
 
-from veritas_peewee import queries
 from veritas_peewee.cli import render, terminal
 from veritas_peewee.cli.options import Database, Json, audit_id, audit_url, opened
 from veritas_peewee.cli.output import print_json
@@ -18,6 +17,7 @@ from veritas_peewee.cli.serialize import audit_values
 from veritas_peewee.cli.text import PROGRAM, complain, one_line
 from veritas_peewee.errors import AuditNotFound, InvalidAudit, StoreError
 from veritas_peewee.models import Audit, AuditStatus
+from veritas_peewee.queries import lookups
 from veritas_peewee.recording import operations
 from veritas_peewee.recording.ingest import ingest as ingest_audit
 from veritas_peewee.recording.output import Event, OutputParser, parse
@@ -73,7 +73,7 @@ def ingest(
                     found, troubles = _whole_pipe(_pipe()), []
                 else:
                     found, troubles = _live_pipe(_pipe(), url, id)
-                stored.append((file, queries.get(found)))
+                stored.append((file, lookups.get(found)))
             except StoreError as error:
                 troubles = [str(error)]
             for text in troubles:
@@ -139,7 +139,7 @@ def _live_pipe(pipe: BinaryIO, url: str | None, audit_id: str | None) -> tuple[s
 def _begin(url: str | None, audit_id: str | None) -> Audit:
     if audit_id is not None:
         try:
-            audit = queries.get(audit_id)
+            audit = lookups.get(audit_id)
         except AuditNotFound:
             if url is None:
                 raise

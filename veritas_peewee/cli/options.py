@@ -9,12 +9,12 @@ from typing import Annotated, cast
 
 import typer
 
-from veritas_peewee import queries
 from veritas_peewee.cli.text import PROGRAM, one_line
 from veritas_peewee.config import DATABASE_VARIABLE, DEFAULT_DATABASE, locate
 from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
 from veritas_peewee.errors import InvalidAudit, ReadOnlyStore, StoreError
-from veritas_peewee.paging import MAX_LIMIT
+from veritas_peewee.queries import history
+from veritas_peewee.queries.paging import MAX_LIMIT
 from veritas_peewee.startup import connect
 from veritas_peewee.values import moments
 from veritas_peewee.values.addresses import check_url
@@ -127,7 +127,7 @@ def complete_id(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
     """The newest audits' ids, for the shell to complete; none if there is any trouble."""
     try:
         with connect(ctx.params.get("database"), read_only=True):
-            items = queries.history(limit=200).items
+            items = history.history(limit=200).items
         return [
             (audit.id, one_line(audit.url)) for audit in items if audit.id.startswith(incomplete)
         ]

@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
-from veritas_peewee import queries
 from veritas_peewee.cli import render, terminal
 from veritas_peewee.cli.options import Database, Json, complete_id, existing
 from veritas_peewee.cli.output import print_json
 from veritas_peewee.cli.serialize import full_audit
 from veritas_peewee.cli.text import PROGRAM
+from veritas_peewee.queries import lookups
 
 
 def add_to(app: typer.Typer) -> None:
@@ -29,8 +29,8 @@ def show(
 ) -> None:
     """Show one audit in full; with --json all of it, its events too."""
     with existing(database, reading=True):
-        audit = queries.get(id)
-        log = queries.events(id) if events or json else []
+        audit = lookups.get(id)
+        log = lookups.events(id) if events or json else []
     if json:
         print_json(full_audit(audit, log))
         return

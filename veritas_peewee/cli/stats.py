@@ -8,13 +8,13 @@ from typing import Any
 import typer
 from rich.text import Text
 
-from veritas_peewee import counting
 from veritas_peewee.cli import terminal
 from veritas_peewee.cli.filtering import filtered
 from veritas_peewee.cli.options import Database, Json, as_usage_errors, existing
 from veritas_peewee.cli.output import print_json
 from veritas_peewee.cli.text import PROGRAM, one_line
-from veritas_peewee.filters import Filters
+from veritas_peewee.queries import counting
+from veritas_peewee.queries.filters import Filters
 
 
 def add_to(app: typer.Typer) -> None:

@@ -26,7 +26,7 @@ from veritas_peewee.cli.output import print_json
 from veritas_peewee.cli.progress import Advance
 from veritas_peewee.cli.text import PROGRAM, complain, one_line
 from veritas_peewee.errors import StoreError
-from veritas_peewee.filters import Filters
+from veritas_peewee.queries.filters import Filters
 from veritas_peewee.transfer.exporting import ExportReport, export_jsonl
 from veritas_peewee.transfer.files import Target, new_file
 from veritas_peewee.transfer.importing import ImportReport, import_jsonl

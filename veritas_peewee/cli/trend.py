@@ -12,7 +12,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from veritas_peewee import trends
 from veritas_peewee.cli import chart, terminal
 from veritas_peewee.cli.options import (
     Database,
@@ -27,7 +26,8 @@ from veritas_peewee.cli.render import SEVERITY
 from veritas_peewee.cli.serialize import plain
 from veritas_peewee.cli.terminal import NONE, address, columns, when
 from veritas_peewee.cli.text import PROGRAM, one_line
-from veritas_peewee.trends import Trend, TrendPoint
+from veritas_peewee.queries import trends
+from veritas_peewee.queries.trends import Trend, TrendPoint
 
 _BARS, _PLAIN_BARS = "▁▂▃▄▅▆▇█", "_.-=+*%#"
 _GAP, _PLAIN_GAP = "·", "x"

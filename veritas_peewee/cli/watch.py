@@ -10,7 +10,7 @@ import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.text import Text
 
-from veritas_peewee import event_feed, queries
+from veritas_peewee import event_feed
 from veritas_peewee.cli import terminal
 from veritas_peewee.cli.options import Database, Json, as_usage_errors, complete_id, looked_at
 from veritas_peewee.cli.output import print_line
@@ -18,6 +18,7 @@ from veritas_peewee.cli.render import event_line
 from veritas_peewee.cli.serialize import event_values
 from veritas_peewee.cli.text import PROGRAM, one_line
 from veritas_peewee.models import AuditEvent
+from veritas_peewee.queries import lookups
 
 
 def add_to(app: typer.Typer) -> None:
@@ -58,7 +59,7 @@ def _show(events: Iterator[AuditEvent], audit_id: str | None) -> None:
             console.print(line, no_wrap=True, overflow="ellipsis")
             advance(event)
     if audit_id is not None:
-        audit = queries.get(audit_id)
+        audit = lookups.get(audit_id)
         ended = Text.assemble(terminal.status(audit.status), "  ")
         if audit.trust_score is not None:
             ended.append_text(terminal.score(audit.trust_score)).append("  ")

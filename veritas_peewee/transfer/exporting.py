@@ -9,11 +9,11 @@ from typing import Unpack
 from veritas_peewee.database.current import current_database
 from veritas_peewee.errors import StoreError
 from veritas_peewee.files.images import ScreenshotFolder
-from veritas_peewee.filters import Filters
-from veritas_peewee.history import Order
 from veritas_peewee.ledger.checking import image_problem, problem_of
 from veritas_peewee.ledger.problems import Problems
 from veritas_peewee.ledger.stored import StoredAudit, image_file, read_stored
+from veritas_peewee.queries.filters import Filters
+from veritas_peewee.queries.history import Order
 from veritas_peewee.transfer.files import Target, new_file, too_large
 from veritas_peewee.transfer.lines import to_line
 from veritas_peewee.transfer.selection import Selection

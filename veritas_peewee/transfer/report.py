@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from veritas_peewee import queries
 from veritas_peewee.database.current import current_database
 from veritas_peewee.errors import StoreError
 from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.ledger.checking import image_problem, problem_of
 from veritas_peewee.ledger.stored import SCREENSHOT, read_stored, snapshot
 from veritas_peewee.models import AuditScreenshot
+from veritas_peewee.queries import lookups
 from veritas_peewee.transfer.audit_page import Picture, page_parts
 
 
@@ -25,8 +25,8 @@ def report_html(audit_id: str) -> str:
 def report_parts(audit_id: str) -> Iterator[str]:
     """`report_html` piece by piece, one image at a time."""
     with snapshot():  # so that exactly what is checked is shown
-        audit = queries.get(audit_id)
-        events = queries.events(audit_id)
+        audit = lookups.get(audit_id)
+        events = lookups.events(audit_id)
         stored = read_stored(audit_id)
     problem = None if stored is None else problem_of(stored)
     yield from page_parts(audit, events, problem, _picture)

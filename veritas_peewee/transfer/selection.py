@@ -6,14 +6,14 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any, cast
 
-from veritas_peewee import counting, queries
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.statements import MARK, execute, text_of
 from veritas_peewee.errors import InvalidAudit
-from veritas_peewee.filters import Filters, check_names
-from veritas_peewee.history import Order
 from veritas_peewee.ledger.stored import snapshot
 from veritas_peewee.models import Audit
+from veritas_peewee.queries import counting, history
+from veritas_peewee.queries.filters import Filters, check_names
+from veritas_peewee.queries.history import Order
 from veritas_peewee.values.ids import not_found
 from veritas_peewee.values.moments import moment
 from veritas_peewee.values.plain import invalid
@@ -45,7 +45,7 @@ class Selection:
             self.total = len(self.ids)
         else:
             # Raises for a bad filter or order, before anything is written.
-            queries.history(limit=1, order=order, **self._filters)
+            history.history(limit=1, order=order, **self._filters)
             self.total = counting.count(**self._filters)
 
     def __iter__(self) -> Iterator[str]:
@@ -69,7 +69,7 @@ class Selection:
     def _pages(self) -> Iterator[str]:
         database, cursor = current_database(), None
         while True:
-            page = queries.history(limit=_PAGE, cursor=cursor, order=self._order, **self._filters)
+            page = history.history(limit=_PAGE, cursor=cursor, order=self._order, **self._filters)
             yield from [audit.id for audit in page.items]
             # The pages in SQLite's cache will not be read again.
             database.release_memory()

@@ -14,10 +14,10 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Any, Literal, Unpack
 
 from veritas_peewee.errors import InvalidAudit
-from veritas_peewee.filters import Filters
-from veritas_peewee.history import Order
 from veritas_peewee.ledger.stored import AUDIT, EVENT, FINDING, Row, StoredAudit
 from veritas_peewee.models import Severity
+from veritas_peewee.queries.filters import Filters
+from veritas_peewee.queries.history import Order
 from veritas_peewee.transfer.exporting import ExportReport, Progress, write_each
 from veritas_peewee.transfer.files import Target
 from veritas_peewee.transfer.selection import Selection

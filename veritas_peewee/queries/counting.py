@@ -14,10 +14,11 @@ from typing import Any, NamedTuple, Unpack
 
 from peewee import SQL, NodeList, fn
 
-from veritas_peewee.buckets import COUNTED_BY, Buckets, buckets_for
 from veritas_peewee.catalog.entries import UNFINISHED
 from veritas_peewee.database.statements import MARK, execute, text_of
-from veritas_peewee.filters import (
+from veritas_peewee.models import Audit, AuditCount, AuditPattern, CatalogEntry
+from veritas_peewee.queries.buckets import COUNTED_BY, Buckets, buckets_for
+from veritas_peewee.queries.filters import (
     PINNED,
     Conditions,
     Filters,
@@ -27,7 +28,6 @@ from veritas_peewee.filters import (
     passed_over,
     where,
 )
-from veritas_peewee.models import Audit, AuditCount, AuditPattern, CatalogEntry
 
 _ALIVE = tuple(sorted(str(status) for status in UNFINISHED))
 

@@ -10,11 +10,11 @@ from datetime import datetime
 from itertools import pairwise, zip_longest
 from typing import Any, NamedTuple
 
-from veritas_peewee import queries
 from veritas_peewee.database.statements import MARK, execute, text_of
 from veritas_peewee.errors import AuditNotFound, InvalidAudit
-from veritas_peewee.finding_matches import FindingChanges, match_findings
 from veritas_peewee.models import Audit, AuditScreenshot, AuditStatus, audit_time
+from veritas_peewee.queries import lookups
+from veritas_peewee.queries.finding_matches import FindingChanges, match_findings
 from veritas_peewee.values.plain import check_text, invalid, shown
 
 
@@ -121,7 +121,7 @@ def compare(ids: Iterable[str]) -> Comparison:
     for number, one in enumerate(wanted):
         if one in wanted[:number]:
             raise invalid("ids", "an audit is given twice", one)
-    audits = sorted((queries.get(one) for one in wanted), key=_order)
+    audits = sorted((lookups.get(one) for one in wanted), key=_order)
     return Comparison(
         [_summary(audit) for audit in audits],
         [_step(before, after) for before, after in pairwise(audits)],

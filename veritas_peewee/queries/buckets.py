@@ -18,7 +18,7 @@ from veritas_peewee.catalog.entries import (
     score_bucket,
     time_bucket,
 )
-from veritas_peewee.filters import Condition, Conditions
+from veritas_peewee.queries.filters import Condition, Conditions
 
 COUNTED_BY = ("status", "risk_level", "site_type", "audit_tier")
 """The columns by whose values the audits of a bucket are counted."""

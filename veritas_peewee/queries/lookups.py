@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 
 from veritas_peewee.database.statements import MARK, execute, models_of, text_of
-from veritas_peewee.history import history as history
 from veritas_peewee.models import Audit, AuditEvent, AuditFinding, AuditScreenshot
-from veritas_peewee.paging import MAX_LIMIT as MAX_LIMIT
-from veritas_peewee.paging import Page as Page
+from veritas_peewee.queries.history import history as history
+from veritas_peewee.queries.paging import MAX_LIMIT as MAX_LIMIT
+from veritas_peewee.queries.paging import Page as Page
 from veritas_peewee.values.ids import key_of, not_found
 from veritas_peewee.values.plain import invalid, plain_number
 

@@ -17,7 +17,8 @@ from peewee import SQL
 
 from veritas_peewee.catalog.entries import KEPT_OUT, SEARCH_INDEX, words_of
 from veritas_peewee.database.statements import MARK, execute, models_of, text_of
-from veritas_peewee.filters import (
+from veritas_peewee.models import Audit, CatalogEntry
+from veritas_peewee.queries.filters import (
     PINNED,
     Conditions,
     Filters,
@@ -26,11 +27,10 @@ from veritas_peewee.filters import (
     conditions_of,
     where,
 )
-from veritas_peewee.models import Audit, CatalogEntry
-from veritas_peewee.paging import Page, bad_cursor, check_limit, read_cursor, write_cursor
-from veritas_peewee.snippets import Snippet, snippets_of
+from veritas_peewee.queries.paging import Page, bad_cursor, check_limit, read_cursor, write_cursor
+from veritas_peewee.queries.snippets import Snippet, snippets_of
+from veritas_peewee.queries.walks import rows_by_id
 from veritas_peewee.values.plain import invalid
-from veritas_peewee.walks import rows_by_id
 
 LONGEST = 1000
 """Characters of a search text that are read; the rest is left out."""

@@ -6,11 +6,11 @@ from typing import Any, Literal, NamedTuple, Unpack, get_args
 
 from veritas_peewee.database.statements import models_of
 from veritas_peewee.errors import InvalidAudit
-from veritas_peewee.filters import Filters, check_names, conditions_of
 from veritas_peewee.models import Audit
-from veritas_peewee.paging import Page, bad_cursor, check_limit, read_cursor, write_cursor
+from veritas_peewee.queries.filters import Filters, check_names, conditions_of
+from veritas_peewee.queries.paging import Page, bad_cursor, check_limit, read_cursor, write_cursor
+from veritas_peewee.queries.walks import Position, by_score, by_time
 from veritas_peewee.values.plain import check_text, invalid
-from veritas_peewee.walks import Position, by_score, by_time
 
 Order = Literal["newest", "oldest", "highest", "lowest"]
 """By `created_at`, or by trust score: those without one come last, and of equal ones the newest

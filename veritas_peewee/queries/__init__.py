@@ -1,0 +1,1 @@
+"""Every question: by filters, in pages, by text, counted, compared, as a series."""
