@@ -17,7 +17,7 @@ from veritas_peewee.errors import (
     StoreFull,
     WriteUndone,
 )
-from veritas_peewee.following import Follower
+from veritas_peewee.following.follower import Follower
 from veritas_peewee.models import (
     Audit,
     AuditEvent,

@@ -21,10 +21,10 @@ from veritas_peewee.database.current import current_database, inside_unit
 from veritas_peewee.database.event_loop import on_event_loop
 from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
 from veritas_peewee.errors import StoreClosed, StoreError
-from veritas_peewee.event_feed import check_after
-from veritas_peewee.event_hub import Hub
 from veritas_peewee.files.images import ScreenshotFolder
-from veritas_peewee.following import Follower
+from veritas_peewee.following.feed import check_after
+from veritas_peewee.following.follower import Follower
+from veritas_peewee.following.hub import Hub
 from veritas_peewee.models import Audit, AuditEvent, AuditStatus
 from veritas_peewee.queries import comparison, counting, history, lookups, search, trends
 from veritas_peewee.queries.comparison import Comparison

@@ -22,9 +22,8 @@ from veritas_peewee import (
     StoreClosed,
     StoreError,
     connect,
-    event_feed,
-    event_hub,
 )
+from veritas_peewee.following import feed, hub
 from veritas_peewee.queries import lookups
 from veritas_peewee.recording import operations, recorder
 
@@ -124,7 +123,7 @@ async def test_an_event_is_given_with_all_that_it_holds(store):
 async def test_a_new_event_is_there_a_few_turns_after_its_commit_and_without_polling(
     store, monkeypatch
 ):
-    monkeypatch.setattr(event_hub, "POLL", 3600)
+    monkeypatch.setattr(hub, "POLL", 3600)
     audit = await store.create("https://example.com")
     got: list[int] = []
 
@@ -150,10 +149,10 @@ async def test_a_new_event_is_there_a_few_turns_after_its_commit_and_without_pol
 async def test_ten_followers_are_told_by_one_read(store, monkeypatch):
     audit = await store.create("https://example.com")
     reads, got = [], []
-    fresh = event_feed.fresh
-    monkeypatch.setattr(event_feed, "POLL", 3600)
-    monkeypatch.setattr(event_hub, "POLL", 3600)
-    monkeypatch.setattr(event_feed, "fresh", lambda *args: (reads.append(args), fresh(*args))[1])
+    fresh = feed.fresh
+    monkeypatch.setattr(feed, "POLL", 3600)
+    monkeypatch.setattr(hub, "POLL", 3600)
+    monkeypatch.setattr(feed, "fresh", lambda *args: (reads.append(args), fresh(*args))[1])
 
     async def follow():
         async for event in store.follow(audit.id):
@@ -174,9 +173,9 @@ async def test_ten_followers_are_told_by_one_read(store, monkeypatch):
 async def test_a_huge_event_is_read_once_for_all_who_wait_for_it(store, monkeypatch):
     audit = await store.create("https://example.com")
     reads, got = [], []
-    stored = event_feed.stored
-    monkeypatch.setattr(event_hub, "KEPT_TEXT", 1)
-    monkeypatch.setattr(event_feed, "stored", lambda *args: (reads.append(args), stored(*args))[1])
+    stored = feed.stored
+    monkeypatch.setattr(hub, "KEPT_TEXT", 1)
+    monkeypatch.setattr(feed, "stored", lambda *args: (reads.append(args), stored(*args))[1])
 
     async def follow(follower):
         async for event in follower:
@@ -210,7 +209,7 @@ async def test_a_follower_ends_with_its_audit(store, kind, monkeypatch):
             told = [await store.record(audit.id, LOG), await store.record(audit.id, {"type": kind})]
     assert got == told
     # What comes after the end is there for who asks for it.
-    monkeypatch.setattr(event_feed, "CLOSING", timedelta(0))
+    monkeypatch.setattr(feed, "CLOSING", timedelta(0))
     told.append(await store.record(audit.id, LOG))
     assert await ids_of(store.follow(audit.id)) == told
     assert await ids_of(store.follow(audit.id, after=told[1])) == told[2:]
@@ -231,9 +230,9 @@ async def test_a_result_that_says_completed_is_not_the_last_event(store, monkeyp
     audit = await store.create("https://example.com")
     got: list[str] = []
     looks: list[object] = []
-    fresh = event_feed.fresh
-    monkeypatch.setattr(event_hub, "POLL", 0.01)
-    monkeypatch.setattr(event_feed, "fresh", lambda *args: (looks.append(args), fresh(*args))[1])
+    fresh = feed.fresh
+    monkeypatch.setattr(hub, "POLL", 0.01)
+    monkeypatch.setattr(feed, "fresh", lambda *args: (looks.append(args), fresh(*args))[1])
 
     async def follow():
         async for event in store.follow(audit.id):
@@ -254,7 +253,7 @@ async def test_a_result_that_says_completed_is_not_the_last_event(store, monkeyp
             await store.record(audit.id, END)
     assert got == ["audit_result", "log_entry", "audit_complete"]
     # One that is never closed ends too, only later.
-    monkeypatch.setattr(event_feed, "CLOSING", timedelta(seconds=0.1))
+    monkeypatch.setattr(feed, "CLOSING", timedelta(seconds=0.1))
     other = await store.create("https://example.com")
     told = await store.record(other.id, result)
     with anyio.fail_after(30):
@@ -389,7 +388,7 @@ async def test_one_who_leaves_leaves_nothing_behind(store, leave):
 
 
 async def test_a_follower_may_be_collected_while_the_channels_are_looked_through(store):
-    held: list[event_hub.Channel] = []
+    held: list[hub.Channel] = []
     asked = False
 
     class Id(str):
@@ -399,7 +398,7 @@ async def test_a_follower_may_be_collected_while_the_channels_are_looked_through
             return super().__hash__()
 
     audit, other = [await store.create("https://example.com") for _ in range(2)]
-    held.append(event_hub.Channel(0))
+    held.append(hub.Channel(0))
     store._hub._channels[Id(other.id)] = held[0]
     with anyio.fail_after(30):
         async with anyio.create_task_group() as group:
@@ -507,7 +506,7 @@ async def test_a_store_that_was_followed_can_be_forgotten(database):
 
 
 async def test_a_slow_follower_holds_nobody_up_and_misses_nothing(file_store, monkeypatch):
-    monkeypatch.setattr(event_hub, "KEPT_TEXT", 20_000)  # some 30 events
+    monkeypatch.setattr(hub, "KEPT_TEXT", 20_000)  # some 30 events
     store = file_store
     audit = await store.create("https://example.com")
     slow, fast = await store.follow(audit.id), store.follow(audit.id)
@@ -531,7 +530,7 @@ async def test_a_slow_follower_holds_nobody_up_and_misses_nothing(file_store, mo
 
 
 async def test_followers_share_the_time_with_many_writers(file_store, monkeypatch):
-    monkeypatch.setattr(event_hub, "BUSY", 0)  # hold back whenever anything is written
+    monkeypatch.setattr(hub, "BUSY", 0)  # hold back whenever anything is written
     store = file_store
     audits = [(await store.create(f"https://example.com/{n}")).id for n in range(10)]
     got: list[list[int]] = [[] for _ in range(200)]
@@ -591,7 +590,7 @@ def test_a_look_at_what_is_new_asks_only_those_for_their_end_who_told_something(
     operations.delete(other)
 
     def over(after, whole=False):
-        return event_feed.fresh(after, [one, other], False, whole).over
+        return feed.fresh(after, [one, other], False, whole).over
 
     assert over(told) == [one]
     assert over(told, whole=True) == [one, other]
@@ -603,26 +602,26 @@ def test_a_script_follows_too(script, monkeypatch):
     other = operations.create("https://example.com")
     told = recorder.record_many(audit.id, [LOG] * 5)
     elsewhere = recorder.record(other.id, LOG)
-    follower = event_feed.follow(audit.id, after=told[1], poll=0.001)
+    follower = feed.follow(audit.id, after=told[1], poll=0.001)
     assert [next(follower).id for _ in range(3)] == told[2:]
     told = recorder.record_many(audit.id, [LOG, END])
     assert [event.id for event in follower] == told
-    every = event_feed.follow(after=elsewhere, poll=0.001)
+    every = feed.follow(after=elsewhere, poll=0.001)
     assert [next(every).id for _ in told] == told
     with pytest.raises(AuditNotFound):
-        next(event_feed.follow("none"))
-    monkeypatch.setattr(event_feed, "PIECE", 3)
-    assert len(list(event_feed.follow(audit.id))) == 7
+        next(feed.follow("none"))
+    monkeypatch.setattr(feed, "PIECE", 3)
+    assert len(list(feed.follow(audit.id))) == 7
 
 
 def test_no_step_of_following_scans_a_table(tmp_path):
     with connect(tmp_path / "audits.db") as database:
         texts = [
-            event_feed._stored_sql(False),
-            event_feed._stored_sql(True),
-            event_feed._fresh_sql(),
-            event_feed._ended_sql(),
-            event_feed._gone_sql(),
+            feed._stored_sql(False),
+            feed._stored_sql(True),
+            feed._fresh_sql(),
+            feed._ended_sql(),
+            feed._gone_sql(),
         ]
         for text in texts:
             values = ["[]" if "json_each" in text else 1] * text.count("?")

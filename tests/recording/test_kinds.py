@@ -8,8 +8,9 @@ import json
 import anyio
 import pytest
 
-from veritas_peewee import AuditStatus, connect, event_feed, event_hub
+from veritas_peewee import AuditStatus, connect
 from veritas_peewee.cli.app import run
+from veritas_peewee.following import feed, hub
 from veritas_peewee.queries import lookups
 from veritas_peewee.recording import ingest, operations, preparing, recorder
 from veritas_peewee.recording.effects import KINDS, UNKNOWN, Kind, kind_named
@@ -58,7 +59,7 @@ def test_its_effect_is_recorded_and_replayed(script, new_kind):
 
 @pytest.mark.anyio
 async def test_one_that_closes_an_audit_ends_its_followers_at_once(store, new_kind, monkeypatch):
-    monkeypatch.setattr(event_hub, "POLL", 3600)
+    monkeypatch.setattr(hub, "POLL", 3600)
     new_kind("audit_given_up", effect=give_up, closes=True)
     audit = await store.create("https://example.com")
     got = []
@@ -84,9 +85,9 @@ def test_one_that_closes_no_audit_leaves_it_open_for_a_while(script, new_kind):
     new_kind("audit_given_up", effect=give_up)
     audit = operations.create("https://example.com")
     recorder.record(audit.id, GIVEN_UP)
-    assert not event_feed.stored(audit.id, 0).ended
+    assert not feed.stored(audit.id, 0).ended
     new_kind("audit_given_up", effect=give_up, closes=True)
-    assert event_feed.stored(audit.id, 0).ended
+    assert feed.stored(audit.id, 0).ended
 
 
 def test_one_with_an_effect_for_many_is_given_runs_of_events(script, new_kind):

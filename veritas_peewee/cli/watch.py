@@ -10,13 +10,13 @@ import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.text import Text
 
-from veritas_peewee import event_feed
 from veritas_peewee.cli import terminal
 from veritas_peewee.cli.options import Database, Json, as_usage_errors, complete_id, looked_at
 from veritas_peewee.cli.output import print_line
 from veritas_peewee.cli.render import event_line
 from veritas_peewee.cli.serialize import event_values
 from veritas_peewee.cli.text import PROGRAM, one_line
+from veritas_peewee.following import feed
 from veritas_peewee.models import AuditEvent
 from veritas_peewee.queries import lookups
 
@@ -43,7 +43,7 @@ def watch(
     With --json each event is a line of JSON. The database is only read.
     """
     with looked_at(database), as_usage_errors("--after"):
-        events = event_feed.follow(id, after=after)
+        events = feed.follow(id, after=after)
         if json:
             for event in events:
                 print_line(event_values(event))

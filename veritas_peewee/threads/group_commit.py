@@ -29,8 +29,8 @@ _logger = logging.getLogger("veritas_peewee")
 _lock = threading.Lock()
 
 Together = Callable[[list[tuple[Any, ...]]], list[Any]]
-"""Runs several jobs of one kind, at most `statement_size` of them, in one statement, whole or absent;
-given the arguments of each, it returns their results."""
+"""Runs several jobs of one kind, at most `statement_size` of them, in one statement, whole or
+absent; given the arguments of each, it returns their results."""
 
 
 class State(Enum):

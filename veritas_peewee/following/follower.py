@@ -8,9 +8,9 @@ from typing import Any, Self
 import anyio
 from anyio.lowlevel import checkpoint
 
-from veritas_peewee import event_feed
 from veritas_peewee.errors import StoreClosed, StoreError
-from veritas_peewee.event_hub import Channel, Hub
+from veritas_peewee.following import feed
+from veritas_peewee.following.hub import Channel, Hub
 from veritas_peewee.models import AuditEvent
 
 
@@ -114,7 +114,7 @@ class Follower:
 
     async def _read(self) -> None:
         """Take the next stored events; after the last of them, open the channel for new ones."""
-        piece = await self.read(event_feed.stored, self._audit_id, self._after)
+        piece = await self.read(feed.stored, self._audit_id, self._after)
         if self._ended:
             return
         self._events, self._after = piece.events, piece.upto

@@ -18,8 +18,8 @@ from weakref import WeakValueDictionary, ref
 import anyio
 from anyio.lowlevel import checkpoint
 
-from veritas_peewee import event_feed
-from veritas_peewee.event_feed import PIECE, POLL, News
+from veritas_peewee.following import feed
+from veritas_peewee.following.feed import PIECE, POLL, News
 from veritas_peewee.models import AuditEvent
 
 BUSY = 2000
@@ -195,7 +195,7 @@ class Hub:
         # `items` holds on to the channels: otherwise one could be collected at any moment.
         asked = dict(self._channels.items())
         ids = [audit_id for audit_id in asked if audit_id is not None]
-        news: News = await follower.read(event_feed.fresh, before, ids, None in asked, whole)
+        news: News = await follower.read(feed.fresh, before, ids, None in asked, whole)
         channels = list(self._channels.values())
         # This batch was not read for the channels that were opened meanwhile.
         for audit_id, channel in self._channels.items():
