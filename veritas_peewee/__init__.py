@@ -39,9 +39,9 @@ from veritas_peewee.store import AuditStore, WriterStats
 if TYPE_CHECKING:
     from veritas_peewee.fastapi import get_store as get_store
     from veritas_peewee.fastapi import store_lifespan as store_lifespan
+    from veritas_peewee.presentation.report import report_html as report_html
     from veritas_peewee.transfer.exporting import export_jsonl as export_jsonl
     from veritas_peewee.transfer.importing import import_jsonl as import_jsonl
-    from veritas_peewee.transfer.report import report_html as report_html
     from veritas_peewee.transfer.tables import export_csv as export_csv
 
 __version__ = "0.1.0"

@@ -492,7 +492,7 @@ def _importer(source: Any, skip_existing: bool, folder: ScreenshotFolder) -> Imp
 
 
 def _report(audit_id: str) -> str:
-    from veritas_peewee.transfer.report import report_html
+    from veritas_peewee.presentation.report import report_html
 
     return report_html(audit_id)
 

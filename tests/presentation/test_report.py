@@ -17,11 +17,11 @@ from tests.support.events import event
 from tests.support.processes import ROOT
 from veritas_peewee import AuditNotFound, connect
 from veritas_peewee.ledger.stored import read_stored
+from veritas_peewee.presentation.page import clean, markdown
+from veritas_peewee.presentation.report import report_html
 from veritas_peewee.queries import lookups
 from veritas_peewee.recording import ingest, operations, recorder
 from veritas_peewee.testing import make_event, make_png
-from veritas_peewee.transfer.page import clean, markdown
-from veritas_peewee.transfer.report import report_html
 
 SAMPLES = ROOT / "data" / "samples"
 VOID = {"meta", "link", "br", "img", "hr", "input", "circle", "rect"}
@@ -258,7 +258,7 @@ def test_what_is_checked_is_what_is_shown(path, monkeypatch):
 
     with connect(path):
         audit_id = operations.create("https://example.com").id
-        monkeypatch.setattr("veritas_peewee.transfer.report.read_stored", meanwhile)
+        monkeypatch.setattr("veritas_peewee.presentation.report.read_stored", meanwhile)
         page = checked(report_html(audit_id))
         assert "it is as it was written" in page.text
         assert "not as it was written" in checked(report_html(audit_id)).text

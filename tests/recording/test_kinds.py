@@ -11,11 +11,11 @@ import pytest
 from veritas_peewee import AuditStatus, connect
 from veritas_peewee.cli.app import run
 from veritas_peewee.following import feed, hub
+from veritas_peewee.presentation.report import report_html
 from veritas_peewee.queries import lookups
 from veritas_peewee.recording import ingest, operations, preparing, recorder
 from veritas_peewee.recording.effects import KINDS, UNKNOWN, Kind, kind_named
 from veritas_peewee.testing import make_png
-from veritas_peewee.transfer.report import report_html
 
 GIVEN_UP = {"type": "audit_given_up", "reason": "robots.txt"}
 LOG = {"type": "log_entry"}

@@ -13,10 +13,10 @@ from rich.progress import Progress, TextColumn, track
 from veritas_peewee.cli import render, terminal
 from veritas_peewee.cli.options import Database, Json, audit_id, audit_url, opened
 from veritas_peewee.cli.output import print_json
-from veritas_peewee.cli.serialize import audit_values
 from veritas_peewee.cli.text import PROGRAM, complain, one_line
 from veritas_peewee.errors import AuditNotFound, InvalidAudit, StoreError
 from veritas_peewee.models import Audit, AuditStatus
+from veritas_peewee.presentation.data import audit_values
 from veritas_peewee.queries import lookups
 from veritas_peewee.recording import operations
 from veritas_peewee.recording.ingest import ingest as ingest_audit

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import sys
 
-from veritas_peewee.cli.serialize import as_text
 from veritas_peewee.cli.text import ReaderGone
+from veritas_peewee.presentation.data import as_text
 
 
 def print_json(value: object) -> None:

@@ -18,8 +18,8 @@ from veritas_peewee.cli.options import (
     existing,
 )
 from veritas_peewee.cli.output import print_json
-from veritas_peewee.cli.serialize import audit_values
 from veritas_peewee.cli.text import PROGRAM, clean, one_line
+from veritas_peewee.presentation.data import audit_values
 from veritas_peewee.queries.filters import Filters
 from veritas_peewee.queries.search import search as find
 from veritas_peewee.queries.snippets import Snippet

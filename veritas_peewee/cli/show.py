@@ -9,8 +9,8 @@ import typer
 from veritas_peewee.cli import render, terminal
 from veritas_peewee.cli.options import Database, Json, complete_id, existing
 from veritas_peewee.cli.output import print_json
-from veritas_peewee.cli.serialize import full_audit
 from veritas_peewee.cli.text import PROGRAM
+from veritas_peewee.presentation.data import full_audit
 from veritas_peewee.queries import lookups
 
 

@@ -6,7 +6,7 @@ import re
 import sys
 from contextlib import suppress
 
-from veritas_peewee.transfer.page import clean as without_controls
+from veritas_peewee.presentation.page import clean as without_controls
 
 PROGRAM = "veritas-peewee"
 

@@ -26,11 +26,11 @@ from veritas_peewee.cli.output import print_json
 from veritas_peewee.cli.progress import Advance
 from veritas_peewee.cli.text import PROGRAM, complain, one_line
 from veritas_peewee.errors import StoreError
+from veritas_peewee.presentation.report import report_parts
 from veritas_peewee.queries.filters import Filters
 from veritas_peewee.transfer.exporting import ExportReport, export_jsonl
 from veritas_peewee.transfer.files import Target, new_file
 from veritas_peewee.transfer.importing import ImportReport, import_jsonl
-from veritas_peewee.transfer.report import report_parts
 from veritas_peewee.transfer.selection import Selection
 from veritas_peewee.transfer.tables import export_csv
 

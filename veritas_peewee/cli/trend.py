@@ -23,9 +23,9 @@ from veritas_peewee.cli.options import (
 )
 from veritas_peewee.cli.output import print_json
 from veritas_peewee.cli.render import SEVERITY
-from veritas_peewee.cli.serialize import plain
 from veritas_peewee.cli.terminal import NONE, address, columns, when
 from veritas_peewee.cli.text import PROGRAM, one_line
+from veritas_peewee.presentation.data import plain
 from veritas_peewee.queries import trends
 from veritas_peewee.queries.trends import Trend, TrendPoint
 

@@ -14,10 +14,10 @@ from veritas_peewee.cli import terminal
 from veritas_peewee.cli.options import Database, Json, as_usage_errors, complete_id, looked_at
 from veritas_peewee.cli.output import print_line
 from veritas_peewee.cli.render import event_line
-from veritas_peewee.cli.serialize import event_values
 from veritas_peewee.cli.text import PROGRAM, one_line
 from veritas_peewee.following import feed
 from veritas_peewee.models import AuditEvent
+from veritas_peewee.presentation.data import event_values
 from veritas_peewee.queries import lookups
 
 

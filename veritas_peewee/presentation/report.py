@@ -13,8 +13,8 @@ from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.ledger.checking import image_problem, problem_of
 from veritas_peewee.ledger.stored import SCREENSHOT, read_stored, snapshot
 from veritas_peewee.models import AuditScreenshot
+from veritas_peewee.presentation.audit_page import Picture, page_parts
 from veritas_peewee.queries import lookups
-from veritas_peewee.transfer.audit_page import Picture, page_parts
 
 
 def report_html(audit_id: str) -> str:

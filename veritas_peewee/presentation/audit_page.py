@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from veritas_peewee.files.images import media_type
 from veritas_peewee.models import Audit, AuditEvent, AuditFinding, AuditScreenshot, Severity
-from veritas_peewee.transfer.page import END, head, json_text, laid_out, markdown, safe, words
+from veritas_peewee.presentation.page import END, head, json_text, laid_out, markdown, safe, words
 
 _BANDS = ((90, "good"), (70, "fair"), (40, "medium"), (20, "high"), (0, "critical"))
 _SEVERITIES = tuple(severity.value for severity in reversed(Severity))

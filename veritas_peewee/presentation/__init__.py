@@ -1,0 +1,1 @@
+"""An audit as plain data and as HTML, for reports, the command line and the web."""
