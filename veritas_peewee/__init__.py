@@ -37,12 +37,12 @@ from veritas_peewee.startup import connect, init_database
 from veritas_peewee.store import AuditStore, WriterStats
 
 if TYPE_CHECKING:
-    from veritas_peewee.fastapi import get_store as get_store
-    from veritas_peewee.fastapi import store_lifespan as store_lifespan
     from veritas_peewee.presentation.report import report_html as report_html
     from veritas_peewee.transfer.exporting import export_jsonl as export_jsonl
     from veritas_peewee.transfer.importing import import_jsonl as import_jsonl
     from veritas_peewee.transfer.tables import export_csv as export_csv
+    from veritas_peewee.web import get_store as get_store
+    from veritas_peewee.web import store_lifespan as store_lifespan
 
 __version__ = "0.1.0"
 
@@ -83,12 +83,12 @@ __all__ = [
 
 # Loaded only by those who ask for it (and not by `import *`).
 _LATER = {
-    "get_store": "fastapi",
-    "store_lifespan": "fastapi",
+    "get_store": "web",
+    "store_lifespan": "web",
     "export_jsonl": "transfer.exporting",
     "export_csv": "transfer.tables",
     "import_jsonl": "transfer.importing",
-    "report_html": "transfer.report",
+    "report_html": "presentation.report",
 }
 
 

@@ -1,0 +1,5 @@
+"""The store in a FastAPI application: a lifespan that opens it, and the dependency for routes."""
+
+from veritas_peewee.web.lifespan import get_store, store_lifespan
+
+__all__ = ["get_store", "store_lifespan"]
