@@ -30,8 +30,9 @@ from typing import Any
 
 import pytest
 
-from veritas_peewee import AuditStore, connect
 from veritas_peewee.config import DATABASE_VARIABLE
+from veritas_peewee.startup import connect
+from veritas_peewee.store import AuditStore
 
 __all__ = [
     "audit_database",
