@@ -22,7 +22,7 @@ from veritas_peewee import (
 from veritas_peewee.database.current import current_database
 from veritas_peewee.queries import history, lookups
 from veritas_peewee.recording import ingest as ingesting
-from veritas_peewee.recording import operations, recorder
+from veritas_peewee.recording import operations, recorder, removal
 from veritas_peewee.testing import make_event
 
 
@@ -51,7 +51,7 @@ def test_the_operations_of_the_facade_are_plain_functions(script, finding):
     assert [item.id for item in history.history(status="error").items] == [audit.id]
     result = {"url": "https://example.com/result", "status": "completed"}
     assert lookups.get(ingesting.ingest(result)).status == "completed"
-    operations.delete(audit.id)
+    removal.delete(audit.id)
     with pytest.raises(AuditNotFound):
         lookups.get(audit.id)
 
@@ -82,11 +82,11 @@ def test_deleted_files_stay_if_the_outer_transaction_fails(tmp_path):
         recorder.record(audit.id, shot)
         path = tmp_path / "screenshots" / lookups.get(audit.id).screenshots[0].file_path
         with pytest.raises(ZeroDivisionError), database.atomic():
-            operations.delete(audit.id)
+            removal.delete(audit.id)
             raise ZeroDivisionError
         assert path.exists()
         assert lookups.get(audit.id).screenshots_count == 1
-        operations.delete(audit.id)
+        removal.delete(audit.id)
         assert not path.exists()
 
 

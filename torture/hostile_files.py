@@ -26,7 +26,7 @@ from veritas_peewee.database.sqlite_errors import driver
 from veritas_peewee.files.images import MAX_BYTES, ScreenshotFolder, read_image
 from veritas_peewee.queries import lookups
 from veritas_peewee.recording import ingest as ingesting
-from veritas_peewee.recording import operations, recorder
+from veritas_peewee.recording import operations, recorder, removal
 
 CANARY = b"CANARY-61c2: nobody may read this"
 IMAGE = png(1) + CANARY
@@ -209,7 +209,7 @@ def sources(row: Row, path: Path, zoo: Zoo) -> None:
                 row.problem(f"ingest {source[:50]!a}: {type(error).__name__}: {error}")
             for name in (source, os.path.basename(source)):
                 try:
-                    operations.delete(operations.create("https://example.com", id=name).id)
+                    removal.delete(operations.create("https://example.com", id=name).id)
                 except Exception as error:
                     check_error(row, f"create {name[:50]!a}", error, "id")
         if AuditScreenshot.select().count():
@@ -252,7 +252,7 @@ def rows(row: Row, path: Path, zoo: Zoo) -> None:
         with connect(path):
             try:
                 lookups.get("edited")
-                operations.delete("edited")
+                removal.delete("edited")
                 row.count("deleted")
             except Exception as error:
                 row.problem(f"{stored[:50]!a}: {type(error).__name__}: {error!s:.100}")

@@ -34,7 +34,7 @@ from veritas_peewee.queries.history import Order
 from veritas_peewee.queries.paging import Page
 from veritas_peewee.queries.search import Hit
 from veritas_peewee.queries.trends import Trend
-from veritas_peewee.recording import ingest, operations, preparing, recorder
+from veritas_peewee.recording import ingest, operations, preparing, recorder, removal
 from veritas_peewee.recording.preparing import PreparedEvent
 from veritas_peewee.startup import connect, open_reader, open_writable, with_screenshots
 from veritas_peewee.threads.group_commit import Job
@@ -302,7 +302,7 @@ class AuditStore:
 
     async def delete(self, audit_id: str) -> None:
         """Remove an audit with its rows, then its screenshot files; AuditNotFound if absent."""
-        await self._opened().submit(operations.delete, audit_id)
+        await self._opened().submit(removal.delete, audit_id)
 
     async def write(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `fn` on the writer's thread, all or nothing; committed when this returns."""

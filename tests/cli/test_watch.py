@@ -15,7 +15,7 @@ import pytest
 from tests.support.command_line import PROGRAM, shown_on
 from tests.support.processes import command, environment
 from veritas_peewee import connect
-from veritas_peewee.recording import operations, recorder
+from veritas_peewee.recording import operations, recorder, removal
 
 ENV = environment(TERM="xterm-256color")
 WATCH = (*PROGRAM, "watch")
@@ -138,7 +138,7 @@ def test_an_audit_that_is_deleted_ends_it_with_an_error(path):
     with started(*WATCH, audit.id, "--database", path) as watch:
         assert "log_entry" in watch.stdout.readline()
         with connect(path):
-            operations.delete(audit.id)
+            removal.delete(audit.id)
         assert watch.wait(TIMEOUT) == 1
         assert watch.stderr.read() == f"veritas-peewee: there is no audit '{audit.id}'\n"
 

@@ -10,7 +10,7 @@ import pytest
 from veritas_peewee import Audit, AuditNotFound, AuditStore, StoreError, connect
 from veritas_peewee.database.current import current_database, database
 from veritas_peewee.maintenance.verify import verify
-from veritas_peewee.recording import operations, recorder
+from veritas_peewee.recording import operations, recorder, removal
 from veritas_peewee.testing import make_event
 
 
@@ -34,7 +34,7 @@ async def test_a_part_that_is_undone_takes_back_its_files_and_removes_none(
 
     def part():
         for do in (
-            lambda: operations.delete(audit.id),
+            lambda: removal.delete(audit.id),
             lambda: recorder.record(audit.id, shot),
         ):
             try:

@@ -12,7 +12,7 @@ from veritas_peewee import InvalidAudit, connect
 from veritas_peewee.files.images import read_image
 from veritas_peewee.models import AuditEvent
 from veritas_peewee.queries import history, lookups
-from veritas_peewee.recording import operations, recorder
+from veritas_peewee.recording import operations, recorder, removal
 
 pytestmark = pytest.mark.ends_within(60)
 
@@ -93,5 +93,5 @@ def test_an_audit_with_a_file_path_that_is_no_text_can_be_deleted(tmp_path):
         for value in ("x'ff'", "'../../etc/passwd'", "x'2e2e'"):
             database.execute_sql(f"{sql} ('{audit.id}', {value}, 't', 0)")
         lookups.get(audit.id)
-        operations.delete(audit.id)
+        removal.delete(audit.id)
         assert history.history().items == []

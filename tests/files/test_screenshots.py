@@ -35,7 +35,7 @@ from veritas_peewee.files import images as images
 from veritas_peewee.files.images import ScreenshotFolder, StoredImage
 from veritas_peewee.queries import lookups
 from veritas_peewee.recording import ingest as ingesting
-from veritas_peewee.recording import operations, recorder
+from veritas_peewee.recording import operations, recorder, removal
 from veritas_peewee.testing import make_event, make_png
 
 DEADLINE = 60.0
@@ -715,11 +715,11 @@ def test_deleting_an_audit_removes_its_rows_then_its_files_and_its_folder(path: 
         first, second = (operations.create("https://example.com") for _ in range(2))
         for audit in (first, second):
             recorder.record_many(audit.id, [shot(make_png(1)), shot(make_png(2))])
-        operations.delete(first.id)
+        removal.delete(first.id)
         assert AuditScreenshot.select().where(AuditScreenshot.audit == first.id).count() == 0
         kept = [row.file_path for row in AuditScreenshot.select()]
         assert files(path.parent / "screenshots") == sorted([second.id, *kept])
-        operations.delete(second.id)
+        removal.delete(second.id)
         assert files(path.parent / "screenshots") == []
 
 
@@ -731,7 +731,7 @@ def test_files_stay_until_the_deletion_is_committed(path: Path) -> None:
 
         def delete_and_fail() -> None:
             with database.atomic():
-                operations.delete(audit.id)
+                removal.delete(audit.id)
                 assert stored.exists()
                 raise ZeroDivisionError
 
@@ -746,5 +746,5 @@ def test_deleting_an_audit_whose_files_are_gone_already_is_no_error(path: Path) 
         audit = operations.create("https://example.com")
         recorder.record(audit.id, shot())
         (path.parent / "screenshots" / row_of(audit.id).file_path).unlink()
-        operations.delete(audit.id)
+        removal.delete(audit.id)
         assert Audit.select().count() == 0

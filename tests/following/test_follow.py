@@ -25,7 +25,7 @@ from veritas_peewee import (
 )
 from veritas_peewee.following import feed, hub
 from veritas_peewee.queries import lookups
-from veritas_peewee.recording import operations, recorder
+from veritas_peewee.recording import operations, recorder, removal
 
 LOG = {"type": "log_entry"}
 END = {"type": "audit_complete"}
@@ -587,7 +587,7 @@ def test_a_look_at_what_is_new_asks_only_those_for_their_end_who_told_something(
     one, other = [operations.create("https://example.com").id for _ in range(2)]
     told = recorder.record(one, LOG)
     newest = recorder.record(one, END)
-    operations.delete(other)
+    removal.delete(other)
 
     def over(after, whole=False):
         return feed.fresh(after, [one, other], False, whole).over

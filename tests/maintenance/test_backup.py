@@ -40,7 +40,7 @@ from veritas_peewee.maintenance.backup import BackupReport, backup, restore
 from veritas_peewee.maintenance.copying import DATABASE, leftovers
 from veritas_peewee.maintenance.verify import verify
 from veritas_peewee.models import AuditScreenshot
-from veritas_peewee.recording import operations, recorder
+from veritas_peewee.recording import operations, recorder, removal
 from veritas_peewee.testing import make_event, make_png
 
 LARGE = 100
@@ -193,9 +193,9 @@ def test_an_audit_deleted_while_it_is_copied_is_told_and_not_in_the_backup(path,
     def told(part: str, done: int, total: int) -> None:
         if part == "screenshots" and done == 1:
             with connect(path):
-                operations.delete(ids[1])
+                removal.delete(ids[1])
                 # Its rows' ids are given out again: they prove nothing.
-                operations.delete(ids[2])
+                removal.delete(ids[2])
                 fill(2)
 
     report = backup(tmp_path / "saved", database=path, progress=told)
@@ -324,7 +324,7 @@ def test_a_killed_backup_leaves_no_target_and_the_next_one_clears_up(path, ids, 
 def test_a_killed_restore_leaves_the_old_store_or_the_new_one(path, ids, saved, part):
     with connect(path):
         fill(2, 3)
-        operations.delete(ids[0])
+        removal.delete(ids[0])
     with start("back_up.py", "restore", path, saved, "--force") as process:
         wait_for(process, part)
         process.kill()
@@ -377,7 +377,7 @@ def test_a_store_that_lost_nothing_since_is_replaced_and_kept_aside(path, ids, s
 def test_a_restore_after_an_accident_brings_back_what_was_there(path, ids, saved):
     with connect(path):
         for audit_id in ids:
-            operations.delete(audit_id)
+            removal.delete(audit_id)
     with pytest.raises(StoreError, match="3 audits were deleted"):
         restore(saved, path)
     restore(saved, path, force=True)
@@ -511,7 +511,7 @@ def test_what_is_no_sound_backup_is_not_restored(path, ids, saved, spoil, error)
 def test_a_failure_at_the_last_moment_leaves_the_old_store(path, ids, saved, monkeypatch):
     with connect(path):
         fill(1, 3)
-        operations.delete(ids[0])
+        removal.delete(ids[0])
     before = files_below(path.parent)
 
     def fails(*_: object) -> None:

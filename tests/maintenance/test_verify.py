@@ -22,7 +22,7 @@ from veritas_peewee.ledger.stored import read_stored
 from veritas_peewee.maintenance.repair import repair
 from veritas_peewee.maintenance.verify import Report, verify
 from veritas_peewee.models import AuditEvent, AuditFinding, AuditScreenshot, AuditStatus
-from veritas_peewee.recording import ingest, operations, recorder
+from veritas_peewee.recording import ingest, operations, recorder, removal
 from veritas_peewee.testing import make_png
 
 
@@ -99,7 +99,7 @@ def test_what_was_undone_leaves_no_trace(path, ids):
 def test_removing_an_audit_is_no_loss(path, ids):
     head = kept_head(path)
     with connect(path):
-        operations.delete(ids[1])
+        removal.delete(ids[1])
         Audit.delete().where(Audit.id == ids[0]).execute()
         operations.create("https://again.example/", id=ids[1])
         recorder.record(ids[1], {"type": "log_entry", "message": "a new log"})
@@ -237,7 +237,7 @@ def test_a_change_that_no_event_tells_and_that_is_gone_is_told_by_a_head(tmp_pat
         ids = fill(2)
         database.pragma("wal_checkpoint(TRUNCATE)")
         if change == "delete":
-            operations.delete(ids[0])
+            removal.delete(ids[0])
         elif change == "update":
             Audit.update(narrative="x").where(Audit.id == ids[0]).execute()
         else:

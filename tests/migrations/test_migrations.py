@@ -49,7 +49,7 @@ from veritas_peewee.migrations.fresh import VIEWS
 from veritas_peewee.models import TABLES
 from veritas_peewee.queries import history, lookups
 from veritas_peewee.queries.counting import facets
-from veritas_peewee.recording import operations, recorder
+from veritas_peewee.recording import operations, recorder, removal
 
 OLD_TABLES = ("audits", "audit_findings", "audit_screenshots", "audit_events")
 
@@ -885,7 +885,7 @@ def test_every_audit_that_the_history_lists_can_be_shown(upgraded: Path) -> None
 def test_every_audit_that_the_history_lists_can_be_deleted(upgraded: Path) -> None:
     with connect(upgraded):
         for item in history.history(limit=1000).items:
-            operations.delete(item.id)
+            removal.delete(item.id)
         assert Audit.select().count() == AuditFinding.select().count() == 0
     check(upgraded)
 
@@ -899,7 +899,7 @@ def test_event_ids_go_on_after_the_highest_old_one_even_if_it_is_deleted(upgrade
         assert AuditEvent.delete().where(AuditEvent.id == 46).execute() == 1
         assert recorder.record(FULL, {"type": "log_entry", "message": "again"}) == 47
     with connect(upgraded):
-        operations.delete(FULL)
+        removal.delete(FULL)
         audit = operations.create("https://example.com")
         assert recorder.record(audit.id, {"type": "log_entry", "message": "later"}) == 48
     check(upgraded)
@@ -912,7 +912,7 @@ def test_an_older_audit_can_be_recorded_to_changed_and_deleted(upgraded: Path) -
         operations.update("all-null", narrative="seen again")
         assert lookups.get("was-queued").status == "completed"
         assert lookups.get("all-null").narrative == "seen again"
-        operations.delete(FULL)
+        removal.delete(FULL)
         assert AuditScreenshot.select().where(AuditScreenshot.audit == FULL).count() == 0
     assert not (upgraded.parent / "screenshots" / FULL / "t0.png").exists()
     assert (upgraded.parent / "outside" / "secret.png").read_bytes() == b"secret"

@@ -17,7 +17,7 @@ from tests.support.database_files import by_hand, verified
 from veritas_peewee import connect
 from veritas_peewee.maintenance.repair import repair
 from veritas_peewee.migrations.fresh import VIEWS
-from veritas_peewee.recording import operations
+from veritas_peewee.recording import removal
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_the_latest_audit_of_each_site_whatever_its_address_looks_like(path):
 
 def test_removed_tells_what_is_left(path, ids):
     with connect(path):
-        operations.delete(ids[1])
+        removal.delete(ids[1])
     with closing(sqlite3.connect(path)) as plain:
         ((audit_id, _, removed_at, events),) = plain.execute("SELECT * FROM removed")
         assert (audit_id, events) == (ids[1], 8)

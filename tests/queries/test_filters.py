@@ -25,7 +25,7 @@ from veritas_peewee.queries.filters import FILTERS, Filter, Filters
 from veritas_peewee.queries.history import history
 from veritas_peewee.queries.paging import write_cursor
 from veritas_peewee.queries.search import search
-from veritas_peewee.recording import operations, recorder
+from veritas_peewee.recording import operations, recorder, removal
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 YEAR_END = datetime(2025, 12, 24, tzinfo=UTC)
@@ -486,7 +486,7 @@ def test_counts_follow_every_change(script: Any) -> None:
     operations.update(audit_id, status="running")
     assert told() == (1, {"running": 1}, {"p0": 1}, 0)
     assert [audit.id for audit in history(pattern_type="p0", until=NOW).items] == [audit_id]
-    operations.delete(audit_id)
+    removal.delete(audit_id)
     assert told() == (0, {}, {}, 0)
 
 

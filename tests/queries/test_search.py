@@ -34,7 +34,7 @@ from veritas_peewee.queries.counting import facets
 from veritas_peewee.queries.history import history
 from veritas_peewee.queries.search import Hit, search
 from veritas_peewee.queries.snippets import WIDTH, snippet
-from veritas_peewee.recording import operations, recorder
+from veritas_peewee.recording import operations, recorder, removal
 from veritas_peewee.testing import make_finding
 
 DESCRIPTION = "The cancel link is hidden below the fold"
@@ -199,11 +199,11 @@ def test_pages_stay_right_while_audits_are_added(
             assert len(page.items) == limit
             newer = ended(f"https://new{added}.example/", "timer " * 30)
             if added == 0:
-                operations.delete(newer)
+                removal.delete(newer)
         assert len(seen) == len(set(seen))
         assert set(seen) == set(ids)
         for audit in Audit.select().where(Audit.id.not_in(ids)):
-            operations.delete(audit.id)
+            removal.delete(audit.id)
 
 
 def test_a_cursor_may_be_used_with_another_search(
@@ -341,7 +341,7 @@ def test_a_text_that_was_stored_is_found_by_itself(some_audits: Any, text: str) 
         if len(phrase) < module.LONGEST:
             assert audit_id in found(phrase)
     finally:
-        operations.delete(audit_id)
+        removal.delete(audit_id)
 
 
 VOCABULARY = ("hidden", "hide", "cost", "timer", "décide", "価格")
@@ -522,7 +522,7 @@ def test_the_index_outlives_a_vacuum(tmp_path: Path) -> None:
     with connect(tmp_path / "audits.db"):
         ids = [ended(f"https://s{n}.example/", f"word{n}") for n in range(6)]
         for audit_id in ids[:3]:
-            operations.delete(audit_id)
+            removal.delete(audit_id)
         current_database().execute_sql("VACUUM")
         assert [found(f"word{n}") for n in range(6)] == [[], [], [], *([i] for i in ids[3:])]
         assert verify().problems == []
@@ -663,7 +663,7 @@ def test_a_file_whose_counts_had_no_slices_is_counted_when_it_is_upgraded(tmp_pa
     path = tmp_path / "audits.db"
     with connect(path):
         ids = [ended(f"https://shop{n}.example/", DESCRIPTION, trust_score=n) for n in range(3)]
-        operations.delete(ids.pop())  # its entry's id is not given out again
+        removal.delete(ids.pop())  # its entry's id is not given out again
         told = facets(), facets(min_score=1), facets(min_severity="high"), facets(since=ago(1))
         entries = list(CatalogEntry.select(CatalogEntry.id, CatalogEntry.audit).tuples())
     before = runpy.run_path(str(migrations.DIRECTORY / "0004_search.py"))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.support.events import event, result
 from veritas_peewee import InvalidAudit, connect
 from veritas_peewee.queries import lookups
-from veritas_peewee.recording import ingest, operations, recorder
+from veritas_peewee.recording import ingest, operations, recorder, removal
 
 
 def state(audit_id):
@@ -46,7 +46,7 @@ def check_replay(audit_id):
     assert [(e.event_type, e.data, e.timestamp) for e in again] == [
         (e.event_type, e.data, e.timestamp) for e in before
     ]
-    operations.delete(copy.id)
+    removal.delete(copy.id)
 
 
 @settings(

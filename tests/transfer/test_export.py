@@ -20,7 +20,7 @@ from tests.support.processes import environment
 from veritas_peewee import AuditNotFound, AuditStore, InvalidAudit, StoreClosed, StoreError, connect
 from veritas_peewee.models import Audit, AuditScreenshot
 from veritas_peewee.queries import history
-from veritas_peewee.recording import operations, recorder
+from veritas_peewee.recording import operations, recorder, removal
 from veritas_peewee.transfer import selection
 from veritas_peewee.transfer.exporting import export_jsonl
 from veritas_peewee.transfer.tables import AUDIT_COLUMNS, export_csv
@@ -118,7 +118,7 @@ def test_writers_go_on_while_an_export_runs_and_its_lines_are_whole(path, ids):
             if done == 1:
                 assert not script.raw.in_transaction
                 operations.create("https://new.example")
-                operations.delete(ids[0])
+                removal.delete(ids[0])
                 recorder.record(ids[1], {"type": "log_entry"})
             seen.append(done)
 

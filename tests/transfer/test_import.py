@@ -31,7 +31,7 @@ from veritas_peewee.maintenance.repair import repair
 from veritas_peewee.maintenance.verify import verify
 from veritas_peewee.models import Audit, AuditEvent, AuditScreenshot, StoreHead
 from veritas_peewee.queries import history, lookups
-from veritas_peewee.recording import ingest, operations, recorder
+from veritas_peewee.recording import ingest, operations, recorder, removal
 from veritas_peewee.testing import make_event, make_png
 from veritas_peewee.transfer import importing
 from veritas_peewee.transfer.exporting import export_jsonl
@@ -148,7 +148,7 @@ def test_any_log_exported_and_imported_gives_the_same_rows_and_seals(pair, event
         assert rows() == before
         assert verify().problems == []
     for audit_id in wanted:
-        operations.delete(audit_id)
+        removal.delete(audit_id)
 
 
 def test_the_text_of_json_columns_comes_back_to_the_byte(tmp_path, other):
@@ -282,7 +282,7 @@ def test_what_was_removed_between_two_attempts_comes_back_with_other_ids(
 
     def interrupted(done: int, *_: object) -> None:
         if done == 2:
-            operations.delete(history.history(limit=1).items[0].id)
+            removal.delete(history.history(limit=1).items[0].id)
             raise ZeroDivisionError
 
     with checked(other):
@@ -598,7 +598,7 @@ def test_another_audits_image_is_never_replaced_or_removed(tmp_path, exported, o
         hostile(exported.with_name("second.x.jsonl"), victim, kept[victim])
         assert import_jsonl(exported.with_name("second.x.jsonl")).ok  # the same image: it is shared
         (shown,) = AuditScreenshot.select().where(AuditScreenshot.sha256.is_null())
-        operations.delete(shown.audit_id)
+        removal.delete(shown.audit_id)
         assert files_below(operations.screenshot_folder().root) == kept
 
 
@@ -619,7 +619,7 @@ def test_audits_of_one_unit_stand_and_fall_alone(exported, other):
         # The same event ids twice: each audit has its own seal, so this needs an honest twin.
         first = write(exported, good[0])
         import_jsonl(first)
-        operations.delete(good[0]["audit"]["id"])
+        removal.delete(good[0]["audit"]["id"])
         done = import_jsonl(write(exported, *good))
         assert (done.problems, done.audits) == ([], 4)
 

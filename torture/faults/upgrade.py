@@ -19,7 +19,7 @@ from veritas_peewee.database.current import current_database
 from veritas_peewee.database.sqlite import SqliteStore
 from veritas_peewee.database.sqlite_errors import driver
 from veritas_peewee.queries import lookups
-from veritas_peewee.recording import operations, recorder
+from veritas_peewee.recording import operations, recorder, removal
 
 ALL = 10_000
 """More rounds than there are statements: all of them."""
@@ -163,7 +163,7 @@ def kill_script(run: Run) -> Iterator[Row]:
             changed.site_type = "shop"
             changed.save()
             AuditFinding.delete().execute()
-            operations.delete(audit)
+            removal.delete(audit)
 
     for number in _numbers(row, run, act):
         die_at(number, act)

@@ -15,7 +15,7 @@ from itertools import count
 from torture.programs.record import finding, log_entry, shot
 from veritas_peewee import Audit, connect
 from veritas_peewee.ledger.heads import newest_head
-from veritas_peewee.recording import ingest, operations, recorder
+from veritas_peewee.recording import ingest, operations, recorder, removal
 
 seeds = count(1)
 
@@ -34,7 +34,7 @@ def fill(audits: int) -> None:
         whole = ingest.ingest([*events, {"type": "audit_complete", "elapsed": 2}])
         operations.update(whole, narrative=f"# Verdict {number}\n" + "It nags. " * 40)
         if number % 4 == 1:
-            operations.delete(whole)
+            removal.delete(whole)
         if number % 5 == 2:
             Audit.update(site_type="shop").where(Audit.id == audit).execute()
 

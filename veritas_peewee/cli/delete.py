@@ -13,7 +13,7 @@ from veritas_peewee.cli.output import print_json
 from veritas_peewee.cli.text import PROGRAM, complain, one_line
 from veritas_peewee.errors import StoreError
 from veritas_peewee.queries import lookups
-from veritas_peewee.recording import operations
+from veritas_peewee.recording import removal
 
 
 def add_to(app: typer.Typer) -> None:
@@ -40,7 +40,7 @@ def delete(
             wanted = _confirm(wanted)
         for one in wanted:
             try:
-                operations.delete(one)
+                removal.delete(one)
             except StoreError as error:
                 complain(error)
             else:

@@ -29,7 +29,7 @@ from veritas_peewee.maintenance.copying import (
 from veritas_peewee.maintenance.restore import RestoreReport, restore
 from veritas_peewee.maintenance.verify import Report, verify
 from veritas_peewee.models import Audit, AuditScreenshot
-from veritas_peewee.recording import operations
+from veritas_peewee.recording import removal
 from veritas_peewee.startup import connect
 
 __all__ = ["BackupReport", "RestoreReport", "backup", "default_target", "restore"]
@@ -172,5 +172,5 @@ def _delete_too(live: SqliteStore, row_id: int, audit_id: str, file: str) -> lis
     if audit_exists:
         AuditScreenshot.delete().where(AuditScreenshot.id == row_id).execute()
         return [file]
-    operations.delete(audit_id)
+    removal.delete(audit_id)
     return [audit_id]

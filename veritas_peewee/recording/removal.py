@@ -1,0 +1,43 @@
+"""Removing an audit: its rows, and then the files that only it had."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from veritas_peewee.database.current import atomic, current_database
+from veritas_peewee.database.statements import execute
+from veritas_peewee.files.images import ScreenshotFolder
+from veritas_peewee.models import Audit, AuditScreenshot
+from veritas_peewee.values.ids import key_of, not_found
+
+
+@atomic
+def delete(audit_id: str) -> None:
+    """Remove an audit and all that belongs to it: rows now, files once that is committed."""
+    audit_id = key_of(audit_id)
+    files = _own_files(audit_id)
+    if not Audit.delete().where(Audit.id == audit_id).execute():
+        raise not_found(audit_id)
+    location = current_database().location
+    if files and location.screenshots is not None:
+        database, folder = current_database(), ScreenshotFolder(location.screenshots)
+
+        def remove() -> None:
+            database.sync_wal()
+            folder.remove(files)
+
+        database.after_commit(remove)
+
+
+def _own_files(audit_id: str) -> list[str]:
+    """The audit's files that no other audit shows: older audits and replayed logs can share."""
+    path = AuditScreenshot.file_path
+    own = AuditScreenshot.select(path).where(AuditScreenshot.audit == audit_id)
+    other = AuditScreenshot.alias()
+    shared = other.select(other.file_path).where(other.file_path.in_(own), other.audit != audit_id)
+    return sorted(_texts(own) - _texts(shared))
+
+
+def _texts(query: Any) -> set[str]:
+    """A column's texts, as they are on disk: edited by hand, a value can be anything."""
+    return {found for (found,) in execute(*query.sql()) if isinstance(found, str)}
