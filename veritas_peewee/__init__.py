@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from veritas_peewee.transfer.exporting import export_jsonl as export_jsonl
     from veritas_peewee.transfer.importing import import_jsonl as import_jsonl
     from veritas_peewee.transfer.tables import export_csv as export_csv
+    from veritas_peewee.values.columns import AuditChanges as AuditChanges
     from veritas_peewee.web import get_store as get_store
     from veritas_peewee.web import store_lifespan as store_lifespan
 
@@ -89,6 +90,7 @@ _LATER = {
     "export_csv": "transfer.tables",
     "import_jsonl": "transfer.importing",
     "report_html": "presentation.report",
+    "AuditChanges": "values.columns",
 }
 
 

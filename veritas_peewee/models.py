@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import peewee
@@ -22,25 +21,19 @@ from veritas_peewee.values.fields import (
 from veritas_peewee.values.ids import new_audit_id
 from veritas_peewee.values.moments import utc_now
 from veritas_peewee.values.plain import check_text
+from veritas_peewee.values.states import AuditStatus as AuditStatus
+from veritas_peewee.values.states import Severity as Severity
 
+if TYPE_CHECKING:
+    from typing import Self, Unpack
 
-class AuditStatus(StrEnum):
-    """Where an audit stands; `disconnected` is one whose engine went away."""
-
-    QUEUED = "queued"
-    RUNNING = "running"
-    COMPLETED = "completed"
-    ERROR = "error"
-    DISCONNECTED = "disconnected"
-
-
-class Severity(StrEnum):
-    """How grave a finding is."""
-
-    LOW = "low"
-    MEDIUM = "medium"
-    HIGH = "high"
-    CRITICAL = "critical"
+    from veritas_peewee.values.attributes import RowsOf
+    from veritas_peewee.values.columns import (
+        AuditColumns,
+        EventColumns,
+        FindingColumns,
+        ScreenshotColumns,
+    )
 
 
 def _default(value: str) -> list[Any]:
@@ -62,9 +55,13 @@ class Audit(_Table):
     """One audit of one site: the projection of its events."""
 
     if TYPE_CHECKING:  # queries; on an audit from the facade, lists
-        findings: Any
-        screenshots: Any
-        events: Any
+        findings = RowsOf["AuditFinding"]()
+        screenshots = RowsOf["AuditScreenshot"]()
+        events = RowsOf["AuditEvent"]()
+
+        def __init__(self, **columns: Unpack[AuditColumns]) -> None: ...
+        @classmethod
+        def create(cls, **columns: Unpack[AuditColumns]) -> Self: ...  # type: ignore[override]
 
     id = IdField(16, primary_key=True, default=new_audit_id)
     url = TextField()
@@ -75,15 +72,19 @@ class Audit(_Table):
     verdict_mode = CharField(20, default="expert", constraints=_default("'expert'"))
     trust_score = FloatField(null=True, low=0, high=100)
     risk_level = CharField(50, null=True)
-    signal_scores = JSONField(default=dict, constraints=_default("'{}'"))
+    signal_scores: JSONField[dict[str, float]] = JSONField(
+        default=dict, constraints=_default("'{}'")
+    )
     narrative = TextField(null=True)
     site_type = CharField(50, null=True)
     site_type_confidence = FloatField(null=True, low=0, high=1)
-    security_results = JSONField(default=dict, constraints=_default("'{}'"))
+    security_results: JSONField[dict[str, Any]] = JSONField(
+        default=dict, constraints=_default("'{}'")
+    )
     pages_scanned = IntegerField(default=0, low=0, constraints=_default("0"))
     screenshots_count = IntegerField(default=0, low=0, constraints=_default("0"))
     elapsed_seconds = FloatField(default=0.0, low=0, constraints=_default("0"))
-    errors = JSONField(list, default=list, constraints=_default("'[]'"))
+    errors: JSONField[list[str]] = JSONField(list, default=list, constraints=_default("'[]'"))
     error_message = TextField(null=True)
     started_at = DateTimeField(null=True)
     completed_at = DateTimeField(null=True)
@@ -120,10 +121,9 @@ class Audit(_Table):
 
 
 class _Child(_Table):
-    if TYPE_CHECKING:
-        id: Any
-        audit: Any
-        audit_id: str
+    if TYPE_CHECKING:  # what Peewee adds by itself
+        id = peewee.AutoField()
+        audit_id = IdField(16)
 
 
 class AuditFinding(_Child):
@@ -139,6 +139,16 @@ class AuditFinding(_Child):
     screenshot_index = IntegerField(null=True, default=-1, low=-1, constraints=_default("-1"))
     created_at = DateTimeField(null=True, default=utc_now)
     digest = BlobField(null=True)
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self, *, audit: Audit | str = ..., **columns: Unpack[FindingColumns]
+        ) -> None: ...
+        @classmethod
+        def create(  # type: ignore[override]
+            cls, *, audit: Audit | str = ..., **columns: Unpack[FindingColumns]
+        ) -> Self: ...
 
     class Meta:
         table_name = "audit_findings"
@@ -157,6 +167,16 @@ class AuditScreenshot(_Child):
     created_at = DateTimeField(null=True, default=utc_now)
     digest = BlobField(null=True)
 
+    if TYPE_CHECKING:
+
+        def __init__(
+            self, *, audit: Audit | str = ..., **columns: Unpack[ScreenshotColumns]
+        ) -> None: ...
+        @classmethod
+        def create(  # type: ignore[override]
+            cls, *, audit: Audit | str = ..., **columns: Unpack[ScreenshotColumns]
+        ) -> Self: ...
+
     class Meta:
         table_name = "audit_screenshots"
 
@@ -168,9 +188,19 @@ class AuditEvent(_Child):
     id = peewee.AutoField(constraints=[SQL("AUTOINCREMENT")])
     audit = ForeignKeyField(Audit, backref="events", on_delete="CASCADE", index=False)
     event_type = CharField(100)
-    data = JSONField(null=True)
+    data: JSONField[dict[str, Any] | None] = JSONField(null=True)
     timestamp = DateTimeField(null=True, default=utc_now)
     digest = BlobField(null=True)
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self, *, audit: Audit | str = ..., **columns: Unpack[EventColumns]
+        ) -> None: ...
+        @classmethod
+        def create(  # type: ignore[override]
+            cls, *, audit: Audit | str = ..., **columns: Unpack[EventColumns]
+        ) -> Self: ...
 
     class Meta:
         table_name = "audit_events"
@@ -202,8 +232,8 @@ class CatalogEntry(_Table):
     risk_level = CharField(50, null=True)
     site_type = CharField(50, null=True)
     audit_tier = CharField(50)
-    patterns = JSONField(default=dict)
-    slices = JSONField(default=list)
+    patterns: JSONField[dict[str, Any]] = JSONField(default=dict)
+    slices: JSONField[list[Any]] = JSONField(default=list)
     url = TextField()
     narrative = TextField()
     findings = TextField()

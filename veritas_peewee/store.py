@@ -43,12 +43,14 @@ from veritas_peewee.threads.readers import Readers
 from veritas_peewee.threads.writer import Writer, asyncio_loop
 from veritas_peewee.threads.writer import WriterStats as WriterStats
 from veritas_peewee.values.ids import key_of
+from veritas_peewee.values.states import StatusText
 
 if TYPE_CHECKING:
     from veritas_peewee.transfer.exporting import ExportReport
     from veritas_peewee.transfer.exporting import Progress as ExportProgress
     from veritas_peewee.transfer.importing import Importer, ImportReport
     from veritas_peewee.transfer.importing import Progress as ImportProgress
+    from veritas_peewee.values.columns import AuditChanges
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -285,7 +287,7 @@ class AuditStore:
         audit: Audit = await writer.submit(_ingest, prepared, undo=prepared.discard)
         return audit
 
-    async def update(self, audit_id: str, /, **changes: Any) -> Audit:
+    async def update(self, audit_id: str, /, **changes: Unpack[AuditChanges]) -> Audit:
         """Change columns of an audit and return it; InvalidAudit for a bad column or value."""
         audit: Audit = await self._opened().submit(
             _changed, partial(operations.update, audit_id, **changes), audit_id
@@ -293,7 +295,7 @@ class AuditStore:
         return audit
 
     async def update_status(
-        self, audit_id: str, status: AuditStatus | str, *, error_message: str | None = None
+        self, audit_id: str, status: AuditStatus | StatusText, *, error_message: str | None = None
     ) -> Audit:
         """Set an audit's status and, with `error_message`, its last error; returns the audit."""
         change = partial(operations.update_status, audit_id, status, error_message=error_message)

@@ -14,7 +14,7 @@ from torture.checks import check_verify, select
 from torture.legacy import LOST, TABLES, write_legacy
 from torture.model import Row, Run, fault
 from torture.reading import dump
-from veritas_peewee import Audit, AuditFinding, connect
+from veritas_peewee import Audit, AuditFinding, Severity, connect
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.sqlite import SqliteStore
 from veritas_peewee.database.sqlite_errors import driver
@@ -157,7 +157,7 @@ def kill_script(run: Run) -> Iterator[Row]:
             current_database().raw.set_trace_callback(point)
             Audit.update(narrative="It nags.").where(Audit.id == audit).execute()
             for finding in AuditFinding.select():
-                finding.severity = "high"
+                finding.severity = Severity.HIGH
                 finding.save()
             changed = lookups.get(audit)
             changed.site_type = "shop"

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from veritas_peewee.database.statements import MARK, execute, text_of
 from veritas_peewee.errors import AuditNotFound, InvalidAudit
-from veritas_peewee.models import Audit, AuditScreenshot, AuditStatus, audit_time
+from veritas_peewee.models import Audit, AuditStatus, audit_time
 from veritas_peewee.queries import lookups
 from veritas_peewee.queries.finding_matches import FindingChanges, match_findings
 from veritas_peewee.values.plain import check_text, invalid, shown
@@ -261,8 +261,7 @@ def _screenshots(before: Audit, after: Audit) -> list[ScreenshotPair]:
 
 def _by_label(audit: Audit) -> dict[str, list[ComparedScreenshot]]:
     found: dict[str, list[ComparedScreenshot]] = {}
-    shots: list[AuditScreenshot] = audit.screenshots
-    for row in shots:
+    for row in audit.screenshots:
         found.setdefault(row.label, []).append(
             ComparedScreenshot(
                 row.id, row.file_path, row.index_num, row.file_size_bytes, row.sha256

@@ -16,12 +16,13 @@ from veritas_peewee.models import Audit, AuditFinding, AuditStatus, Severity
 from veritas_peewee.values.addresses import host_of
 from veritas_peewee.values.moments import moment
 from veritas_peewee.values.plain import check_text, invalid
+from veritas_peewee.values.states import SeverityText, StatusText
 
 
 class Filters(TypedDict, total=False):
     """Filters by name; None is the same as leaving a filter out."""
 
-    status: AuditStatus | str | None
+    status: AuditStatus | StatusText | None
     risk_level: str | None
     url: str | None
     host: str | None
@@ -37,7 +38,7 @@ class Filters(TypedDict, total=False):
     """What `created_at` must be before, in the same forms."""
     pattern_type: str | None
     """A pattern type that a finding of the audit has."""
-    min_severity: Severity | str | None
+    min_severity: Severity | SeverityText | None
     """The least severity of a finding, of that pattern type if one is given."""
 
 

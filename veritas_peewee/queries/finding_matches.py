@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 from unicodedata import normalize
 
-from veritas_peewee.models import Audit, AuditFinding, AuditStatus, Severity
+from veritas_peewee.models import Audit, AuditStatus, Severity
 
 _SEVERITIES = [severity.value for severity in Severity]
 _MOST_COMPARED = 2500
@@ -81,8 +81,7 @@ def match_findings(before: Audit, after: Audit) -> FindingChanges:
 
 def _by_kind(audit: Audit) -> dict[tuple[str, ...], list[ComparedFinding]]:
     found: dict[tuple[str, ...], list[ComparedFinding]] = {}
-    rows: list[AuditFinding] = audit.findings
-    for row in rows:
+    for row in audit.findings:
         kind = [_normal(row.category), _normal(row.pattern_type)]
         if kind[1] in ("", "unknown"):
             kind.append(_normal(row.description))

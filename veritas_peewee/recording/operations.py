@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from peewee import SQL, Expression, IntegrityError
 
@@ -33,6 +33,10 @@ from veritas_peewee.values.addresses import check_url, host_of
 from veritas_peewee.values.ids import check_id, key_of, new_audit_id, not_found
 from veritas_peewee.values.moments import format_datetime, utc_now
 from veritas_peewee.values.plain import check_text, encode_json, invalid, named
+from veritas_peewee.values.states import StatusText
+
+if TYPE_CHECKING:
+    from veritas_peewee.values.columns import AuditChanges
 
 KEPT_BY_STORE = frozenset(
     {"id", "screenshots_count", "created_at", "updated_at", "seal", "sealed_events", "host"}
@@ -118,7 +122,7 @@ def create(
 
 
 @atomic
-def update(audit_id: str, /, **changes: Any) -> None:
+def update(audit_id: str, /, **changes: Unpack[AuditChanges]) -> None:
     """Change columns of an audit, and note the change in its event log.
 
     Raises AuditNotFound, or InvalidAudit for an unknown column or a bad value.
@@ -139,10 +143,10 @@ def update(audit_id: str, /, **changes: Any) -> None:
 
 @atomic
 def update_status(
-    audit_id: str, status: AuditStatus | str, *, error_message: str | None = None
+    audit_id: str, status: AuditStatus | StatusText, *, error_message: str | None = None
 ) -> None:
     """Set an audit's status and, with `error_message`, its last error."""
-    changes: dict[str, Any] = {"status": status}
+    changes: AuditChanges = {"status": status}
     if error_message is not None:
         changes["error_message"] = error_message
     update.inside_unit(audit_id, **changes)

@@ -128,7 +128,8 @@ def replay(audit_id: str, events: Iterable[AuditEvent]) -> list[int]:
     for stored in events:
         data = stored.data or {}
         text = encode_json(data, "event")
-        ids.append(_apply(audit_id, PreparedEvent(data, text, stored.event_type), stored.timestamp))
+        event = PreparedEvent(data, text, stored.event_type)
+        ids.append(_apply(audit_id, event, stored.timestamp or utc_now()))
     return ids
 
 

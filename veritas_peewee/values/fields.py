@@ -10,7 +10,7 @@ import json
 import math
 from datetime import UTC, datetime
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
 import peewee
 from peewee import Node, SqliteDatabase
@@ -25,36 +25,62 @@ from veritas_peewee.values.plain import (
     plain_text,
 )
 
+if TYPE_CHECKING:
+    from veritas_peewee.values.attributes import Typed
+else:
+    Typed = Generic
+
+V = TypeVar("V")
+E = TypeVar("E", bound=Enum)
+
 _MAX_INTEGER = 2**63 - 1
 
 
-class TextField(peewee.TextField):
+class TextField(Typed[V], peewee.TextField):
+    if TYPE_CHECKING:
+
+        @overload
+        def __init__(self: TextField[str | None], *, null: Literal[True], **rest: Any) -> None: ...
+        @overload
+        def __init__(self: TextField[str], **rest: Any) -> None: ...
+        def __init__(self, **rest: Any) -> None: ...
+
     def db_value(self, value: Any) -> Any:
         return value if value is None else check_text(self.name, value)
 
     check = db_value
 
 
-class CharField(peewee.CharField):
+class CharField(Typed[V], peewee.CharField):
+    if TYPE_CHECKING:
+
+        @overload
+        def __init__(
+            self: CharField[str | None], max_length: int, *, null: Literal[True], **rest: Any
+        ) -> None: ...
+        @overload
+        def __init__(self: CharField[str], max_length: int, **rest: Any) -> None: ...
+        def __init__(self, max_length: int, **rest: Any) -> None: ...
+
     def db_value(self, value: Any) -> Any:
         return value if value is None else check_text(self.name, value, self.max_length)
 
     check = db_value
 
 
-class IdField(CharField):
+class IdField(CharField[str]):
     """An audit's id: a file of the older code can hold longer ones, which must be found too."""
 
     def db_value(self, value: Any) -> Any:
         return value if value is None else check_text(self.name, value)
 
 
-class EnumField(CharField):
+class EnumField(Typed[E], peewee.CharField):
     """A text column with a closed set of values; read back as members of `enum`."""
 
-    def __init__(self, enum: type[Enum], *args: Any, **kwargs: Any) -> None:
+    def __init__(self, enum: type[E], *args: Any, **kwargs: Any) -> None:
         self.enum = enum
-        self._members: dict[Any, Enum] = {member.value: member for member in enum}
+        self._members: dict[Any, E] = {member.value: member for member in enum}
         super().__init__(*args, **kwargs)
 
     def db_value(self, value: Any) -> Any:
@@ -73,7 +99,11 @@ class EnumField(CharField):
         return self._members.get(value, value)
 
 
-class FloatField(peewee.FloatField):
+class FloatField(Typed[V], peewee.FloatField):
+    @overload
+    def __init__(self: FloatField[float | None], *, null: Literal[True], **rest: Any) -> None: ...
+    @overload
+    def __init__(self: FloatField[float], **rest: Any) -> None: ...
     def __init__(
         self, *args: Any, low: float | None = None, high: float | None = None, **kwargs: Any
     ) -> None:
@@ -104,7 +134,11 @@ class FloatField(peewee.FloatField):
         return number
 
 
-class IntegerField(peewee.IntegerField):
+class IntegerField(Typed[V], peewee.IntegerField):
+    @overload
+    def __init__(self: IntegerField[int | None], *, null: Literal[True], **rest: Any) -> None: ...
+    @overload
+    def __init__(self: IntegerField[int], **rest: Any) -> None: ...
     def __init__(self, *args: Any, low: int | None = None, **kwargs: Any) -> None:
         self.low = low
         super().__init__(*args, **kwargs)
@@ -126,8 +160,18 @@ class IntegerField(peewee.IntegerField):
         return number
 
 
-class DateTimeField(peewee.DateTimeField):
+class DateTimeField(Typed[V], peewee.DateTimeField):
     """An aware datetime, stored and read back in UTC; a naive one is refused, not guessed."""
+
+    if TYPE_CHECKING:
+
+        @overload
+        def __init__(
+            self: DateTimeField[datetime | None], *, null: Literal[True], **rest: Any
+        ) -> None: ...
+        @overload
+        def __init__(self: DateTimeField[datetime], **rest: Any) -> None: ...
+        def __init__(self, **rest: Any) -> None: ...
 
     def db_value(self, value: Any) -> Any:
         if value is None:
@@ -161,8 +205,8 @@ class DateTimeField(peewee.DateTimeField):
         return value
 
 
-class JSONField(peewee.JSONField):
-    """Strict JSON of one kind (dict or list), stored as text."""
+class JSONField(Typed[V], peewee.JSONField):
+    """Strict JSON of one kind (dict or list), stored as text; the model says what is in it."""
 
     # Peewee asks the database for its JSON dialect when the model is made; ours is not known
     # until one is open, and until a second engine comes it is SQLite's.
