@@ -1,5 +1,6 @@
 """What follows a commit or a roll-back, and what cannot be done inside a write."""
 
+import contextlib
 import subprocess
 import sys
 
@@ -158,7 +159,8 @@ def test_each_way_to_begin_a_transaction_looks_for_what_others_wrote(tmp_path):
         recorder.record(audit.id, event)
         for begin in (mine.atomic, mine.transaction, mine.unit):
             code = (
-                "import sys; from veritas_peewee import connect, recorder\n"
+                "import sys; from veritas_peewee import connect\n"
+                "from veritas_peewee.recording import recorder\n"
                 f"with connect(sys.argv[1]): recorder.record(sys.argv[2], {event!r})"
             )
             subprocess.run([sys.executable, "-c", code, path, audit.id], check=True)
@@ -181,3 +183,36 @@ def test_what_was_to_follow_a_transaction_that_sqlite_ended_does_not(tmp_path, h
         operations.update(audit.id, trust_score=50.0)
         assert Audit.get_by_id(audit.id).risk_level is None
         assert verify().problems == []
+
+
+@pytest.mark.parametrize("how", ["unit", "atomic", "transaction"])
+def test_a_block_whose_transaction_sqlite_has_ended_writes_nothing_more(tmp_path, how):
+    guard = (
+        "CREATE TEMP TRIGGER guard BEFORE INSERT ON audits WHEN NEW.audit_tier = 'none' "
+        "BEGIN SELECT RAISE(ROLLBACK, 'there must be a tier'); END"
+    )
+    with connect(tmp_path / "audits.db") as opened:
+        opened.execute_sql(guard)
+        ended = pytest.raises(StoreError, match="has ended before the block")
+        with ended, getattr(opened, how)():
+            operations.create("https://one.example/")
+            with contextlib.suppress(Exception):
+                Audit.create(url="https://two.example/", audit_tier="none")
+            operations.create("https://three.example/")
+        assert Audit.select().count() == 0
+        operations.create("https://four.example/")
+        assert [audit.url for audit in Audit.select()] == ["https://four.example/"]
+        assert verify().problems == []
+
+
+def test_what_is_written_in_manual_mode_is_sealed_when_it_is_committed(tmp_path):
+    with connect(tmp_path / "audits.db") as opened, opened.manual_commit():
+        audit = operations.create("https://one.example/")
+        Audit.update(risk_level="trusted").where(Audit.id == audit.id).execute()
+        code = (
+            "import sys; from veritas_peewee import connect\n"
+            "from veritas_peewee.maintenance.verify import verify\n"
+            "with connect(sys.argv[1], read_only=True): print(verify().problems)"
+        )
+        command = [sys.executable, "-c", code, tmp_path / "audits.db"]
+        assert subprocess.check_output(command, text=True) == "[]\n"

@@ -200,7 +200,8 @@ def die_with_a_wal(path: Path) -> None:
     """Have a process write, and be killed before it could empty the WAL."""
     program = (
         "import os, signal, sys\n"
-        "from veritas_peewee import connect, operations\n"
+        "from veritas_peewee import connect\n"
+        "from veritas_peewee.recording import operations\n"
         "with connect(sys.argv[1]) as db:\n"
         "    db.pragma('wal_autocheckpoint', 0)\n"
         "    for n in range(200):\n"

@@ -142,6 +142,7 @@ class StoreDatabase(Transactions):
             self.keeper.before(sql)
         if self.role in ("script", "viewer"):
             refuse_on_event_loop()
+            self.refuse_after_end()
             if self.keeper is None or self.transaction_is_open or not _CHANGE.match(sql):
                 return super().execute_sql(sql, params)
             with self.unit():  # with the seal of what it changes

@@ -115,6 +115,24 @@ class Transactions(peewee.Database):
             )
 
     @property
+    def is_manual(self) -> bool:
+        """Whether the caller begins and ends transactions (`manual_commit`), and none is open."""
+        scopes = self.state.transactions
+        return bool(scopes) and type(scopes[-1]) is peewee._manual and not self.transaction_is_open
+
+    def refuse_after_end(self) -> None:
+        """StoreError in a block of `atomic()` or a unit whose transaction has already ended.
+
+        Peewee would run the rest of the block statement by statement, and what they write would
+        stay although the block fails.
+        """
+        if self.state.transactions and not self.transaction_is_open and not self.is_manual:
+            raise TransactionEnded(
+                "the transaction of this block has ended before the block: by a trigger, by an "
+                "error, or by SQL given to the driver; nothing more of it is run"
+            )
+
+    @property
     def in_whole_transaction(self) -> bool:
         """Whether the transaction is still open as it was begun."""
         return not self.lost and not self.is_closed() and self.transaction_is_open
@@ -135,7 +153,7 @@ class Transactions(peewee.Database):
         """Between transactions there is none, whatever a callback or a write left behind."""
         self.close_cursors()
         state = self.state
-        if state.transactions or self.transaction_is_open:
+        if (state.transactions or self.transaction_is_open) and not self.is_manual:
             _logger.error("%s: a transaction was left open and is undone", self.name)
             state.transactions.clear()
             state.commit_callbacks.clear()
@@ -207,10 +225,12 @@ class Unit:
     def __enter__(self) -> None:
         database = self.database
         state = database.state
-        self.outermost = not state.transactions
+        self.outermost = not state.transactions or database.is_manual
         if self.outermost:
             database.begin()
         else:
+            # Outside a transaction, a savepoint would begin one of its own.
+            database.refuse_after_end()
             state.conn.execute("SAVEPOINT unit")
         self.callbacks = len(state.commit_callbacks)
         self.undo = len(database.undo)
