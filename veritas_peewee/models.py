@@ -8,6 +8,7 @@ import peewee
 from peewee import SQL, BlobField, ForeignKeyField, Index, Model
 
 from veritas_peewee.database.current import database
+from veritas_peewee.database.sqlite import part_of_json
 from veritas_peewee.values.fields import (
     CharField,
     DateTimeField,
@@ -343,7 +344,7 @@ score_band = Audit.trust_score.cast("INTEGER")
 audit_time = peewee.fn.COALESCE(Audit.started_at, Audit.created_at)
 """When an audit ran: as its engine tells, or else when it was stored."""
 
-told_finding_id = peewee.fn.json_extract(AuditEvent.data, SQL("'$.finding.id'"))
+told_finding_id = part_of_json(AuditEvent.data, "$.finding.id")
 """The engine's own id of the finding that a `finding` event tells."""
 
 

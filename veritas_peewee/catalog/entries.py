@@ -15,6 +15,7 @@ from typing import Any
 
 from peewee import SQL
 
+from veritas_peewee.catalog.full_text import KEPT_OUT, words_of
 from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.failures import add_hint
@@ -29,21 +30,10 @@ from veritas_peewee.models import (
 )
 
 UNFINISHED = frozenset((AuditStatus.QUEUED, AuditStatus.RUNNING))
-MARKS = "\ufdd0", "\ufdd1"
-"""Put around what matches in a snippet: no text, so they are kept out of what is indexed."""
-BREAK = "\u200b"
-"""Parts words and has no width; nothing is lost where a snippet leaves it out."""
-WORDS = ("url", "narrative", "findings", "errors")
-"""The columns of the full-text index."""
-
-SEARCH_INDEX = "search_index"
-TOKENIZER = "tokenize = 'unicode61 remove_diacritics 2'"
-
 _READ = (
     "url", "status", "audit_tier", "risk_level", "narrative", "site_type", "errors",
     "error_message", "created_at", "trust_score",
 )  # fmt: skip
-KEPT_OUT = {0: " "} | {ord(mark): " " for mark in MARKS}
 _LEVELS: dict[str, int] = {severity.value: level for level, severity in enumerate(Severity)}
 _COLUMNS = tuple(CatalogEntry._meta.sorted_field_names[1:])
 
@@ -147,31 +137,6 @@ def _text(value: object) -> str:
     return "" if value is None else str(value).translate(KEPT_OUT)
 
 
-# Thai, Lao, Burmese, Khmer; signs, kana and Han; Hangul, whose words have endings.
-_UNSPACED = (
-    "\u0e01-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3041-\u30ff\u31f0-\u31ff"
-    "\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff\uff66-\uff9f\U00020000-\U000323af"
-)
-
-
-@functools.cache
-def _unspaced() -> tuple[re.Pattern[str], re.Pattern[str]]:
-    # Such ranges take a fifth of the package's import to compile, and few texts need them.
-    between = f"(?<=[{_UNSPACED}])(?=\\w)|(?<=\\w)(?=[{_UNSPACED}])"
-    return re.compile(f"[{_UNSPACED}]"), re.compile(between)
-
-
-def words_of(text: str) -> str:
-    """`text` with each letter of a script that has no spaces between words as a word of its own.
-
-    So any part of a sentence is found, as a phrase.
-    """
-    if text.isascii():
-        return text
-    any_letter, between = _unspaced()
-    return between.sub(BREAK, text) if any_letter.search(text) else text
-
-
 def _errors(stored: object, message: object) -> list[str]:
     try:
         found = json.loads(stored) if isinstance(stored, str) else stored
@@ -228,4 +193,17 @@ def counted_sql() -> str:
         f"SELECT part.value AS slice, {columns}, '' AS key {each} UNION ALL "
         f"SELECT part.value, {columns}, j.key {each}, json_each(c.patterns) AS j "
         "WHERE j.key <> '') GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1, 2, 3, 4, 5, 6"
+    )
+
+
+def patterns_sql(audits: str) -> str:
+    """How many audits have each pattern type, by their entries: a query with the columns status,
+    risk level, site type and tier, all empty, then the pattern type and the number.
+
+    `audits` is a query for the ids of the audits that are counted.
+    """
+    return (
+        "SELECT '', '', '', '', j.key, COUNT(*) "
+        f"FROM ({audits}) AS m CROSS JOIN {CatalogEntry._meta.table_name} AS c "
+        "ON c.audit_id = m.id CROSS JOIN json_each(c.patterns) AS j WHERE j.key <> '' GROUP BY 5"
     )

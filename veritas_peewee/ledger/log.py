@@ -158,6 +158,12 @@ def newest_id(database: StoreDatabase) -> int:
     return int(found[0])
 
 
+def newest_given() -> int:
+    """The newest id that any event was given, also if that event has been removed; 0 if none."""
+    rows = execute("SELECT seq FROM sqlite_sequence WHERE name = 'audit_events'", ())
+    return int(rows[0][0]) if rows else 0
+
+
 @functools.cache
 def _raw_sql() -> str:
     query = AuditEvent.select(

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypedDict
 import peewee
 
 from veritas_peewee.catalog.entries import level_of
+from veritas_peewee.database.sqlite import passed_over
 from veritas_peewee.database.statements import MARK
 from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.models import Audit, AuditFinding, AuditStatus, Severity
@@ -227,11 +228,6 @@ def where(
             left = passed_over(left)
         query = query.where(getattr(operator, compare)(left, MARK))
     return query if shape.finding is None else query.where(_has_finding(shape.finding))
-
-
-def passed_over(field: Any) -> Any:
-    """A column for which SQLite takes no index."""
-    return peewee.NodeList((peewee.SQL("+"), field), glue="")
 
 
 def _has_finding(shape: FindingShape) -> Any:

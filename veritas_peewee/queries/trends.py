@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import peewee
 
+from veritas_peewee.database.sqlite import values_of_json
 from veritas_peewee.database.statements import MARK, execute, text_of
 from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.models import Audit, AuditFinding, AuditStatus, Severity, audit_time
@@ -136,7 +137,7 @@ def _points_sql(column: str, bounds: tuple[str, ...]) -> str:
 @functools.cache
 def _severities_sql() -> str:
     # As one value, however many they are: one statement, prepared once.
-    ids = peewee.SQL("(SELECT value FROM json_each(?))")
+    ids = values_of_json()
     query = AuditFinding.select(
         AuditFinding.audit, AuditFinding.severity, peewee.fn.COUNT(peewee.SQL("*"))
     ).where(AuditFinding.audit.in_(ids))
