@@ -34,8 +34,8 @@ class Kind:
     effect: Callable[[Projection, Event], None] | None = None
     """What an event of this type does to the rows; None if it does nothing."""
     for_many: Callable[[Projection, list[tuple[int, Event]]], None] | None = None
-    """The same effect, at less cost, for several (event id, event) in a row in one log; None if each
-    event is applied by itself."""
+    """The same effect, at less cost, for several (event id, event) in a row in one log; None if
+    each event is applied by itself."""
     closes: bool = False
     """Whether, once the audit has a final status, no further events are expected after this one."""
     heavy: bool = False
