@@ -1,4 +1,4 @@
-"""Opening a database: created or upgraded, and audits of dead processes told apart."""
+"""Opening a database: create or upgrade it, and mark the audits whose process has died."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ from veritas_peewee.recording.recorder import disconnect_dead
 
 
 def open_writable(location: Location, durability: Durability = "normal") -> SqliteStore:
-    """The connection of a store's writer: the file is created or upgraded, and recovered."""
+    """The connection of a store's writer, to a file that is created or upgraded first.
+
+    Raises SchemaTooNew, DatabaseCorrupt, ReadOnlyStore or StoreBusy.
+    """
     return _prepare(SqliteStore(location, "writer", durability))
 
 
@@ -52,8 +55,8 @@ def _open_viewer(location: Location) -> SqliteStore:
     try:
         return _look_at(SqliteStore(location, "viewer"))
     except ReadOnlyStore:
-        # Where no file can be made beside it, SQLite cannot open a WAL file, unless it is told
-        # that nobody changes it; with a WAL beside it, that would be a lie.
+        # Where no file can be created beside it, SQLite opens a file in WAL mode only with
+        # `immutable=1`, a promise that nobody changes it. With a WAL beside it that would be false.
         if location.path is None or Path(f"{location.path}-wal").exists():
             raise
         return _look_at(SqliteStore(location, "viewer", immutable=True))
@@ -98,9 +101,9 @@ def connect(
 ) -> Iterator[SqliteStore]:
     """Open a database for this thread: inside the `with` block the models talk to it.
 
-    The file is created or upgraded first, unless `read_only`. Arguments as in `AuditStore.open`.
-    Raises NoDatabase on an event loop's thread, and the errors of opening a file: SchemaTooNew,
-    DatabaseCorrupt, ReadOnlyStore, StoreBusy.
+    The file is created or upgraded first, unless `read_only`. The arguments are those of
+    `AuditStore.open`. Raises NoDatabase on an event loop's thread, and the errors of opening a
+    file: SchemaTooNew, DatabaseCorrupt, ReadOnlyStore, StoreBusy.
     """
     if on_event_loop():
         raise NoDatabase("connect() would stall the event loop: use `AuditStore.open()` there")

@@ -1,4 +1,7 @@
-"""`AuditStore`: hands operations to the writer and queries to the readers, and awaits them."""
+"""`AuditStore`: hands operations to the writer and queries to the readers, and awaits them.
+
+Longer than most modules: it is the one list of what can be awaited.
+"""
 
 from __future__ import annotations
 

@@ -27,12 +27,14 @@ WEIGHTS = "4.0, 2.0, 1.0, 1.0"
 """What a word counts for in a url, a narrative, findings and errors."""
 
 MARKS = "\ufdd0", "\ufdd1"
-"""Put around what matches in a snippet: no text, so they are kept out of what is indexed."""
+"""Put around the matches in a snippet. They are noncharacters of Unicode, which no text needs, so
+they are removed from texts before these are indexed."""
 KEPT_OUT = {0: " "} | {ord(mark): " " for mark in MARKS}
 BREAK = "\u200b"
-"""Parts words and has no width; nothing is lost where a snippet leaves it out."""
+"""Separates words and has no width: a snippet that leaves it out loses nothing."""
 
-# Thai, Lao, Burmese, Khmer; signs, kana and Han; Hangul, whose words have endings.
+# Thai, Lao, Burmese, Khmer; CJK signs, kana and Han; Hangul, which has spaces, but its words have
+# endings.
 _UNSPACED = (
     "\u0e01-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3041-\u30ff\u31f0-\u31ff"
     "\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff\uff66-\uff9f\U00020000-\U000323af"
@@ -41,15 +43,16 @@ _UNSPACED = (
 
 @functools.cache
 def _unspaced() -> tuple[re.Pattern[str], re.Pattern[str]]:
-    # Such ranges take a fifth of the package's import to compile, and few texts need them.
+    # Compiled only when needed: it takes a fifth of the time of the package's import, and few texts
+    # need it.
     between = f"(?<=[{_UNSPACED}])(?=\\w)|(?<=\\w)(?=[{_UNSPACED}])"
     return re.compile(f"[{_UNSPACED}]"), re.compile(between)
 
 
 def words_of(text: str) -> str:
-    """`text` with each letter of a script that has no spaces between words as a word of its own.
+    """`text`, in which each letter of a script without spaces between words is a word of its own.
 
-    So any part of a sentence is found, as a phrase.
+    So any part of a sentence can be found, as a phrase.
     """
     if text.isascii():
         return text

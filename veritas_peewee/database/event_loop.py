@@ -1,4 +1,4 @@
-"""Whether a query would run where it stalls everybody: on an event loop's own thread."""
+"""Whether a query would run where it stalls all tasks: on an event loop's own thread."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def on_event_loop() -> bool:
 
 
 def refuse_on_event_loop() -> None:
-    """NoDatabase on an event loop's thread."""
+    """Raise NoDatabase on an event loop's thread."""
     if on_event_loop():
         raise NoDatabase(_ON_LOOP)
 
 
 def not_open_here() -> NoDatabase:
-    """The error for a query where no database is open."""
+    """The error for a query in a thread or task where no database is open."""
     return NoDatabase(_ON_LOOP if on_event_loop() else _NOT_OPEN)

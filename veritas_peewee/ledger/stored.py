@@ -1,6 +1,6 @@
 """An audit with everything that belongs to it, as the values that are on disk.
 
-Not as models: a seal covers exactly the text that is on disk.
+It is not read as models, because a seal covers exactly the text that is on disk.
 """
 
 from __future__ import annotations
@@ -56,12 +56,12 @@ def read_stored(audit_id: str) -> StoredAudit | None:
 
 @contextmanager
 def snapshot() -> Iterator[None]:
-    """Whatever is read in the block is as of one moment."""
+    """A `with` block in which everything that is read is as of one moment."""
     connection = current_database().raw
     if connection.in_transaction:
         yield
         return
-    # Not a unit of the database, which takes the write lock in a script.
+    # Not `unit()`, which takes the write lock on a script's connection.
     connection.execute("BEGIN DEFERRED")
     try:
         yield
@@ -85,5 +85,5 @@ def _texts() -> tuple[str, str, str, str]:
 
 
 def image_file(screenshot: Row) -> str:
-    """The path of a screenshot row's file."""
+    """The path of a screenshot's file below the screenshot folder, from its stored row."""
     return str(screenshot[_FILE])

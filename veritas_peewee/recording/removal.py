@@ -1,4 +1,4 @@
-"""Removing an audit: its rows, and then the files that only it had."""
+"""Removing an audit: first its rows, then the files that no other audit uses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from veritas_peewee.values.ids import key_of, not_found
 
 @atomic
 def delete(audit_id: str) -> None:
-    """Remove an audit and all that belongs to it: rows now, files once that is committed."""
+    """Remove an audit and all that belongs to it: rows now, files after the commit.
+
+    Raises AuditNotFound.
+    """
     audit_id = key_of(audit_id)
     files = _own_files(audit_id)
     if not Audit.delete().where(Audit.id == audit_id).execute():
@@ -30,7 +33,7 @@ def delete(audit_id: str) -> None:
 
 
 def _own_files(audit_id: str) -> list[str]:
-    """The audit's files that no other audit shows: older audits and replayed logs can share."""
+    """The audit's files that no other audit uses: older audits and replayed logs can share some."""
     path = AuditScreenshot.file_path
     own = AuditScreenshot.select(path).where(AuditScreenshot.audit == audit_id)
     other = AuditScreenshot.alias()
@@ -39,5 +42,5 @@ def _own_files(audit_id: str) -> list[str]:
 
 
 def _texts(query: Any) -> set[str]:
-    """A column's texts, as they are on disk: edited by hand, a value can be anything."""
+    """The texts that a query of one column gives; a file edited by hand can hold other values."""
     return {found for (found,) in execute(*query.sql()) if isinstance(found, str)}
