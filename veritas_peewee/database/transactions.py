@@ -11,6 +11,7 @@ import peewee
 
 from veritas_peewee.database.failures import DRIVER_ERRORS
 from veritas_peewee.database.keeper import Keeper
+from veritas_peewee.database.savepoint import Savepoint
 from veritas_peewee.errors import StoreError
 
 _AS_PEEWEE: Any = vars(peewee)["__exception_wrapper__"]
@@ -194,26 +195,6 @@ class Transactions(peewee.Database):
             for cursor in self.cursors[first:]:
                 cursor.close()
             del self.cursors[first:]
-
-
-class Savepoint(peewee._savepoint):
-    """Peewee's savepoint.
-
-    When rolled back, it also drops the `after_commit` callbacks registered inside it and runs the
-    `after_rollback` ones.
-    """
-
-    def _begin(self) -> None:
-        super()._begin()  # type: ignore[misc]
-        self.callbacks = len(self.db.state.commit_callbacks)
-        self.undo = len(self.db.undo)
-
-    def rollback(self, begin: bool = True) -> None:
-        del self.db.state.commit_callbacks[self.callbacks :]
-        self.db.run_undo(self.undo)
-        if self.db.keeper is not None:
-            self.db.keeper.undone(whole=False)
-        super().rollback(begin)
 
 
 class Unit:
