@@ -1,4 +1,4 @@
-"""The tables: an audit's four, the processes that run audits, the catalog, and what seals need.
+"""The tables: an audit's four, the processes that run audits, the catalog, and the store's heads.
 
 Longer than most modules, so that all tables and their indexes are in one place.
 """

@@ -166,7 +166,7 @@ class Transactions(peewee.Database):
     # ---- what follows the end ----
 
     def after_rollback(self, fn: Callable[[], object]) -> None:
-        """Register `fn`, to be run if the unit that is open now is undone."""
+        """Run `fn` if the unit that is open now is undone; drop it when the transaction commits."""
         self.undo.append(fn)
 
     def run_undo(self, first: int) -> None:

@@ -140,7 +140,7 @@ class ScreenshotFolder:
                         write_whole(folder, name, data)
                     break
                 except FileNotFoundError:
-                    # Another thread or process has just removed the folder with its last file.
+                    # The folder may just have been removed with its last file: make it again.
                     if attempt == 9:
                         raise
         except OSError as error:
@@ -170,7 +170,7 @@ class ScreenshotFolder:
             write_whole(handle, name, data)
 
     def take_over(self, file: str, data: bytes) -> bool:
-        """Store an image of another store durably under its name there; returns if it is new here.
+        """Store an image of another store durably under its name there; True if it is new.
 
         No file is ever replaced. Raises InvalidAudit if another image has that name here, or if the
         name is not suitable for an image, and StoreError if the file cannot be written.

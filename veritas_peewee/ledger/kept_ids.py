@@ -29,7 +29,10 @@ _COLUMNS = ("id", "audit", "event_type", "data", "timestamp", "digest")
 
 
 def can_keep() -> bool:
-    """Whether events can keep their ids: the store never had an event, or is taking over others."""
+    """Whether events can keep their ids, because no head covers other events yet.
+
+    So it is if no head is stored, or only the placeholder, or if the store never had an event.
+    """
     first = execute(_first_head_sql(), ())
     return not first or first[0][1] == UNKNOWN_HEAD or not any(_newest())
 

@@ -217,7 +217,7 @@ def _findings_told_sql() -> str:
     query = AuditEvent.select(SQL("1")).where(
         AuditEvent.audit == MARK,
         AuditEvent.event_type == SQL("'finding'"),
-        told_finding_id > SQL("''"),  # so that only their index is read
+        told_finding_id > SQL("''"),  # so that only the index of these is read
         AuditEvent.id < MARK,
     )
     return text_of(query.limit(SQL("1")))

@@ -79,7 +79,7 @@ def prepare(
 
     Raises InvalidAudit for a value that cannot be stored. If `lenient`, such a value is replaced or
     left out instead, with a note in the stored event, and from there in the audit's `errors`; only
-    a value that is not a dict, or is nested too deeply, is still refused. Raises StoreError if the
+    an event that is not a dict, or is nested too deeply, is still refused. Raises StoreError if the
     image cannot be written.
     """
     if not issubclass(type(event), dict):

@@ -42,5 +42,5 @@ def _own_files(audit_id: str) -> list[str]:
 
 
 def _texts(query: Any) -> set[str]:
-    """The texts that a query of one column gives; a file edited by hand can hold other values."""
+    """The texts that a query of one column gives, without other values that were stored by hand."""
     return {found for (found,) in execute(*query.sql()) if isinstance(found, str)}

@@ -70,8 +70,8 @@ class CharField(Typed[V], peewee.CharField):
 
 
 class IdField(CharField[str]):
-    """An audit's id. Its length is not tested: a file of the older code can hold longer ids, and
-    queries must find them."""
+    """An audit's id. Queries do not test its length: a file of the older code can hold longer ids,
+    which must be found."""
 
     def db_value(self, value: Any) -> Any:
         return value if value is None else check_text(self.name, value)
