@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from contextlib import AbstractContextManager
-from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
@@ -26,6 +25,7 @@ from veritas_peewee.cli.output import print_json
 from veritas_peewee.cli.progress import Advance
 from veritas_peewee.cli.text import PROGRAM, complain, one_line
 from veritas_peewee.errors import StoreError
+from veritas_peewee.presentation.data import as_dict
 from veritas_peewee.presentation.report import report_parts
 from veritas_peewee.queries.filters import Filters
 from veritas_peewee.transfer.exporting import ExportReport, export_jsonl
@@ -167,7 +167,7 @@ def _print_export(report: ExportReport, output: str | None, json: bool) -> None:
     for text in report.problems:
         complain(text)
     if json:
-        print_json({"file": output, "ok": report.ok, **asdict(report)})
+        print_json({"file": output, "ok": report.ok, **as_dict(report)})
     elif output not in (None, PIPE):
         extent = [terminal.counted(report.audits, "audit")]
         extent += [
@@ -211,7 +211,7 @@ def import_(
     for text in report.problems:
         complain(text)
     if json:
-        print_json({"file": file, "ok": report.ok, **asdict(report)})
+        print_json({"file": file, "ok": report.ok, **as_dict(report)})
     else:
         _print_import(report)
     if not report.ok:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import re
+from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import NamedTuple, Unpack
 
@@ -44,7 +45,8 @@ WEIGHTS = "4.0, 2.0, 1.0, 1.0"
 """What a word counts for in a url, a narrative, findings and errors."""
 
 
-class Hit(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Hit:
     """An audit that was found."""
 
     audit: Audit

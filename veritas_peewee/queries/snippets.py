@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from veritas_peewee.catalog.entries import BREAK, MARKS, SEARCH_INDEX, TOKENIZER, WORDS
@@ -27,7 +28,8 @@ PART = 10_000
 MOST_PARTS = 20
 
 
-class Snippet(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Snippet:
     """A piece of what was found."""
 
     text: str
