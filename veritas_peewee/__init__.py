@@ -26,6 +26,7 @@ from veritas_peewee.models import (
     AuditStatus,
     Severity,
 )
+from veritas_peewee.presentation.data import as_dict
 from veritas_peewee.queries.comparison import Comparison
 from veritas_peewee.queries.counting import Facets
 from veritas_peewee.queries.filters import Filters
@@ -77,6 +78,7 @@ __all__ = [
     "TrendPoint",
     "WriteUndone",
     "WriterStats",
+    "as_dict",
     "connect",
     "init_database",
 ]

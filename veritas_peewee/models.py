@@ -23,7 +23,9 @@ from veritas_peewee.values.fields import (
     TextField,
 )
 from veritas_peewee.values.ids import new_audit_id
+from veritas_peewee.values.json_schema import object_of
 from veritas_peewee.values.moments import utc_now
+from veritas_peewee.values.named import Named
 from veritas_peewee.values.plain import check_text
 from veritas_peewee.values.states import AuditStatus as AuditStatus
 from veritas_peewee.values.states import Severity as Severity
@@ -45,10 +47,24 @@ def _default(value: str) -> list[Any]:
     return [SQL(f"DEFAULT {value}")]
 
 
-class _Table(Model):
+class _Table(Named, Model):
     # Attributes of Peewee's, which its type stubs leave out.
     _dirty: set[str]
     _normalize_data: ClassVar[Any]
+
+    def named(self) -> dict[str, Any]:
+        """The columns of the row, as far as they were read; first the audit that it belongs to."""
+        columns = self.__data__
+        owner = {"audit_id": columns["audit"]} if "audit" in columns else {}
+        return {**owner, **self.own_columns()}
+
+    def own_columns(self) -> dict[str, Any]:
+        """The row's columns without its audit's id: an audit's rows are shown inside it."""
+        return {name: value for name, value in self.__data__.items() if name != "audit"}
+
+    @classmethod
+    def json_schema(cls) -> dict[str, Any]:
+        return {"title": cls.__name__, **object_of(cls._meta.sorted_fields)}
 
     class Meta:
         database = database
@@ -101,6 +117,21 @@ class Audit(_Table):
 
     class Meta:
         table_name = "audits"
+
+    def named(self) -> dict[str, Any]:
+        """The columns, and the findings, screenshots and events if they are loaded."""
+        # Peewee, too, puts what it prefetches where the query would be.
+        loaded = {name: self.__dict__[name] for name in _CHILDREN if name in self.__dict__}
+        rows = {name: [row.own_columns() for row in rows] for name, rows in loaded.items()}
+        return self.own_columns() | rows
+
+    @classmethod
+    def json_schema(cls) -> dict[str, Any]:
+        loaded = {}
+        for name, model in _CHILDREN.items():
+            fields = [field for field in model._meta.sorted_fields if field.name != "audit"]
+            loaded[name] = {"type": "array", "items": object_of(fields)}
+        return {"title": cls.__name__, **object_of(cls._meta.sorted_fields, **loaded)}
 
     @classmethod
     def update(cls, data: Any = None, /, **update: Any) -> peewee.ModelUpdate:
@@ -209,6 +240,13 @@ class AuditEvent(_Child):
 
     class Meta:
         table_name = "audit_events"
+
+
+_CHILDREN: dict[str, type[_Child]] = {
+    "findings": AuditFinding,
+    "screenshots": AuditScreenshot,
+    "events": AuditEvent,
+}
 
 
 class AuditRunner(_Table):

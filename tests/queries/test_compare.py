@@ -13,7 +13,13 @@ from tests.support.command_line import run_here
 from tests.support.processes import ROOT
 from veritas_peewee import Audit, AuditFinding, AuditNotFound, Comparison, InvalidAudit, connect
 from veritas_peewee.maintenance.verify import verify
-from veritas_peewee.queries.comparison import compare, last_two
+from veritas_peewee.queries.comparison import (
+    ScoreChange,
+    TextChange,
+    ValueChange,
+    compare,
+    last_two,
+)
 from veritas_peewee.recording import ingest, operations
 from veritas_peewee.testing import make_finding
 
@@ -63,8 +69,8 @@ def test_the_samples_step_by_step(samples):
     assert [audit.trust_score for audit in found.audits] == [34, 52, 71, 68]
     assert [one.trust_score.difference for one in found.steps] == [18, 19, -3]
     first, second, third = found.steps
-    assert first.risk_level == ("high_risk", "suspicious")
-    assert first.signals["visual"] == (31, 55, 24)
+    assert first.risk_level == TextChange("high_risk", "suspicious")
+    assert first.signals["visual"] == ScoreChange(31, 55, 24)
     assert [(pair.after.pattern_type, pair.severity_steps) for pair in first.findings.still] == [
         ("preselected_extras", -1),
         ("countdown_timer", -1),
@@ -74,10 +80,10 @@ def test_the_samples_step_by_step(samples):
     assert first.findings.new == first.findings.unknown == []
     # The engine of January told no security results: unknown, and no change.
     assert first.security["headers"].before is None
-    assert first.security["headers"].score == (None, 0.45, None)
+    assert first.security["headers"].score == ScoreChange(None, 0.45, None)
     assert first.security["headers"].differences == []
-    assert second.security["headers"].score == (0.45, 0.6, 0.15)
-    assert second.security["headers"].differences[0] == (
+    assert second.security["headers"].score == ScoreChange(0.45, 0.6, 0.15)
+    assert second.security["headers"].differences[0] == ValueChange(
         "missing", ["content-security-policy", "permissions-policy"], ["content-security-policy"],
     )  # fmt: skip
     assert second.security["phishing_lists"].before is None
@@ -93,17 +99,17 @@ def test_the_samples_step_by_step(samples):
 def test_what_is_unknown_stays_unknown(samples):
     found = step(samples["clinic-unreachable.json"], samples["shop-2026-01.json"])
     assert found.before.id == samples["shop-2026-01.json"]  # it ran before
-    assert found.trust_score == (34, None, None)
-    assert found.risk_level == ("high_risk", None)
-    assert found.signals["visual"] == (31, None, None)
+    assert found.trust_score == ScoreChange(34, None, None)
+    assert found.risk_level == TextChange("high_risk", None)
+    assert found.signals["visual"] == ScoreChange(31, None, None)
     assert found.after.findings is None
     assert len(found.findings.unknown) == 4
-    assert found.findings[:3] == ([], [], [])
+    assert found.findings.new == found.findings.gone == found.findings.still == []
 
 
 def test_a_score_of_zero_is_a_score(script):
     found = step(make(1, trust_score=0.0), make(2, trust_score=0.5))
-    assert found.trust_score == (0, 0.5, 0.5)
+    assert found.trust_score == ScoreChange(0, 0.5, 0.5)
 
 
 def test_a_failed_audit_s_own_findings_are_matched_all_the_same(script):
@@ -220,7 +226,7 @@ def test_each_finding_is_in_exactly_one_list_also_among_very_many(script):
     before, after = many(400, 1), many(330, 2)
     found = step(before, after).findings
     seen = Counter(one.id for one in (*found.new, *found.gone, *found.unknown))
-    seen.update(one.id for pair in found.still for one in pair[:2])
+    seen.update(one.id for pair in found.still for one in (pair.before, pair.after))
     assert set(seen.values()) == {1}
     assert len(seen) == 730
     assert (len(found.still), len(found.gone), len(found.new)) == (330, 70, 0)
@@ -241,10 +247,10 @@ def test_severities_and_values_of_another_program_are_compared_as_they_are(tmp_p
         )
         found = step(before, after)
         execute("UPDATE audits SET trust_score = 9e999 WHERE id = ?", (before,))
-        assert step(before, after).trust_score == (None, None, None)
+        assert step(before, after).trust_score == ScoreChange(None, None, None)
     assert found.findings.still[0].severity_steps is None
-    assert found.signals == {"visual": (5, None, None)}
-    assert found.trust_score == (None, None, None)
+    assert found.signals == {"visual": ScoreChange(5, None, None)}
+    assert found.trust_score == ScoreChange(None, None, None)
     assert found.security == {}
 
 
@@ -271,8 +277,8 @@ def test_a_module_s_outcome_of_any_shape(script, before, after, score, differenc
     other = make(2, security_results={"m": after})
     change = step(one, other).security["m"]
     assert (change.before, change.after) == (before, after)
-    assert change.score == score
-    assert change.differences == differences
+    assert change.score == ScoreChange(*score)
+    assert change.differences == [ValueChange(*one) for one in differences]
 
 
 def test_wrong_ids_are_told(script):
@@ -309,7 +315,7 @@ async def test_the_facade_compares_and_what_it_returns_is_plain(store, finding):
     found = await store.compare(ids)
     assert isinstance(found, Comparison)
     (only,) = found.steps  # on the event loop, where a query would be an error
-    assert only.trust_score == (40, None, None)
+    assert only.trust_score == ScoreChange(40, None, None)
     assert len(only.findings.still) == 1
     assert only.before.time < only.after.time
     with pytest.raises(AuditNotFound):

@@ -32,8 +32,9 @@ from veritas_peewee.queries import counting
 from veritas_peewee.queries import search as module
 from veritas_peewee.queries.counting import facets
 from veritas_peewee.queries.history import history
+from veritas_peewee.queries.paging import Page
 from veritas_peewee.queries.search import Hit, search
-from veritas_peewee.queries.snippets import WIDTH, snippet
+from veritas_peewee.queries.snippets import WIDTH, Snippet, snippet
 from veritas_peewee.recording import operations, recorder, removal
 from veritas_peewee.testing import make_finding
 
@@ -88,7 +89,7 @@ def test_what_people_type_into_a_search_box(script: Any) -> None:
     assert set(found("url: hidden^ (link)")) == set()
     assert set(found("😀 hidden ---")) == both
     for nothing in ("", "   ", "-hidden", '""', "*", "-", "()", "😀", '"', "\0", "-- -*"):
-        assert search(nothing) == ([], None)
+        assert search(nothing) == Page([], None)
     with pytest.raises(InvalidAudit, match=r"text: must be text, got None"):
         search(None)  # type: ignore[arg-type]
 
@@ -158,7 +159,7 @@ def test_a_snippet_is_a_piece_with_the_right_places(pieces: list[tuple[str, bool
     plain = "".join(piece for piece, _ in pieces)
     told = snippet([text])
     if not any(match for _, match in pieces):
-        assert told == ("", ())
+        assert told == Snippet("", ())
         return
     assert told.text.strip("…") in plain
     assert len(told.text) <= WIDTH + 2

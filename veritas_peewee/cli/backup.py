@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -55,7 +54,7 @@ def backup(
     for text in report.problems:
         complain(text)
     if json:
-        print_json(asdict(report))
+        print_json(report)
     else:
         console = terminal.console()
         console.print(f"backed up to {one_line(report.path)}", soft_wrap=True)
@@ -86,7 +85,7 @@ def restore(
     with progress.parts() as advance:
         report = backups.restore(source, database, force=force, progress=advance)
     if json:
-        print_json(asdict(report))
+        print_json(report)
         return
     console = terminal.console()
     console.print(f"restored {one_line(report.database)}", soft_wrap=True)

@@ -70,7 +70,7 @@ def _headed(step: Step, what: str, extent: _Extent) -> str:
 
 def _print_findings(out: Console, step: Step, extent: _Extent) -> None:
     changes = step.findings
-    if not any(changes):
+    if not (changes.new or changes.gone or changes.still or changes.unknown):
         return
     heading(out, _headed(step, "Findings", extent))
     table = columns()
@@ -183,7 +183,8 @@ def _screenshots(pairs: list[ScreenshotPair], width: int) -> Table:
         word = {True: "same", False: "differs", None: ""}[pair.same]
         if pair.before is None or pair.after is None:
             word = "new" if pair.before is None else "gone"
-        files = [NONE if one is None else one_line(one.file_path) for one in pair[1:3]]
+        shots = (pair.before, pair.after)
+        files = [NONE if one is None else one_line(one.file_path) for one in shots]
         if width < _NARROW:
             files = []
         table.add_row(one_line(pair.label), Text(word, SAME), *files)

@@ -23,7 +23,6 @@ from veritas_peewee.cli.options import (
 from veritas_peewee.cli.output import print_json
 from veritas_peewee.cli.terminal import NONE, address, columns, when
 from veritas_peewee.cli.text import PROGRAM, one_line
-from veritas_peewee.presentation.data import plain
 from veritas_peewee.queries import comparison
 from veritas_peewee.queries.comparison import ComparedAudit, Comparison, ScoreChange, Step
 
@@ -63,7 +62,7 @@ def compare(
         with as_usage_errors():
             found = comparison.compare(wanted)
     if json:
-        print_json(plain(found))
+        print_json(found)
     else:
         _print(terminal.console(), found, whole=whole)
 
@@ -191,7 +190,7 @@ def _difference(change: ScoreChange) -> Text:
 def _risks(audits: Sequence[ComparedAudit], steps: Sequence[Step]) -> list[Text]:
     cells = [Text(one_line(audit.risk_level or NONE)) for audit in audits]
     for cell, step in zip(cells[1:], steps, strict=True):
-        before, after = step.risk_level
+        before, after = step.risk_level.before, step.risk_level.after
         if before in _RISKS and after in _RISKS and before != after:
             cell.stylize(BETTER if _RISKS.index(after) > _RISKS.index(before) else WORSE)
     return cells

@@ -84,7 +84,7 @@ async def _demo(run: Run, database: str, json: bool) -> None:
                     "events_acknowledged": run.acknowledged,
                     "events_read_back": stored,
                     "seconds": round(run.seconds, 3),
-                    "writer": stats._asdict(),
+                    "writer": stats,
                 }
             )
         else:

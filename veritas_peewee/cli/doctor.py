@@ -30,15 +30,16 @@ def doctor(database: Database = None, json: Json = False) -> None:
     findings = diagnose(database)
     bad = any(finding.level == "problem" for finding in findings)
     if json:
-        print_json({"ok": not bad, "findings": [finding._asdict() for finding in findings]})
+        print_json({"ok": not bad, "findings": findings})
     else:
         table = terminal.columns()
         table.show_header = False
         table.add_column(no_wrap=True)
         table.add_column(no_wrap=True)
         table.add_column(overflow="fold")
-        for level, name, text, _ in findings:
-            table.add_row(Text(level, _STYLE[level]), one_line(name), one_line(text))
+        for one in findings:
+            level = Text(one.level, _STYLE[one.level])
+            table.add_row(level, one_line(one.name), one_line(one.text))
         terminal.console(wide=True).print(table)
     if bad:
         raise typer.Exit(1)

@@ -16,7 +16,6 @@ from veritas_peewee.cli.options import (
 )
 from veritas_peewee.cli.output import print_json
 from veritas_peewee.cli.text import PROGRAM
-from veritas_peewee.presentation.data import audit_values
 from veritas_peewee.queries.filters import Filters
 from veritas_peewee.queries.history import history as history_page
 
@@ -42,8 +41,7 @@ def history(
     with existing(database, reading=True), as_usage_errors():
         page = history_page(limit=limit, cursor=cursor, order=order.value, **filters)
     if json:
-        items = [audit_values(audit) for audit in page.items]
-        print_json({"items": items, "next_cursor": page.next_cursor})
+        print_json(page)
         return
     console = terminal.console(wide=True)
     if page.items:

@@ -6,18 +6,18 @@ import json
 import sys
 
 from veritas_peewee.cli.text import ReaderGone
-from veritas_peewee.presentation.data import as_text
+from veritas_peewee.presentation.data import as_dict
 
 
 def print_json(value: object) -> None:
     """Write `value` on standard output."""
     # ASCII only: no control character and no encoding can get in the way.
-    _write(json.dumps(value, indent=2, default=as_text))
+    _write(json.dumps(as_dict(value), indent=2))
 
 
 def print_line(value: object) -> None:
     """Write `value` as one line on standard output."""
-    _write(json.dumps(value, default=as_text))
+    _write(json.dumps(as_dict(value)))
 
 
 def _write(text: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Annotated
 
@@ -83,7 +82,7 @@ def prune(
                 older_than=older_than, keep_newest=keep, vacuum=vacuum, progress=advance
             )
     if json:
-        print_json(asdict(report))
+        print_json(report)
     else:
         _print(report)
 

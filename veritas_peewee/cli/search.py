@@ -19,7 +19,6 @@ from veritas_peewee.cli.options import (
 )
 from veritas_peewee.cli.output import print_json
 from veritas_peewee.cli.text import PROGRAM, clean, one_line
-from veritas_peewee.presentation.data import audit_values
 from veritas_peewee.queries.filters import Filters
 from veritas_peewee.queries.search import search as find
 from veritas_peewee.queries.snippets import Snippet
@@ -51,8 +50,7 @@ def search(
         page = find(" ".join(text), limit=limit, cursor=cursor, **filters)
     if json:
         items = [
-            {"score": hit.score, "snippet": hit.snippet._asdict(), "audit": audit_values(hit.audit)}
-            for hit in page.items
+            {"score": hit.score, "snippet": hit.snippet, "audit": hit.audit} for hit in page.items
         ]
         print_json({"items": items, "next_cursor": page.next_cursor})
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from typing import Any
 
 import typer
@@ -13,6 +14,7 @@ from veritas_peewee.cli.filtering import filtered
 from veritas_peewee.cli.options import Database, Json, as_usage_errors, existing
 from veritas_peewee.cli.output import print_json
 from veritas_peewee.cli.text import PROGRAM, one_line
+from veritas_peewee.presentation.data import facet_pairs
 from veritas_peewee.queries import counting
 from veritas_peewee.queries.filters import Filters
 
@@ -28,9 +30,7 @@ def stats(database: Database = None, *, filters: Filters, json: Json = False) ->
     with existing(database, reading=True), as_usage_errors():
         found = counting.facets(**filters)
     if json:
-        # As pairs: a name of JSON cannot be null.
-        kinds = {name: list(map(list, counts.items())) for name, counts in _kinds(found)}
-        print_json({"total": found.total, **kinds})
+        print_json(facet_pairs(found))
         return
     console = terminal.console()
     console.print(terminal.counted(found.total, "audit"), style="bold")
@@ -42,19 +42,20 @@ def stats(database: Database = None, *, filters: Filters, json: Json = False) ->
             )
 
 
-def _kinds(found: counting.Facets) -> list[tuple[str, Mapping[Any, int]]]:
-    return [(name, counts) for name, counts in found._asdict().items() if name != "total"]
+def _kinds(found: counting.Facets) -> list[tuple[str, Mapping[str, int]]]:
+    names = [field.name for field in fields(found) if field.name != "total"]
+    return [(name, getattr(found, name)) for name in names]
 
 
 def _table(
-    name: str, counts: Mapping[Any, int], total: int, style: Callable[[object], Text] | None
+    name: str, counts: Mapping[str, int], total: int, style: Callable[[object], Text] | None
 ) -> Any:
     table = terminal.columns()
     table.add_column(name.replace("_", " ").capitalize(), no_wrap=True, min_width=24)
     table.add_column("Audits", justify="right", no_wrap=True)
     table.add_column("Share", justify="right", no_wrap=True)
     for kind, number in counts.items():
-        shown = one_line(terminal.NONE if kind is None else kind)
+        shown = one_line(kind or terminal.NONE)
         share = f"{number / total:.0%}" if total else ""
         table.add_row(style(shown) if style else shown, f"{number:,}", share)
     return table

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from contextlib import AbstractContextManager
-from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
@@ -26,6 +25,8 @@ from veritas_peewee.cli.output import print_json
 from veritas_peewee.cli.progress import Advance
 from veritas_peewee.cli.text import PROGRAM, complain, one_line
 from veritas_peewee.errors import StoreError
+from veritas_peewee.ledger.problems import Problems
+from veritas_peewee.presentation.data import as_dict
 from veritas_peewee.presentation.report import report_parts
 from veritas_peewee.queries.filters import Filters
 from veritas_peewee.transfer.exporting import ExportReport, export_jsonl
@@ -135,7 +136,7 @@ def _stream(name: str) -> BinaryIO:
 
 def _pages(output: str | None, options: dict[str, Any], advance: Advance | None) -> ExportReport:
     """One page to a file or standard output, several into a folder."""
-    report = ExportReport()
+    audits, problems = 0, Problems()
     folder = None if output in (None, PIPE) else Path(str(output))
     ids = options["ids"]
     single = ids is not None and len(set(ids)) == 1
@@ -150,24 +151,24 @@ def _pages(output: str | None, options: dict[str, Any], advance: Advance | None)
             target = folder
         else:
             if "/" in audit_id or audit_id.startswith("."):
-                report.problems.add(f"audit {audit_id}: no file can have this name")
+                problems.add(f"audit {audit_id}: no file can have this name")
                 continue
             folder.mkdir(parents=True, exist_ok=True)
             target = folder / f"{audit_id}.html"
         with new_file(target) as file:
             for part in report_parts(audit_id):
                 file.write(part.encode())
-        report.audits += 1
+        audits += 1
         if advance is not None:
-            advance(report.audits, selection.total)
-    return report
+            advance(audits, selection.total)
+    return ExportReport(audits, problems=problems)
 
 
 def _print_export(report: ExportReport, output: str | None, json: bool) -> None:
     for text in report.problems:
         complain(text)
     if json:
-        print_json({"file": output, "ok": report.ok, **asdict(report)})
+        print_json({"file": output, "ok": report.ok, **as_dict(report)})
     elif output not in (None, PIPE):
         extent = [terminal.counted(report.audits, "audit")]
         extent += [
@@ -211,7 +212,7 @@ def import_(
     for text in report.problems:
         complain(text)
     if json:
-        print_json({"file": file, "ok": report.ok, **asdict(report)})
+        print_json({"file": file, "ok": report.ok, **as_dict(report)})
     else:
         _print_import(report)
     if not report.ok:

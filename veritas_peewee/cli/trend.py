@@ -25,7 +25,6 @@ from veritas_peewee.cli.output import print_json
 from veritas_peewee.cli.render import SEVERITY
 from veritas_peewee.cli.terminal import NONE, address, columns, when
 from veritas_peewee.cli.text import PROGRAM, one_line
-from veritas_peewee.presentation.data import plain
 from veritas_peewee.queries import trends
 from veritas_peewee.queries.trends import Trend, TrendPoint
 
@@ -85,7 +84,7 @@ def trend(
     if plot is not None and found.points:
         chart.write(found, plot)
     if json:
-        print_json(plain(found))
+        print_json(found)
         return
     out = terminal.console(wide=True)
     if not found.points:

@@ -16,6 +16,7 @@ from veritas_peewee.ledger.heads import Head, newest_head, parse_head
 from veritas_peewee.maintenance.repair import orphans, repair
 from veritas_peewee.maintenance.verify import Report
 from veritas_peewee.maintenance.verify import verify as verify_store
+from veritas_peewee.presentation.data import as_dict
 
 
 def add_to(app: typer.Typer) -> None:
@@ -100,6 +101,6 @@ def head(database: Database = None, json: Json = False) -> None:
     with looked_at(database):
         found: Head = newest_head()
     if json:
-        print_json({"head": str(found), **found._asdict()})
+        print_json({"head": str(found), **as_dict(found)})
     else:
         typer.echo(str(found))

@@ -17,7 +17,6 @@ from veritas_peewee.cli.render import event_line
 from veritas_peewee.cli.text import PROGRAM, one_line
 from veritas_peewee.following import feed
 from veritas_peewee.models import AuditEvent
-from veritas_peewee.presentation.data import event_values
 from veritas_peewee.queries import lookups
 
 
@@ -46,7 +45,7 @@ def watch(
         events = feed.follow(id, after=after)
         if json:
             for event in events:
-                print_line(event_values(event))
+                print_line(event)
         else:
             _show(events, id)
 

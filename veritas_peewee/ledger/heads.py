@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from hashlib import sha256
-from typing import NamedTuple
 
 from peewee import SQL
 
@@ -35,7 +35,8 @@ def head_digest(before: str, digests: Iterable[bytes | None]) -> str:
     return sha256(before.encode() + b"".join([one or b"?" for one in digests])).hexdigest()
 
 
-class Head(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Head:
     """What a store holds, in short.
 
     If its text is written down outside the store, `verify --against` later finds what was lost.

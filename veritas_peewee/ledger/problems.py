@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class Problems(list[str]):
     """The texts of the problems that were found, one for each; empty if there are none.
@@ -18,3 +20,7 @@ class Problems(list[str]):
             self.append(text)
         elif len(self) == self.MOST:
             self.append("… and more")
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: Any) -> Any:
+        return handler(list[str])  # for a route that returns a report

@@ -32,7 +32,7 @@ from veritas_peewee.startup import connect
 __all__ = ["BackupReport", "RestoreReport", "backup", "default_target", "restore"]
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class BackupReport:
     """What a backup holds."""
 

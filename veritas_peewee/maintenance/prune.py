@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -78,28 +79,27 @@ def prune(
         report = PruneReport(dry_run, bytes_before=size_of(database)[0])
         if dry_run:
             for piece in _pieces(ids):
-                report.add(count(piece))
+                report += count(piece)
         else:
-            _remove(database, ids, report, progress)
+            report += _remove(database, ids, progress)
             give_back(database, vacuum)
-        report.bytes_after, report.free_bytes = size_of(database)
-    return report
+        size, free = size_of(database)
+    return replace(report, bytes_after=size, free_bytes=free)
 
 
-def _remove(
-    database: SqliteStore, ids: list[str], report: PruneReport, progress: Progress | None
-) -> None:
-    done = 0
+def _remove(database: SqliteStore, ids: list[str], progress: Progress | None) -> PruneReport:
+    report, done = PruneReport(), 0
     while done < len(ids):
         began = time.perf_counter()
         with database.unit():
             taken, removed = remove_some(ids[done : done + PIECE])
-        report.add(removed)
+        report += removed
         done += taken
         if progress is not None:
             progress(done, len(ids))
         # Whoever waits for the write lock asks for it only now and then: give them as much time.
         time.sleep(time.perf_counter() - began)
+    return report
 
 
 async def prune_store(
@@ -113,16 +113,16 @@ async def prune_store(
     """`prune` for an open `AuditStore`, between its other writes; it cannot rewrite the file."""
     check_limits(older_than, keep_newest)
     ids: list[str] = await store.read(expired, older_than, keep_newest)
-    report = PruneReport(dry_run)
-    report.bytes_before, _ = await store.read(size_here)
+    size, _ = await store.read(size_here)
+    report = PruneReport(dry_run, bytes_before=size)
     if dry_run:
         for piece in _pieces(ids):
-            report.add(await store.read(count, piece))
+            report += await store.read(count, piece)
     done = 0
     while done < len(ids) and not dry_run:
         began = time.perf_counter()
         taken, removed = await store.write(remove_some, ids[done : done + PIECE])
-        report.add(removed)
+        report += removed
         done += taken
         if progress is not None:
             progress(done, len(ids))
@@ -131,8 +131,8 @@ async def prune_store(
     while more:
         more = await store.write(give_back_some)
         await anyio.sleep(FREE_SECONDS)
-    report.bytes_after, report.free_bytes = await store.read(size_here)
-    return report
+    size, free = await store.read(size_here)
+    return replace(report, bytes_after=size, free_bytes=free)
 
 
 def _pieces(ids: list[str]) -> Iterator[list[str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import peewee
 
@@ -20,7 +20,7 @@ PIECE_SECONDS = 0.02
 """Seconds after which a transaction begins with no other audit."""
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class PruneReport:
     """What was removed or, in a dry run, what would be."""
 
@@ -38,17 +38,17 @@ class PruneReport:
     free_bytes: int = 0
     """The part of `bytes_after` that is free inside the file, for new audits."""
 
-    def add(self, other: PruneReport) -> None:
-        """Add the numbers of another report to this one."""
-        for name in ("audits", "events", "screenshots", "screenshot_bytes", "skipped"):
-            setattr(self, name, getattr(self, name) + getattr(other, name))
+    def __add__(self, other: PruneReport) -> PruneReport:
+        """This report with what another one counts too."""
+        names = ("audits", "events", "screenshots", "screenshot_bytes", "skipped")
+        return replace(self, **{name: getattr(self, name) + getattr(other, name) for name in names})
 
 
 def count(ids: list[str]) -> PruneReport:
     """What would be removed with these audits."""
     found = PruneReport()
     for audit_id in ids:
-        found.add(_belongings(audit_id)[0])
+        found += _belongings(audit_id)[0]
     return found
 
 
@@ -76,10 +76,10 @@ def remove_some(ids: list[str]) -> tuple[int, PruneReport]:
         found, own = _belongings(audit_id)
         # It may have been taken up again since it was chosen.
         if database.execute_sql(_remove_sql(), (audit_id,)).rowcount:
-            removed.add(found)
+            removed += found
             files += own
         else:
-            removed.skipped += 1
+            removed += PruneReport(skipped=1)
         if time.perf_counter() > until or len(files) >= PIECE_FILES:
             break
     if files and (root := database.location.screenshots) is not None:

@@ -37,7 +37,7 @@ from veritas_peewee.models import AuditScreenshot
 _BESIDE = ("-wal", "-shm", "-journal")
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class RestoreReport:
     """What was restored."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import peewee
@@ -25,18 +26,20 @@ from veritas_peewee.migrations import fresh
 from veritas_peewee.models import Audit, AuditEvent, AuditFinding, AuditScreenshot
 
 
+@dataclass(slots=True)
 class Report:
     """What `verify` found."""
 
-    def __init__(self) -> None:
-        self.problems = Problems()
-        """What is missing or altered; empty if the store is whole."""
-        self.notes: list[str] = []
-        """What costs nothing but space or speed."""
-        self.audits = self.events = self.files = 0
-        """How many were checked."""
-        self.head: Head | None = None
-        """The store's head now; None if the log could not be read."""
+    problems: Problems = field(default_factory=Problems)
+    """What is missing or altered; empty if the store is whole."""
+    notes: list[str] = field(default_factory=list)
+    """What costs nothing but space or speed."""
+    audits: int = 0
+    events: int = 0
+    files: int = 0
+    """How many were checked."""
+    head: Head | None = None
+    """The store's head now; None if the log could not be read."""
 
     @property
     def ok(self) -> bool:

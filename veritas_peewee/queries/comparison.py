@@ -6,9 +6,10 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise, zip_longest
-from typing import Any, NamedTuple
+from typing import Any
 
 from veritas_peewee.database.statements import MARK, execute, text_of
 from veritas_peewee.errors import AuditNotFound, InvalidAudit
@@ -18,7 +19,8 @@ from veritas_peewee.queries.finding_matches import FindingChanges, match_finding
 from veritas_peewee.values.plain import check_text, invalid, shown
 
 
-class ComparedAudit(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ComparedAudit:
     """One of the audits that are compared."""
 
     id: str
@@ -32,7 +34,8 @@ class ComparedAudit(NamedTuple):
     """How many; None for an audit that did not complete."""
 
 
-class ScoreChange(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ScoreChange:
     """A score in two audits; None where it is not known, and then the difference is not either."""
 
     before: float | None
@@ -40,14 +43,16 @@ class ScoreChange(NamedTuple):
     difference: float | None
 
 
-class TextChange(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class TextChange:
     """A text in two audits; None where it is not known."""
 
     before: str | None
     after: str | None
 
 
-class ValueChange(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ValueChange:
     """One entry of a security module's result that differs; None where there is none."""
 
     name: str
@@ -55,7 +60,8 @@ class ValueChange(NamedTuple):
     after: Any
 
 
-class ModuleChange(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ModuleChange:
     """What a security module told in two audits; None where it told nothing."""
 
     before: Any
@@ -66,7 +72,8 @@ class ModuleChange(NamedTuple):
     """The other entries that differ; empty if the module told nothing in one of the audits."""
 
 
-class ComparedScreenshot(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ComparedScreenshot:
     """A screenshot of one of the audits."""
 
     id: int
@@ -76,7 +83,8 @@ class ComparedScreenshot(NamedTuple):
     sha256: str | None
 
 
-class ScreenshotPair(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ScreenshotPair:
     """The screenshots with one label, side by side; None where an audit has none."""
 
     label: str
@@ -86,7 +94,8 @@ class ScreenshotPair(NamedTuple):
     """Whether both files have the same bytes; None if that is not known."""
 
 
-class Step(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Step:
     """What changed from an audit to the one after it."""
 
     before: ComparedAudit
@@ -99,7 +108,8 @@ class Step(NamedTuple):
     screenshots: list[ScreenshotPair]
 
 
-class Comparison(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Comparison:
     """Audits in the order in which they ran, and the steps between them."""
 
     audits: list[ComparedAudit]

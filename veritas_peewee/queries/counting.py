@@ -10,7 +10,8 @@ import functools
 import json
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any, NamedTuple, Unpack
+from dataclasses import dataclass
+from typing import Any, Unpack
 
 from peewee import SQL, NodeList, fn
 
@@ -32,13 +33,44 @@ from veritas_peewee.queries.filters import (
 _ALIVE = tuple(sorted(str(status) for status in UNFINISHED))
 
 
-class Facets(NamedTuple):
-    """How many audits have each value, most first; None is for audits without a value."""
+class Counts(dict[str, int]):
+    """How many audits have each value, most first; `""` is for audits without one.
+
+    A name in JSON is text, so these are: a None would be written as the text "null" or "None".
+    None is taken for `""` where a count is looked up or compared.
+    """
+
+    __slots__ = ()
+    __hash__ = None
+
+    def __missing__(self, value: object) -> int:
+        if value is None:
+            return self[""]
+        raise KeyError(value)
+
+    def __contains__(self, value: object) -> bool:
+        return super().__contains__("" if value is None else value)
+
+    def get(self, value: Any, default: Any = None) -> Any:
+        return super().get("" if value is None else value, default)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, dict) and None in other and "" not in other:
+            other = {"" if value is None else value: number for value, number in other.items()}
+        return super().__eq__(other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+
+@dataclass(frozen=True, slots=True)
+class Facets:
+    """How many audits have each value, most first; `""` is for audits without a value."""
 
     total: int
     status: dict[str, int]
-    risk_level: dict[str | None, int]
-    site_type: dict[str | None, int]
+    risk_level: dict[str, int]
+    site_type: dict[str, int]
     audit_tier: dict[str, int]
     pattern_type: dict[str, int]
     """How many audits have a finding of each pattern type."""
@@ -77,14 +109,14 @@ def facets(**filters: Unpack[Filters]) -> Facets:
     """
     check_names(filters, "facets")
     conditions = conditions_of(filters)
-    counted: tuple[Counter[Any], ...] = tuple(Counter() for _ in COUNTED_BY)
+    counted: tuple[Counter[str], ...] = tuple(Counter() for _ in COUNTED_BY)
     patterns: Counter[str] = Counter()
     for *values, pattern, number in _rows(conditions):
         if pattern:
             patterns[pattern] += number
             continue
         for counter, value in zip(counted, values, strict=True):
-            counter[None if value == b"" else value] += number
+            counter[_text(value)] += number
     status, risk_level, site_type, audit_tier = map(_sorted, counted)
     total = sum(status.values())
     return Facets(total, status, risk_level, site_type, audit_tier, _sorted(patterns))
@@ -126,9 +158,16 @@ def _stored_rows(buckets: Buckets) -> Iterator[tuple[Any, ...]]:
                     yield ("", "", "", "", pattern, number)
 
 
-def _sorted(counter: Counter[Any]) -> dict[Any, int]:
+def _text(value: object) -> str:
+    """A value as the name of a count: text, also if another program has stored something else."""
+    if isinstance(value, str):
+        return value
+    return "" if value is None or value == b"" else str(value)
+
+
+def _sorted(counter: Counter[str]) -> Counts:
     found = [(value, number) for value, number in counter.items() if number]
-    return dict(sorted(found, key=lambda item: (-item[1], item[0] is None, str(item[0]))))
+    return Counts(sorted(found, key=lambda item: (-item[1], not item[0], item[0])))
 
 
 # ---- the statements; most select the columns of COUNTED_BY, a pattern type or '', a number ----

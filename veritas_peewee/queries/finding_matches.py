@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
+from dataclasses import dataclass
 from unicodedata import normalize
 
 from veritas_peewee.models import Audit, AuditStatus, Severity
@@ -17,7 +17,8 @@ severity and then their order decides."""
 _WORDS = re.compile(r"[^\W_]+")
 
 
-class ComparedFinding(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ComparedFinding:
     """A finding of one of the audits."""
 
     id: int
@@ -31,7 +32,8 @@ class ComparedFinding(NamedTuple):
     screenshot_index: int | None
 
 
-class FindingChange(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class FindingChange:
     """A finding that is in both audits."""
 
     before: ComparedFinding
@@ -41,7 +43,8 @@ class FindingChange(NamedTuple):
     None if one of the severities is not a known one."""
 
 
-class FindingChanges(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class FindingChanges:
     """The findings of two audits, each in exactly one list, the gravest first."""
 
     new: list[ComparedFinding]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import zlib
-from typing import Any, Generic, NamedTuple, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from veritas_peewee.values.plain import check_text, invalid, plain_number
 
@@ -16,7 +17,8 @@ MAX_LIMIT = 1000
 _LONGEST_CURSOR = 65536
 
 
-class Page(NamedTuple, Generic[T]):
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
     """Some items, and the cursor that continues after them (None: these were the last)."""
 
     items: list[T]

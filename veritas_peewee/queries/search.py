@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import re
+from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import NamedTuple, Unpack
 
@@ -42,7 +43,8 @@ FEW = 20_000
 """A site with at most so many audits has them looked up before the matches."""
 
 
-class Hit(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Hit:
     """An audit that was found."""
 
     audit: Audit

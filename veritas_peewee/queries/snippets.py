@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from veritas_peewee.catalog.full_text import (
@@ -31,7 +32,8 @@ PART = 10_000
 MOST_PARTS = 20
 
 
-class Snippet(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Snippet:
     """A piece of what was found."""
 
     text: str

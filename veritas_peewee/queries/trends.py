@@ -5,9 +5,10 @@ from __future__ import annotations
 import functools
 import json
 import operator
+from dataclasses import dataclass
 from datetime import datetime
 from math import isfinite
-from typing import Any, NamedTuple
+from typing import Any
 
 import peewee
 
@@ -23,7 +24,8 @@ MAX_POINTS = 1000
 """The most audits that a series can have."""
 
 
-class TrendPoint(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class TrendPoint:
     """One audit of a series; only a completed one has a score, a risk level and findings."""
 
     audit_id: str
@@ -38,7 +40,8 @@ class TrendPoint(NamedTuple):
     """How many of each severity; None for an audit that did not complete."""
 
 
-class Trend(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Trend:
     """A site's audits in the order in which they ran."""
 
     url: str | None

@@ -16,9 +16,10 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import anyio
 from anyio.lowlevel import EventLoopToken, current_token
@@ -52,7 +53,8 @@ _logger = logging.getLogger("veritas_peewee")
 _running: weakref.WeakSet[Writer] = weakref.WeakSet()
 
 
-class WriterStats(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class WriterStats:
     """What a writer has done since it was opened."""
 
     writes: int

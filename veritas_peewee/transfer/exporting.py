@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Unpack
 
 from veritas_peewee.database.current import current_database
@@ -22,7 +22,7 @@ Progress = Callable[[int, int | None], object]
 """Called with how many audits have been written, and of how many if that is known."""
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class ExportReport:
     """What an export wrote."""
 
@@ -60,45 +60,48 @@ def export_jsonl(
     """
     location = current_database().location
     folder = ScreenshotFolder(location.screenshots) if images and location.screenshots else None
-    report = ExportReport()
+    screenshots, problems = 0, Problems()
 
     def line(stored: StoredAudit) -> bytes:
-        found = _images(stored, folder, report)
+        nonlocal screenshots
+        found = _images(stored, folder, problems)
+        screenshots += sum(image is not None for image in found)
         if problem := problem_of(stored):
-            report.problems.add(f"audit {stored.id}: {problem}")
+            problems.add(f"audit {stored.id}: {problem}")
         text = to_line(stored, found)
         if problem := too_large(text):
-            report.problems.add(f"audit {stored.id}: its line {problem}")
+            problems.add(f"audit {stored.id}: its line {problem}")
         return text
 
-    write_each(target, line, report, Selection(ids, order, **filters), progress)
-    return report
+    report = write_each(target, line, Selection(ids, order, **filters), progress)
+    return replace(report, screenshots=screenshots, problems=problems)
 
 
 def write_each(
     target: Target,
     text_of: Callable[[StoredAudit], bytes],
-    report: ExportReport,
     selection: Selection,
     progress: Progress | None,
     header: bytes = b"",
-) -> None:
-    """Write `header`, then what `text_of` makes of each selected audit; count them in `report`."""
+) -> ExportReport:
+    """Write `header`, then what `text_of` makes of each selected audit; count them."""
+    audits = findings = events = 0
     with new_file(target) as file:
         file.write(header)
         for audit_id in selection:
             if (stored := read_stored(audit_id)) is None:
                 continue  # removed just now
             file.write(text_of(stored))
-            report.audits += 1
-            report.findings += len(stored.findings)
-            report.events += len(stored.events)
+            audits += 1
+            findings += len(stored.findings)
+            events += len(stored.events)
             if progress is not None:
-                progress(report.audits, selection.total)
+                progress(audits, selection.total)
+    return ExportReport(audits, findings, events=events)
 
 
 def _images(
-    stored: StoredAudit, folder: ScreenshotFolder | None, report: ExportReport
+    stored: StoredAudit, folder: ScreenshotFolder | None, problems: Problems
 ) -> list[bytes | None]:
     images: list[bytes | None] = []
     for row in stored.screenshots:
@@ -106,11 +109,10 @@ def _images(
         if folder is not None:
             try:
                 image = folder.read(image_file(row))
-                report.screenshots += 1
                 problem = image_problem(row, image)
             except StoreError as error:
                 problem = str(error)
             if problem:
-                report.problems.add(f"audit {stored.id}: {problem}")
+                problems.add(f"audit {stored.id}: {problem}")
         images.append(image)
     return images

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from peewee import DataError, IntegrityError
@@ -36,7 +36,7 @@ Progress = Callable[[int, int, int | None], object]
 """Called with how many audits were imported, how many bytes were read, and the size if known."""
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class ImportReport:
     """What an import stored."""
 
@@ -141,8 +141,12 @@ class Importer:
         if unit:
             yield unit
 
+    def _count(self, **more: int) -> None:
+        counts = {name: getattr(self.report, name) + number for name, number in more.items()}
+        self.report = replace(self.report, **counts)
+
     def _refuse(self, number: int, reason: str) -> None:
-        self.report.refused += 1
+        self._count(refused=1)
         self.report.problems.add(f"line {number}: {reason}")
 
     def choose(self, unit: list[Incoming]) -> list[Incoming]:
@@ -157,7 +161,7 @@ class Importer:
 
     def _note_stored(self, one: Incoming) -> None:
         if self._skip_existing:
-            self.report.skipped += 1
+            self._count(skipped=1)
         else:
             self._refuse(one.line, f"{one} is there already")
 
@@ -197,14 +201,14 @@ class Importer:
         except BaseException:
             self._remove_images(unit)
             raise
-        report = self.report
-        report.audits += len(unit)
-        report.new_ids += new_ids
-        for one in unit:
-            report.events += len(one.stored.events)
-            without = sum(image is None for image in one.images)
-            report.without_image += without
-            report.screenshots += len(one.images) - without
+        images = [image is not None for one in unit for image in one.images]
+        self._count(
+            audits=len(unit),
+            events=sum(len(one.stored.events) for one in unit),
+            screenshots=sum(images),
+            without_image=len(images) - sum(images),
+            new_ids=new_ids,
+        )
 
     def discard(self, unit: list[Incoming]) -> None:
         """Remove the images of audits that were not stored."""

@@ -59,14 +59,12 @@ def export_csv(
     if what not in _TABLES:
         raise InvalidAudit(f"what: must be one of {', '.join(_TABLES)}, got {shown(what)}")
     columns, rows_of = _TABLES[what]
-    report = ExportReport()
 
     def lines(stored: StoredAudit) -> bytes:
         return _lines(rows_of(stored))
 
     selection = Selection(ids, order, **filters)
-    write_each(target, lines, report, selection, progress, header=_lines([columns]))
-    return report
+    return write_each(target, lines, selection, progress, header=_lines([columns]))
 
 
 def _lines(rows: Collection[tuple[Any, ...]]) -> bytes:

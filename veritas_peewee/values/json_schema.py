@@ -1,0 +1,40 @@
+"""The columns of a table as JSON Schema: how `as_dict` shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import peewee
+
+from veritas_peewee.values.fields import EnumField, JSONField
+
+
+def object_of(fields: Iterable[peewee.Field], **more: Any) -> dict[str, Any]:
+    """The schema of a row with these columns, and of what more it brings along."""
+    columns = {_name(field): _column(field) for field in fields}
+    return {"type": "object", "properties": columns | more, "required": list(columns)}
+
+
+def _name(field: peewee.Field) -> str:
+    return str(field.object_id_name if isinstance(field, peewee.ForeignKeyField) else field.name)
+
+
+def _column(field: peewee.Field) -> dict[str, Any]:
+    schema: dict[str, Any]
+    match field:
+        case EnumField():
+            schema = {"type": "string", "enum": [member.value for member in field.enum]}
+        case JSONField():
+            schema = {"type": "array" if field.kind is list else "object"}
+        case peewee.IntegerField():
+            schema = {"type": "integer"}
+        case peewee.FloatField():
+            schema = {"type": "number"}
+        case peewee.DateTimeField():
+            schema = {"type": "string", "format": "date-time"}
+        case _:
+            schema = {"type": "string"}
+    if field.null:
+        schema["type"] = [schema["type"], "null"]
+    return schema
