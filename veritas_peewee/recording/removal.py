@@ -13,7 +13,10 @@ from veritas_peewee.values.ids import key_of, not_found
 
 @atomic
 def delete(audit_id: str) -> None:
-    """Remove an audit and all that belongs to it: rows now, files once that is committed."""
+    """Remove an audit and all that belongs to it: rows now, files once that is committed.
+
+    Raises AuditNotFound.
+    """
     audit_id = key_of(audit_id)
     files = _own_files(audit_id)
     if not Audit.delete().where(Audit.id == audit_id).execute():

@@ -10,7 +10,6 @@ from __future__ import annotations
 import atexit
 import logging
 import os
-import sys
 import threading
 import weakref
 from collections import deque
@@ -18,21 +17,19 @@ from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import anyio
 from anyio.lowlevel import EventLoopToken, current_token
 
 from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.current import bound
+from veritas_peewee.database.event_loop import asyncio_loop
 from veritas_peewee.database.failures import DRIVER_ERRORS
 from veritas_peewee.errors import StoreClosed, StoreError
 from veritas_peewee.threads.group_commit import Job, Together, abandon, commit, text_of_error
 from veritas_peewee.threads.slots import AsyncioSlots, Slots, TrioSlots
 from veritas_peewee.threads.wal import Wal
-
-if TYPE_CHECKING:
-    import asyncio
 
 MAX_BATCH = 1000
 """The most jobs in one transaction."""
@@ -40,12 +37,6 @@ CLOSE_TIMEOUT = 60.0
 """Seconds for which closing waits for queued jobs to end."""
 EXIT_TIMEOUT = 10.0
 """Seconds for which the interpreter, at its exit, waits for a writer that was not closed."""
-
-
-def asyncio_loop() -> asyncio.AbstractEventLoop | None:
-    """The asyncio loop that runs in this thread, or None; asyncio is not imported for it."""
-    module = sys.modules.get("asyncio")
-    return None if module is None else module._get_running_loop()
 
 
 _logger = logging.getLogger("veritas_peewee")
