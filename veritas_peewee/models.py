@@ -207,7 +207,7 @@ class AuditEvent(_Child):
 
 
 class AuditRunner(_Table):
-    """The session (a living process) in which an audit is running; see `sessions`."""
+    """The session (a living process) in which an audit is running."""
 
     audit = ForeignKeyField(Audit, on_delete="CASCADE", primary_key=True, index=False)
     session = CharField(32)
@@ -259,7 +259,7 @@ class AuditPattern(_Table):
 
 class AuditCount(_Table):
     """How many ended audits of a bucket have these values and findings of a pattern type (`""`:
-    any or none); see `catalog.buckets_of`.
+    any or none).
 
     An empty BLOB represents NULL, which would not be equal to itself.
     """
@@ -312,7 +312,7 @@ class StoreChanges(_Table):
 
 
 class StoreHead(_Table):
-    """The digest over the digests of all events up to one; see `event_log`."""
+    """The digest over the digests of all events up to one."""
 
     event_id = IntegerField(primary_key=True)
     digest = CharField(64)
