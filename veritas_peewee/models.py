@@ -11,7 +11,7 @@ import peewee
 from peewee import SQL, BlobField, ForeignKeyField, Index, Model
 
 from veritas_peewee.database.current import database
-from veritas_peewee.database.sqlite import part_of_json
+from veritas_peewee.database.expressions import part_of_json
 from veritas_peewee.values.fields import (
     CharField,
     DateTimeField,
@@ -250,7 +250,7 @@ _CHILDREN: dict[str, type[_Child]] = {
 
 
 class AuditRunner(_Table):
-    """The session (a living process) in which an audit is running; see `files.sessions`."""
+    """The session (a living process) in which an audit is running."""
 
     audit = ForeignKeyField(Audit, on_delete="CASCADE", primary_key=True, index=False)
     session = CharField(32)
@@ -358,7 +358,7 @@ class StoreChanges(_Table):
 
 
 class StoreHead(_Table):
-    """The digest over the digests of all events up to one; see `ledger.heads`."""
+    """The digest over the digests of all events up to one."""
 
     event_id = IntegerField(primary_key=True)
     digest = CharField(64)

@@ -14,8 +14,7 @@ from typing import Any
 
 from peewee import SQL
 
-from veritas_peewee.config import MEMORY
-from veritas_peewee.database.sqlite_errors import driver
+from veritas_peewee.database.sqlite import scratch
 from veritas_peewee.database.statements import execute
 from veritas_peewee.models import CatalogEntry
 
@@ -133,7 +132,7 @@ def marked_apart(
     columns: Sequence[str], rows: list[tuple[Any, ...]], expression: str, most: int = -1
 ) -> list[tuple[Any, ...]]:
     """Rows (an id, then texts) that match, with marks, by an index of them alone; best first."""
-    with closing(driver.connect(MEMORY)) as apart:
+    with closing(scratch()) as apart:
         apart.execute(f"CREATE VIRTUAL TABLE pieces USING fts5({', '.join(columns)}, {TOKENIZER})")
         apart.executemany(
             f"INSERT INTO pieces (rowid, {', '.join(columns)}) "

@@ -10,9 +10,9 @@ import logging
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
-from peewee import SQL, NodeList, SqliteDatabase, fn
+from peewee import SqliteDatabase
 
 from veritas_peewee.config import MEMORY, Durability, Location
 from veritas_peewee.database.connection import BUSY_TIMEOUT, Role, StoreDatabase
@@ -77,6 +77,11 @@ class SqliteStore(StoreDatabase, SqliteDatabase):
             check_same_thread=False,
             cached_statements=512,
         )
+
+    @classmethod
+    def in_memory(cls) -> Self:
+        """A connection to a new store in memory, not yet opened."""
+        return cls(Location(None, None), "script")
 
     def connect(self, reuse_if_open: bool = False) -> bool:
         path = self.location.path
@@ -193,29 +198,6 @@ def pragmas_of(role: Role, durability: Durability = "normal") -> dict[str, int |
     return values
 
 
-# ---- SQL in SQLite's own words ----
-
-JSON_VALUES = "SELECT value FROM json_each(?)"
-"""The values of a list that is given as JSON: one value of the statement, however many they are,
-so that there is one statement, prepared once."""
-
-
-def values_of_json() -> SQL:
-    """`JSON_VALUES` for a column to be `in_`."""
-    return SQL(f"({JSON_VALUES})")
-
-
-def part_of_json(column: Any, path: str) -> Any:
-    """What a JSON column has at a path such as `$.finding.id`, in such a form that an index on it
-    is recognised."""
-    return fn.json_extract(column, SQL(f"'{path}'"))
-
-
-def passed_over(column: Any) -> Any:
-    """A column for which SQLite takes no index."""
-    return NodeList((SQL("+"), column), glue="")
-
-
 # ---- which SQLite ----
 
 
@@ -237,3 +219,9 @@ def current_sqlite(what: str) -> SqliteStore:
     if isinstance(found, SqliteStore):
         return found
     raise StoreError(f"{found.name}: {what} is for a store on SQLite")
+
+
+def scratch() -> sqlite3.Connection:
+    """A private database in memory, for a computation that the caller then closes."""
+    made: sqlite3.Connection = driver.connect(MEMORY)
+    return made

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from veritas_peewee.database.current import atomic, current_database
+from veritas_peewee.database.current import atomic, current_database, screenshot_folder
 from veritas_peewee.database.statements import rows_of
 from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.files.sessions import is_alive, sweep
@@ -124,7 +124,7 @@ def record_many(
     Raises AuditNotFound, or InvalidAudit if one of the events cannot be stored. If `lenient`, a
     value that cannot be stored is replaced or left out instead, with a note in `errors`.
     """
-    prepared = prepare_all(audit_id, events, operations.screenshot_folder(), lenient=lenient)
+    prepared = prepare_all(audit_id, events, screenshot_folder(), lenient=lenient)
     try:
         return apply_all(audit_id, prepared)
     except BaseException:

@@ -44,7 +44,7 @@ class Counts:
         self.failed += len([job for job in done if job.error is not None])
 
     def add_times(self, done: list[Job], now: float) -> None:
-        """Take the times of jobs that were answered at `now`; their callers need not wait for it."""
+        """Take the times of jobs answered at `now`; their callers need not wait for it."""
         times = [now - job.submitted for job in done]
         with self._lock:
             self._times.extend(times)
