@@ -11,6 +11,8 @@ from datetime import datetime
 from enum import Enum
 from typing import Any
 
+from veritas_peewee.values.plain import shown
+
 
 def as_dict(value: object) -> Any:
     """A result, a model instance, or lists and dicts of them, as data that `json` can write.
@@ -36,7 +38,7 @@ def as_dict(value: object) -> Any:
         named = {}
         for name, inner in value.items():
             if not isinstance(name, str):
-                raise TypeError(f"as_dict: a name must be text, got {name!a}")
+                raise TypeError(f"as_dict: a name must be text, got {shown(name)}")
             named[as_dict(name)] = as_dict(inner)
         return named
     if isinstance(value, list | tuple | set | frozenset):
@@ -49,8 +51,8 @@ def as_dict(value: object) -> Any:
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    raise TypeError(f"as_dict: no plain data for {type(value).__name__}: {value!a}")
+        return as_dict(os.fspath(value))
+    raise TypeError(f"as_dict: cannot be shown as plain data: {shown(value)}")
 
 
 class _Serializer:
@@ -62,8 +64,10 @@ class _Serializer:
 
 @functools.cache
 def _serializer() -> Any:
-    from pydantic_core import SchemaSerializer, core_schema
-
+    try:
+        from pydantic_core import SchemaSerializer, core_schema
+    except ImportError:
+        raise AttributeError("pydantic is not installed") from None
     return SchemaSerializer(core_schema.any_schema(serialization=_written()))
 
 
@@ -76,8 +80,8 @@ def _written() -> Any:
 class Named:
     """A class whose instances name what they hold, for `as_dict` and for pydantic.
 
-    Pydantic is imported by nobody but itself: it asks a class that it does not know for the
-    methods below, and an instance in a field of any type for its serializer.
+    Pydantic asks a class that it does not know for the methods below, and an instance in a field
+    of any type for its serializer. It is imported only then, so this library does not need it.
     """
 
     __slots__ = ()
