@@ -40,11 +40,12 @@ from veritas_peewee.queries.trends import Trend
 from veritas_peewee.recording import ingest, operations, preparing, recorder, removal
 from veritas_peewee.recording.preparing import PreparedEvent
 from veritas_peewee.startup import connect, open_reader, open_writable, with_screenshots
+from veritas_peewee.threads.counts import WriterStats as WriterStats
 from veritas_peewee.threads.group_commit import Job
 from veritas_peewee.threads.offload import in_thread
 from veritas_peewee.threads.readers import Readers
-from veritas_peewee.threads.writer import Writer, asyncio_loop
-from veritas_peewee.threads.writer import WriterStats as WriterStats
+from veritas_peewee.threads.slots import asyncio_loop
+from veritas_peewee.threads.writer import Writer
 from veritas_peewee.values.ids import key_of
 from veritas_peewee.values.states import StatusText
 
