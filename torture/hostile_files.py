@@ -201,7 +201,7 @@ def sources(row: Row, path: Path, zoo: Zoo) -> None:
                 "vision_result": {"findings": [{"screenshot_path": source}]},
             }
             try:
-                found = lookups.get(ingesting.ingest(result))
+                found = lookups.get(ingesting.ingest(result).id)
                 if not any("screenshot" in text for text in found.errors):
                     row.problem(f"{source!a}: no word of it in errors")
                 row.count("noted")

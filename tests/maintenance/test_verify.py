@@ -399,7 +399,7 @@ async def test_writers_go_on_while_a_store_is_verified(file_store):
 
 def test_an_ingested_result_is_sealed(path):
     with connect(path):
-        audit_id = ingest.ingest({"url": "https://example.com/", "status": "completed"})
+        audit_id = ingest.ingest({"url": "https://example.com/", "status": "completed"}).id
         assert Audit.get_by_id(audit_id).sealed_events == 1
     by_hand(path, "UPDATE audits SET narrative = 'x'")
     assert not verified(path).ok

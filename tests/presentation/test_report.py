@@ -100,7 +100,7 @@ def checked(text: str) -> Page:
 def test_a_report_has_all_of_an_audit(path, name, monkeypatch):
     monkeypatch.chdir(SAMPLES.parents[1])
     with connect(path):
-        audit_id = ingest.ingest(str(SAMPLES / name))
+        audit_id = ingest.ingest(str(SAMPLES / name)).id
         audit = lookups.get(audit_id)
         page = checked(report_html(audit_id))
         assert audit.url in page.text

@@ -134,7 +134,7 @@ def test_any_log_exported_and_imported_gives_the_same_rows_and_seals(pair, event
     for one in events:
         recorder.record(audit.id, one, lenient=True)
     told = {**told, "url": "https://example.com", "judge_decision": {}}
-    wanted = [audit.id, ingest.ingest(told)]
+    wanted = [audit.id, ingest.ingest(told).id]
     exported = io.BytesIO()
     assert export_jsonl(exported, ids=wanted).ok
     for text in exported.getvalue().splitlines():

@@ -31,7 +31,7 @@ def fill(audits: int) -> None:
             recorder.record(audit, {"type": "audit_complete", "elapsed": 1})
         result = {"url": "https://example.com/whole", "status": "completed", "trust_score": 50}
         events = [shot(next(seeds)), finding(1), {"type": "audit_result", "result": result}]
-        whole = ingest.ingest([*events, {"type": "audit_complete", "elapsed": 2}])
+        whole = ingest.ingest([*events, {"type": "audit_complete", "elapsed": 2}]).id
         operations.update(whole, narrative=f"# Verdict {number}\n" + "It nags. " * 40)
         if number % 4 == 1:
             removal.delete(whole)

@@ -14,14 +14,16 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from threading import get_ident
 from types import FunctionType
-from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, Protocol, TypeVar, cast
 
 from peewee import DatabaseProxy
 
-from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.event_loop import not_open_here
 from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
 from veritas_peewee.errors import NoDatabase
+
+if TYPE_CHECKING:
+    from veritas_peewee.database.connection import StoreDatabase
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -88,6 +90,21 @@ def bound(opened: StoreDatabase) -> Iterator[StoreDatabase]:
         yield opened
     finally:
         _current.reset(token)
+
+
+@contextmanager
+def snapshot() -> Iterator[None]:
+    """Whatever is read in the block is as of one moment."""
+    connection = current_database().raw
+    if connection.in_transaction:
+        yield
+        return
+    # Not a unit of the database, which takes the write lock in a script.
+    connection.execute("BEGIN DEFERRED")
+    try:
+        yield
+    finally:
+        connection.execute("ROLLBACK")
 
 
 class Atomic(Protocol[P, T_co]):

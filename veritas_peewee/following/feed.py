@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterator
 from datetime import timedelta
-from time import sleep
 from typing import Any, NamedTuple
 
 from peewee import SQL, fn
@@ -66,28 +64,6 @@ def check_after(after: object) -> int:
     if isinstance(after, bool) or not isinstance(after, int) or not 0 <= after < 2**63:
         raise invalid("after", "must be an event's id, or 0 to begin with the first", after)
     return after
-
-
-def follow(
-    audit_id: str | None = None, *, after: int | None = None, poll: float = POLL
-) -> Iterator[AuditEvent]:
-    """The events of an audit (None: of all) after the one with id `after`, then new ones.
-
-    Looks for new ones every `poll` seconds, whichever process wrote them; ends when the audit
-    does. For one audit, `after` is 0 unless given; for all, None leaves out what is stored
-    already. Raises AuditNotFound, also when the audit is deleted, InvalidAudit for an `after`
-    that this store has not given out, and StoreError when the file is removed or replaced.
-    """
-    position = 0 if after is None and audit_id is not None else after
-    while True:
-        piece = stored(audit_id, position)
-        position = piece.upto
-        yield from piece.events
-        if piece.ended:
-            return
-        if not piece.more:
-            current_database().check_in_place()
-            sleep(poll)
 
 
 def stored(audit_id: str | None, after: int | None) -> Piece:

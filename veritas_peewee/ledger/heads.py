@@ -10,7 +10,7 @@ from hashlib import sha256
 
 from peewee import SQL
 
-from veritas_peewee.database.current import current_database
+from veritas_peewee.database.current import current_database, snapshot
 from veritas_peewee.database.statements import MARK, execute, rows_of, text_of
 from veritas_peewee.errors import StoreError
 from veritas_peewee.ledger.memory import Remembered
@@ -56,13 +56,18 @@ class Head:
 
 
 def newest_head() -> Head:
-    """The head of the current database, over everything so far."""
-    position, digest = _last_head()
-    rows = execute(_since_sql(), (position, 2**62, position, 2**62))
+    """The head of the current database, over everything so far.
+
+    Keep its text where this machine cannot lose it: `veritas-peewee verify --against` then
+    reports what is gone, the newest writes too.
+    """
+    with snapshot():
+        position, digest = _last_head()
+        rows = execute(_since_sql(), (position, 2**62, position, 2**62))
+        audits = Audit.select().count() + RemovedAudit.select().count()
+        changes = rows_of(StoreChanges.select(StoreChanges.number))
     if rows:
         position, digest = rows[-1][0], head_digest(digest, [row[1] for row in rows])
-    audits = Audit.select().count() + RemovedAudit.select().count()
-    changes = rows_of(StoreChanges.select(StoreChanges.number))
     return Head(position, audits, changes[0][0] if changes else 0, digest)
 
 

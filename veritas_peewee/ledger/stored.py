@@ -6,11 +6,9 @@ It is not read as models, because a seal covers exactly the text that is on disk
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from veritas_peewee.database.current import current_database
+from veritas_peewee.database.current import snapshot
 from veritas_peewee.database.statements import MARK, execute, text_of
 from veritas_peewee.ledger import seals
 from veritas_peewee.models import Audit, AuditEvent, AuditFinding, AuditScreenshot
@@ -52,21 +50,6 @@ def read_stored(audit_id: str) -> StoredAudit | None:
         return StoredAudit(
             rows[0], execute(findings, key), execute(screenshots, key), execute(events, key)
         )
-
-
-@contextmanager
-def snapshot() -> Iterator[None]:
-    """A `with` block in which everything that is read is as of one moment."""
-    connection = current_database().raw
-    if connection.in_transaction:
-        yield
-        return
-    # Not `unit()`, which takes the write lock on a script's connection.
-    connection.execute("BEGIN DEFERRED")
-    try:
-        yield
-    finally:
-        connection.execute("ROLLBACK")
 
 
 @functools.cache

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import functools
 
+from veritas_peewee.database.current import current_database
 from veritas_peewee.database.statements import MARK, execute, models_of, text_of
+from veritas_peewee.errors import StoreError
+from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.models import Audit, AuditEvent, AuditFinding, AuditScreenshot
 from veritas_peewee.queries.history import history as history
 from veritas_peewee.queries.paging import MAX_LIMIT as MAX_LIMIT
@@ -54,3 +57,16 @@ def events(audit_id: str, *, after: int = 0, limit: int | None = None) -> list[A
 def _events_sql() -> str:
     query = AuditEvent.select().where(AuditEvent.audit == MARK, AuditEvent.id > MARK)
     return text_of(query.order_by(AuditEvent.id).limit(MARK))
+
+
+def screenshot(file_path: str) -> bytes:
+    """The bytes of a stored screenshot, by its row's `file_path`; StoreError if it is not there."""
+    return screenshot_folder().read(file_path)
+
+
+def screenshot_folder() -> ScreenshotFolder:
+    """The screenshot folder of the current database."""
+    folder = current_database().location.screenshots
+    if folder is None:
+        raise StoreError("this database in memory has no screenshot folder: give it one")
+    return ScreenshotFolder(folder)

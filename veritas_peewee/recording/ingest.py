@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 from veritas_peewee.database.current import atomic
 from veritas_peewee.errors import AuditNotFound, InvalidAudit, StoreError
 from veritas_peewee.files.images import ScreenshotFolder
-from veritas_peewee.models import AuditStatus
+from veritas_peewee.models import Audit, AuditStatus
+from veritas_peewee.queries.lookups import screenshot_folder
 from veritas_peewee.recording import operations
 from veritas_peewee.recording.effects import kind_named
 from veritas_peewee.recording.output import Event, events_of, parse
@@ -61,8 +62,8 @@ def prepare_audit(
 
 
 @atomic
-def write_audit(prepared: PreparedAudit) -> str:
-    """Write a prepared audit, all or nothing; returns its id.
+def write_audit(prepared: PreparedAudit) -> Audit:
+    """Write a prepared audit, all or nothing, and return it.
 
     Raises InvalidAudit if an audit with this id has ended or, where the caller named no id, exists
     at all; AuditNotFound if there is no such audit and no url for a new one.
@@ -81,17 +82,17 @@ def write_audit(prepared: PreparedAudit) -> str:
             raise InvalidAudit(f"id: audit {audit_id!r} has already ended ({status})")
     apply_all.inside_unit(audit_id, prepared.events)
     end_of_output.inside_unit(audit_id, "the engine's output ended before the audit did")
-    return audit_id
+    return operations.sealed(audit_id)
 
 
-def ingest(source: Source, *, audit_id: str | None = None, url: str | None = None) -> str:
-    """Store an audit from the engine's output, all or nothing; returns its id.
+def ingest(source: Source, *, audit_id: str | None = None, url: str | None = None) -> Audit:
+    """Store an audit from the engine's output, all or nothing, and return it.
 
     `source` is a result (dict), a list of events, or the path of a file in any form. `audit_id` can
     be the id of a stored audit that has not ended; `url` is needed if the output has none. Raises
     InvalidAudit, AuditNotFound or StoreError, as `prepare_audit` and `write_audit` do.
     """
-    prepared = prepare_audit(source, operations.screenshot_folder(), audit_id=audit_id, url=url)
+    prepared = prepare_audit(source, screenshot_folder(), audit_id=audit_id, url=url)
     try:
         return write_audit(prepared)
     except BaseException:

@@ -19,8 +19,7 @@ from veritas_peewee.database.statements import (
     text_of,
     update_sql,
 )
-from veritas_peewee.errors import InvalidAudit, StoreError
-from veritas_peewee.files.images import ScreenshotFolder
+from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.ledger import log, seals
 from veritas_peewee.models import (
     Audit,
@@ -29,6 +28,8 @@ from veritas_peewee.models import (
     AuditScreenshot,
     AuditStatus,
 )
+from veritas_peewee.queries import lookups
+from veritas_peewee.queries.lookups import screenshot_folder as screenshot_folder
 from veritas_peewee.values.addresses import check_url, host_of
 from veritas_peewee.values.ids import check_id, key_of, new_audit_id, not_found
 from veritas_peewee.values.moments import format_datetime, utc_now
@@ -79,14 +80,6 @@ def check_score(name: str, value: Any) -> float:
     raise invalid(name, "is missing", value)
 
 
-def screenshot_folder() -> ScreenshotFolder:
-    """The screenshot folder of the current database; raises StoreError if it has none."""
-    folder = current_database().location.screenshots
-    if folder is None:
-        raise StoreError("this database in memory has no screenshot folder: give it one")
-    return ScreenshotFolder(folder)
-
-
 @atomic
 def create(
     url: str,
@@ -122,8 +115,8 @@ def create(
 
 
 @atomic
-def update(audit_id: str, /, **changes: Unpack[AuditChanges]) -> None:
-    """Change columns of an audit, and record the change in its event log.
+def update(audit_id: str, /, **changes: Unpack[AuditChanges]) -> Audit:
+    """Change columns of an audit, record the change in its event log, and return the audit.
 
     Raises AuditNotFound, or InvalidAudit for an unknown column or a bad value.
     """
@@ -139,17 +132,25 @@ def update(audit_id: str, /, **changes: Unpack[AuditChanges]) -> None:
     )
     if checked:
         change_row(audit_id, now, checked)
+    return sealed(audit_id)
 
 
 @atomic
 def update_status(
     audit_id: str, status: AuditStatus | StatusText, *, error_message: str | None = None
-) -> None:
-    """Set an audit's status and, with `error_message`, its error; raises as `update` does."""
+) -> Audit:
+    """Set an audit's status and, with `error_message`, its error; gives and raises as `update`."""
     changes: AuditChanges = {"status": status}
     if error_message is not None:
         changes["error_message"] = error_message
-    update.inside_unit(audit_id, **changes)
+    audit: Audit = update.inside_unit(audit_id, **changes)
+    return audit
+
+
+def sealed(audit_id: str) -> Audit:
+    """The audit as it is now, with the seal of what the open transaction has changed so far."""
+    current_database().seal_changes()
+    return lookups.get(audit_id)
 
 
 def insert(model: Any, values: dict[str, Any]) -> int:

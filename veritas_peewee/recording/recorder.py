@@ -18,6 +18,7 @@ from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.files.sessions import is_alive, sweep
 from veritas_peewee.ledger import log
 from veritas_peewee.models import AuditEvent, AuditRunner, AuditStatus
+from veritas_peewee.queries.lookups import screenshot_folder
 from veritas_peewee.recording import operations
 from veritas_peewee.recording.effects import kind_named
 from veritas_peewee.recording.preparing import NOTES, PreparedEvent, discard_all, prepare_all
@@ -124,7 +125,7 @@ def record_many(
     Raises AuditNotFound, or InvalidAudit if one of the events cannot be stored. If `lenient`, a
     value that cannot be stored is replaced or left out instead, with a note in `errors`.
     """
-    prepared = prepare_all(audit_id, events, operations.screenshot_folder(), lenient=lenient)
+    prepared = prepare_all(audit_id, events, screenshot_folder(), lenient=lenient)
     try:
         return apply_all(audit_id, prepared)
     except BaseException:

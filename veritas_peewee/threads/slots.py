@@ -7,19 +7,12 @@ take three times the memory.
 
 from __future__ import annotations
 
-import sys
 from collections import deque
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import asyncio
-
-
-def asyncio_loop() -> asyncio.AbstractEventLoop | None:
-    """The asyncio loop that runs in this thread, or None; asyncio is not imported for it."""
-    module = sys.modules.get("asyncio")
-    return None if module is None else module._get_running_loop()
 
 
 class Slots(Protocol):

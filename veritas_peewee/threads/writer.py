@@ -16,22 +16,20 @@ from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 from anyio.lowlevel import EventLoopToken, current_token
 
 from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.current import bound
+from veritas_peewee.database.event_loop import asyncio_loop
 from veritas_peewee.database.failures import DRIVER_ERRORS
 from veritas_peewee.errors import StoreClosed, StoreError
 from veritas_peewee.threads.counts import Counts, WriterStats
 from veritas_peewee.threads.group_commit import Job, Together, abandon, commit, text_of_error
-from veritas_peewee.threads.slots import AsyncioSlots, Slots, TrioSlots, asyncio_loop
+from veritas_peewee.threads.slots import AsyncioSlots, Slots, TrioSlots
 from veritas_peewee.threads.wal import Wal
-
-if TYPE_CHECKING:
-    pass
 
 MAX_BATCH = 1000
 """The most jobs in one transaction."""

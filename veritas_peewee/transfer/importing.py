@@ -21,7 +21,7 @@ from veritas_peewee.ledger.log import append_chained
 from veritas_peewee.ledger.problems import Problems
 from veritas_peewee.ledger.stored import AUDIT, FINDING, SCREENSHOT, StoredAudit, image_file
 from veritas_peewee.models import Audit, AuditFinding, AuditRunner, AuditScreenshot, AuditStatus
-from veritas_peewee.recording.operations import screenshot_folder
+from veritas_peewee.queries.lookups import screenshot_folder
 from veritas_peewee.transfer.files import LineReader, Target, too_large
 from veritas_peewee.transfer.lines import ForeignLine, from_line
 
