@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
+from peewee import SQL
+
 from veritas_peewee.database.current import atomic, current_database
-from veritas_peewee.database.statements import execute
+from veritas_peewee.database.statements import MARK, execute, text_of
 from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.models import Audit, AuditScreenshot
 from veritas_peewee.values.ids import key_of, not_found
@@ -27,7 +30,8 @@ def delete(audit_id: str) -> None:
 
         def remove() -> None:
             database.sync_wal()
-            folder.remove(files)
+            # The same transaction may have stored the audit again.
+            folder.remove([file for file in files if not is_shown(file)])
 
         database.after_commit(remove)
 
@@ -39,6 +43,17 @@ def _own_files(audit_id: str) -> list[str]:
     other = AuditScreenshot.alias()
     shared = other.select(other.file_path).where(other.file_path.in_(own), other.audit != audit_id)
     return sorted(_texts(own) - _texts(shared))
+
+
+def is_shown(file_path: str) -> bool:
+    """Whether a row names this file of the screenshot folder."""
+    return bool(execute(_shown_sql(), (file_path,)))
+
+
+@functools.cache
+def _shown_sql() -> str:
+    query = AuditScreenshot.select(AuditScreenshot.id).where(AuditScreenshot.file_path == MARK)
+    return text_of(query.limit(SQL("1")))
 
 
 def _texts(query: Any) -> set[str]:

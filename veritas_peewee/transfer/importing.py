@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from peewee import DataError, IntegrityError
@@ -22,6 +23,7 @@ from veritas_peewee.ledger.problems import Problems
 from veritas_peewee.ledger.stored import AUDIT, FINDING, SCREENSHOT, StoredAudit, image_file
 from veritas_peewee.models import Audit, AuditFinding, AuditRunner, AuditScreenshot, AuditStatus
 from veritas_peewee.queries.lookups import screenshot_folder
+from veritas_peewee.recording.removal import is_shown
 from veritas_peewee.transfer.files import LineReader, Target, too_large
 from veritas_peewee.transfer.lines import ForeignLine, from_line
 
@@ -201,6 +203,9 @@ class Importer:
         except BaseException:
             self._remove_images(unit)
             raise
+        database = current_database()
+        if database.transaction_is_open:  # a larger one, which may yet fail
+            database.after_rollback(partial(self._remove_images, unit))
         images = [image is not None for one in unit for image in one.images]
         self._count(
             audits=len(unit),
@@ -215,12 +220,10 @@ class Importer:
         self._folder.remove([file for one in unit for file in one.new_files])
 
     def _remove_images(self, unit: list[Incoming]) -> None:
-        named = text_of(AuditScreenshot.select(AuditScreenshot.id).where(
-            AuditScreenshot.file_path == MARK))  # fmt: skip
         with suppress(*DRIVER_ERRORS, StoreError):
             files = [file for one in unit for file in one.new_files]
             # Not those that another import of the same file has stored rows for meanwhile.
-            self._folder.remove([file for file in files if not execute(named, (file,))])
+            self._folder.remove([file for file in files if not is_shown(file)])
 
     def finish(self) -> None:
         """Make the store's head over the events that retained their ids."""
