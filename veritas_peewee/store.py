@@ -498,7 +498,12 @@ class AuditStore:
         skip_existing: bool = False,
         progress: ImportProgress | None = None,
     ) -> ImportReport:
-        """Store the audits of a file that `export` has written; see `import_jsonl`."""
+        """Store the audits of a file that `export` has written: each whole as it was, or refused.
+
+        `problems` names the lines that were refused; an audit that is there already is refused, or
+        left as it is if `skip_existing` is true. About 100 audits are one transaction: an import
+        that was interrupted is completed by running it again with `skip_existing`.
+        """
         self._opened()
         importer = await in_thread(_importer, source, skip_existing, self._folder())
         with importer:

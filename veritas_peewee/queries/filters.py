@@ -34,7 +34,8 @@ class Filters(TypedDict, total=False):
     """The lowest and highest trust score, 0 to 100; an audit without a score is in no range."""
     max_score: float | None
     since: datetime | str | None
-    """The earliest `created_at`: a datetime with a time zone, or a text as in `moment`."""
+    """The earliest `created_at`: a datetime with a time zone, or a text such as `2026-01-31`,
+    `2026-01` or `7d`, which is in UTC unless it names a zone."""
     until: datetime | str | None
     """What `created_at` must be before, in the same forms."""
     pattern_type: str | None

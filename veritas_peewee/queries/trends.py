@@ -61,10 +61,10 @@ def trend(
 ) -> Trend:
     """The newest `limit` audits of a url, exactly, or of a host, oldest first.
 
-    A host can be given in any form, also as a url: see `addresses.host_of`. `since` is included,
-    `until` is not; both are of the time when an audit ran, and also taken as text (`7d`, `2026-01`:
-    see `moments.moment`). Raises InvalidAudit for a bad value, and unless one of `url` and `host`
-    is given.
+    A host can be given in any form, also as a url: scheme, port, path and `www.` do not count.
+    `since` is included, `until` is not; both are of the time when an audit ran, in the forms that
+    the history takes. Raises InvalidAudit for a bad value, and unless one of `url` and `host` is
+    given.
     """
     if (url is None) == (host is None):
         raise InvalidAudit("url, host: one of them must be given, and not both")

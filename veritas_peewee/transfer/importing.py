@@ -1,4 +1,4 @@
-"""`import_jsonl`: store audits that `export_jsonl` has written, as they were."""
+"""The import: audits that an export has written are stored as they were."""
 
 from __future__ import annotations
 
