@@ -12,7 +12,14 @@ from veritas_peewee.models import TABLES
 
 PACKAGE = Path(veritas_peewee.__file__).parent
 ROOMS_WITHOUT_TABLES = ("errors.py", "values", "files", "database", "threads")
-ROOMS_WITH_SQLITE = ("database/sqlite.py", "catalog", "migrations", "maintenance", "ledger")
+ROOMS_WITH_SQLITE = (
+    "database/sqlite.py",
+    "database/sqlite_text.py",
+    "catalog",
+    "migrations",
+    "maintenance",
+    "ledger",
+)
 SQLITE_ONLY = re.compile(
     r"\bPRAGMA\b|\bfts5\w*\b|\bbm25\b|\browid\b|\bsqlite_(master|schema|sequence|stat\d)\b|"
     r"\bjson_(each|extract|tree)\b|(?<!--)\bVACUUM\b|\bATTACH\b|\bwal_checkpoint\b|"

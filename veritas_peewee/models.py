@@ -11,7 +11,7 @@ import peewee
 from peewee import SQL, BlobField, ForeignKeyField, Index, Model
 
 from veritas_peewee.database.current import database
-from veritas_peewee.database.sqlite import part_of_json
+from veritas_peewee.database.sqlite_text import part_of_json
 from veritas_peewee.values.fields import (
     CharField,
     DateTimeField,

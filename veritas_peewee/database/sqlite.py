@@ -1,7 +1,7 @@
-"""SQLite: how a connection to it is opened and set, and every word of its own that others need.
+"""SQLite: how a connection to it is opened and set.
 
-PRAGMA, data_version, checkpoints, functions on JSON and the like are written here, in `catalog`,
-`ledger`, `migrations` and `maintenance`, and nowhere else.
+PRAGMA, data_version, checkpoints, functions on JSON and the like are written here, in
+`sqlite_text`, `catalog`, `ledger`, `migrations` and `maintenance`, and nowhere else.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from peewee import SQL, NodeList, SqliteDatabase, fn
+from peewee import SqliteDatabase
 
 from veritas_peewee.config import MEMORY, Durability, Location
 from veritas_peewee.database.connection import BUSY_TIMEOUT, Role, StoreDatabase
@@ -191,29 +191,6 @@ def pragmas_of(role: Role, durability: Durability = "normal") -> dict[str, int |
     else:
         values["query_only"] = "ON"
     return values
-
-
-# ---- SQL in SQLite's own words ----
-
-JSON_VALUES = "SELECT value FROM json_each(?)"
-"""The values of a list that is given as JSON: one value of the statement, however many they are,
-so that there is one statement, prepared once."""
-
-
-def values_of_json() -> SQL:
-    """`JSON_VALUES` for a column to be `in_`."""
-    return SQL(f"({JSON_VALUES})")
-
-
-def part_of_json(column: Any, path: str) -> Any:
-    """What a JSON column has at a path such as `$.finding.id`, in such a form that an index on it
-    is recognised."""
-    return fn.json_extract(column, SQL(f"'{path}'"))
-
-
-def passed_over(column: Any) -> Any:
-    """A column for which SQLite takes no index."""
-    return NodeList((SQL("+"), column), glue="")
 
 
 # ---- which SQLite ----

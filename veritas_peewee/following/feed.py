@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from peewee import SQL, fn
 
 from veritas_peewee.database.current import current_database
-from veritas_peewee.database.sqlite import JSON_VALUES, passed_over, values_of_json
+from veritas_peewee.database.sqlite_text import JSON_VALUES, passed_over, values_of_json
 from veritas_peewee.database.statements import MARK, execute, models_of, text_of
 from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.ledger.log import newest_given

@@ -16,7 +16,7 @@ from typing import Any, Unpack
 from peewee import SQL, NodeList, fn
 
 from veritas_peewee.catalog.entries import UNFINISHED, patterns_sql
-from veritas_peewee.database.sqlite import passed_over
+from veritas_peewee.database.sqlite_text import passed_over
 from veritas_peewee.database.statements import MARK, execute, text_of
 from veritas_peewee.models import Audit, AuditCount, AuditPattern, CatalogEntry
 from veritas_peewee.queries.buckets import COUNTED_BY, Buckets, buckets_for

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypedDict
 import peewee
 
 from veritas_peewee.catalog.entries import level_of
-from veritas_peewee.database.sqlite import passed_over
+from veritas_peewee.database.sqlite_text import passed_over
 from veritas_peewee.database.statements import MARK
 from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.models import Audit, AuditFinding, AuditStatus, Severity

@@ -12,7 +12,7 @@ from typing import Any
 
 import peewee
 
-from veritas_peewee.database.sqlite import values_of_json
+from veritas_peewee.database.sqlite_text import values_of_json
 from veritas_peewee.database.statements import MARK, execute, text_of
 from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.models import Audit, AuditFinding, AuditStatus, Severity, audit_time
