@@ -535,7 +535,7 @@ if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> object:
         if name == "WriterStats":
-            from veritas_peewee.threads.writer import WriterStats
+            from veritas_peewee.threads.counts import WriterStats
 
             return WriterStats
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,7 +1,7 @@
-"""SQLite: how a connection to it is opened and set, and every word of its own that others need.
+"""SQLite: how a connection to it is opened and set.
 
-PRAGMA, data_version, checkpoints, functions on JSON and the like are written here, in `catalog`,
-`ledger`, `migrations` and `maintenance`, and nowhere else.
+PRAGMA, data_version, checkpoints, functions on JSON and the like are written here, in
+`expressions`, `catalog`, `ledger`, `migrations` and `maintenance`, and nowhere else.
 """
 
 from __future__ import annotations
