@@ -460,6 +460,22 @@ async def test_what_is_lenient_is_so_at_both_doors(store):
     assert (await store.get(one)).screenshots[0].label == "\ufffd"
 
 
+async def test_an_audit_that_is_removed_and_recorded_again_in_one_write_keeps_its_images(store):
+    told = make_audit(screenshots=2)
+
+    def again(id: str, shown: int) -> None:
+        sync.delete(id)
+        sync.ingest(told[: 1 + shown], audit_id=id, url="https://example.com/")
+
+    audit = await store.ingest(told)
+    await store.write(again, audit.id, 1)
+    (row,) = (await store.get(audit.id)).screenshots
+    assert await store.screenshot(row.file_path) == await store.read(sync.screenshot, row.file_path)
+    assert len(stored_files(store)) == 1
+    await store.write(again, audit.id, 0)
+    assert stored_files(store) == []
+
+
 async def test_several_functions_in_one_write_are_one_change(store):
     def replace(url: str) -> str:
         audit = sync.ingest(make_audit(url))

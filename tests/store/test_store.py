@@ -16,6 +16,7 @@ from veritas_peewee import (
     NoDatabase,
     StoreClosed,
     StoreError,
+    sync,
 )
 from veritas_peewee.database.current import current_database
 from veritas_peewee.testing import make_event
@@ -138,6 +139,23 @@ async def test_delete_takes_all_that_belongs_to_an_audit(store, finding):
     assert await store.screenshot(paths[0])
     with pytest.raises(StoreError, match="cannot be read"):
         await store.screenshot(paths[1])
+
+
+async def test_an_audit_that_is_created_again_under_its_id_has_a_log_of_its_own(store):
+    def again():
+        sync.delete("mine")
+        sync.create("https://example.com", id="mine")
+        sync.record("mine", {"type": "phase_start"})
+
+    for change in (None, again):
+        await store.create("https://example.com", id="mine")
+        await store.record_many("mine", [{"type": "phase_start"}, {"type": "log_entry"}])
+        if change:
+            await store.write(change)
+        await store.delete("mine")
+    await store.create("https://example.com", id="mine")
+    await store.record("mine", {"type": "phase_start"})
+    assert len(await store.events("mine")) == 1  # the fixture verifies its digest
 
 
 async def test_history_pages_through_all_audits_newest_first(store):

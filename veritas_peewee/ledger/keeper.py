@@ -21,6 +21,11 @@ class LedgerKeeper(Remembered):
         super().__init__()
         self._database = database
 
+    def gone(self, audit_id: str) -> None:
+        """An audit was removed: another one with its id has a log of its own."""
+        self.chain.pop(audit_id, None)
+        self.audits.add(audit_id)
+
     def touched_row(self, table: str, row_id: int, audit_id: str) -> None:
         """A finding or screenshot was added or changed: its digest is not up to date."""
         self.rows.add((table, row_id))
@@ -63,6 +68,7 @@ def keep(database: StoreDatabase) -> LedgerKeeper:
     keeper = LedgerKeeper(database)
     connection = database.raw
     connection.create_function("veritas_touch", 1, keeper.touched)
+    connection.create_function("veritas_gone", 1, keeper.gone)
     connection.create_function("veritas_touch_row", 3, keeper.touched_row)
     for trigger in _triggers():
         connection.execute(trigger)
@@ -75,7 +81,7 @@ def _triggers() -> tuple[str, ...]:
     """The SQL of temporary triggers: they belong to one connection, unseen by other programs."""
     found = [
         "CREATE TEMP TRIGGER veritas_audit_gone AFTER DELETE ON main.audits "
-        "BEGIN SELECT veritas_touch(OLD.id); END",
+        "BEGIN SELECT veritas_gone(OLD.id); END",
         "CREATE TEMP TRIGGER veritas_audit_new AFTER INSERT ON main.audits "
         # An imported audit has its seal; if it has ended, it is not in the catalog yet.
         "WHEN NEW.seal IS NULL OR NEW.sealed_events IS NOT NULL "

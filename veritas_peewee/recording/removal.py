@@ -26,14 +26,26 @@ def delete(audit_id: str) -> None:
         raise not_found(audit_id)
     location = current_database().location
     if files and location.screenshots is not None:
-        database, folder = current_database(), ScreenshotFolder(location.screenshots)
+        current_database().after_commit(_Removal(ScreenshotFolder(location.screenshots), files))
 
-        def remove() -> None:
-            database.sync_wal()
-            # The same transaction may have stored the audit again.
-            folder.remove([file for file in files if not is_shown(file)])
 
-        database.after_commit(remove)
+class _Removal:
+    """What follows the commit that removes rows: their files go too."""
+
+    def __init__(self, folder: ScreenshotFolder, files: list[str]) -> None:
+        self.folder = folder
+        self.files = files
+
+    def __call__(self) -> None:
+        current_database().sync_wal()
+        self.folder.remove(self.files)
+
+
+def keep_files(files: list[str]) -> None:
+    """Keep files that rows name again, in the transaction that has removed rows with them."""
+    for removal in current_database().state.commit_callbacks:
+        if isinstance(removal, _Removal):
+            removal.files = [file for file in removal.files if file not in files]
 
 
 def _own_files(audit_id: str) -> list[str]:

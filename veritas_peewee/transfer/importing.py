@@ -22,7 +22,7 @@ from veritas_peewee.ledger.log import append_chained
 from veritas_peewee.ledger.problems import Problems
 from veritas_peewee.ledger.stored import AUDIT, FINDING, SCREENSHOT, StoredAudit, image_file
 from veritas_peewee.models import Audit, AuditFinding, AuditRunner, AuditScreenshot, AuditStatus
-from veritas_peewee.recording.removal import is_shown
+from veritas_peewee.recording.removal import is_shown, keep_files
 from veritas_peewee.transfer.files import LineReader, Target, too_large
 from veritas_peewee.transfer.lines import ForeignLine, from_line
 
@@ -205,6 +205,7 @@ class Importer:
         database = current_database()
         if database.transaction_is_open:  # a larger one, which may yet fail
             database.after_rollback(partial(self._remove_images, unit))
+            keep_files([image_file(row) for one in unit for row in one.stored.screenshots])
         images = [image is not None for one in unit for image in one.images]
         self._count(
             audits=len(unit),
