@@ -10,7 +10,9 @@ import pytest
 
 from veritas_peewee import Audit, AuditNotFound, AuditStore, StoreError, connect
 from veritas_peewee.database.current import current_database, database
+from veritas_peewee.ledger.heads import newest_head
 from veritas_peewee.maintenance.verify import verify
+from veritas_peewee.models import AuditEvent, AuditFinding
 from veritas_peewee.recording import operations, recorder, removal
 from veritas_peewee.testing import make_event
 
@@ -216,3 +218,26 @@ def test_what_is_written_in_manual_mode_is_sealed_when_it_is_committed(tmp_path)
         )
         command = [sys.executable, "-c", code, tmp_path / "audits.db"]
         assert subprocess.check_output(command, text=True) == "[]\n"
+
+
+@pytest.mark.parametrize("how", ["unit", "atomic"])
+def test_what_a_part_had_sealed_before_it_was_undone_is_sealed_again(tmp_path, how):
+    """A part that is undone takes back the seals that it made, also of rows changed before it."""
+    with connect(tmp_path / "audits.db") as opened:
+        ended = operations.create("https://one.example/").id
+        recorder.record(ended, {"type": "audit_complete", "elapsed": 1})
+        other = operations.create("https://two.example/").id
+        before = newest_head().changes
+        with opened.unit():
+            Audit.update(narrative="changed").where(Audit.id == ended).execute()
+            AuditEvent.create(audit=other, event_type="log_entry", data={"type": "log_entry"})
+            AuditFinding.create(
+                audit=ended, pattern_type="p", severity="low", confidence=0.5, description="d"
+            )
+            with contextlib.suppress(LookupError), getattr(opened, how)():
+                new = operations.create("https://three.example/").id
+                operations.update(new, trust_score=40.0)  # seals all that was changed so far
+                raise LookupError
+        assert verify().problems == []
+        assert newest_head().changes - before == 2
+        assert Audit.get_by_id(ended).narrative == "changed"

@@ -29,5 +29,8 @@ class Keeper(Protocol):
     def before_commit(self) -> None:
         """The transaction is about to be committed."""
 
-    def undone(self, *, whole: bool) -> None:
-        """The transaction (`whole`), or a part of it, was rolled back."""
+    def mark(self) -> int:
+        """How much was brought up to date so far; for `undone` at a savepoint that begins here."""
+
+    def undone(self, since: int | None = None) -> None:
+        """The transaction, or only its part after the mark `since`, was rolled back."""

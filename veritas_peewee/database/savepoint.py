@@ -16,10 +16,11 @@ class Savepoint(peewee._savepoint):
         super()._begin()  # type: ignore[misc]
         self.callbacks = len(self.db.state.commit_callbacks)
         self.undo = len(self.db.undo)
+        self.mark = 0 if self.db.keeper is None else self.db.keeper.mark()
 
     def rollback(self, begin: bool = True) -> None:
         del self.db.state.commit_callbacks[self.callbacks :]
         self.db.run_undo(self.undo)
         if self.db.keeper is not None:
-            self.db.keeper.undone(whole=False)
+            self.db.keeper.undone(self.mark)
         super().rollback(begin)

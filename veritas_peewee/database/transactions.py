@@ -108,7 +108,7 @@ class Transactions(peewee.Database):
                 self.state.conn.execute("ROLLBACK")
         finally:
             if keeper is not None:
-                keeper.undone(whole=True)
+                keeper.undone()
 
     def _refuse_in_unit(self, what: str) -> None:
         if any(isinstance(scope, Unit) for scope in self.state.transactions):
@@ -200,7 +200,7 @@ class Transactions(peewee.Database):
 class Unit:
     """The scope that `Transactions.unit` gives; Peewee's `atomic()` can be used inside it."""
 
-    __slots__ = ("callbacks", "cursors", "database", "depth", "outermost", "undo")
+    __slots__ = ("callbacks", "cursors", "database", "depth", "mark", "outermost", "undo")
 
     def __init__(self, database: Transactions) -> None:
         self.database = database
@@ -217,6 +217,7 @@ class Unit:
             state.conn.execute("SAVEPOINT unit")
         self.callbacks = len(state.commit_callbacks)
         self.undo = len(database.undo)
+        self.mark = 0 if database.keeper is None else database.keeper.mark()
         self.cursors = len(database.cursors)
         self.depth = len(state.transactions)
         state.transactions.append(self)
@@ -273,7 +274,7 @@ class Unit:
                         self._end("RELEASE unit")
                 finally:
                     if database.keeper is not None:
-                        database.keeper.undone(whole=False)
+                        database.keeper.undone(self.mark)
         except (*DRIVER_ERRORS, StoreError):
             _logger.exception("%s: a roll-back failed", database.name)
         finally:

@@ -44,6 +44,7 @@ class LedgerKeeper(Remembered):
             self.unchained_after = log.newest_id(self._database)
 
     def began(self, others_wrote: bool) -> None:
+        self.renewed.clear()
         if others_wrote:
             self.forget_log()
 
@@ -57,10 +58,15 @@ class LedgerKeeper(Remembered):
             number, self.changes = self.changes, 0
             seals.count_changes(self._database, number)
 
-    def undone(self, *, whole: bool) -> None:
+    def mark(self) -> int:
+        return len(self.renewed)
+
+    def undone(self, since: int | None = None) -> None:
         self.forget_log()
-        if whole:
+        if since is None:
             self.forget_changes()
+        else:
+            self.renew_again(since)
 
 
 def keep(database: StoreDatabase) -> LedgerKeeper:

@@ -158,6 +158,9 @@ def _end_sql() -> str:
 def chain_raw(database: StoreDatabase, memory: Remembered) -> None:
     """Give digests to the events that were inserted without `append_events`."""
     after, memory.unchained_after = memory.unchained_after, None
+    if after is None:
+        return
+    memory.renewed.append(after)
     for event_id, audit_id, kind, moment, data in execute(_raw_sql(), (after,)):
         before = memory.chain.get(audit_id) or _end(memory, audit_id)
         memory.chain[audit_id] = digest = link(before, kind, moment, data)

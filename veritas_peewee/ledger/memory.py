@@ -33,6 +33,9 @@ class Remembered:
         """Findings and screenshots whose digest is not up to date: (table, row id)."""
         self.changes = 0
         """Changed audits that are not yet counted in `store_changes`."""
+        self.renewed: list[str | tuple[str, int] | int] = []
+        """What this transaction has brought up to date, in order: audits, rows (table, row id), and
+        event ids that `unchained_after` had. A roll-back to a savepoint takes it back."""
 
     @property
     def has_unsealed(self) -> bool:
@@ -54,6 +57,20 @@ class Remembered:
         self.changes = 0
         self.audits.clear()
         self.rows.clear()
+        self.renewed.clear()
+
+    def renew_again(self, since: int) -> None:
+        """Take what was brought up to date as changed again, but for the first `since` of it."""
+        for one in self.renewed[since:]:
+            if isinstance(one, str):
+                self.audits.add(one)
+                self.changes -= 1  # it is counted when it is renewed
+            elif isinstance(one, tuple):
+                self.rows.add(one)
+            else:
+                before = self.unchained_after
+                self.unchained_after = one if before is None else min(one, before)
+        del self.renewed[since:]
 
 
 def remembered(database: StoreDatabase) -> Remembered:

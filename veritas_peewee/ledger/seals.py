@@ -61,11 +61,13 @@ def renew(database: StoreDatabase, memory: Remembered) -> None:
     if memory.unchained_after is not None:
         log.chain_raw(database, memory)
     rows, memory.rows = memory.rows, set()
+    memory.renewed += rows
     for table, row_id in rows:
         model = AuditFinding if table == AuditFinding._meta.table_name else AuditScreenshot
         for values in execute(_row_sql(model), (row_id,)):
             database.execute_sql(update_sql(model, "digest"), (digest_of(values), row_id))
     audits, memory.audits = memory.audits, set()
+    memory.renewed += audits
     memory.changes += len(audits)
     for audit_id in sorted(audits):  # in an order that does not change from run to run
         for *columns, old_seal, old_count, old_host in execute(_audit_sql(), (audit_id,)):
