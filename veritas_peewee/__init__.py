@@ -28,7 +28,7 @@ from veritas_peewee.models import (
 )
 from veritas_peewee.presentation.data import as_dict
 from veritas_peewee.queries.comparison import Comparison
-from veritas_peewee.queries.counting import Facets
+from veritas_peewee.queries.counting import NO_VALUE, Facets
 from veritas_peewee.queries.filters import Filters
 from veritas_peewee.queries.paging import Page
 from veritas_peewee.queries.search import Hit
@@ -50,6 +50,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "DATABASE_URL",
+    "NO_VALUE",
     "Audit",
     "AuditEvent",
     "AuditFinding",
