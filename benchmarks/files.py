@@ -15,10 +15,9 @@ from pathlib import Path
 
 from benchmarks import history, sample
 from benchmarks.sample import Row, audit_id, insert_sql, stored_row
-from veritas_peewee import connect
+from veritas_peewee import connect, sync
 from veritas_peewee.catalog import entries
 from veritas_peewee.catalog.rebuilding import rebuild
-from veritas_peewee.recording.ingest import ingest
 
 WRITERS = 100
 """Queued audits in a file that is written to."""
@@ -169,4 +168,4 @@ def _make_results(data: Path) -> None:
 def _ingest_all(data: Path, path: Path) -> None:
     with connect(path):
         for source in result_files(data):
-            ingest(source)
+            sync.ingest(source)

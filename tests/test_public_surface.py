@@ -1,7 +1,9 @@
 """The names that other programs rely on, the package as it is installed, and its start-up."""
 
+import ast
 import inspect
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -14,6 +16,10 @@ import veritas_peewee
 from tests.support.processes import ROOT
 from veritas_peewee import AuditStore, StoreError, errors
 from veritas_peewee.config import DATABASE_URL, locate
+
+PUBLIC = {"config", "errors", "models", "sync", "testing", "web"}
+"""The modules that users import; `veritas_peewee` itself has the rest of what is public."""
+PAGES = [ROOT / "README.md", ROOT / "GUARANTEES.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def run(*command, cwd, **env):
@@ -102,6 +108,77 @@ def test_the_database_is_named_by_argument_then_environment_then_default(tmp_pat
     (tmp_path / "link.db").symlink_to(tmp_path / "x.db")
     assert locate("link.db") == locate("x.db")
     assert DATABASE_URL.startswith("sqlite:///")
+
+
+@pytest.fixture(scope="module")
+def inner():
+    """Each function and class of an inner module, with the module's name."""
+    return {
+        (path.stem, found.name)
+        for path in (ROOT / "veritas_peewee").rglob("[a-z]*.py")
+        for found in ast.parse(path.read_text()).body
+        if path.stem not in PUBLIC and isinstance(found, ast.FunctionDef | ast.ClassDef)
+    }
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_page_for_users_names_an_inner_module_in_code(page, inner):
+    text = page.read_text()
+    code = re.findall(r"(?ms)^```.*?^```$|`[^`\n]+`", text)
+    for part in code:
+        for module in re.findall(r"\bveritas_peewee[./](\w+)", part):
+            assert module in PUBLIC | set(veritas_peewee.__all__), part
+        for names in re.findall(r"from veritas_peewee import (?:\(([^)]+)\)|(.+))", part):
+            found = set(re.findall(r"\w+", re.sub(" as .*", "", "".join(names))))
+            assert found <= set(veritas_peewee.__all__), part
+        # A module of ours without the package's name, as in `recorder.record(…)`.
+        assert not set(re.findall(r"\b([a-z_]+)\.([a-zA-Z_]+)\b", part)) & inner, part
+
+
+def test_each_module_is_loaded_by_those_who_use_it_alone():
+    """So that a program that shows one thing does not wait for the code of all the others."""
+    code = """
+import sys, peewee, anyio
+before = set(sys.modules)
+{}
+print(*sorted(name for name in set(sys.modules) - before if "." in name or "veritas" in name))
+"""
+    of_models = {
+        "veritas_peewee", "veritas_peewee.models", "veritas_peewee.errors",
+        "veritas_peewee.database", "veritas_peewee.database.current",
+        "veritas_peewee.database.event_loop", "veritas_peewee.database.failures",
+        "veritas_peewee.database.sqlite_errors", "veritas_peewee.values",
+        "veritas_peewee.values.attributes", "veritas_peewee.values.fields",
+        "veritas_peewee.values.ids", "veritas_peewee.values.moments",
+        "veritas_peewee.values.json_schema", "veritas_peewee.values.named",
+        "veritas_peewee.values.plain",
+        "veritas_peewee.values.states", "veritas_peewee.database.expressions",
+    }  # fmt: skip
+    opening = {"veritas_peewee.config", "veritas_peewee.startup", "veritas_peewee.sync"}
+    for line, most in (
+        ("import veritas_peewee", {"veritas_peewee"}),
+        ("from veritas_peewee import sync; dir(sync)", {"veritas_peewee", "veritas_peewee.sync"}),
+        ("from veritas_peewee import Audit", of_models),
+        (
+            "from veritas_peewee import AuditStore, connect, Audit",
+            of_models | opening | {"veritas_peewee.store"},
+        ),
+    ):
+        loaded = set(python(code.format(line), ROOT).split())
+        assert loaded <= most, loaded - most
+    used = """
+from veritas_peewee import AuditStore, Audit, connect, sync
+with connect(":memory:"):
+    sync.history()
+    audit = sync.create("https://example.com/")
+    sync.record(audit.id, {"type": "audit_complete"})
+    sync.get(audit.id)
+"""
+    loaded = set(python(code.format(used), ROOT).split())
+    for room in ("threads", "following", "transfer", "maintenance", "presentation", "web", "cli"):
+        assert not {name for name in loaded if name.startswith(f"veritas_peewee.{room}")}
+    for module in ("search", "counting", "comparison", "trends"):
+        assert f"veritas_peewee.queries.{module}" not in loaded
 
 
 def test_importing_the_package_brings_in_no_extra():

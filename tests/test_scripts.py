@@ -50,7 +50,7 @@ def test_the_operations_of_the_facade_are_plain_functions(script, finding):
     assert (found.trust_score, found.status, len(found.screenshots)) == (50.0, "error", 1)
     assert [item.id for item in history.history(status="error").items] == [audit.id]
     result = {"url": "https://example.com/result", "status": "completed"}
-    assert lookups.get(ingesting.ingest(result)).status == "completed"
+    assert lookups.get(ingesting.ingest(result).id).status == "completed"
     removal.delete(audit.id)
     with pytest.raises(AuditNotFound):
         lookups.get(audit.id)

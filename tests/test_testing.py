@@ -145,7 +145,7 @@ def test_the_package_does_not_import_pytest() -> None:
 
 @pytest.mark.usefixtures("script")
 def test_an_audit_is_taken_without_a_note() -> None:
-    audit = lookups.get(ingest.ingest(make_audit(findings=3, screenshots=2)))
+    audit = lookups.get(ingest.ingest(make_audit(findings=3, screenshots=2)).id)
     assert (audit.status, audit.trust_score, audit.errors) == ("completed", 50.0, [])
     assert [row.media_type for row in audit.screenshots] == ["image/png"] * 2
     assert len({row.sha256 for row in audit.screenshots}) == 2
@@ -153,14 +153,14 @@ def test_an_audit_is_taken_without_a_note() -> None:
     told = make_audit(
         "https://shop.example/", findings=[make_finding(7, severity="low")], narrative="So it is"
     )
-    audit = lookups.get(ingest.ingest(told))
+    audit = lookups.get(ingest.ingest(told).id)
     assert (audit.url, audit.narrative) == ("https://shop.example/", "So it is")
     assert [row.severity for row in audit.findings] == ["low"]
 
 
 @pytest.mark.usefixtures("script")
 def test_an_audit_that_failed() -> None:
-    audit = lookups.get(ingest.ingest(make_audit(error="no answer")))
+    audit = lookups.get(ingest.ingest(make_audit(error="no answer")).id)
     assert (audit.status, audit.trust_score, audit.error_message) == ("error", None, "no answer")
 
 

@@ -21,12 +21,10 @@ from torture.hostile import check_error, check_whole, no_hang
 from torture.model import Row, Run, fault
 from torture.programs.record import png
 from torture.recording import ROOT
-from veritas_peewee import AuditScreenshot, StoreError, connect
+from veritas_peewee import AuditScreenshot, StoreError, connect, sync
+from veritas_peewee.database.current import screenshot_folder
 from veritas_peewee.database.sqlite_errors import driver
 from veritas_peewee.files.images import MAX_BYTES, ScreenshotFolder, read_image
-from veritas_peewee.queries import lookups
-from veritas_peewee.recording import ingest as ingesting
-from veritas_peewee.recording import operations, recorder, removal
 
 CANARY = b"CANARY-61c2: nobody may read this"
 IMAGE = png(1) + CANARY
@@ -185,13 +183,13 @@ def check_unread(row: Row, store: Path) -> None:
 def sources(row: Row, path: Path, zoo: Zoo) -> None:
     """Paths in events and results: an error in `errors`, and nothing stored."""
     with connect(path):
-        audit = operations.create("https://example.com")
+        audit = sync.create("https://example.com")
         for source in zoo.sources():
             row.rounds += 1
             for label in ("t0", source):
                 event = {"type": "screenshot", "url": source, "label": label, "index": 0}
                 try:
-                    recorder.record(audit.id, {**event, "data": None})
+                    sync.record(audit.id, {**event, "data": None})
                 except Exception as error:
                     check_error(row, f"record {source[:50]!a}", error)
             result = {
@@ -201,7 +199,7 @@ def sources(row: Row, path: Path, zoo: Zoo) -> None:
                 "vision_result": {"findings": [{"screenshot_path": source}]},
             }
             try:
-                found = lookups.get(ingesting.ingest(result))
+                found = sync.get(sync.ingest(result).id)
                 if not any("screenshot" in text for text in found.errors):
                     row.problem(f"{source!a}: no word of it in errors")
                 row.count("noted")
@@ -209,12 +207,12 @@ def sources(row: Row, path: Path, zoo: Zoo) -> None:
                 row.problem(f"ingest {source[:50]!a}: {type(error).__name__}: {error}")
             for name in (source, os.path.basename(source)):
                 try:
-                    removal.delete(operations.create("https://example.com", id=name).id)
+                    sync.delete(sync.create("https://example.com", id=name).id)
                 except Exception as error:
                     check_error(row, f"create {name[:50]!a}", error, "id")
         if AuditScreenshot.select().count():
             row.problem("something was stored as a screenshot")
-        for text in lookups.get(audit.id).errors:
+        for text in sync.get(audit.id).errors:
             if len(text) > 1000:
                 row.problem(f"a note of {len(text)} characters")
 
@@ -225,9 +223,9 @@ def rows(row: Row, path: Path, zoo: Zoo) -> None:
     shot = {"type": "screenshot", "label": "t", "index": 0, "data": image}
     folder = ScreenshotFolder(path.parent / "screenshots")
     with connect(path):
-        audit = operations.create("https://example.com", id="kept")
-        recorder.record(audit.id, shot)
-        own = lookups.get(audit.id).screenshots[0].file_path
+        audit = sync.create("https://example.com", id="kept")
+        sync.record(audit.id, shot)
+        own = sync.get(audit.id).screenshots[0].file_path
     home = folder.root / "kept"
     (home / "link.png").symlink_to(zoo.outside / "secret.png")
     (home / "down").symlink_to(zoo.outside)
@@ -240,9 +238,9 @@ def rows(row: Row, path: Path, zoo: Zoo) -> None:
             if folder.read(stored) != png(1):
                 row.problem(f"{stored[:50]!a} was read")
         with connect(path):
-            again = operations.create("https://example.com", id="edited")
-            recorder.record(again.id, shot)
-            mine = lookups.get("edited").screenshots[0].file_path
+            again = sync.create("https://example.com", id="edited")
+            sync.record(again.id, shot)
+            mine = sync.get("edited").screenshots[0].file_path
         value: Any = stored.encode(errors="surrogatepass") if "\ud800" in stored else stored
         with closing(driver.connect(path)) as connection, connection:
             # As another program would: the store's own triggers are not there.
@@ -251,8 +249,8 @@ def rows(row: Row, path: Path, zoo: Zoo) -> None:
             )
         with connect(path):
             try:
-                lookups.get("edited")
-                removal.delete("edited")
+                sync.get("edited")
+                sync.delete("edited")
                 row.count("deleted")
             except Exception as error:
                 row.problem(f"{stored[:50]!a}: {type(error).__name__}: {error!s:.100}")
@@ -272,18 +270,18 @@ def content(row: Row, path: Path, zoo: Zoo) -> None:
     bomb[16:24] = (100_000).to_bytes(4, "big") * 2
     growing = zoo.folder / "growing.png"
     with connect(path):
-        audit = operations.create("https://example.com")
+        audit = sync.create("https://example.com")
         begin = perf_counter()
         event = {"type": "screenshot", "label": "bomb", "index": 0}
-        recorder.record(audit.id, {**event, "data": base64.b64encode(bomb).decode()})
-        (shot,) = lookups.get(audit.id).screenshots
-        if operations.screenshot_folder().read(shot.file_path) != bytes(bomb):
+        sync.record(audit.id, {**event, "data": base64.b64encode(bomb).decode()})
+        (shot,) = sync.get(audit.id).screenshots
+        if screenshot_folder().read(shot.file_path) != bytes(bomb):
             row.problem("the image with large dimensions is not what was sent")
         if perf_counter() - begin > SLOW or "PIL" in sys.modules:
             row.problem("an image was decoded")
         large = base64.b64encode(png(1) + bytes(MAX_BYTES)).decode()
         try:
-            recorder.record(audit.id, {**event, "data": large})
+            sync.record(audit.id, {**event, "data": large})
             row.problem("an image over the limit was stored")
         except Exception as error:
             check_error(row, "an image over the limit", error, "limit")

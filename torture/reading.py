@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from torture.recording import ROOT, TIMEOUT, command
-from veritas_peewee import connect
+from veritas_peewee import connect, sync
 from veritas_peewee.database.sqlite_errors import driver
-from veritas_peewee.queries import history, lookups
 
 FILES = ("audits.db", "audits.db-wal")
 
@@ -106,10 +105,10 @@ def read_current() -> str:
     found = hashlib.sha256()
     cursor = None
     while True:
-        page = history.history(limit=50, cursor=cursor)
+        page = sync.history(limit=50, cursor=cursor)
         for listed in page.items:
-            audit = lookups.get(listed.id)
-            events = lookups.events(audit.id)
+            audit = sync.get(listed.id)
+            events = sync.events(audit.id)
             for one in (listed, audit, *audit.findings, *audit.screenshots, *events):
                 if getattr(one, "event_type", "") != "audit_disconnected":
                     found.update(_told(one).encode())

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Any
 
-from veritas_peewee.values.plain import MAX_DEPTH
+MAX_DEPTH = 200
+"""The deepest JSON that the store takes; deeper ones are refused."""
 
 
 class Rude(Exception):

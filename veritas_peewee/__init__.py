@@ -3,46 +3,47 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from veritas_peewee.config import DATABASE_URL
-from veritas_peewee.errors import (
-    AuditNotFound,
-    DatabaseCorrupt,
-    InvalidAudit,
-    NoDatabase,
-    ReadOnlyStore,
-    SchemaTooNew,
-    StoreBusy,
-    StoreClosed,
-    StoreError,
-    StoreFull,
-    WriteUndone,
-)
-from veritas_peewee.following.follower import Follower
-from veritas_peewee.models import (
-    Audit,
-    AuditEvent,
-    AuditFinding,
-    AuditScreenshot,
-    AuditStatus,
-    Severity,
-)
-from veritas_peewee.presentation.data import as_dict
-from veritas_peewee.queries.comparison import Comparison
-from veritas_peewee.queries.counting import NO_VALUE, Facets
-from veritas_peewee.queries.filters import Filters
-from veritas_peewee.queries.paging import Page
-from veritas_peewee.queries.search import Hit
-from veritas_peewee.queries.snippets import Snippet
-from veritas_peewee.queries.trends import Trend, TrendPoint
-from veritas_peewee.startup import connect, init_database
-from veritas_peewee.store import AuditStore, WriterStats
-
 if TYPE_CHECKING:
+    from veritas_peewee import sync as sync
+    from veritas_peewee.config import DATABASE_URL as DATABASE_URL
+    from veritas_peewee.errors import AuditNotFound as AuditNotFound
+    from veritas_peewee.errors import DatabaseCorrupt as DatabaseCorrupt
+    from veritas_peewee.errors import InvalidAudit as InvalidAudit
+    from veritas_peewee.errors import NoDatabase as NoDatabase
+    from veritas_peewee.errors import ReadOnlyStore as ReadOnlyStore
+    from veritas_peewee.errors import SchemaTooNew as SchemaTooNew
+    from veritas_peewee.errors import StoreBusy as StoreBusy
+    from veritas_peewee.errors import StoreClosed as StoreClosed
+    from veritas_peewee.errors import StoreError as StoreError
+    from veritas_peewee.errors import StoreFull as StoreFull
+    from veritas_peewee.errors import WriteUndone as WriteUndone
+    from veritas_peewee.following.follower import Follower as Follower
+    from veritas_peewee.ledger.heads import Head as Head
+    from veritas_peewee.models import Audit as Audit
+    from veritas_peewee.models import AuditEvent as AuditEvent
+    from veritas_peewee.models import AuditFinding as AuditFinding
+    from veritas_peewee.models import AuditScreenshot as AuditScreenshot
     from veritas_peewee.presentation.report import report_html as report_html
+    from veritas_peewee.queries.comparison import Comparison as Comparison
+    from veritas_peewee.queries.counting import NO_VALUE as NO_VALUE
+    from veritas_peewee.queries.counting import Facets as Facets
+    from veritas_peewee.queries.filters import Filters as Filters
+    from veritas_peewee.queries.paging import Page as Page
+    from veritas_peewee.queries.search import Hit as Hit
+    from veritas_peewee.queries.snippets import Snippet as Snippet
+    from veritas_peewee.queries.trends import Trend as Trend
+    from veritas_peewee.queries.trends import TrendPoint as TrendPoint
+    from veritas_peewee.startup import connect as connect
+    from veritas_peewee.startup import init_database as init_database
+    from veritas_peewee.store import AuditStore as AuditStore
+    from veritas_peewee.store import WriterStats as WriterStats
     from veritas_peewee.transfer.exporting import export_jsonl as export_jsonl
     from veritas_peewee.transfer.importing import import_jsonl as import_jsonl
     from veritas_peewee.transfer.tables import export_csv as export_csv
     from veritas_peewee.values.columns import AuditChanges as AuditChanges
+    from veritas_peewee.values.named import as_dict as as_dict
+    from veritas_peewee.values.states import AuditStatus as AuditStatus
+    from veritas_peewee.values.states import Severity as Severity
     from veritas_peewee.web import get_store as get_store
     from veritas_peewee.web import store_lifespan as store_lifespan
 
@@ -63,6 +64,7 @@ __all__ = [
     "Facets",
     "Filters",
     "Follower",
+    "Head",
     "Hit",
     "InvalidAudit",
     "NoDatabase",
@@ -81,23 +83,65 @@ __all__ = [
     "WriterStats",
     "as_dict",
     "connect",
+    "export_csv",
     "init_database",
+    "sync",
 ]
 
-
-# Loaded only by those who ask for it (and not by `import *`).
-_LATER = {
-    "get_store": "web",
-    "store_lifespan": "web",
-    "export_jsonl": "transfer.exporting",
-    "export_csv": "transfer.tables",
-    "import_jsonl": "transfer.importing",
-    "report_html": "presentation.report",
-    "AuditChanges": "values.columns",
+# Each module is loaded when the first of its names is asked for; the block above says the same to
+# type checkers.
+_MODULES = {
+    "config": ("DATABASE_URL",),
+    "errors": (
+        "AuditNotFound",
+        "DatabaseCorrupt",
+        "InvalidAudit",
+        "NoDatabase",
+        "ReadOnlyStore",
+        "SchemaTooNew",
+        "StoreBusy",
+        "StoreClosed",
+        "StoreError",
+        "StoreFull",
+        "WriteUndone",
+    ),
+    "following.follower": ("Follower",),
+    "ledger.heads": ("Head",),
+    "models": ("Audit", "AuditEvent", "AuditFinding", "AuditScreenshot"),
+    "presentation.report": ("report_html",),
+    "queries.comparison": ("Comparison",),
+    "queries.counting": ("NO_VALUE", "Facets"),
+    "queries.filters": ("Filters",),
+    "queries.paging": ("Page",),
+    "queries.search": ("Hit",),
+    "queries.snippets": ("Snippet",),
+    "queries.trends": ("Trend", "TrendPoint"),
+    "startup": ("connect", "init_database"),
+    "store": ("AuditStore", "WriterStats"),
+    "transfer.exporting": ("export_jsonl",),
+    "transfer.importing": ("import_jsonl",),
+    "transfer.tables": ("export_csv",),
+    "values.columns": ("AuditChanges",),
+    "values.named": ("as_dict",),
+    "values.states": ("AuditStatus", "Severity"),
+    "web": ("get_store", "store_lifespan"),
 }
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
+_PUBLIC = ("config", "errors", "models", "sync")
+"""Modules that are attributes of the package without an import of their own."""
 
 
-def __getattr__(name: str) -> Any:
-    if name in _LATER:
-        return getattr(import_module(f"veritas_peewee.{_LATER[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_MODULE_OF, *_PUBLIC})
+
+
+if not TYPE_CHECKING:  # to a type checker, another name is an error
+
+    def __getattr__(name: str) -> Any:
+        if name in _PUBLIC:
+            return import_module(f"veritas_peewee.{name}")
+        if name not in _MODULE_OF:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        # Once: from then on the name is found without this function.
+        found = globals()[name] = getattr(import_module(f"veritas_peewee.{_MODULE_OF[name]}"), name)
+        return found

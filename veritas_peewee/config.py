@@ -1,4 +1,4 @@
-"""Where things are: the database, its screenshots, and what the environment says of them."""
+"""Where the database and its screenshots are, as a caller, the environment or a default says."""
 
 from __future__ import annotations
 
@@ -22,23 +22,27 @@ _URL = re.compile(r"sqlite(?:\+\w+)?://(?:/(?P<path>.*))?", re.DOTALL)
 
 
 class Location(NamedTuple):
-    """A database file and its screenshot folder; both None for a database in memory."""
+    """A database file and its screenshot folder; in memory, `path` is None."""
 
     path: Path | None
     screenshots: Path | None
 
     @property
     def name(self) -> str:
+        """The database's name for messages: its path, or `:memory:`."""
         return MEMORY if self.path is None else str(self.path)
 
     @property
     def sessions(self) -> Path | None:
-        """The folder of lock files that tell which processes are alive."""
+        """The folder of the lock files that show which processes are alive; None in memory."""
         return None if self.path is None else self.path.with_name(self.path.name + "-sessions")
 
 
 def database_url(database: str | os.PathLike[str] | None = None) -> str:
-    """`database` (default: $VERITAS_DATABASE, else data/veritas_audits.db) as a URL."""
+    """`database` (default: $VERITAS_DATABASE, else data/veritas_audits.db) as a `sqlite:///` URL.
+
+    Raises StoreError if it is neither text nor a path.
+    """
     text = _text(database)
     return text if _URL.fullmatch(text) else f"sqlite:///{text}"
 
@@ -47,7 +51,11 @@ def locate(
     database: str | os.PathLike[str] | None = None,
     screenshots: str | os.PathLike[str] | None = None,
 ) -> Location:
-    """Resolve a path, `":memory:"` or a `sqlite:///` URL; StoreError if it is none of them."""
+    """The location that a path, `":memory:"` or a `sqlite:///` URL means; see `database_url`.
+
+    `screenshots` is the folder for images; by default it is `screenshots` beside the database.
+    Raises StoreError for an unusable path and for the URL of another kind of database.
+    """
     text = _text(database)
     if match := _URL.fullmatch(text):
         text = match["path"] or MEMORY
@@ -56,7 +64,7 @@ def locate(
     folder = None if screenshots is None else Path(_path(screenshots, "screenshots")).absolute()
     if text == MEMORY:
         return Location(None, folder)
-    # The real path: SQLite names the WAL after it, and so must everything beside the file.
+    # The real path: SQLite names the WAL after it, and so must we name everything beside the file.
     path = Path(os.path.realpath(text))
     return Location(path, folder or path.parent / SCREENSHOTS)
 

@@ -7,12 +7,12 @@ StoreError
 ├── StoreBusy         another process held the write lock past the timeout
 ├── StoreFull         the disk or a quota is full
 ├── ReadOnlyStore     the file, its folder or the connection does not allow writing
-├── DatabaseCorrupt   the file is damaged or is no database
+├── DatabaseCorrupt   the file is damaged or is not a database
 ├── SchemaTooNew      a newer version of this library wrote the file
 ├── NoDatabase        a query ran where no database is open (also a RuntimeError)
 └── WriteUndone       another write ended the transaction; this one was not saved
 
-A class's docstring is its default message.
+A class's docstring is its default message, which users read.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The four tables of an audit, and the one that tells which process runs it."""
+"""The tables: an audit's four, the processes that run audits, the catalog, and the store's heads.
+
+Longer than most modules, so that all tables and their indexes are in one place.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import peewee
 from peewee import SQL, BlobField, ForeignKeyField, Index, Model
 
 from veritas_peewee.database.current import database
+from veritas_peewee.database.expressions import part_of_json
 from veritas_peewee.values.fields import (
     CharField,
     DateTimeField,
@@ -39,12 +43,12 @@ if TYPE_CHECKING:
 
 
 def _default(value: str) -> list[Any]:
-    """The column's default in the DDL too, for rows inserted from a SQL shell."""
+    """A constraint that puts a default into the DDL too, for rows inserted from a SQL shell."""
     return [SQL(f"DEFAULT {value}")]
 
 
 class _Table(Named, Model):
-    # Peewee's own, which its type stubs leave out.
+    # Attributes of Peewee's, which its type stubs leave out.
     _dirty: set[str]
     _normalize_data: ClassVar[Any]
 
@@ -70,7 +74,7 @@ class _Table(Named, Model):
 class Audit(_Table):
     """One audit of one site: the projection of its events."""
 
-    if TYPE_CHECKING:  # queries; on an audit from the facade, lists
+    if TYPE_CHECKING:  # queries; lists on an audit from `AuditStore`
         findings = RowsOf["AuditFinding"]()
         screenshots = RowsOf["AuditScreenshot"]()
         events = RowsOf["AuditEvent"]()
@@ -108,7 +112,7 @@ class Audit(_Table):
     updated_at = DateTimeField(default=utc_now)
     seal = CharField(64, null=True)
     sealed_events = IntegerField(null=True)
-    # Of the url, as `addresses.host_of` has it; kept by the store.
+    # Derived from the url by `addresses.host_of`, and maintained by the store.
     host = TextField(null=True)
 
     class Meta:
@@ -131,7 +135,7 @@ class Audit(_Table):
 
     @classmethod
     def update(cls, data: Any = None, /, **update: Any) -> peewee.ModelUpdate:
-        """Peewee's update, which also moves `updated_at` and sets `completed_at`."""
+        """Peewee's update, which also sets `updated_at` and, with the status, `completed_at`."""
         changes = cls._normalize_data(data, update)
         now = utc_now()
         changes.setdefault(cls.updated_at, now)
@@ -141,6 +145,7 @@ class Audit(_Table):
         return super().update(changes)
 
     def save(self, *args: Any, **kwargs: Any) -> Any:
+        """Peewee's save, which also sets `updated_at` and `completed_at`."""
         now = utc_now()
         if kwargs.get("force_insert"):
             check_text("id", self.id, Audit.id.max_length)
@@ -213,9 +218,9 @@ class AuditScreenshot(_Child):
 
 
 class AuditEvent(_Child):
-    """One event as the engine told it; the log of them is the truth about an audit."""
+    """One event as the engine reported it; the log of events is the truth about an audit."""
 
-    # Never given out twice: a follower's resume token must not point at another event.
+    # An id is never used twice: a follower's resume token must not point at another event.
     id = peewee.AutoField(constraints=[SQL("AUTOINCREMENT")])
     audit = ForeignKeyField(Audit, backref="events", on_delete="CASCADE", index=False)
     event_type = CharField(100)
@@ -245,7 +250,7 @@ _CHILDREN: dict[str, type[_Child]] = {
 
 
 class AuditRunner(_Table):
-    """The session (a living process) in which an audit is running; see `sessions`."""
+    """The session (a living process) in which an audit is running."""
 
     audit = ForeignKeyField(Audit, on_delete="CASCADE", primary_key=True, index=False)
     session = CharField(32)
@@ -255,14 +260,14 @@ class AuditRunner(_Table):
 
 
 class CatalogEntry(_Table):
-    """What an audit that has ended is found and counted by; kept by `catalog`.
+    """The values by which an ended audit is found and counted; maintained by `catalog.entries`.
 
-    Triggers bring the full-text index `search_index`, `audit_patterns` and `audit_counts` in step
-    with it, also where it is removed with its audit.
+    Triggers on this table update the full-text index `search_index`, `audit_patterns` and
+    `audit_counts`, also when an entry is removed with its audit.
     """
 
-    # A cursor of a search names entries: never given out twice, and unlike a rowid that is
-    # implied it stays what it is when the file is compacted.
+    # A search's cursor names entries by id, so an id is never used twice; and unlike an implicit
+    # rowid it does not change when the file is compacted (VACUUM).
     id = peewee.AutoField(constraints=[SQL("AUTOINCREMENT")])
     audit = ForeignKeyField(Audit, on_delete="CASCADE", unique=True)
     created_at = DateTimeField()
@@ -282,7 +287,10 @@ class CatalogEntry(_Table):
 
 
 class AuditPattern(_Table):
-    """That an ended audit has findings of a pattern type (`""`: of any), and the worst severity."""
+    """One row for each pattern type in an ended audit's findings, with their worst severity.
+
+    The pattern type `""` represents findings of any type.
+    """
 
     pattern_type = CharField(100)
     created_at = DateTimeField()
@@ -296,10 +304,10 @@ class AuditPattern(_Table):
 
 
 class AuditCount(_Table):
-    """How many ended audits of a bucket have these values and findings of a pattern type (`""`:
-    any or none); see `catalog.buckets_of`.
+    """How many ended audits of a bucket have these values and findings of a pattern type.
 
-    An empty BLOB represents NULL, which would not be equal to itself.
+    The pattern type `""` counts all audits, with findings or without. An empty BLOB represents
+    NULL, which would not be equal to itself. See `catalog.entries.buckets_of`.
     """
 
     slice = CharField(10)
@@ -319,7 +327,7 @@ class AuditCount(_Table):
 
 
 class RemovedEvent(_Table):
-    """What is left of an event that was removed with its audit; kept by a trigger."""
+    """What remains of an event that was removed with its audit; a trigger stores it."""
 
     event_id = IntegerField(primary_key=True)
     audit_id = CharField(16)
@@ -330,7 +338,7 @@ class RemovedEvent(_Table):
 
 
 class RemovedAudit(_Table):
-    """That an audit was removed, and when; kept by a trigger."""
+    """An audit that was removed, and when; a trigger stores it."""
 
     audit_id = CharField(16)
     created_at = DateTimeField()
@@ -341,7 +349,7 @@ class RemovedAudit(_Table):
 
 
 class StoreChanges(_Table):
-    """One row: how often rows were changed or removed. What the log does not tell is counted."""
+    """One row: how often rows were changed or removed, as the log does not record every change."""
 
     number = IntegerField()
 
@@ -350,7 +358,7 @@ class StoreChanges(_Table):
 
 
 class StoreHead(_Table):
-    """The digest over the digests of all events up to one; see `event_log`."""
+    """The digest over the digests of all events up to one."""
 
     event_id = IntegerField(primary_key=True)
     digest = CharField(64)
@@ -376,13 +384,14 @@ TABLES: tuple[type[_Table], ...] = (
 
 
 score_band = Audit.trust_score.cast("INTEGER")
-"""The whole number at or below a trust score: 101 bands, each in the order of the history."""
+"""The whole number at or below a trust score: there are 101 bands, which an index has in the order
+of the history."""
 
 audit_time = peewee.fn.COALESCE(Audit.started_at, Audit.created_at)
-"""When an audit ran: as its engine tells, or else when it was stored."""
+"""When an audit ran: the start that its engine reported, or else when it was stored."""
 
-told_finding_id = peewee.fn.json_extract(AuditEvent.data, SQL("'$.finding.id'"))
-"""The engine's own id of the finding that a `finding` event tells."""
+told_finding_id = part_of_json(AuditEvent.data, "$.finding.id")
+"""The engine's own id of the finding that a `finding` event reports."""
 
 
 def _index(model: type[_Table], name: str, *fields: Any, where: Any = None) -> None:
@@ -393,7 +402,7 @@ _index(Audit, "idx_audits_status", Audit.status)
 _index(Audit, "idx_audits_created_at", Audit.created_at)
 _index(Audit, "idx_audits_trust_score", Audit.trust_score, Audit.created_at, Audit.id)
 _index(Audit, "idx_audits_url", Audit.url)
-# What the history is filtered by, each in the order it is shown in: no page needs a sort.
+# The filters of the history, each in the order in which the history is shown: no page needs a sort.
 _index(Audit, "idx_audits_history", Audit.created_at, Audit.id)
 for _name, *_fields in (
     ("status", Audit.status),
@@ -413,8 +422,8 @@ for _name, *_fields in (
 # The series of a site is in the order in which its audits ran.
 _index(Audit, "idx_audits_url_time", Audit.url, audit_time, Audit.id)
 _index(Audit, "idx_audits_host_time", Audit.host, audit_time, Audit.id)
-# A range of scores is read band by band; the columns behind the order let the others be filtered
-# without a look at the row.
+# A range of scores is read band by band; the columns after the order let SQLite apply other
+# filters without reading the row.
 _index(
     Audit,
     "idx_audits_score_history",
@@ -430,7 +439,7 @@ _index(AuditFinding, "idx_findings_pattern_type", AuditFinding.pattern_type)
 _index(AuditScreenshot, "idx_screenshots_audit_id", AuditScreenshot.audit)
 _index(AuditScreenshot, "idx_screenshots_file_path", AuditScreenshot.file_path)
 _index(AuditEvent, "idx_events_audit_id", AuditEvent.audit)
-# Whether a finding has been told is asked of the log itself.
+# For the question whether a finding has been reported, which the log itself answers.
 _index(
     AuditEvent,
     "idx_events_finding",

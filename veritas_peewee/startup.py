@@ -1,4 +1,4 @@
-"""Opening a database: created or upgraded, and audits of dead processes told apart."""
+"""Opening a database: create or upgrade it, and mark the audits whose process has died."""
 
 from __future__ import annotations
 
@@ -6,33 +6,44 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from anyio import to_thread
-
-from veritas_peewee import migrations
 from veritas_peewee.config import Durability, Location, locate
 from veritas_peewee.database.current import bound
 from veritas_peewee.database.event_loop import on_event_loop
 from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
-from veritas_peewee.database.sqlite import SqliteStore
 from veritas_peewee.errors import NoDatabase, ReadOnlyStore, StoreError
-from veritas_peewee.ledger import keeper, seals
-from veritas_peewee.recording.recorder import disconnect_dead
+
+if TYPE_CHECKING:
+    from veritas_peewee.database.sqlite import SqliteStore
+
+# What opens a database is loaded by the first one that is opened.
 
 
 def open_writable(location: Location, durability: Durability = "normal") -> SqliteStore:
-    """The connection of a store's writer: the file is created or upgraded, and recovered."""
+    """The connection of a store's writer, to a file that is created or upgraded first.
+
+    Raises SchemaTooNew, DatabaseCorrupt, ReadOnlyStore or StoreBusy.
+    """
+    from veritas_peewee.database.sqlite import SqliteStore
+
     return _prepare(SqliteStore(location, "writer", durability))
 
 
 def open_reader(location: Location) -> SqliteStore:
     """A connection that cannot write, to a file that a writer has prepared."""
+    from veritas_peewee.database.sqlite import SqliteStore
+
     database = SqliteStore(location, "reader")
     database.connect()
     return database
 
 
 def _prepare(database: SqliteStore) -> SqliteStore:
+    from veritas_peewee import migrations
+    from veritas_peewee.ledger import keeper, seals
+    from veritas_peewee.recording.recorder import disconnect_dead
+
     database.connect()
     try:
         with bound(database):
@@ -48,18 +59,28 @@ def _prepare(database: SqliteStore) -> SqliteStore:
     return database
 
 
+def _open_script(location: Location) -> SqliteStore:
+    from veritas_peewee.database.sqlite import SqliteStore
+
+    return _prepare(SqliteStore(location, "script"))
+
+
 def _open_viewer(location: Location) -> SqliteStore:
+    from veritas_peewee.database.sqlite import SqliteStore
+
     try:
         return _look_at(SqliteStore(location, "viewer"))
     except ReadOnlyStore:
-        # Where no file can be made beside it, SQLite cannot open a WAL file, unless it is told
-        # that nobody changes it; with a WAL beside it, that would be a lie.
+        # Where no file can be created beside it, SQLite opens a file in WAL mode only with
+        # `immutable=1`, a promise that nobody changes it. With a WAL beside it that would be false.
         if location.path is None or Path(f"{location.path}-wal").exists():
             raise
         return _look_at(SqliteStore(location, "viewer", immutable=True))
 
 
 def _look_at(database: SqliteStore) -> SqliteStore:
+    from veritas_peewee import migrations
+
     location = database.location
     database.connect()
     try:
@@ -98,15 +119,15 @@ def connect(
 ) -> Iterator[SqliteStore]:
     """Open a database for this thread: inside the `with` block the models talk to it.
 
-    The file is created or upgraded first, unless `read_only`. Arguments as in `AuditStore.open`.
-    Raises NoDatabase on an event loop's thread, and the errors of opening a file: SchemaTooNew,
-    DatabaseCorrupt, ReadOnlyStore, StoreBusy.
+    The file is created or upgraded first, unless `read_only`. The arguments are those of
+    `AuditStore.open`. Raises NoDatabase on an event loop's thread, and the errors of opening a
+    file: SchemaTooNew, DatabaseCorrupt, ReadOnlyStore, StoreBusy.
     """
     if on_event_loop():
         raise NoDatabase("connect() would stall the event loop: use `AuditStore.open()` there")
     with ExitStack() as stack:
         location = stack.enter_context(with_screenshots(locate(database, screenshots)))
-        opened = _open_viewer(location) if read_only else _prepare(SqliteStore(location, "script"))
+        opened = _open_viewer(location) if read_only else _open_script(location)
         stack.callback(opened.close)
         stack.enter_context(bound(opened))
         yield opened
@@ -120,4 +141,6 @@ def create_or_upgrade(database: str | os.PathLike[str] | None = None) -> Locatio
 
 async def init_database(database: str | os.PathLike[str] | None = None) -> Location:
     """Create or upgrade a database, off the event loop; returns where it is."""
+    from anyio import to_thread
+
     return await to_thread.run_sync(create_or_upgrade, database)

@@ -1,4 +1,7 @@
-"""`AuditStore`: hands operations to the writer and queries to the readers, and awaits them."""
+"""`AuditStore`: hands operations to the writer and queries to the readers, and awaits them.
+
+Longer than most modules: it is the one list of what can be awaited.
+"""
 
 from __future__ import annotations
 
@@ -7,50 +10,56 @@ import threading
 from collections.abc import Callable, Generator, Iterable
 from contextlib import ExitStack
 from datetime import datetime
-from functools import partial
+from functools import cached_property, partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack
 from warnings import warn
 
 import anyio
-from anyio import to_thread
-from anyio.lowlevel import EventLoopToken, current_token
 
+from veritas_peewee import sync
 from veritas_peewee.config import DURABILITIES, Durability, Location, locate
-from veritas_peewee.database.current import current_database, inside_unit
-from veritas_peewee.database.event_loop import on_event_loop
+from veritas_peewee.database.current import current_database
+from veritas_peewee.database.event_loop import asyncio_loop, current_token, on_event_loop
 from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
 from veritas_peewee.errors import StoreClosed, StoreError
-from veritas_peewee.files.images import ScreenshotFolder
-from veritas_peewee.following.feed import check_after
-from veritas_peewee.following.follower import Follower
-from veritas_peewee.following.hub import Hub
-from veritas_peewee.models import Audit, AuditEvent, AuditStatus
-from veritas_peewee.queries import comparison, counting, history, lookups, search, trends
-from veritas_peewee.queries.comparison import Comparison
-from veritas_peewee.queries.counting import Facets
-from veritas_peewee.queries.filters import Filters
-from veritas_peewee.queries.history import Order
-from veritas_peewee.queries.paging import Page
-from veritas_peewee.queries.search import Hit
-from veritas_peewee.queries.trends import Trend
-from veritas_peewee.recording import ingest, operations, preparing, recorder, removal
-from veritas_peewee.recording.preparing import PreparedEvent
 from veritas_peewee.startup import connect, open_reader, open_writable, with_screenshots
-from veritas_peewee.threads.group_commit import Job
-from veritas_peewee.threads.offload import in_thread
-from veritas_peewee.threads.readers import Readers
-from veritas_peewee.threads.writer import Writer, asyncio_loop
-from veritas_peewee.threads.writer import WriterStats as WriterStats
 from veritas_peewee.values.ids import key_of
-from veritas_peewee.values.states import StatusText
 
 if TYPE_CHECKING:
+    from anyio.lowlevel import EventLoopToken
+
+    from veritas_peewee.database.sqlite import SqliteStore
+    from veritas_peewee.files.images import ScreenshotFolder
+    from veritas_peewee.following.follower import Follower
+    from veritas_peewee.following.hub import Hub
+    from veritas_peewee.ledger.heads import Head
+    from veritas_peewee.models import Audit, AuditEvent, AuditStatus
+    from veritas_peewee.queries.comparison import Comparison
+    from veritas_peewee.queries.counting import Facets
+    from veritas_peewee.queries.filters import Filters
+    from veritas_peewee.queries.history import Order
+    from veritas_peewee.queries.paging import Page
+    from veritas_peewee.queries.search import Hit
+    from veritas_peewee.queries.trends import Trend
+    from veritas_peewee.recording import ingest, preparing, recorder
+    from veritas_peewee.recording.ingest import Source
+    from veritas_peewee.threads.counts import WriterStats as WriterStats
+    from veritas_peewee.threads.group_commit import Job
+    from veritas_peewee.threads.offload import in_thread
+    from veritas_peewee.threads.readers import Readers
+    from veritas_peewee.threads.writer import Writer
     from veritas_peewee.transfer.exporting import ExportReport
     from veritas_peewee.transfer.exporting import Progress as ExportProgress
+    from veritas_peewee.transfer.files import Target
     from veritas_peewee.transfer.importing import Importer, ImportReport
     from veritas_peewee.transfer.importing import Progress as ImportProgress
     from veritas_peewee.values.columns import AuditChanges
+    from veritas_peewee.values.states import StatusText
+
+# To import this module is not yet to open a store: what every open one calls is loaded by `_open`,
+# what answers a question by the reader's thread that is first asked it, for which each is named
+# inside a function.
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -78,7 +87,6 @@ class AuditStore:
         self._closing = False
         self._changing: anyio.Lock | None = None
         self._stack = ExitStack()
-        self._hub = Hub()
 
     @classmethod
     def open(
@@ -122,6 +130,9 @@ class AuditStore:
         return self.__aenter__().__await__()
 
     async def _start(self) -> None:
+        from veritas_peewee.threads.readers import Readers
+        from veritas_peewee.threads.writer import Writer
+
         if self._changing is None:
             self._changing = anyio.Lock()
         async with self._changing:
@@ -131,7 +142,7 @@ class AuditStore:
                 return
             readers, max_pending = self._sizes
             self.location = self._stack.enter_context(with_screenshots(self.location))
-            writer = Writer(partial(open_writable, self.location, self._durability), max_pending)
+            writer = Writer(partial(_open, self.location, self._durability), max_pending)
             try:
                 await writer.open()
             except BaseException:
@@ -149,8 +160,11 @@ class AuditStore:
         May be called again; further calls of other methods raise StoreClosed. Raises StoreError
         if a write has not ended after 60 s; those that had not begun are then told.
         """
+        from anyio import to_thread
+
         self._closing = True
-        self._hub.close()
+        if "_hub" in vars(self):  # somebody has followed
+            self._hub.close()
         if self._changing is None or self._process != os.getpid():
             return
         if self._writer is not None:
@@ -211,7 +225,7 @@ class AuditStore:
     ) -> Audit:
         """Add a queued audit of `url`; InvalidAudit for a bad url or id."""
         create = partial(
-            operations.create,
+            sync.create,
             id=id,
             audit_tier=audit_tier,
             verdict_mode=verdict_mode,
@@ -219,10 +233,11 @@ class AuditStore:
         audit: Audit = await self._opened().submit(create, url)
         return audit
 
-    async def record(self, audit_id: str, event: dict[str, Any]) -> int:
+    async def record(self, audit_id: str, event: dict[str, Any], *, lenient: bool = False) -> int:
         """Record one event and its effect on the rows; returns the event's id.
 
-        Raises AuditNotFound, or InvalidAudit for an event that cannot be stored.
+        Raises AuditNotFound, or InvalidAudit for an event that cannot be stored; if `lenient`,
+        what cannot be stored is left out instead, with a note in `errors`, as in `ingest`.
         """
         writer = self._opened()
         # Before anything is made of it: a hundred thousand calls may wait here.
@@ -236,14 +251,14 @@ class AuditStore:
         try:
             if preparing.is_heavy(event):
                 prepared = await in_thread(
-                    preparing.prepare,
+                    partial(preparing.prepare, lenient=lenient),
                     audit_id,
                     event,
                     self._folder(),
-                    discard=PreparedEvent.discard,
+                    discard=preparing.PreparedEvent.discard,
                 )
             else:
-                prepared = preparing.prepare(audit_id, event, self._folder())
+                prepared = preparing.prepare(audit_id, event, self._folder(), lenient=lenient)
         except BaseException:
             writer.slots.give()
             raise
@@ -257,11 +272,13 @@ class AuditStore:
         )
         return event_id
 
-    async def record_many(self, audit_id: str, events: Iterable[dict[str, Any]]) -> list[int]:
-        """Record events in order, all or none; returns their ids."""
+    async def record_many(
+        self, audit_id: str, events: Iterable[dict[str, Any]], *, lenient: bool = False
+    ) -> list[int]:
+        """Record events in order, all or none; returns their ids. Errors as in `record`."""
         writer = self._opened()
         prepared = await in_thread(
-            preparing.prepare_all,
+            partial(preparing.prepare_all, lenient=lenient),
             audit_id,
             preparing.listed(events),
             self._folder(),
@@ -276,35 +293,38 @@ class AuditStore:
         return ids
 
     async def ingest(
-        self, source: ingest.Source, *, audit_id: str | None = None, url: str | None = None
+        self, source: Source, *, audit_id: str | None = None, url: str | None = None
     ) -> Audit:
-        """Store an audit from the engine's output, all or nothing; see `ingest.ingest`."""
+        """Store an audit from the engine's output, all or nothing, and return it.
+
+        `source` is a result (dict), events (list), or the path of a file of any form. `audit_id`
+        can be that of an audit that is there and has not ended; `url` is needed if the output has
+        none. Raises InvalidAudit if it holds no audit, StoreError if a file cannot be read.
+        """
         writer = self._opened()
         prepared = await in_thread(
             partial(ingest.prepare_audit, source, self._folder(), audit_id=audit_id, url=url),
             discard=ingest.PreparedAudit.discard,
         )
-        audit: Audit = await writer.submit(_ingest, prepared, undo=prepared.discard)
+        audit: Audit = await writer.submit(ingest.write_audit, prepared, undo=prepared.discard)
         return audit
 
     async def update(self, audit_id: str, /, **changes: Unpack[AuditChanges]) -> Audit:
         """Change columns of an audit and return it; InvalidAudit for a bad column or value."""
-        audit: Audit = await self._opened().submit(
-            _changed, partial(operations.update, audit_id, **changes), audit_id
-        )
+        audit: Audit = await self._opened().submit(partial(sync.update, **changes), audit_id)
         return audit
 
     async def update_status(
         self, audit_id: str, status: AuditStatus | StatusText, *, error_message: str | None = None
     ) -> Audit:
         """Set an audit's status and, with `error_message`, its last error; returns the audit."""
-        change = partial(operations.update_status, audit_id, status, error_message=error_message)
-        audit: Audit = await self._opened().submit(_changed, change, audit_id)
+        change = partial(sync.update_status, error_message=error_message)
+        audit: Audit = await self._opened().submit(change, audit_id, status)
         return audit
 
     async def delete(self, audit_id: str) -> None:
         """Remove an audit with its rows, then its screenshot files; AuditNotFound if absent."""
-        await self._opened().submit(removal.delete, audit_id)
+        await self._opened().submit(sync.delete, audit_id)
 
     async def write(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `fn` on the writer's thread, all or nothing; committed when this returns."""
@@ -315,13 +335,13 @@ class AuditStore:
 
     async def get(self, audit_id: str) -> Audit:
         """An audit with `.findings` and `.screenshots` loaded; AuditNotFound if absent."""
-        return await self.read(lookups.get, audit_id)
+        return await self.read(lambda: sync.get(audit_id))
 
     async def events(
         self, audit_id: str, *, after: int = 0, limit: int | None = None
     ) -> list[AuditEvent]:
         """An audit's events in order, those after event id `after`."""
-        return await self.read(lookups.events, audit_id, after=after, limit=limit)
+        return await self.read(lambda: sync.events(audit_id, after=after, limit=limit))
 
     async def history(
         self,
@@ -332,28 +352,34 @@ class AuditStore:
         **filters: Unpack[Filters],
     ) -> Page[Audit]:
         """One page of audits, newest first; pass `next_cursor` as `cursor` for the next one."""
-        return await self.read(history.history, limit=limit, cursor=cursor, order=order, **filters)
+        return await self.read(
+            lambda: sync.history(limit=limit, cursor=cursor, order=order, **filters)
+        )
 
     async def search(
         self, text: str, *, limit: int = 20, cursor: str | None = None, **filters: Unpack[Filters]
     ) -> Page[Hit]:
-        """One page of the audits that match a text, best first; see `search.search`."""
-        return await self.read(search.search, text, limit=limit, cursor=cursor, **filters)
+        """One page of the audits that match a text, best first; filters as in `history`.
+
+        An audit matches if it has all words, in any case and with or without accents: `word`,
+        `"exact phrase"`, `-not`, `wor*` for a beginning. Any text is accepted.
+        """
+        return await self.read(lambda: sync.search(text, limit=limit, cursor=cursor, **filters))
 
     async def count(self, **filters: Unpack[Filters]) -> int:
         """How many audits there are; filters as in `history`."""
-        return await self.read(counting.count, **filters)
+        return await self.read(lambda: sync.count(**filters))
 
     async def facets(self, **filters: Unpack[Filters]) -> Facets:
         """How many audits there are of each status, risk level, site type, tier, pattern type."""
-        return await self.read(counting.facets, **filters)
+        return await self.read(lambda: sync.facets(**filters))
 
     async def compare(self, ids: Iterable[str]) -> Comparison:
         """What changed between audits, each against the one that ran before it.
 
         Raises AuditNotFound, and InvalidAudit for fewer than two ids or one given twice.
         """
-        return await self.read(comparison.compare, ids)
+        return await self.read(lambda: sync.compare(ids))
 
     async def trend(
         self,
@@ -364,8 +390,18 @@ class AuditStore:
         until: datetime | str | None = None,
         limit: int = 100,
     ) -> Trend:
-        """The newest audits of a url or of a host as a series, oldest first; see `trends.trend`."""
-        return await self.read(trends.trend, url, host=host, since=since, until=until, limit=limit)
+        """The newest audits of a url or of a host as a series, oldest first.
+
+        An audit is placed where it ran: at `started_at`, or else at `created_at`. `since` and
+        `until` bound that time, in the forms that `history` takes.
+        """
+        return await self.read(
+            lambda: sync.trend(url, host=host, since=since, until=until, limit=limit)
+        )
+
+    async def head(self) -> Head:
+        """What the store holds now, in short: for `veritas-peewee verify --against`."""
+        return await self.read(lambda: sync.head())
 
     def follow(self, audit_id: str, *, after: int | None = None) -> Follower:
         """An audit's events after event id `after` (None: all), then new ones when committed.
@@ -377,7 +413,7 @@ class AuditStore:
         out. With the last event's id as `after`, nothing is missed and nothing comes twice.
         """
         # None is no audit's id: for the followers it stands for all audits.
-        return self._follow(key_of(audit_id), 0 if after is None else check_after(after))
+        return self._follow(key_of(audit_id), after, first=0)
 
     def follow_all(self, *, after: int | None = None) -> Follower:
         """The events of every audit after event id `after`, then new ones, until the store closes.
@@ -385,12 +421,22 @@ class AuditStore:
         None: those that are committed from the first step of the iteration on. They come in the
         order of their ids: what an import adds below the last one given is left out.
         """
-        return self._follow(None, None if after is None else check_after(after))
+        return self._follow(None, after, first=None)
 
-    def _follow(self, audit_id: str | None, after: int | None) -> Follower:
+    def _follow(self, audit_id: str | None, after: int | None, *, first: int | None) -> Follower:
+        from veritas_peewee.following.feed import check_after
+        from veritas_peewee.following.follower import Follower
+
+        after = first if after is None else check_after(after)
         # The writer must not keep the store alive, nor the hub.
         self._opened().on_commit = partial(_tell, self._hub, self._readers is None)
         return Follower(self._hub, self.read, self._opened, audit_id, after)
+
+    @cached_property
+    def _hub(self) -> Hub:
+        from veritas_peewee.following.hub import Hub
+
+        return Hub()
 
     async def screenshot(self, file_path: str) -> bytes:
         """The bytes of a stored screenshot, by its row's `file_path`."""
@@ -411,7 +457,7 @@ class AuditStore:
 
     async def export(
         self,
-        target: str | os.PathLike[str],
+        target: Target,
         *,
         ids: Iterable[str] | None = None,
         images: bool = True,
@@ -421,6 +467,8 @@ class AuditStore:
     ) -> ExportReport:
         """Write audits to a new file of JSON Lines that `import_` can read; filters and order are
         those of `history`, else it is `ids` or all. `progress` is called in another thread."""
+        from anyio import to_thread
+
         self._opened()
         stop = threading.Event()
 
@@ -445,12 +493,17 @@ class AuditStore:
 
     async def import_(
         self,
-        source: str | os.PathLike[str],
+        source: Target,
         *,
         skip_existing: bool = False,
         progress: ImportProgress | None = None,
     ) -> ImportReport:
-        """Store the audits of a file that `export` has written; see `import_jsonl`."""
+        """Store the audits of a file that `export` has written: each whole as it was, or refused.
+
+        `problems` names the lines that were refused; an audit that is there already is refused, or
+        left as it is if `skip_existing` is true. About 100 audits are one transaction: an import
+        that was interrupted is completed by running it again with `skip_existing`.
+        """
         self._opened()
         importer = await in_thread(_importer, source, skip_existing, self._folder())
         with importer:
@@ -467,7 +520,7 @@ class AuditStore:
 
     async def report(self, audit_id: str) -> str:
         """An audit as one HTML page with its screenshots inside; AuditNotFound if absent."""
-        return await self.read(_report, audit_id)
+        return await self.read(lambda: sync.report(audit_id))
 
     def stats(self) -> WriterStats:
         """What the writer did since the store was opened, and how large the WAL is."""
@@ -478,13 +531,28 @@ class AuditStore:
         return ScreenshotFolder(self.location.screenshots)
 
 
-# What takes audits along is loaded by those who use it, and not on the event loop.
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        if name == "WriterStats":
+            from veritas_peewee.threads.counts import WriterStats
+
+            return WriterStats
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def _export(target: Any, **options: Any) -> ExportReport:
-    from veritas_peewee.transfer.exporting import export_jsonl
+def _open(location: Location, durability: Durability) -> SqliteStore:
+    """The writer's connection; on its thread, so that the event loop does not load modules."""
+    global ScreenshotFolder, in_thread, ingest, preparing, recorder
+    from veritas_peewee.files.images import ScreenshotFolder
+    from veritas_peewee.recording import ingest, preparing, recorder
+    from veritas_peewee.threads.offload import in_thread
 
-    return export_jsonl(target, **options)
+    return open_writable(location, durability)
+
+
+def _export(target: Target, **options: Any) -> ExportReport:
+    return sync.export(target, **options)
 
 
 def _importer(source: Any, skip_existing: bool, folder: ScreenshotFolder) -> Importer:
@@ -493,27 +561,9 @@ def _importer(source: Any, skip_existing: bool, folder: ScreenshotFolder) -> Imp
     return Importer(source, skip_existing=skip_existing, folder=folder)
 
 
-def _report(audit_id: str) -> str:
-    from veritas_peewee.presentation.report import report_html
-
-    return report_html(audit_id)
-
-
 def _look(location: Location, call: Callable[[], T]) -> T:
     with connect(location.path, screenshots=location.screenshots, read_only=True):
         return call()
-
-
-def _changed(change: Callable[[], None], audit_id: str) -> Audit:
-    inside_unit(change)()
-    current_database().seal_changes()  # what is returned has its new seal
-    return lookups.get(audit_id)
-
-
-def _ingest(prepared: ingest.PreparedAudit) -> Audit:
-    audit_id = ingest.write_audit.inside_unit(prepared)
-    current_database().seal_changes()
-    return lookups.get(audit_id)
 
 
 def _tell(hub: Hub, in_memory: bool, done: list[Job]) -> None:

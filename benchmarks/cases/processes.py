@@ -55,7 +55,11 @@ def starting(spec: Spec) -> Metrics:
     if spec.peer != OURS:
         raise Unsupported("the case is about ours only")
     path = str(cached_file(spec.data, "history-1000"))
-    imports = {"import_base_ms": "import peewee, anyio", "import_ms": "import veritas_peewee"}
+    imports = {
+        "import_base_ms": "import peewee, anyio",
+        "import_ms": "import veritas_peewee",
+        "import_names_ms": "from veritas_peewee import AuditStore, connect, Audit",
+    }
     code = {name: ["-c", _TIMED.format(text)] for name, text in imports.items()}
     code["open_ms"] = ["-c", _OPEN, path]
     history = ["-m", "veritas_peewee.cli", "history", "--database", path]
@@ -107,6 +111,7 @@ CASES = (
         (
             View("import_base_ms", "import peewee and anyio, ms", 1),
             View("import_ms", "import veritas_peewee, ms", 1),
+            View("import_names_ms", "its AuditStore, connect and Audit, ms", 1),
             View("open_ms", "open a store, ms", 1),
             View("python_ms", "python -c pass, ms", 1),
             View("cli_ms", "veritas-peewee history, ms", 1),

@@ -10,9 +10,8 @@ from typing import Any, ClassVar
 from benchmarks.history import PAGE, HistoryQuery
 from benchmarks.peers.base import Peer
 from benchmarks.sample import Row, WholeAudit, screenshot_values
-from veritas_peewee import Audit, AuditStore
-from veritas_peewee.database.current import current_database
-from veritas_peewee.recording import operations, recorder
+from veritas_peewee import Audit, AuditStore, sync
+from veritas_peewee.recording.operations import add_screenshot
 
 
 class Veritas(Peer):
@@ -62,7 +61,7 @@ class Veritas(Peer):
         return (await self.store.facets(**filters)).total
 
     async def query(self, sql: str) -> None:
-        await self.store.read(lambda: current_database().execute_sql(sql).fetchall())
+        await self.store.read(lambda: list(Audit.raw(sql).tuples()))
 
     async def load(self, limit: int) -> int:
         return len(await self.store.read(lambda: list(Audit.select().limit(limit))))
@@ -71,10 +70,10 @@ class Veritas(Peer):
 def _write_whole(whole: WholeAudit) -> None:
     """The same 56 rows that the peers insert: the findings come from their own events."""
     owner = whole.audit["id"]
-    operations.create(whole.audit["url"], id=owner)
-    recorder.record_many(owner, [row["data"] for row in whole.events])
+    sync.create(whole.audit["url"], id=owner)
+    sync.record_many(owner, [row["data"] for row in whole.events])
     for index, row in enumerate(whole.screenshots):
-        operations.add_screenshot(owner, screenshot_values(index, owner), row["created_at"])
+        add_screenshot(owner, screenshot_values(index, owner), row["created_at"])
 
 
 def _series(url: str) -> list[Any]:

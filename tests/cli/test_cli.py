@@ -464,7 +464,7 @@ def test_text_of_an_audit_steers_no_terminal(cli: Cli, database: Path) -> None:
         },
     }
     with connect(database):
-        audit_id = ingest.ingest(result)
+        audit_id = ingest.ingest(result).id
     for args in (["history"], ["show", audit_id, "--events"]):
         plain = cli(*args)
         terminal = on_terminal(*args, columns=200)

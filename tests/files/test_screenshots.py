@@ -681,7 +681,7 @@ def test_an_ingest_notes_images_that_cannot_be_read_and_keeps_the_rest(
                 "status": "completed",
                 "scout_results": [{"screenshots": paths}],
             }
-        )
+        ).id
         found = lookups.get(audit_id)
     assert [row.index_num for row in found.screenshots] == [paths.index(str(outside / "t0.png"))]
     assert len(found.errors) >= len(paths) - 1

@@ -23,7 +23,7 @@ from veritas_peewee import (
     StoreError,
     connect,
 )
-from veritas_peewee.following import feed, hub
+from veritas_peewee.following import feed, hub, polling
 from veritas_peewee.queries import lookups
 from veritas_peewee.recording import operations, recorder, removal
 
@@ -602,16 +602,16 @@ def test_a_script_follows_too(script, monkeypatch):
     other = operations.create("https://example.com")
     told = recorder.record_many(audit.id, [LOG] * 5)
     elsewhere = recorder.record(other.id, LOG)
-    follower = feed.follow(audit.id, after=told[1], poll=0.001)
+    follower = polling.watch(audit.id, after=told[1], poll=0.001)
     assert [next(follower).id for _ in range(3)] == told[2:]
     told = recorder.record_many(audit.id, [LOG, END])
     assert [event.id for event in follower] == told
-    every = feed.follow(after=elsewhere, poll=0.001)
+    every = polling.watch(after=elsewhere, poll=0.001)
     assert [next(every).id for _ in told] == told
     with pytest.raises(AuditNotFound):
-        next(feed.follow("none"))
+        next(polling.watch("none"))
     monkeypatch.setattr(feed, "PIECE", 3)
-    assert len(list(feed.follow(audit.id))) == 7
+    assert len(list(polling.watch(audit.id))) == 7
 
 
 def test_no_step_of_following_scans_a_table(tmp_path):

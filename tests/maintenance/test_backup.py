@@ -33,11 +33,12 @@ from veritas_peewee import (
     connect,
 )
 from veritas_peewee.cli.app import run
+from veritas_peewee.files.durable import leftovers
 from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.ledger.heads import parse_head
 from veritas_peewee.maintenance import backup as backups
 from veritas_peewee.maintenance.backup import BackupReport, backup, restore
-from veritas_peewee.maintenance.copying import DATABASE, leftovers
+from veritas_peewee.maintenance.copying import DATABASE
 from veritas_peewee.maintenance.verify import verify
 from veritas_peewee.models import AuditScreenshot
 from veritas_peewee.recording import operations, recorder, removal
@@ -529,8 +530,8 @@ def test_a_failure_at_the_last_moment_leaves_the_old_store(path, ids, saved, mon
 
 
 def test_who_opens_the_old_file_in_the_last_instant_keeps_it(path, ids, saved, monkeypatch):
+    from veritas_peewee.files.platform import Holder
     from veritas_peewee.maintenance import restore as module
-    from veritas_peewee.maintenance.holders import Holder
 
     monkeypatch.setattr(module, "holders", lambda *_: [Holder(1, "another")])
     inode = path.stat().st_ino

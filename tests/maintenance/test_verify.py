@@ -14,6 +14,7 @@ from tests.support.audits import fill
 from tests.support.database_files import by_hand, verified
 from veritas_peewee import Audit, AuditStore, DatabaseCorrupt, StoreError, connect
 from veritas_peewee.cli.app import run
+from veritas_peewee.database import current
 from veritas_peewee.database.current import current_database
 from veritas_peewee.ledger.checking import problem_of
 from veritas_peewee.ledger.heads import HEAD_EVERY, newest_head, parse_head
@@ -280,7 +281,7 @@ def test_an_emptied_file_is_not_taken_for_a_new_store(tmp_path):
 
 def test_a_screenshot_that_is_altered_missing_or_a_link_is_named(path, ids):
     with connect(path):
-        folder = operations.screenshot_folder()
+        folder = current.screenshot_folder()
         files = [row.file_path for row in AuditScreenshot.select().order_by(AuditScreenshot.id)]
     first, second, third, _ = (folder.root / file for file in files)
     first.write_bytes(first.read_bytes()[:-1] + b"x")
@@ -320,7 +321,7 @@ def test_what_can_be_made_again_is(path, ids):
         "UPDATE audits SET screenshots_count = 5",
     )
     with connect(path):
-        stray = operations.screenshot_folder().root / ids[0] / "000-home-00000000.png"
+        stray = current.screenshot_folder().root / ids[0] / "000-home-00000000.png"
         stray.write_bytes(make_png())
         os.utime(stray, (0, 0))
         new = stray.with_name("new.png")
@@ -337,7 +338,7 @@ def test_what_can_be_made_again_is(path, ids):
 
 def test_files_that_may_be_another_database_s_are_left_alone(path, ids):
     with connect(path):
-        root = operations.screenshot_folder().root
+        root = current.screenshot_folder().root
         strays = [root / ids[0] / "000-x-00000000.png", root / "vrts_elsewhere" / "000-x.png"]
         for stray in strays:
             stray.parent.mkdir(exist_ok=True)
@@ -399,7 +400,7 @@ async def test_writers_go_on_while_a_store_is_verified(file_store):
 
 def test_an_ingested_result_is_sealed(path):
     with connect(path):
-        audit_id = ingest.ingest({"url": "https://example.com/", "status": "completed"})
+        audit_id = ingest.ingest({"url": "https://example.com/", "status": "completed"}).id
         assert Audit.get_by_id(audit_id).sealed_events == 1
     by_hand(path, "UPDATE audits SET narrative = 'x'")
     assert not verified(path).ok

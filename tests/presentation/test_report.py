@@ -16,6 +16,7 @@ from tests.support.database_files import by_hand
 from tests.support.events import event
 from tests.support.processes import ROOT
 from veritas_peewee import AuditNotFound, connect
+from veritas_peewee.database import current
 from veritas_peewee.ledger.stored import read_stored
 from veritas_peewee.presentation.page import clean, markdown
 from veritas_peewee.presentation.report import report_html
@@ -100,7 +101,7 @@ def checked(text: str) -> Page:
 def test_a_report_has_all_of_an_audit(path, name, monkeypatch):
     monkeypatch.chdir(SAMPLES.parents[1])
     with connect(path):
-        audit_id = ingest.ingest(str(SAMPLES / name))
+        audit_id = ingest.ingest(str(SAMPLES / name)).id
         audit = lookups.get(audit_id)
         page = checked(report_html(audit_id))
         assert audit.url in page.text
@@ -111,7 +112,7 @@ def test_a_report_has_all_of_an_audit(path, name, monkeypatch):
         for module in audit.security_results:
             assert module.replace("_", " ") in page.text
         assert len(page.images) == len(audit.screenshots)
-        folder = operations.screenshot_folder()
+        folder = current.screenshot_folder()
         for shot, image in zip(audit.screenshots, page.images, strict=True):
             assert base64.b64decode(image.split(",")[1]) == folder.read(shot.file_path)
             assert f"screenshot-{shot.index_num}" in page.ids
@@ -210,7 +211,7 @@ def test_an_image_that_is_gone_is_told_and_the_rest_shown(path):
     with connect(path):
         audit_id = operations.create("https://example.com").id
         recorder.record(audit_id, make_event("screenshot", label="home"))
-        file = operations.screenshot_folder().root / lookups.get(audit_id).screenshots[0].file_path
+        file = current.screenshot_folder().root / lookups.get(audit_id).screenshots[0].file_path
         image = file.read_bytes()
         file.unlink()
         page = checked(report_html(audit_id))
@@ -233,7 +234,7 @@ def test_an_image_that_was_exchanged_is_told_beside_it_and_at_the_end(path):
                 audit_id, make_event("screenshot", index=index, label=f"page {index}", data=image)
             )
         shots = lookups.get(audit_id).screenshots
-        file = operations.screenshot_folder().root / shots[1].file_path
+        file = current.screenshot_folder().root / shots[1].file_path
         file.write_bytes(make_png(7))
         page = checked(report_html(audit_id))
         warning = f"the image {shots[1].file_path} is not the one that its row tells of"

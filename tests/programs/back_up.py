@@ -8,7 +8,7 @@ Steps are those of the progress, and `sync` once a restore has swapped the files
 import sys
 from pathlib import Path
 
-from veritas_peewee.maintenance import copying
+from veritas_peewee.files import platform
 from veritas_peewee.maintenance import restore as restoring
 from veritas_peewee.maintenance.backup import backup, restore
 
@@ -24,7 +24,7 @@ def told(part: str, done: int, total: int) -> None:
 def sync(path: Path) -> None:
     if path.name.count(".replaced-"):
         told("sync", 1, 1)
-    copying.sync(path)
+    platform.sync(path)
 
 
 if what == "backup":

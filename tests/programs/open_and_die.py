@@ -9,8 +9,9 @@ import signal
 import sys
 from typing import Any
 
-from veritas_peewee import connect, migrations
+from veritas_peewee import connect
 from veritas_peewee.database.sqlite import SqliteStore
+from veritas_peewee.files import durable
 
 path, unit, number = sys.argv[1], sys.argv[2], int(sys.argv[3])
 points = itertools.count(1)
@@ -41,9 +42,9 @@ def watched_sync(target: Any) -> None:
     point()
 
 
-plain_sync = migrations._sync
+plain_sync = durable.sync
 if unit == "backup":
-    migrations._sync = watched_sync
+    durable.sync = watched_sync
 connect.__wrapped__.__globals__["SqliteStore"] = WatchedDatabase
 with connect(path):
     pass

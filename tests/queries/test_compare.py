@@ -57,8 +57,8 @@ def samples(script, monkeypatch):
     """The shop's four audits and one that failed, stored in no good order."""
     monkeypatch.chdir(ROOT)
     names = ("shop-2026-11.json", "shop-2026-01.json", "clinic-unreachable.json")
-    found = {name: ingest.ingest(SAMPLES / name) for name in (*names, "shop-2026-04.json")}
-    found["shop-2026-09.jsonl"] = ingest.ingest(SAMPLES / "shop-2026-09.jsonl")
+    found = {name: ingest.ingest(SAMPLES / name).id for name in (*names, "shop-2026-04.json")}
+    found["shop-2026-09.jsonl"] = ingest.ingest(SAMPLES / "shop-2026-09.jsonl").id
     operations.update(found["shop-2026-09.jsonl"], started_at=datetime(2026, 9, 8, 10, tzinfo=UTC))
     return found
 
@@ -334,7 +334,7 @@ def stored(tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     with connect(path):
         names = ("shop-2026-01.json", "shop-2026-04.json", "shop-2026-11.json", "news.json")
-        yield {name: ingest.ingest(SAMPLES / name) for name in names}
+        yield {name: ingest.ingest(SAMPLES / name).id for name in names}
     with connect(path):
         assert verify().ok
     shutil.rmtree(tmp_path / "screenshots")

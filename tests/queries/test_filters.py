@@ -629,7 +629,3 @@ def test_the_command_line_filters_orders_and_counts(
     assert told["risk_level"] == [[None, 2]]
     assert run(["stats", "--database", path, "--host", "/"]) == 2
     assert "host: must be" in capsys.readouterr().err
-
-
-def test_queries_has_the_history_still() -> None:
-    assert history.history is history

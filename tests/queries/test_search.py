@@ -22,7 +22,7 @@ from peewee import fn
 
 from tests.support.audits import add_audit
 from veritas_peewee import Audit, AuditStore, DatabaseCorrupt, InvalidAudit, connect, migrations
-from veritas_peewee.catalog.entries import MARKS
+from veritas_peewee.catalog.full_text import MARKS
 from veritas_peewee.cli.app import run
 from veritas_peewee.database.current import current_database
 from veritas_peewee.maintenance.repair import repair

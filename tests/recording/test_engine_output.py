@@ -437,7 +437,7 @@ def test_a_result_with_values_json_cannot_hold_costs_those_values_only(tmp_path:
     text = text.replace("It hides a fee.", "\\ud800 \\u0000")
     (tmp_path / "result.json").write_text(text)
     with connect(tmp_path / "audits.db") as database:
-        audit = lookups.get(ingesting.ingest(tmp_path / "result.json"))
+        audit = lookups.get(ingesting.ingest(tmp_path / "result.json").id)
         assert audit.signal_scores == {"temporal": 100.0, "graph": 42.0}
         assert audit.elapsed_seconds == 0
         assert audit.narrative == "# Verdict\n\n\ufffd \ufffd"
@@ -620,7 +620,7 @@ def test_a_part_of_the_wrong_type_costs_that_part_and_is_noted_by_its_place(
     tmp_path: Any, change: dict[str, Any], place: str
 ) -> None:
     with connect(tmp_path / "audits.db") as database:
-        audit = lookups.get(ingesting.ingest(RESULT | change))
+        audit = lookups.get(ingesting.ingest(RESULT | change).id)
         assert audit.url == RESULT["url"]
         assert any(place in text for text in audit.errors)
         check(database)
@@ -632,7 +632,7 @@ def test_an_id_in_the_events_that_cannot_be_used_costs_the_id_only(
 ) -> None:
     events = [*parse(FORM_3)[0], {"type": "audit_complete", "audit_id": audit_id, "elapsed": 1}]
     with connect(tmp_path / "audits.db") as database:
-        audit = lookups.get(ingesting.ingest(events))
+        audit = lookups.get(ingesting.ingest(events).id)
         assert audit.status == "completed"
         assert AuditEvent.select().count() == len(events)
         check(database)
@@ -643,7 +643,7 @@ def test_an_id_in_the_events_never_leads_outside(tmp_path: Any, audit_id: str) -
     events = [*parse(FORM_3)[0], {"type": "audit_complete", "audit_id": audit_id, "elapsed": 1}]
     with connect(tmp_path / "audits.db") as database:
         try:
-            found = ingesting.ingest(events)
+            found = ingesting.ingest(events).id
         except InvalidAudit:
             assert Audit.select().count() == 0
         else:

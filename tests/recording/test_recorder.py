@@ -297,7 +297,7 @@ def test_a_result_becomes_an_audit_with_its_screenshots_where_they_can_be_read(
 ):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "b.png").write_bytes(make_png())
-    found = lookups.get(ingest.ingest(RESULT))
+    found = lookups.get(ingest.ingest(RESULT).id)
     assert (found.url, found.status, found.audit_tier) == (
         "https://shop.example", "completed", "quick_scan",
     )  # fmt: skip
@@ -324,7 +324,7 @@ def test_a_result_becomes_an_audit_with_its_screenshots_where_they_can_be_read(
 def test_a_dark_pattern_summary_of_either_shape_is_kept(script):
     for summary in ([{"pattern": "p"}], {"findings": [{"pattern": "p"}]}):
         result = {**RESULT, "judge_decision": {"dark_pattern_summary": summary}}
-        found = lookups.get(ingest.ingest(result))
+        found = lookups.get(ingest.ingest(result).id)
         event = lookups.events(found.id)[-1]
         assert event.data["result"]["judge_decision"]["dark_pattern_summary"] == summary
 
@@ -336,7 +336,7 @@ def test_a_dark_pattern_summary_of_either_shape_is_kept(script):
 )  # fmt: skip
 @pytest.mark.parametrize("wrong", [5, "text", [], {}, None, True, [None], {"a": [1]}])
 def test_a_result_with_any_part_of_the_wrong_type_is_still_an_audit(script, path, wrong):
-    found = lookups.get(ingest.ingest({**RESULT, path: wrong}))
+    found = lookups.get(ingest.ingest({**RESULT, path: wrong}).id)
     assert found.url == "https://shop.example"
     assert found.status in ("completed", "error")
 
@@ -346,14 +346,14 @@ def test_an_engine_that_went_away_leaves_a_disconnected_audit(script):
         {"type": "phase_start", "phase": "scout"},
         {"type": "log_entry", "message": "…"},
     ]
-    found = lookups.get(ingest.ingest(events, url="https://example.com"))
+    found = lookups.get(ingest.ingest(events, url="https://example.com").id)
     assert (found.status, found.started_at is None) == ("disconnected", False)
     assert "ended before the audit did" in found.errors[-1]
 
 
 def test_output_can_go_into_an_audit_that_was_created_before(script):
     audit = operations.create("https://shop.example")
-    assert ingest.ingest(RESULT, audit_id=audit.id) == audit.id
+    assert ingest.ingest(RESULT, audit_id=audit.id).id == audit.id
     assert rows(audit).status == "completed"
 
 
@@ -367,6 +367,6 @@ def test_every_form_of_the_engines_output_is_ingested_from_a_file(tmp_path):
     (tmp_path / "3.json").write_text(json.dumps(RESULT))
     with connect(tmp_path / "audits.db"):
         for name in ("1.jsonl", "2.txt", "3.json"):
-            found = lookups.get(ingest.ingest(tmp_path / name))
+            found = lookups.get(ingest.ingest(tmp_path / name).id)
             assert (found.status, found.url) == ("completed", "https://shop.example"), name
         assert lookups.get("vrts_file").elapsed_seconds == 5

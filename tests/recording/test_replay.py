@@ -66,7 +66,7 @@ def test_replaying_any_log_gives_the_same_rows(replay_store, events):
 @given(result)
 def test_replaying_an_ingested_result_gives_the_same_rows(replay_store, told):
     told = {**told, "url": "https://example.com", "judge_decision": {}}
-    check_replay(ingest.ingest(told))
+    check_replay(ingest.ingest(told).id)
 
 
 def test_updates_and_disconnections_are_in_the_log_too(replay_store):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from veritas_peewee.database import current
 from veritas_peewee.recording import operations, recorder
 from veritas_peewee.testing import make_event, make_png
 
@@ -20,7 +21,7 @@ def add_audit(url: str, findings: Iterable[dict[str, Any]] = (), **columns: Any)
 
 def add_screenshot(audit_id: str, index: int, image: bytes) -> None:
     """A screenshot that no event tells of."""
-    folder = operations.screenshot_folder()
+    folder = current.screenshot_folder()
     assert folder is not None
     stored = folder.put(audit_id, index, "home", image)
     operations.add_screenshot(

@@ -18,6 +18,7 @@ from tests.support.command_line import PROGRAM, run_here
 from tests.support.database_files import by_hand
 from tests.support.processes import environment
 from veritas_peewee import AuditNotFound, AuditStore, InvalidAudit, StoreClosed, StoreError, connect
+from veritas_peewee.database import current
 from veritas_peewee.models import Audit, AuditScreenshot
 from veritas_peewee.queries import history
 from veritas_peewee.recording import operations, recorder, removal
@@ -94,7 +95,7 @@ def test_a_disk_that_is_full_is_told(path, ids):
 def test_what_is_missing_or_altered_is_told_and_written_as_it_is(path, ids, tmp_path):
     with connect(path):
         shots = {row.audit_id: row.file_path for row in AuditScreenshot.select()}
-        root = operations.screenshot_folder().root
+        root = current.screenshot_folder().root
         (root / shots[ids[0]]).unlink()
         (root / shots[ids[1]]).write_bytes(b"x")
     by_hand(path, f"UPDATE audits SET trust_score = 99 WHERE id = '{ids[2]}'")

@@ -24,6 +24,7 @@ from tests.support.database_files import files_below, verified
 from tests.support.events import event, result
 from tests.support.processes import environment
 from veritas_peewee import AuditStore, StoreError, connect
+from veritas_peewee.database import current
 from veritas_peewee.database.current import current_database
 from veritas_peewee.ledger.heads import newest_head
 from veritas_peewee.ledger.kept_ids import can_keep
@@ -98,7 +99,7 @@ def test_an_import_into_an_empty_store_gives_the_same_rows_files_and_seals(
     with connect(path):
         before, images, head = (
             rows(),
-            files_below(operations.screenshot_folder().root),
+            files_below(current.screenshot_folder().root),
             newest_head(),
         )
         report = export_jsonl(tmp_path / name)
@@ -109,7 +110,7 @@ def test_an_import_into_an_empty_store_gives_the_same_rows_files_and_seals(
         assert (done.audits, done.events, done.screenshots) == (4, 31, 4)
         assert (done.new_ids, done.without_image, done.skipped) == (0, 0, 0)
         assert rows() == before
-        assert files_below(operations.screenshot_folder().root) == images
+        assert files_below(current.screenshot_folder().root) == images
         assert newest_head().position == head.position
         recorder.record(ids[3], {"type": "phase_start"})  # and it goes on from there
         assert lookups.events(ids[3])[-1].id == head.position + 1
@@ -134,7 +135,7 @@ def test_any_log_exported_and_imported_gives_the_same_rows_and_seals(pair, event
     for one in events:
         recorder.record(audit.id, one, lenient=True)
     told = {**told, "url": "https://example.com", "judge_decision": {}}
-    wanted = [audit.id, ingest.ingest(told)]
+    wanted = [audit.id, ingest.ingest(told).id]
     exported = io.BytesIO()
     assert export_jsonl(exported, ids=wanted).ok
     for text in exported.getvalue().splitlines():
@@ -266,12 +267,12 @@ def test_an_import_that_was_killed_left_whole_audits_and_is_completed(path, expo
     assert (report.problems, report.audits) == ([], 1 if point == "files" else 2)
     assert any("an import was interrupted" in note for note in report.notes)
     with connect(path):
-        before, images = rows(), files_below(operations.screenshot_folder().root)
+        before, images = rows(), files_below(current.screenshot_folder().root)
     with checked(other):
         done = import_jsonl(exported, skip_existing=True)
         assert (done.problems, done.skipped + done.audits, done.new_ids) == ([], 4, 0)
         assert rows() == before
-        assert files_below(operations.screenshot_folder().root) == images
+        assert files_below(current.screenshot_folder().root) == images
     assert verified(other).notes == []
 
 
@@ -314,7 +315,7 @@ def test_audits_that_another_import_stored_just_now_are_there_already(
         done = import_jsonl(exported, skip_existing=skip)
         assert (done.audits, done.skipped, done.refused) == (0, 4 if skip else 0, 0 if skip else 4)
         assert all("is there already" in text for text in done.problems)
-        assert len(files_below(operations.screenshot_folder().root)) == 4
+        assert len(files_below(current.screenshot_folder().root)) == 4
 
 
 def test_others_can_write_while_events_keep_their_ids(exported, other, monkeypatch):
@@ -348,15 +349,15 @@ def test_what_an_interrupted_import_left_can_be_settled_by_a_repair(exported, ot
 def test_an_image_that_is_there_already_is_not_written_again(exported, other):
     with checked(other):
         import_jsonl(exported)
-        kept = files_below(operations.screenshot_folder().root)
-        times = {name: os.stat(operations.screenshot_folder().root / name).st_mtime_ns
+        kept = files_below(current.screenshot_folder().root)
+        times = {name: os.stat(current.screenshot_folder().root / name).st_mtime_ns
                  for name in kept}  # fmt: skip
         for audit in list(Audit.select()):
             Audit.delete().where(Audit.id == audit.id).execute()  # the files stay
         done = import_jsonl(exported)
         assert (done.problems, done.audits) == ([], 4)
         for name, when in times.items():
-            assert os.stat(operations.screenshot_folder().root / name).st_mtime_ns == when
+            assert os.stat(current.screenshot_folder().root / name).st_mtime_ns == when
 
 
 # ---- what is refused ----
@@ -437,7 +438,7 @@ def test_a_line_that_is_not_as_it_was_written_is_refused_with_nothing_kept(
         assert problem.startswith("line 2: ")
         assert told in problem
         assert [audit.id for audit in Audit.select()] == [good["audit"]["id"]]
-        assert len(files_below(operations.screenshot_folder().root)) == 1
+        assert len(files_below(current.screenshot_folder().root)) == 1
 
 
 RAW = [b"{", b"[]", b"null", b"\xff\xfe", b'{"format":NaN}', b"[" * 100_000, b"1" * 5000, b"x,y"]
@@ -572,7 +573,7 @@ def test_a_hostile_path_is_refused_and_nothing_is_written(tmp_path, other, file)
     outside = tmp_path / "outside"
     outside.mkdir()
     with checked(other):
-        root = operations.screenshot_folder().root
+        root = current.screenshot_folder().root
         root.mkdir()
         (root / "link").symlink_to(outside)
         (root / "link.png").symlink_to(outside / "evil.png")
@@ -588,18 +589,18 @@ def test_a_hostile_path_is_refused_and_nothing_is_written(tmp_path, other, file)
 def test_another_audits_image_is_never_replaced_or_removed(tmp_path, exported, other, ids):
     with checked(other):
         import_jsonl(exported)
-        kept = files_below(operations.screenshot_folder().root)
+        kept = files_below(current.screenshot_folder().root)
         victim = next(iter(kept))
         hostile(exported, victim, make_png(250))
         done = import_jsonl(exported)
         assert (done.audits, done.refused) == (0, 1)
         assert "another image has that name" in done.problems[0]
-        assert files_below(operations.screenshot_folder().root) == kept
+        assert files_below(current.screenshot_folder().root) == kept
         hostile(exported.with_name("second.x.jsonl"), victim, kept[victim])
         assert import_jsonl(exported.with_name("second.x.jsonl")).ok  # the same image: it is shared
         (shown,) = AuditScreenshot.select().where(AuditScreenshot.sha256.is_null())
         removal.delete(shown.audit_id)
-        assert files_below(operations.screenshot_folder().root) == kept
+        assert files_below(current.screenshot_folder().root) == kept
 
 
 @pytest.mark.parametrize("image", [b"<script>", b"", b"GIF89a", b"\x89PNG\r\n\x1a\n"])
@@ -608,7 +609,7 @@ def test_what_is_no_image_is_not_stored(tmp_path, other, image):
     with checked(other):
         done = import_jsonl(tmp_path / "x.jsonl")
         assert (done.audits, done.refused) == (0, 1)
-        assert files_below(operations.screenshot_folder().root) == {}
+        assert files_below(current.screenshot_folder().root) == {}
 
 
 def test_audits_of_one_unit_stand_and_fall_alone(exported, other):

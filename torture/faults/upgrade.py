@@ -14,12 +14,10 @@ from torture.checks import check_verify, select
 from torture.legacy import LOST, TABLES, write_legacy
 from torture.model import Row, Run, fault
 from torture.reading import dump
-from veritas_peewee import Audit, AuditFinding, Severity, connect
+from veritas_peewee import Audit, AuditFinding, Severity, connect, sync
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.sqlite import SqliteStore
 from veritas_peewee.database.sqlite_errors import driver
-from veritas_peewee.queries import lookups
-from veritas_peewee.recording import operations, recorder, removal
 
 ALL = 10_000
 """More rounds than there are statements: all of them."""
@@ -147,9 +145,9 @@ def kill_script(run: Run) -> Iterator[Row]:
     row = Row("script")
     path, before = run.folder / "script" / "audits.db", run.folder / "before" / "audits.db"
     with connect(before):
-        audit = operations.create("https://example.com").id
+        audit = sync.create("https://example.com").id
         told = {"id": "f1", "pattern_type": "nagging", "severity": "low", "confidence": 0.5}
-        recorder.record(audit, {"type": "finding", "finding": {**told, "description": "nags"}})
+        sync.record(audit, {"type": "finding", "finding": {**told, "description": "nags"}})
 
     def act(point: Point) -> None:
         _copy(before, path)
@@ -159,11 +157,11 @@ def kill_script(run: Run) -> Iterator[Row]:
             for finding in AuditFinding.select():
                 finding.severity = Severity.HIGH
                 finding.save()
-            changed = lookups.get(audit)
+            changed = sync.get(audit)
             changed.site_type = "shop"
             changed.save()
             AuditFinding.delete().execute()
-            removal.delete(audit)
+            sync.delete(audit)
 
     for number in _numbers(row, run, act):
         die_at(number, act)

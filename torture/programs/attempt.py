@@ -15,8 +15,7 @@ from pathlib import Path
 from time import perf_counter
 
 from torture.reading import read_all
-from veritas_peewee import connect
-from veritas_peewee.recording import operations
+from veritas_peewee import connect, sync
 
 
 def attempt(fn: Callable[[], str]) -> dict[str, object]:
@@ -30,7 +29,7 @@ def attempt(fn: Callable[[], str]) -> dict[str, object]:
 
 def write() -> str:
     with connect(path):
-        return str(operations.create("https://example.com/attempt").id)
+        return str(sync.create("https://example.com/attempt").id)
 
 
 if __name__ == "__main__":

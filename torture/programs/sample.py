@@ -13,9 +13,7 @@ import sys
 from itertools import count
 
 from torture.programs.record import finding, log_entry, shot
-from veritas_peewee import Audit, connect
-from veritas_peewee.ledger.heads import newest_head
-from veritas_peewee.recording import ingest, operations, recorder, removal
+from veritas_peewee import Audit, connect, sync
 
 seeds = count(1)
 
@@ -23,18 +21,18 @@ seeds = count(1)
 def fill(audits: int) -> None:
     """Audits of all kinds: told event by event, whole, changed, and deleted again."""
     for number in range(audits):
-        audit = operations.create(f"https://example.com/{number}").id
+        audit = sync.create(f"https://example.com/{number}").id
         told = [{"type": "phase_start", "phase": "scout"}, shot(next(seeds))]
         told += [finding(next(seeds)), log_entry(next(seeds)), finding(next(seeds))]
-        recorder.record_many(audit, told)
+        sync.record_many(audit, told)
         if number % 3:
-            recorder.record(audit, {"type": "audit_complete", "elapsed": 1})
+            sync.record(audit, {"type": "audit_complete", "elapsed": 1})
         result = {"url": "https://example.com/whole", "status": "completed", "trust_score": 50}
         events = [shot(next(seeds)), finding(1), {"type": "audit_result", "result": result}]
-        whole = ingest.ingest([*events, {"type": "audit_complete", "elapsed": 2}])
-        operations.update(whole, narrative=f"# Verdict {number}\n" + "It nags. " * 40)
+        whole = sync.ingest([*events, {"type": "audit_complete", "elapsed": 2}]).id
+        sync.update(whole, narrative=f"# Verdict {number}\n" + "It nags. " * 40)
         if number % 4 == 1:
-            removal.delete(whole)
+            sync.delete(whole)
         if number % 5 == 2:
             Audit.update(site_type="shop").where(Audit.id == audit).execute()
 
@@ -45,7 +43,7 @@ def main() -> None:
         fill(audits * 2 // 3)
         database.execute_sql("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         fill(audits - audits * 2 // 3)
-        print(newest_head(), flush=True)
+        print(sync.head(), flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
 
 

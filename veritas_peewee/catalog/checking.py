@@ -7,7 +7,7 @@ from itertools import zip_longest
 from typing import Any
 
 from veritas_peewee.catalog import entries
-from veritas_peewee.catalog.entries import SEARCH_INDEX, TOKENIZER, WORDS
+from veritas_peewee.catalog.full_text import SEARCH_INDEX, TOKENIZER, WORDS
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
 from veritas_peewee.database.sqlite_errors import driver

@@ -1,8 +1,8 @@
-"""The catalog: what the audits that have ended are found and counted by.
+"""The catalog: one entry for each audit that has ended, by which it is found and counted.
 
-An audit gets its entry in the transaction that ends it, so that one that runs costs nothing; from
-then on whatever changes it through this library renews the entry before the commit. The full-text
-index, the patterns and the counts follow the entry by triggers.
+An audit gets its entry in the transaction that ends it, so an audit that is still running costs
+nothing. Every later change through this library renews the entry before the commit. Triggers on
+the entries update the full-text index, the patterns and the counts.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 
 from peewee import SQL
 
+from veritas_peewee.catalog.full_text import KEPT_OUT, words_of
 from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.failures import add_hint
@@ -29,21 +30,10 @@ from veritas_peewee.models import (
 )
 
 UNFINISHED = frozenset((AuditStatus.QUEUED, AuditStatus.RUNNING))
-MARKS = "\ufdd0", "\ufdd1"
-"""Put around what matches in a snippet: no text, so they are kept out of what is indexed."""
-BREAK = "\u200b"
-"""Parts words and has no width; nothing is lost where a snippet leaves it out."""
-WORDS = ("url", "narrative", "findings", "errors")
-"""The columns of the full-text index."""
-
-SEARCH_INDEX = "search_index"
-TOKENIZER = "tokenize = 'unicode61 remove_diacritics 2'"
-
 _READ = (
     "url", "status", "audit_tier", "risk_level", "narrative", "site_type", "errors",
     "error_message", "created_at", "trust_score",
 )  # fmt: skip
-KEPT_OUT = {0: " "} | {ord(mark): " " for mark in MARKS}
 _LEVELS: dict[str, int] = {severity.value: level for level, severity in enumerate(Severity)}
 _COLUMNS = tuple(CatalogEntry._meta.sorted_field_names[1:])
 
@@ -52,7 +42,7 @@ _LOST = re.compile(
     r"no such table: (main\.)?(audit_catalog|audit_patterns|audit_counts|search_index\w*)$"
     r"|invalid fts5 file format"
 )
-"""SQLite has no code of their own for what is missing of the catalog."""
+"""The messages about missing parts of the catalog: SQLite has no error codes for just these."""
 
 
 @add_hint
@@ -63,12 +53,12 @@ def _when_lost(code: int, text: str) -> str | None:
 
 
 def level_of(severity: object) -> int:
-    """A severity as a number, the graver the greater; -1 for what is none."""
+    """A severity as a number, the graver the greater; -1 for a value that is not a severity."""
     return _LEVELS.get(severity, -1) if isinstance(severity, str) else -1
 
 
 def renew(database: StoreDatabase, audit_id: str, row: dict[str, Any]) -> bool:
-    """Bring an audit's entry up to date with its row's stored values; False if it was."""
+    """Bring an audit's entry up to date with its row's stored values; False if it was already."""
     wanted = entry_of(audit_id, row)
     found = execute(_entry_sql(), (audit_id,))
     if wanted is None:
@@ -84,7 +74,7 @@ def renew(database: StoreDatabase, audit_id: str, row: dict[str, Any]) -> bool:
 
 
 def is_current(audit_id: str, row: dict[str, Any]) -> bool:
-    """Whether an audit's entry is what its row and its findings tell."""
+    """Whether an audit's entry agrees with its row's stored values and its findings."""
     wanted = entry_of(audit_id, row)
     return [values[1:] for values in execute(_entry_sql(), (audit_id,))] == (
         [] if wanted is None else [wanted]
@@ -92,14 +82,14 @@ def is_current(audit_id: str, row: dict[str, Any]) -> bool:
 
 
 def entry_of(audit_id: str, row: dict[str, Any]) -> tuple[Any, ...] | None:
-    """The entry's values, in the order of its columns; None while the audit has not ended."""
+    """The values of an audit's entry, in the order of its columns; None if it has not ended."""
     if row["status"] in UNFINISHED:
         return None
     patterns: dict[str, int] = {}
     texts = []
     for pattern, category, severity, description, plain in execute(_findings_sql(), (audit_id,)):
         level = level_of(severity)
-        # Under "" the worst of all.
+        # The key "" has the worst severity of all findings.
         for key in ("", _text(pattern)):
             patterns[key] = max(level, patterns.get(key, -1))
         title = f"{pattern} ({category})" if category else pattern
@@ -132,44 +122,22 @@ SEVERITY_BUCKET, TIME_BUCKET, SCORE_BUCKET = "v", "t", "s"
 
 
 def time_bucket(moment: object) -> str:
-    """The days of a month with the same first digit, from the time as it is stored."""
+    """The bucket of a time as it is stored: the days of its month with the same first digit."""
     if isinstance(moment, int | float):
-        return TIME_BUCKET  # by another program: in SQLite numbers sort before all text
+        return TIME_BUCKET  # written by another program; SQLite sorts numbers before text
     return TIME_BUCKET + _text(moment)[:9]
 
 
 def score_bucket(score: float) -> str:
-    """The whole number at or below a score; other programs may have stored one beyond 100."""
+    """The bucket of a score: the whole number at or below it, from -1 to 999.
+
+    Scores of ours are 0 to 100, but other programs may have stored any.
+    """
     return f"{SCORE_BUCKET}{math.floor(max(-1, min(score, 999))):03d}"
 
 
 def _text(value: object) -> str:
     return "" if value is None else str(value).translate(KEPT_OUT)
-
-
-# Thai, Lao, Burmese, Khmer; signs, kana and Han; Hangul, whose words have endings.
-_UNSPACED = (
-    "\u0e01-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3041-\u30ff\u31f0-\u31ff"
-    "\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff\uff66-\uff9f\U00020000-\U000323af"
-)
-
-
-@functools.cache
-def _unspaced() -> tuple[re.Pattern[str], re.Pattern[str]]:
-    # Such ranges take a fifth of the package's import to compile, and few texts need them.
-    between = f"(?<=[{_UNSPACED}])(?=\\w)|(?<=\\w)(?=[{_UNSPACED}])"
-    return re.compile(f"[{_UNSPACED}]"), re.compile(between)
-
-
-def words_of(text: str) -> str:
-    """`text` with each letter of a script that has no spaces between words as a word of its own.
-
-    So any part of a sentence is found, as a phrase.
-    """
-    if text.isascii():
-        return text
-    any_letter, between = _unspaced()
-    return between.sub(BREAK, text) if any_letter.search(text) else text
 
 
 def _errors(stored: object, message: object) -> list[str]:
@@ -200,7 +168,7 @@ def _findings_sql() -> str:
 
 
 def fill() -> int:
-    """Make all entries what their audits tell; returns how many were not."""
+    """Bring the entries of all audits up to date; returns how many were not."""
     database, renewed, last = current_database(), 0, ""
     while ids := execute(_ids_sql(), (last,)):
         for *values, audit_id in ids:
@@ -216,8 +184,8 @@ def _ids_sql() -> str:
 
 
 def counted_sql() -> str:
-    """What `audit_counts` must hold."""
-    # In each bucket one row for the audit itself, and one for each pattern type.
+    """SQL for the rows that `audit_counts` must hold."""
+    # An audit counts in each of its buckets once for itself, and once for each pattern type.
     entries = CatalogEntry._meta.table_name
     columns = (
         "c.status, COALESCE(c.risk_level, X'') AS r, COALESCE(c.site_type, X'') AS s, c.audit_tier"
@@ -228,4 +196,17 @@ def counted_sql() -> str:
         f"SELECT part.value AS slice, {columns}, '' AS key {each} UNION ALL "
         f"SELECT part.value, {columns}, j.key {each}, json_each(c.patterns) AS j "
         "WHERE j.key <> '') GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1, 2, 3, 4, 5, 6"
+    )
+
+
+def patterns_sql(audits: str) -> str:
+    """How many audits have each pattern type, by their entries: a query with the columns status,
+    risk level, site type and tier, all empty, then the pattern type and the number.
+
+    `audits` is a query for the ids of the audits that are counted.
+    """
+    return (
+        "SELECT '', '', '', '', j.key, COUNT(*) "
+        f"FROM ({audits}) AS m CROSS JOIN {CatalogEntry._meta.table_name} AS c "
+        "ON c.audit_id = m.id CROSS JOIN json_each(c.patterns) AS j WHERE j.key <> '' GROUP BY 5"
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from veritas_peewee.catalog import checking, entries
-from veritas_peewee.catalog.entries import SEARCH_INDEX
+from veritas_peewee.catalog.full_text import SEARCH_INDEX
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
 from veritas_peewee.database.statements import execute

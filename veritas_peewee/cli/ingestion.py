@@ -68,12 +68,12 @@ def ingest(
         for file in _each(files):
             try:
                 if file != PIPE:
-                    found, troubles = ingest_audit(file, audit_id=id, url=url), []
+                    audit, troubles = ingest_audit(file, audit_id=id, url=url), []
                 elif url is None and id is None:
-                    found, troubles = _whole_pipe(_pipe()), []
+                    audit, troubles = _whole_pipe(_pipe()), []
                 else:
-                    found, troubles = _live_pipe(_pipe(), url, id)
-                stored.append((file, lookups.get(found)))
+                    audit, troubles = _live_pipe(_pipe(), url, id)
+                stored.append((file, audit))
             except StoreError as error:
                 troubles = [str(error)]
             for text in troubles:
@@ -102,15 +102,15 @@ def _pipe() -> BinaryIO:
     return sys.stdin.buffer
 
 
-def _whole_pipe(pipe: BinaryIO) -> str:
+def _whole_pipe(pipe: BinaryIO) -> Audit:
     events, notes = parse(pipe.read())
     if notes:
         events[-1] = {**events[-1], NOTES: notes}
     return ingest_audit(events)
 
 
-def _live_pipe(pipe: BinaryIO, url: str | None, audit_id: str | None) -> tuple[str, list[str]]:
-    """Record each event as its line arrives; returns the audit's id and the troubles."""
+def _live_pipe(pipe: BinaryIO, url: str | None, audit_id: str | None) -> tuple[Audit, list[str]]:
+    """Record each event as its line arrives; returns the audit and the troubles."""
     audit = _begin(url, audit_id)
     recording = _Recording(audit.id)
     reason = _NO_END
@@ -133,7 +133,7 @@ def _live_pipe(pipe: BinaryIO, url: str | None, audit_id: str | None) -> tuple[s
             end_of_output(audit.id, "the engine's output could not be recorded any further")
         raise
     end_of_output(audit.id, reason)
-    return audit.id, recording.troubles
+    return lookups.get(audit.id), recording.troubles
 
 
 def _begin(url: str | None, audit_id: str | None) -> Audit:

@@ -15,7 +15,7 @@ from veritas_peewee.cli.options import Database, Json, as_usage_errors, complete
 from veritas_peewee.cli.output import print_line
 from veritas_peewee.cli.render import event_line
 from veritas_peewee.cli.text import PROGRAM, one_line
-from veritas_peewee.following import feed
+from veritas_peewee.following import polling
 from veritas_peewee.models import AuditEvent
 from veritas_peewee.queries import lookups
 
@@ -42,7 +42,7 @@ def watch(
     With --json each event is a line of JSON. The database is only read.
     """
     with looked_at(database), as_usage_errors("--after"):
-        events = feed.follow(id, after=after)
+        events = polling.watch(id, after=after)
         if json:
             for event in events:
                 print_line(event)

@@ -14,14 +14,20 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from threading import get_ident
 from types import FunctionType
-from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, Protocol, TypeVar, cast
 
 from peewee import DatabaseProxy
 
-from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.event_loop import not_open_here
 from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
-from veritas_peewee.errors import NoDatabase
+from veritas_peewee.errors import NoDatabase, StoreError
+
+if TYPE_CHECKING:
+    from veritas_peewee.database.connection import StoreDatabase
+    from veritas_peewee.files.images import ScreenshotFolder
+
+if TYPE_CHECKING:
+    from veritas_peewee.database.connection import StoreDatabase
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -53,7 +59,7 @@ class CurrentDatabase(DatabaseProxy):
             return None
         return binding.database
 
-    # Peewee's proxy makes these for itself, past the database's own.
+    # Peewee's proxy builds these scopes itself; ours must come from the database.
     def atomic(self, *args: Any, **kwargs: Any) -> Any:
         return current_database().atomic(*args, **kwargs)
 
@@ -73,7 +79,7 @@ database = CurrentDatabase()
 
 
 def current_database() -> StoreDatabase:
-    """The database open in this thread and context; NoDatabase if there is none."""
+    """The database open in this thread and context; raises NoDatabase if there is none."""
     binding = _current.get()
     if binding is None or not binding.is_here():
         raise not_open_here()
@@ -90,17 +96,45 @@ def bound(opened: StoreDatabase) -> Iterator[StoreDatabase]:
         _current.reset(token)
 
 
+@contextmanager
+def snapshot() -> Iterator[None]:
+    """Whatever is read in the block is as of one moment."""
+    connection = current_database().raw
+    if connection.in_transaction:
+        yield
+        return
+    # Not a unit of the database, which takes the write lock in a script.
+    connection.execute("BEGIN DEFERRED")
+    try:
+        yield
+    finally:
+        connection.execute("ROLLBACK")
+
+
+def screenshot_folder() -> ScreenshotFolder:
+    """The screenshot folder of the current database."""
+    from veritas_peewee.files.images import ScreenshotFolder
+
+    folder = current_database().location.screenshots
+    if folder is None:
+        raise StoreError("this database in memory has no screenshot folder: give it one")
+    return ScreenshotFolder(folder)
+
+
 class Atomic(Protocol[P, T_co]):
-    """What `atomic` makes of a function."""
+    """The type of a function that was decorated with `atomic`."""
 
     inside_unit: Callable[P, Any]
-    """The function itself, for callers who are in a unit that fails as a whole with it."""
+    """The function without a unit of its own, for callers in a unit that fails if it fails."""
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T_co: ...
 
 
 def atomic(fn: Callable[P, T]) -> Atomic[P, T]:
-    """Run `fn` as one all-or-nothing unit of the current database, with the store's errors."""
+    """`fn` as one all-or-nothing unit of the current database.
+
+    A driver's errors are raised as the store's own; raises NoDatabase where none is open.
+    """
 
     @functools.wraps(fn)
     def unit(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -117,10 +151,10 @@ def atomic(fn: Callable[P, T]) -> Atomic[P, T]:
 
 
 def inside_unit(call: Callable[..., T]) -> Callable[..., T]:
-    """`call` without a scope of its own: for who runs it in a unit that fails as a whole with it.
+    """`call` without a unit of its own: for callers in a unit that fails if it fails.
 
-    Of an `atomic` function, also with some of its arguments given (`partial`), it is what stands
-    inside; a savepoint around that would protect nobody.
+    There a savepoint would protect nobody. `call` may be an `atomic` function, or a `partial` of
+    one; anything else is returned as it is.
     """
     if type(call) is functools.partial:
         inner = _body_of(call.func)
@@ -129,5 +163,5 @@ def inside_unit(call: Callable[..., T]) -> Callable[..., T]:
 
 
 def _body_of(call: object) -> Callable[..., Any] | None:
-    # Only of a plain function: an object of a caller's class may do anything when it is asked.
+    # Only a plain function is asked: an object of a caller's class may answer with anything.
     return call.__dict__.get("inside_unit") if type(call) is FunctionType else None

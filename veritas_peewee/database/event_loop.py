@@ -1,11 +1,17 @@
-"""Whether a query would run where it stalls everybody: on an event loop's own thread."""
+"""Whether a query would run where it stalls all tasks: on an event loop's own thread."""
 
 from __future__ import annotations
 
-from anyio import NoEventLoopError
-from anyio.lowlevel import current_token
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from veritas_peewee.errors import NoDatabase
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from anyio.lowlevel import EventLoopToken
 
 _ON_LOOP = (
     "this query would run on the event loop's own thread and stall it: await a method of the "
@@ -17,21 +23,35 @@ _NOT_OPEN = (
 )
 
 
+def current_token() -> EventLoopToken:
+    """anyio's token of the event loop that runs in this thread; RuntimeError if there is none."""
+    # Loaded here, for whoever imports the models alone has no use for it.
+    lowlevel = sys.modules.get("anyio.lowlevel") or import_module("anyio.lowlevel")
+    token: EventLoopToken = lowlevel.current_token()
+    return token
+
+
 def on_event_loop() -> bool:
     """Whether an event loop runs in this very thread."""
     try:
         current_token()
-    except (NoEventLoopError, RuntimeError):  # a forked child can inherit half a loop
+    except RuntimeError:  # a forked child can inherit half a loop
         return False
     return True
 
 
+def asyncio_loop() -> asyncio.AbstractEventLoop | None:
+    """The asyncio loop that runs in this thread, or None; asyncio is not imported for it."""
+    module = sys.modules.get("asyncio")
+    return None if module is None else module._get_running_loop()
+
+
 def refuse_on_event_loop() -> None:
-    """NoDatabase on an event loop's thread."""
+    """Raise NoDatabase on an event loop's thread."""
     if on_event_loop():
         raise NoDatabase(_ON_LOOP)
 
 
 def not_open_here() -> NoDatabase:
-    """The error for a query where no database is open."""
+    """The error for a query in a thread or task where no database is open."""
     return NoDatabase(_ON_LOOP if on_event_loop() else _NOT_OPEN)

@@ -1,4 +1,4 @@
-"""The store's own errors for a driver's."""
+"""The store's own errors, in place of a driver's."""
 
 from __future__ import annotations
 
@@ -21,16 +21,17 @@ DRIVER_ERRORS = (peewee.PeeweeException, sqlite_errors.driver.Error)
 OWN_ERRORS = frozenset(
     (StoreError, StoreBusy, StoreFull, ReadOnlyStore, DatabaseCorrupt, WriteUndone)
 )
-"""What the failure of a whole transaction can be called."""
+"""The classes of errors that can report the failure of a whole transaction."""
 
 Hint = Callable[[int, str], str | None]
-"""From a code and a text to what is damaged and what mends it; None if it is something else."""
+"""Takes an error's code and text; returns a text that says what is damaged and how to mend it, or
+None if the error has another cause."""
 
 _hints: list[Hint] = []
 
 
 def add_hint(hint: Hint) -> Hint:
-    """Let `hint` explain errors by which a part that can be made again shows its damage."""
+    """Register `hint`, which explains the errors of a damaged part that can be made again."""
     _hints.append(hint)
     return hint
 
@@ -46,7 +47,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 def first_failure(error: BaseException) -> BaseException:
     """The first driver error in the chain of `error`.
 
-    Peewee's own roll-back fails once SQLite has ended the transaction, and masks the cause.
+    Once SQLite has ended a transaction, Peewee's own roll-back fails too and masks the cause.
     """
     wrapped = (peewee.PeeweeException,)
     return [error, *(found for found in _chain(error) if isinstance(found, wrapped))][-1]
@@ -61,7 +62,7 @@ def error_code(error: BaseException) -> int | None:
 
 
 def is_missing_parent(error: BaseException) -> bool:
-    """Whether a row was refused because the row it belongs to is not there."""
+    """Whether a row was refused because the row that its foreign key names does not exist."""
     return (
         isinstance(error, peewee.IntegrityError) and error_code(error) == sqlite_errors.FOREIGN_KEY
     )
@@ -70,7 +71,10 @@ def is_missing_parent(error: BaseException) -> bool:
 def store_error(
     error: BaseException, where: str = "", *, reading: bool = False
 ) -> StoreError | None:
-    """The store's own error for a driver error with a known cause, or None."""
+    """The store's own error for a driver error with a known cause, or None.
+
+    The message begins with `where`, the path of the database; `reading` if a read has failed.
+    """
     if isinstance(error, StoreError):
         return error
     if not isinstance(error, DRIVER_ERRORS):
@@ -78,10 +82,10 @@ def store_error(
     code = error_code(error)
     if code is None and (code := sqlite_errors.code_without(error)) is None:
         return None
-    place = where + ": " if where else ""
+    prefix = where + ": " if where else ""
     for hint in _hints:
         if text := hint(code, str(error)):
-            found: StoreError = DatabaseCorrupt(f"{place}{text} ({error})")
+            found: StoreError = DatabaseCorrupt(f"{prefix}{text} ({error})")
             found.__cause__ = error
             return found
     kind = sqlite_errors.kind_of(code, where)
@@ -89,6 +93,6 @@ def store_error(
         return None
     if kind is ReadOnlyStore and reading:
         return ReadOnlyStore("a read may not write: use `store.write` for this")
-    found = kind(f"{place}{(kind.__doc__ or '').strip()} (SQLite: {error})")
+    found = kind(f"{prefix}{(kind.__doc__ or '').strip()} (SQLite: {error})")
     found.__cause__ = error
     return found

@@ -1,4 +1,4 @@
-"""What a connection calls at the turning points of a transaction."""
+"""The protocol of an object that a connection calls at the turning points of a transaction."""
 
 from __future__ import annotations
 
@@ -6,22 +6,25 @@ from typing import Protocol
 
 
 class Keeper(Protocol):
-    """Keeps what is derived from the rows in step with what a connection writes.
+    """Updates what is derived from rows whenever a connection writes rows.
 
-    The connection calls it at the turning points of a transaction and knows nothing else of it.
+    The connection calls it at the turning points of a transaction and knows nothing else about it.
     """
 
     def before(self, sql: str) -> None:
         """A statement is about to run."""
 
     def began(self, others_wrote: bool) -> None:
-        """A transaction has begun; `others_wrote`: another connection wrote since the last one."""
+        """A transaction has begun; `others_wrote` if other connections wrote since the last one."""
 
     def touched(self, audit_id: str) -> None:
         """Rows of this audit were changed."""
 
     def seal(self) -> None:
-        """Bring up to date what depends on the rows changed so far; a failure is their writer's."""
+        """Bring up to date what depends on the rows changed so far.
+
+        What this raises makes the write fail that changed the rows.
+        """
 
     def before_commit(self) -> None:
         """The transaction is about to be committed."""

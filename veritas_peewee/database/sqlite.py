@@ -1,7 +1,7 @@
-"""SQLite: how a connection to it is opened and set, and every word of its own that others need.
+"""SQLite: how a connection to it is opened and set.
 
-PRAGMA, data_version, checkpoints and the like are written here, in `catalog`, `ledger`,
-`migrations` and `maintenance`, and nowhere else.
+PRAGMA, data_version, checkpoints, functions on JSON and the like are written here, in
+`expressions`, `catalog`, `ledger`, `migrations` and `maintenance`, and nowhere else.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import logging
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from peewee import SqliteDatabase
 
@@ -77,6 +77,11 @@ class SqliteStore(StoreDatabase, SqliteDatabase):
             check_same_thread=False,
             cached_statements=512,
         )
+
+    @classmethod
+    def in_memory(cls) -> Self:
+        """A connection to a new store in memory, not yet opened."""
+        return cls(Location(None, None), "script")
 
     def connect(self, reuse_if_open: bool = False) -> bool:
         path = self.location.path
@@ -193,6 +198,9 @@ def pragmas_of(role: Role, durability: Durability = "normal") -> dict[str, int |
     return values
 
 
+# ---- which SQLite ----
+
+
 def has_wal_reset_bug(version: str) -> bool:
     """Whether this SQLite can lose commits when two connections checkpoint at the same instant.
 
@@ -211,3 +219,9 @@ def current_sqlite(what: str) -> SqliteStore:
     if isinstance(found, SqliteStore):
         return found
     raise StoreError(f"{found.name}: {what} is for a store on SQLite")
+
+
+def scratch() -> sqlite3.Connection:
+    """A private database in memory, for a computation that the caller then closes."""
+    made: sqlite3.Connection = driver.connect(MEMORY)
+    return made

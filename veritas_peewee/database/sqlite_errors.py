@@ -16,12 +16,15 @@ from veritas_peewee.errors import (
 )
 
 driver: ModuleType = vars(peewee)["sqlite3"]
-"""The driver that Peewee uses: two SQLite libraries on one file in one process lose locks."""
+"""The driver module that Peewee uses. With a second SQLite library on the same file in one process,
+locks would be lost (sqlite.org/howtocorrupt.html, section 2.2.1)."""
 
 FOREIGN_KEY = 787
-"""The code for a row whose parent is missing."""
+"""SQLITE_CONSTRAINT_FOREIGNKEY: a row's parent does not exist."""
 CORRUPT = 11
+"""SQLITE_CORRUPT."""
 CORRUPT_VIRTUAL_TABLE = 267
+"""SQLITE_CORRUPT_VTAB: a virtual table, such as the full-text index, is damaged."""
 
 # The primary result codes, and two extended ones: a write refused by a quota, and no space for
 # the index of the WAL.
@@ -38,7 +41,7 @@ _BY_CODE: dict[int, type[StoreError]] = {
 
 
 def code_of(error: BaseException, default: int | None = None) -> int | None:
-    """The extended result code that an exception itself carries."""
+    """The extended result code of SQLite that an exception itself carries, else `default`."""
     for candidate in (error, *error.args[:1]):
         value = getattr(candidate, "sqlite_errorcode", None)
         default = value if isinstance(value, int) else default
@@ -46,16 +49,19 @@ def code_of(error: BaseException, default: int | None = None) -> int | None:
 
 
 def code_without(error: BaseException) -> int | None:
-    """The code of an error to which the driver gives none."""
-    # Of the driver's own: what the file has for a text is not one.
+    """The code for an error to which the driver gives none; None if its cause is not known."""
+    # An error of the driver itself: a text in the file is not valid UTF-8.
     return CORRUPT if "Could not decode to UTF-8" in str(error) else None
 
 
 def kind_of(code: int, where: str) -> type[StoreError] | None:
-    """The store's class for a code; None if it has no cause that is known."""
+    """The store's class of error for a code; None if the code's cause is not known.
+
+    `where` is the path of the database.
+    """
     kind = _BY_CODE.get(code) or _BY_CODE.get(code & 0xFF)
     if kind is None and code & 0xFF in (10, 14):  # SQLITE_IOERR, SQLITE_CANTOPEN
-        # SQLite does not tell a file system that is read-only from a folder that is missing.
+        # SQLite has one code for a folder that cannot be written and for one that is missing.
         folder = os.path.dirname(where)
         sealed = code & 0xFF == 14 and os.path.isdir(folder) and not os.access(folder, os.W_OK)
         kind = ReadOnlyStore if sealed else StoreError

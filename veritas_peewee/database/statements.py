@@ -1,8 +1,8 @@
 """SQL text that is built from the models once, and model instances made from plain rows.
 
 Peewee builds a query's text anew each time, which takes longer than SQLite takes to run it, and
-makes instances through several layers. On the paths that are walked often we ask the models for
-both once; they stay the one place where the schema is said.
+makes instances through several layers. On frequent paths both are derived from the models once,
+so the models remain the only definition of the schema.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from veritas_peewee.values.fields import DateTimeField, EnumField, JSONField
 M = TypeVar("M", bound=peewee.Model)
 
 MARK = peewee.SQL("?")
-"""Stands in a query for a value that is given when its text is executed."""
+"""Represents in a query a value that is given when the query's text is executed."""
 
 
 def text_of(query: Any) -> str:
-    """A query's SQL text; its values must be marks."""
+    """A query's SQL text; each value in the query must be a `MARK`."""
     text, values = query.sql()
     if values:
         raise AssertionError(f"a value is built into {text}")
@@ -33,7 +33,10 @@ def text_of(query: Any) -> str:
 
 @functools.cache
 def insert_sql(model: type[peewee.Model], *columns: str, rows: int = 1) -> str:
-    """`INSERT` for these columns, in this order; none that has a default may be left out."""
+    """The text of an `INSERT` of `rows` rows, with values for these columns in this order.
+
+    All columns that have a default must be among them.
+    """
     fields = [getattr(model, name) for name in columns]
     return text_of(model.insert_many([[MARK] * len(fields)] * rows, fields=fields))
 
@@ -41,10 +44,11 @@ def insert_sql(model: type[peewee.Model], *columns: str, rows: int = 1) -> str:
 def insert_slice(
     model: type[peewee.Model], columns: tuple[str, ...], values: list[Any], rows: int
 ) -> range:
-    """Insert `rows` rows of stored values, one after the other in `values`; returns their ids.
+    """Insert `rows` rows by one statement; returns their ids.
 
-    One statement is whole or absent, gives the interpreter lock away once, and costs a row a
-    quarter of what a statement of its own does.
+    `values` are the stored values of all rows, one row after the other. The statement is executed
+    as a whole or not at all and releases the interpreter lock once; for each row it costs a
+    quarter of what a statement for that row alone would.
     """
     cursor = current_database().execute_sql(insert_sql(model, *columns, rows=rows), values)
     # The ids are consecutive: they only grow, and nobody else can write at the same time.
@@ -62,7 +66,7 @@ def insert_rows(
 def insert_values(
     model: type[peewee.Model], columns: tuple[str, ...], values: list[Any]
 ) -> list[int]:
-    """Insert the rows whose values stand one after the other; returns their ids."""
+    """Insert rows whose stored values are listed one row after the other; returns their ids."""
     ids: list[int] = []
     width, start = len(columns), 0
     while left := (len(values) - start) // width:
@@ -75,28 +79,28 @@ def insert_values(
 
 @functools.cache
 def update_sql(model: type[peewee.Model], *columns: str) -> str:
-    """`UPDATE … WHERE primary key = ?` for these columns, given in the model's own order."""
+    """The text of an `UPDATE` of these columns, given in the model's order, by primary key."""
     fields = {getattr(model, name): MARK for name in columns}
-    # Not the model's own `update`, which may add to what is changed.
+    # Not the model's own `update`, which may change further columns.
     update = peewee.ModelUpdate(model, fields)
     return text_of(update.where(model._meta.primary_key == MARK))
 
 
 def execute(text: str, values: Iterable[Any]) -> list[tuple[Any, ...]]:
-    """What a `SELECT` gives in the current database."""
+    """The rows, as stored values, that a `SELECT` gives in the current database."""
     rows: list[tuple[Any, ...]] = current_database().execute_sql(text, values).fetchall()
     return rows
 
 
 def rows_of(query: Any) -> list[tuple[Any, ...]]:
-    """What a query selects, as plain tuples of Python values."""
+    """The rows that a query selects, as plain tuples of Python values."""
     return list(query.tuples())
 
 
 def models_of(model: type[M], rows: Iterable[tuple[Any, ...]]) -> list[M]:
     """Instances from rows that hold all of the model's columns in its own order."""
     names, converters = _columns(model)
-    # As Peewee's own constructor would, but for defaults that the row has values for.
+    # As Peewee's constructor does, but without defaults: the row has a value for each column.
     new: Any = model.__new__
     made: list[Any] = []
     database = current_database()
@@ -133,10 +137,10 @@ def _columns(
 def stored_forms(
     model: type[peewee.Model], names: tuple[str, ...]
 ) -> tuple[tuple[int, Callable[[Any], Any]], ...]:
-    """The columns among `names`, by place, whose values are stored in another form."""
+    """The columns among `names` that are stored in another form, as (position, conversion)."""
     fields = [model._meta.fields[name] for name in names]
     return tuple(
-        (place, field.db_value)
-        for place, field in enumerate(fields)
+        (position, field.db_value)
+        for position, field in enumerate(fields)
         if isinstance(field, _CONVERTED)
     )

@@ -11,10 +11,11 @@ import peewee
 
 from veritas_peewee.database.failures import DRIVER_ERRORS
 from veritas_peewee.database.keeper import Keeper
+from veritas_peewee.database.savepoint import Savepoint
 from veritas_peewee.errors import StoreError
 
 _AS_PEEWEE: Any = vars(peewee)["__exception_wrapper__"]
-"""Makes a driver's errors Peewee's, for callers of Peewee's own methods."""
+"""Turns a driver's errors into Peewee's, for callers of Peewee's own methods."""
 _logger = logging.getLogger("veritas_peewee")
 
 
@@ -26,15 +27,17 @@ class TransactionEnded(StoreError):
 class Transactions(peewee.Database):
     """The transaction half of a store's connection, mixed into Peewee's class for a backend."""
 
-    # Peewee's own, which its type stubs leave out.
+    # An attribute of Peewee's, which its type stubs leave out.
     _state: Any
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.keeper: Keeper | None = None
         self.lost = False
-        """Whether the transaction under way is no longer the one that was begun."""
+        """Whether the transaction that was begun is no longer the one that is open."""
         self.undo: list[Callable[[], object]] = []
+        """The `after_rollback` callbacks of the open transaction."""
         self.cursors: list[Any] = []
+        """The cursors opened in the open transaction."""
         super().__init__(*args, **kwargs)
         self.state = self._state
         """Peewee's record of the connection: `conn`, `transactions`, `commit_callbacks`."""
@@ -52,7 +55,7 @@ class Transactions(peewee.Database):
         raise NotImplementedError
 
     def others_wrote(self) -> bool:
-        """Whether another connection has written since this was last asked."""
+        """Whether another connection has written since the last call of this."""
         raise NotImplementedError
 
     # ---- beginning and ending ----
@@ -68,7 +71,7 @@ class Transactions(peewee.Database):
     def commit(self) -> None:
         self._refuse_in_unit("COMMIT")
         if not self.transaction_is_open:
-            super().commit()  # which says so
+            super().commit()  # raises the error of a COMMIT outside a transaction
         with _AS_PEEWEE:
             self.finish(commit=True)
 
@@ -81,10 +84,10 @@ class Transactions(peewee.Database):
             self.run_undo(0)
 
     def finish(self, *, commit: bool) -> None:
-        """End the transaction: the one place where its changes are sealed, or forgotten.
+        """End the transaction: only here are its changes sealed, or dropped.
 
         Raises TransactionEnded if there is nothing left to commit: some errors end a transaction
-        inside SQLite, and SQL given directly to the driver can.
+        inside SQLite, and SQL given directly to the driver can end one too.
         """
         keeper = self.keeper
         if commit:
@@ -150,7 +153,7 @@ class Transactions(peewee.Database):
             self.keeper.seal()
 
     def settle(self) -> None:
-        """Between transactions there is none, whatever a callback or a write left behind."""
+        """Undo a transaction that a callback or a write has left open, and close all cursors."""
         self.close_cursors()
         state = self.state
         if (state.transactions or self.transaction_is_open) and not self.is_manual:
@@ -163,18 +166,18 @@ class Transactions(peewee.Database):
     # ---- what follows the end ----
 
     def after_rollback(self, fn: Callable[[], object]) -> None:
-        """Run `fn` if the unit now open is undone; forget it once the transaction commits."""
+        """Run `fn` if the unit that is open now is undone; drop it when the transaction commits."""
         self.undo.append(fn)
 
     def run_undo(self, first: int) -> None:
-        """Call what was given to `after_rollback` since there were `first` of them."""
+        """Call the `after_rollback` callbacks but for the `first` oldest ones, newest first."""
         undo = self.undo[first:]
         del self.undo[first:]
         for fn in reversed(undo):
             self._guard(fn)
 
     def run_commit_callbacks(self) -> None:
-        """Call what was given to `after_commit`; the commit stands whatever they do."""
+        """Call the `after_commit` callbacks; their errors are logged, for the commit is done."""
         callbacks = list(self.state.commit_callbacks)
         self.state.commit_callbacks.clear()
         for fn in callbacks:
@@ -183,39 +186,19 @@ class Transactions(peewee.Database):
     def _guard(self, fn: Callable[[], object]) -> None:
         try:
             fn()
-        except BaseException:  # SystemExit too: nothing that it raises is the transaction's
+        except BaseException:  # SystemExit too: the transaction has ended, whatever is raised
             _logger.exception("%s: a callback after a transaction failed", self.name)
 
     def close_cursors(self, first: int = 0) -> None:
-        """Close the cursors opened since there were `first` of them."""
+        """Close the open cursors but for the `first` oldest ones."""
         if len(self.cursors) > first:
             for cursor in self.cursors[first:]:
                 cursor.close()
             del self.cursors[first:]
 
 
-class Savepoint(peewee._savepoint):
-    """Peewee's savepoint.
-
-    When rolled back, it also drops the `after_commit` callbacks registered inside it and runs the
-    `after_rollback` ones.
-    """
-
-    def _begin(self) -> None:
-        super()._begin()  # type: ignore[misc]
-        self.callbacks = len(self.db.state.commit_callbacks)
-        self.undo = len(self.db.undo)
-
-    def rollback(self, begin: bool = True) -> None:
-        del self.db.state.commit_callbacks[self.callbacks :]
-        self.db.run_undo(self.undo)
-        if self.db.keeper is not None:
-            self.db.keeper.undone(whole=False)
-        super().rollback(begin)
-
-
 class Unit:
-    """See `Transactions.unit`; Peewee's `atomic()` can be used inside."""
+    """The scope that `Transactions.unit` gives; Peewee's `atomic()` can be used inside it."""
 
     __slots__ = ("callbacks", "cursors", "database", "depth", "outermost", "undo")
 
@@ -245,7 +228,8 @@ class Unit:
         trace: TracebackType | None,
     ) -> None:
         database = self.database
-        del database.state.transactions[self.depth :]  # with what was entered inside and never left
+        # This scope, and those that were entered inside it and never left.
+        del database.state.transactions[self.depth :]
         if not database.transaction_is_open:
             database.lost = True
         try:
@@ -294,7 +278,8 @@ class Unit:
             _logger.exception("%s: a roll-back failed", database.name)
         finally:
             del database.state.commit_callbacks[self.callbacks :]
-            # Where rows may have been committed, a file too many is better than one too few.
+            # If the rows may have been committed, their files stay: better one too many than one
+            # missing.
             if known:
                 database.run_undo(self.undo)
             else:

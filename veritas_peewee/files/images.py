@@ -1,7 +1,7 @@
-"""Image files on disk, one folder per audit; knows no tables.
+"""Image files on disk, one folder per audit.
 
 Every step goes through descriptors of folders that are opened without following links, so that
-no name, id or link leads outside the folder, not even one that is swapped in at that instant.
+no name, id or link leads outside the screenshot folder, not even one that is put there meanwhile.
 """
 
 from __future__ import annotations
@@ -24,21 +24,25 @@ MAX_BYTES = 50 * 1024 * 1024
 
 _EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
 _HEADER = 16
-"""Bytes at the beginning of a file that tell what it is."""
+"""The number of bytes at the beginning of a file that show its type."""
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 _SAFE_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 
 
 class StoredImage(NamedTuple):
+    """A stored image, as a screenshot's row describes it."""
+
     file: str
-    """Path relative to the screenshot folder."""
+    """The path relative to the screenshot folder."""
     size: int
+    """In bytes."""
     media_type: str
     sha256: str
+    """In hexadecimal."""
 
 
 def media_type(data: bytes) -> str | None:
-    """The media type by content, or None if it is no PNG, JPEG or WebP."""
+    """The media type of an image, by its first bytes; None if it is not a PNG, JPEG or WebP."""
     if data[:8] == b"\x89PNG\r\n\x1a\n" and data[12:16] == b"IHDR":
         return "image/png"
     if data[:3] == b"\xff\xd8\xff":
@@ -49,7 +53,7 @@ def media_type(data: bytes) -> str | None:
 
 
 def check_image(data: bytes, name: str) -> str:
-    """The media type of `data`; InvalidAudit if it cannot be stored as a screenshot."""
+    """The media type of `data`; raises InvalidAudit if it cannot be stored as a screenshot."""
     if len(data) > MAX_BYTES:
         raise InvalidAudit(f"{name}: the image has {len(data)} bytes, the limit is {MAX_BYTES}")
     if kind := media_type(data):
@@ -58,11 +62,12 @@ def check_image(data: bytes, name: str) -> str:
 
 
 def read_image(path: str) -> bytes:
-    """The image at a path that an engine's result names; OSError or InvalidAudit if it is none.
+    """The bytes of the image at a path that an engine's result names.
 
-    Only a regular file is read, and of one that is no image only the beginning: a result that
-    names a device or a secret must not bring it into the store. No link on the way is followed,
-    but for one in the root folder, where only the system's own can be (macOS's /tmp, /var).
+    Only a regular file is read, and of a file that is not an image only the beginning: a result
+    that names a device or a secret must not bring it into the store. Links on the way are not
+    followed, except in the root folder, where only the system can have made them (macOS's /tmp and
+    /var). Raises InvalidAudit for anything else, OSError if the file cannot be read.
     """
     path = check_text("url", path)
     parts = [part for part in path.split("/") if part not in ("", ".")]
@@ -83,7 +88,8 @@ def read_image(path: str) -> bytes:
 
 
 def _read(name: str, folder: Folder, *, images_only: bool = False) -> bytes:
-    # Before it is opened, for that alone can set a device off; and after, for it may be another.
+    # Tested before the file is opened, because opening can already set off a device, and again
+    # after that, because the name may have been given to another file meanwhile.
     if not folder.is_file(name):
         raise InvalidAudit("not a regular file")
     handle = folder.open_to_read(name)
@@ -94,7 +100,8 @@ def _read(name: str, folder: Folder, *, images_only: bool = False) -> bytes:
         if found.st_size > MAX_BYTES:
             raise InvalidAudit(f"the file has {found.st_size} bytes, the limit is {MAX_BYTES}")
         if images_only and not found.st_size:
-            # Those of /proc and /sys too, some of which wait, or do something when they are read.
+            # Files in /proc and /sys have no size either, and reading some of them blocks or has
+            # effects.
             raise InvalidAudit("the file is empty")
         with open(handle, "rb", closefd=False) as file:
             if images_only:
@@ -109,15 +116,16 @@ def _read(name: str, folder: Folder, *, images_only: bool = False) -> bytes:
 
 
 class ScreenshotFolder:
-    """The folder `root`, made when the first image is put into it."""
+    """The screenshot folder `root`, which is created when the first image is stored."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def put(self, audit_id: str, index: int, label: str, data: bytes) -> StoredImage:
-        """Store an image durably and return where; the name is new, nothing is overwritten.
+        """Store an image durably under a new name; returns where it is.
 
-        Raises InvalidAudit if `data` is no image, StoreFull or ReadOnlyStore if the disk says so.
+        Raises InvalidAudit if `data` is not an image or the id cannot name a folder, StoreFull,
+        ReadOnlyStore or another StoreError if the file cannot be written.
         """
         kind = check_image(data, "screenshot")
         if not _SAFE_ID.fullmatch(audit_id):
@@ -132,7 +140,8 @@ class ScreenshotFolder:
                         write_whole(folder, name, data)
                     break
                 except FileNotFoundError:
-                    if attempt == 9:  # or the last file of the folder was removed just then
+                    # The folder may just have been removed with its last file: make it again.
+                    if attempt == 9:
                         raise
         except OSError as error:
             raise os_error(error, self.root / audit_id, "given a screenshot") from error
@@ -140,7 +149,7 @@ class ScreenshotFolder:
         return StoredImage(f"{audit_id}/{name}", len(data), kind, digest)
 
     def read(self, file: str) -> bytes:
-        """The bytes of a stored image; StoreError if there is none by that name."""
+        """The bytes of a stored image; raises StoreError if it cannot be read."""
         folder, name = _split(file)
         try:
             with self._folder(folder) as handle:
@@ -152,16 +161,19 @@ class ScreenshotFolder:
             raise StoreError(f"screenshot {shown(file)} cannot be read: {error}") from error
 
     def keep(self, file: str, data: bytes) -> None:
-        """Store an image durably under the name that it has elsewhere, in place of any other."""
+        """Store an image durably under the name that it has elsewhere, replacing any other there.
+
+        Raises InvalidAudit if the name leads outside the folder, and OSError.
+        """
         folder, name = _split(file)
         with self._folder(folder, create=True) as handle:
             write_whole(handle, name, data)
 
     def take_over(self, file: str, data: bytes) -> bool:
-        """Store an image of another store durably under the name that it has there.
+        """Store an image of another store durably under its name there; True if it is new.
 
-        True if it is new here; InvalidAudit if that name is another image's, or is none that an
-        image can have. No file is ever replaced.
+        No file is ever replaced. Raises InvalidAudit if another image has that name here, or if the
+        name is not suitable for an image, and StoreError if the file cannot be written.
         """
         check_image(data, f"screenshot {file!r}")
         folder, name = _split(file)
@@ -186,7 +198,10 @@ class ScreenshotFolder:
         return False
 
     def link(self, file: str, other: ScreenshotFolder) -> None:
-        """Give a stored image the same name in another folder of this file system."""
+        """Give a stored image the same name in another folder of this file system, by a hard link.
+
+        A file that already has that name there stays. Raises InvalidAudit or OSError.
+        """
         folder, name = _split(file)
         with (
             self._folder(folder) as mine,
@@ -196,7 +211,7 @@ class ScreenshotFolder:
             mine.link(name, its)
 
     def remove(self, files: list[str]) -> None:
-        """Remove stored images, and their folder once it is empty; missing ones are no error."""
+        """Remove stored images, and each folder that is then empty; a failure raises no error."""
         for file in files:
             with suppress(OSError, InvalidAudit):
                 folder, name = _split(file)
@@ -227,7 +242,7 @@ class ScreenshotFolder:
 
 
 def _split(file: str) -> tuple[str, str]:
-    """A relative path's folder and name; InvalidAudit if it could lead outside."""
+    """The folder and the name in a relative path; raises InvalidAudit if it could lead outside."""
     parts = check_text("screenshot path", file).split("/")
     if any(part in ("", ".", "..") or "\\" in part for part in parts):
         raise InvalidAudit(f"screenshot path {shown(file)} is not below the screenshot folder")

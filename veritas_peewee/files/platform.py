@@ -12,7 +12,7 @@ import stat
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 from veritas_peewee.errors import ReadOnlyStore, StoreError, StoreFull
 
@@ -200,9 +200,16 @@ def identity_of(path: str | os.PathLike[str]) -> Identity:
     return found.st_dev, found.st_ino
 
 
-def is_foreign(found: os.stat_result) -> bool:
-    """Whether a file is another user's."""
-    return found.st_uid != os.geteuid()
+def other_owner(path: str | os.PathLike[str]) -> int | None:
+    """The id of the user to whom a file belongs, or None if it is the one who runs this."""
+    owner = os.stat(path).st_uid
+    return None if owner == os.geteuid() else owner
+
+
+def open_to_others(path: str | os.PathLike[str]) -> str | None:
+    """The mode of a file or folder, in digits, if others than its owner may use it; else None."""
+    mode = stat.S_IMODE(os.stat(path).st_mode)
+    return f"{mode:04o}" if mode & 0o077 else None
 
 
 def host_name() -> str:
@@ -213,3 +220,51 @@ def host_name() -> str:
 def after_fork_in_child(fn: Callable[[], object]) -> None:
     """Call `fn` in every process that is forked from this one."""
     os.register_at_fork(after_in_child=fn)
+
+
+# ---- who has a file open ----
+
+_PROCESSES = Path("/proc")
+
+
+class Holder(NamedTuple):
+    """A process that has a file open."""
+
+    pid: int
+    command: str
+
+
+def holders(path: Path, identity: Identity | None = None) -> list[Holder]:
+    """The processes that have the file open, including this one, as far as this user may see them.
+
+    `identity` is that of the file where `path` may name another one by now. Outside Linux the list
+    is empty. The file itself is never opened: closing it again would drop the locks that SQLite
+    has on it in this process (fcntl locks belong to the process).
+    """
+    with suppress(OSError):
+        wanted = identity or identity_of(path)
+        return [
+            Holder(int(process.name), _command(process))
+            for process in _PROCESSES.iterdir()
+            if process.name.isdigit() and _has_open(process, path.name, wanted)
+        ]
+    return []
+
+
+def _has_open(process: Path, name: str, wanted: Identity) -> bool:
+    with suppress(OSError), os.scandir(process / "fd") as handles:
+        for handle in handles:
+            with suppress(OSError):
+                # Only files of that name are examined: a stat of any file can take long, such as of
+                # one on a network.
+                if name in os.readlink(handle.path) and identity_of(handle) == wanted:
+                    return True
+    return False
+
+
+def _command(process: Path) -> str:
+    with suppress(OSError):
+        if words := (process / "cmdline").read_bytes().rstrip(b"\0").split(b"\0"):
+            text = b" ".join(words).decode(errors="replace")
+            return text or (process / "comm").read_text().strip()
+    return "unknown"

@@ -1,4 +1,4 @@
-"""Which processes are alive: a locked file for each one that runs audits.
+"""Which processes are alive: each process that runs audits has a locked file.
 
 The kernel drops the lock the moment a process dies, however it dies, so a lock that can be taken
 is proof of death; a process id is not (it is reused, and means nothing in another container).
@@ -29,7 +29,7 @@ _begun: weakref.WeakSet[Session] = weakref.WeakSet()
 
 
 class Session:
-    """This connection's proof of life, begun when it is first needed."""
+    """A connection's proof that its process is alive: a file, made and locked when first needed."""
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder
@@ -39,7 +39,10 @@ class Session:
 
     @property
     def id(self) -> str:
-        """The session's id; asking for it the first time begins the session."""
+        """The session's id, 16 hexadecimal digits; the first use of it begins the session.
+
+        Raises StoreError if the file cannot be written.
+        """
         if self._id is None:
             self._id = self._begin()
         return self._id
@@ -50,7 +53,7 @@ class Session:
             return name
         try:
             while not self._lock(self.folder, name):
-                pass  # another process has just swept the folder
+                pass  # a sweep has removed the folder, or the file before it was locked
         except OSError as error:
             raise os_error(error, self.folder, "given a session") from error
         self._process = os.getpid()
@@ -66,7 +69,7 @@ class Session:
         try:
             lock(handle)
             os.write(handle, f"{host_name()} {os.getpid()}\n".encode())
-            # Named only once it is locked: nobody can find it free while its owner lives.
+            # Visible only once it is locked: nobody can find it unlocked while its owner lives.
             hidden.rename(folder / name)
         except BaseException as error:
             os.close(handle)
@@ -80,8 +83,9 @@ class Session:
         return True
 
     def close(self) -> None:
+        """End the session: remove its file and release the lock."""
         if self._handle >= 0:
-            # A child that was forked has a copy of the handle; the session is its parent's.
+            # A forked child has a copy of the handle, but the session is its parent's.
             if self._process == os.getpid() and self._id is not None:
                 with _opened(self.folder) as folder:
                     _forget(folder, self._id)
@@ -91,7 +95,7 @@ class Session:
 
 
 def _leave_to_parent() -> None:
-    """In a forked child: a copy of the handle would keep a parent's session alive after it."""
+    """Close a forked child's copies of the handles, which would hold the locks of a dead parent."""
     for session in _begun:
         if session._handle >= 0:
             os.close(session._handle)
@@ -103,7 +107,7 @@ after_fork_in_child(_leave_to_parent)
 
 def is_alive(folder: Path | None, session: str) -> bool:
     """Whether the process that began `session` still runs."""
-    # What a database says is no path before it looks like a name that we give.
+    # Any text can be in a database: only a name of the form that we give is used as a path.
     if not isinstance(session, str) or not _NAME.fullmatch(session):
         return False
     with _opened(folder) as handle:
@@ -111,7 +115,7 @@ def is_alive(folder: Path | None, session: str) -> bool:
 
 
 def sweep(folder: Path | None) -> None:
-    """Remove the files of dead sessions."""
+    """Remove the files of dead sessions, and the folder if it is then empty."""
     with _opened(folder) as handle:
         for name in () if handle is None else handle.names():
             if _NAME.fullmatch(name) and not _is_locked(handle, name):
@@ -121,7 +125,7 @@ def sweep(folder: Path | None) -> None:
 
 @contextmanager
 def _opened(path: Path | None) -> Iterator[Folder | None]:
-    """The folder itself, never one that a link leads to; None if there is none."""
+    """The folder itself, never one that a link leads to; None if it cannot be opened."""
     folder = None
     if path is not None:
         with suppress(OSError):
@@ -139,7 +143,7 @@ def _is_locked(folder: Folder | None, name: str) -> bool:
     try:
         handle = folder.open_to_lock(name)
     except PermissionError:
-        return True  # another user's, about whom nothing can be said
+        return True  # another user's file, which we cannot test
     except OSError:
         return False
     try:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterator
 from datetime import timedelta
-from time import sleep
 from typing import Any, NamedTuple
 
-from peewee import SQL, NodeList, fn
+from peewee import SQL, fn
 
 from veritas_peewee.database.current import current_database
+from veritas_peewee.database.expressions import JSON_VALUES, passed_over, values_of_json
 from veritas_peewee.database.statements import MARK, execute, models_of, text_of
 from veritas_peewee.errors import InvalidAudit
+from veritas_peewee.ledger.log import newest_given
 from veritas_peewee.models import Audit, AuditEvent, AuditStatus
 from veritas_peewee.recording.effects import KINDS
 from veritas_peewee.values.ids import key_of, not_found
@@ -30,7 +30,6 @@ CLOSING = timedelta(seconds=2)
 """How long an audit with a final status is given for its closing event, from its last one on."""
 
 _ENDED = (AuditStatus.COMPLETED, AuditStatus.ERROR, AuditStatus.DISCONNECTED)
-_IDS = SQL("(SELECT value FROM json_each(?))")
 _AUDIT, _DATA = map(AuditEvent._meta.sorted_field_names.index, ("audit", "data"))
 
 
@@ -67,33 +66,11 @@ def check_after(after: object) -> int:
     return after
 
 
-def follow(
-    audit_id: str | None = None, *, after: int | None = None, poll: float = POLL
-) -> Iterator[AuditEvent]:
-    """The events of an audit (None: of all) after the one with id `after`, then new ones.
-
-    Looks for new ones every `poll` seconds, whichever process wrote them; ends when the audit
-    does. For one audit, `after` is 0 unless given; for all, None leaves out what is stored
-    already. Raises AuditNotFound, also when the audit is deleted, InvalidAudit for an `after`
-    that this store has not given out, and StoreError when the file is removed or replaced.
-    """
-    position = 0 if after is None and audit_id is not None else after
-    while True:
-        piece = stored(audit_id, position)
-        position = piece.upto
-        yield from piece.events
-        if piece.ended:
-            return
-        if not piece.more:
-            current_database().check_in_place()
-            sleep(poll)
-
-
 def stored(audit_id: str | None, after: int | None) -> Piece:
     """The next events of an audit (None: of all) after an id (None: after all stored ones)."""
     # In this order the answers agree without a transaction, whatever is written between them.
     ended = False if audit_id is None else _has_ended(audit_id)
-    newest = newest_id()
+    newest = newest_given()
     if after is None:
         return Piece([], newest, False, False)
     if check_after(after) > newest:
@@ -113,7 +90,7 @@ def fresh(after: int, audit_ids: list[str], every: bool, whole: bool) -> News:
     If there are events, only the audits that have any are asked whether they ended, unless
     `whole`: asking hundreds takes longer than all the rest.
     """
-    newest = newest_id()
+    newest = newest_given()
     values = (after,) if every else (after, json.dumps(audit_ids))
     rows, more, size = _read(_stored_sql(True) if every else _fresh_sql(), values, BATCH)
     if rows and not whole:
@@ -123,12 +100,6 @@ def fresh(after: int, audit_ids: list[str], every: bool, whole: bool) -> News:
     over = execute(_ended_sql(), (ids, *_just_now())) + execute(_gone_sql(), (ids,))
     upto = rows[-1][0] if more else max([newest, *(row[0] for row in rows[-1:])])
     return News(models_of(AuditEvent, rows), upto, more, [row[0] for row in over], size)
-
-
-def newest_id() -> int:
-    """The newest id that any event was given, also if that event has been removed."""
-    rows = execute("SELECT seq FROM sqlite_sequence WHERE name = 'audit_events'", ())
-    return int(rows[0][0]) if rows else 0
 
 
 def _has_ended(audit_id: str) -> bool:
@@ -162,11 +133,6 @@ def _read(
     return rows, len(rows) == limit, size
 
 
-def _plain(field: Any) -> Any:
-    """A column for which SQLite takes no index."""
-    return NodeList((SQL("+"), field), glue="")
-
-
 @functools.cache
 def _stored_sql(every: bool) -> str:
     query = AuditEvent.select()
@@ -178,7 +144,9 @@ def _stored_sql(every: bool) -> str:
 @functools.cache
 def _fresh_sql() -> str:
     # By the id, not by the index of audits: new events are few, and in order already.
-    query = AuditEvent.select().where(AuditEvent.id > MARK, _plain(AuditEvent.audit).in_(_IDS))
+    query = AuditEvent.select().where(
+        AuditEvent.id > MARK, passed_over(AuditEvent.audit).in_(values_of_json())
+    )
     return text_of(query.order_by(AuditEvent.id).limit(MARK))
 
 
@@ -201,7 +169,9 @@ def _ended_but_for(closing: tuple[str, ...]) -> str:
     )
     ended = [SQL(f"'{status}'") for status in _ENDED]
     query = Audit.select(Audit.id).where(
-        Audit.id.in_(_IDS), _plain(Audit.status).in_(ended), ~fn.EXISTS(more_to_come)
+        Audit.id.in_(values_of_json()),
+        passed_over(Audit.status).in_(ended),
+        ~fn.EXISTS(more_to_come),
     )
     return text_of(query)
 
@@ -209,4 +179,4 @@ def _ended_but_for(closing: tuple[str, ...]) -> str:
 @functools.cache
 def _gone_sql() -> str:
     there = Audit.select(SQL("1")).where(Audit.id == SQL("value"))
-    return f"SELECT value FROM json_each(?) WHERE NOT EXISTS ({text_of(there)})"
+    return f"{JSON_VALUES} WHERE NOT EXISTS ({text_of(there)})"

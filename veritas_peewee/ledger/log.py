@@ -1,7 +1,7 @@
-"""The log of events: each one's digest covers the one before, so that none can go unnoticed.
+"""The log of events: each digest covers the one before it, so that no change goes unnoticed.
 
-A digest covers the audit, not the store, so that an audit can be taken elsewhere with it; the
-store as a whole is covered by its heads (`heads`).
+Each audit's log is a chain of its own, so its digests stay valid when the audit is taken to
+another store; the heads (`heads`) cover the store as a whole.
 """
 
 from __future__ import annotations
@@ -34,20 +34,27 @@ _COLUMNS = ("audit", "event_type", "data", "timestamp", "digest")
 
 
 def link(before: bytes, event_type: str, timestamp: str | None, data: str | None) -> bytes:
-    """An event's digest: SHA-256 over the one before it (the audit's id for the first) and it."""
+    """An event's digest: SHA-256 over the digest before it and the event's stored values.
+
+    For the first event of a log `before` is the audit's id in UTF-8.
+    """
     text = f"\0{event_type}\0{timestamp or ''}\0{data or ''}"
     return sha256(before + text.encode(errors="surrogatepass")).digest()
 
 
 def append_event(audit_id: str, event_type: str, text: str, when: datetime) -> int:
-    """Add an event whose JSON text is ready to the audit's log; returns its id."""
+    """Add an event with the JSON text `text` to the audit's log; returns its id.
+
+    Raises AuditNotFound.
+    """
     return append_events([(audit_id, event_type, text)], when)[0]
 
 
 def append_events(events: list[tuple[str, str, str]], when: datetime) -> list[int]:
-    """Add events, as (audit id, type, JSON text), to the logs; returns their ids.
+    """Add events, as (audit id, type, JSON text), to the logs of their audits; returns their ids.
 
-    As many as `slice_size` says go in as one statement. Raises AuditNotFound.
+    `when` is stored as the time of all of them. One statement inserts as many events as
+    `statement_size` says. Raises AuditNotFound if one of the audits does not exist.
     """
     database = current_database()
     memory = remembered(database)
@@ -85,8 +92,11 @@ def append_events(events: list[tuple[str, str, str]], when: datetime) -> list[in
 
 
 def append_chained(rows: list[tuple[Any, ...]]) -> list[int]:
-    """Add events of another store, as (audit id, type, JSON text, stored time, digest): whole logs,
-    whose digests have been checked; returns their ids."""
+    """Add events of another store with the digests that they have; returns their new ids.
+
+    Each row is (audit id, type, JSON text, stored time, digest). The rows are whole logs whose
+    digests have been checked.
+    """
     database = current_database()
     memory = remembered(database)
     if memory.unchained_after is not None:
@@ -113,7 +123,10 @@ def _added(
 
 
 def _append_alone(database: StoreDatabase, row: list[Any], before: bytes) -> list[int]:
-    """Insert one event without a transaction around it, if its audit's log ends as we know it."""
+    """Insert one event without a transaction around it; returns its id in a list.
+
+    The list is empty if the audit's log does not end with the digest `before`.
+    """
     last = None if before == row[0].encode() else before
     cursor = database.execute_sql(_alone_sql(), (*row, row[0], last))
     return [int(cursor.lastrowid)] if cursor.rowcount == 1 else []
@@ -128,7 +141,7 @@ def _alone_sql() -> str:
 
 
 def _end(memory: Remembered, audit_id: str) -> bytes:
-    """The digest of the last event in an audit's log."""
+    """The digest of the last event in an audit's log; for an empty log the audit's id."""
     rows = execute(_end_sql(), (key_of(audit_id),))
     if len(memory.chain) >= MOST_CHAINS:
         memory.chain.clear()
@@ -143,7 +156,7 @@ def _end_sql() -> str:
 
 
 def chain_raw(database: StoreDatabase, memory: Remembered) -> None:
-    """Give events that were inserted past `append_events` their position in the chain."""
+    """Give digests to the events that were inserted without `append_events`."""
     after, memory.unchained_after = memory.unchained_after, None
     for event_id, audit_id, kind, moment, data in execute(_raw_sql(), (after,)):
         before = memory.chain.get(audit_id) or _end(memory, audit_id)
@@ -156,6 +169,12 @@ def newest_id(database: StoreDatabase) -> int:
     """The id of the newest event; 0 if there is none."""
     found = database.raw.execute("SELECT COALESCE(MAX(id), 0) FROM audit_events").fetchone()
     return int(found[0])
+
+
+def newest_given() -> int:
+    """The newest id that any event was given, also if that event has been removed; 0 if none."""
+    rows = execute("SELECT seq FROM sqlite_sequence WHERE name = 'audit_events'", ())
+    return int(rows[0][0]) if rows else 0
 
 
 @functools.cache
@@ -171,7 +190,7 @@ def _raw_sql() -> str:
     return text_of(query.order_by(AuditEvent.id))
 
 
-# ---- what the log tells ----
+# ---- questions to the log ----
 
 
 def event_data(audit_id: str, event_type: str) -> list[dict[str, Any]]:
@@ -189,7 +208,7 @@ def _event_data_sql() -> str:
 
 
 def findings_told(audit_id: str, before: int) -> bool:
-    """Whether any `finding` event with an id, older than `before`, is in the log."""
+    """Whether a `finding` event older than the event `before` has reported a finding with an id."""
     return bool(execute(_findings_told_sql(), (audit_id, before)))
 
 
@@ -198,14 +217,17 @@ def _findings_told_sql() -> str:
     query = AuditEvent.select(SQL("1")).where(
         AuditEvent.audit == MARK,
         AuditEvent.event_type == SQL("'finding'"),
-        told_finding_id > SQL("''"),  # by the index of those, past all other events
+        told_finding_id > SQL("''"),  # so that only the index of these is read
         AuditEvent.id < MARK,
     )
     return text_of(query.limit(SQL("1")))
 
 
 def finding_told(audit_id: str, finding_id: str, before: int) -> bool:
-    """Whether a `finding` event older than `before` told the finding with the engine's id."""
+    """Whether a `finding` event older than the event `before` has reported this finding.
+
+    `finding_id` is the engine's own id of the finding.
+    """
     return bool(execute(finding_told_sql(), (audit_id, finding_id, before)))
 
 
@@ -213,7 +235,8 @@ def finding_told(audit_id: str, finding_id: str, before: int) -> bool:
 def finding_told_sql() -> str:
     query = AuditEvent.select(SQL("1")).where(
         AuditEvent.audit == MARK,
-        # Said in the text: a partial index is used only where its condition is plain to see.
+        # In the text and not as a value: SQLite uses a partial index only if the query states
+        # its condition.
         AuditEvent.event_type == SQL("'finding'"),
         told_finding_id == MARK,
         AuditEvent.id < MARK,

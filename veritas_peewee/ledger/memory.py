@@ -5,20 +5,20 @@ from __future__ import annotations
 from veritas_peewee.database.connection import StoreDatabase
 
 MOST_CHAINS = 10_000
-"""Audits whose last digest is remembered."""
+"""The most audits whose last digest is cached."""
 
 
 class Remembered:
-    """The state behind a `Keeper`; `event_log` and `seals` read and renew it.
+    """The state behind a `Keeper`; `log`, `heads` and `seals` read and update it.
 
-    Of the logs it caches what would else be read again before each event; that is valid until a
-    transaction is undone or another connection writes. Of the rows it collects what has changed
-    since the last renewal of digests and seals.
+    It caches the ends of the logs, which would otherwise be read before each event; the cache is
+    valid until a transaction is undone or another connection writes. It also collects which rows
+    have changed since digests and seals were last renewed.
     """
 
     def __init__(self) -> None:
         self.chain: dict[str, bytes] = {}
-        """The last event's digest, by audit, of the logs that were added to."""
+        """The digest of the last event in each log that was added to, by audit id."""
         self.next_head = 0
         """The event id at which the next head is due."""
         self.since_head: list[bytes] | None = None
@@ -26,7 +26,7 @@ class Remembered:
         self.unchained_after: int | None = None
         """The event id after which there are events without a digest; None if there are none."""
         self.appending = False
-        """Whether the statement under way adds events together with their digests."""
+        """Whether the statement that is running adds events together with their digests."""
         self.audits: set[str] = set()
         """Audits whose rows were changed."""
         self.rows: set[tuple[str, int]] = set()
@@ -36,6 +36,7 @@ class Remembered:
 
     @property
     def has_unsealed(self) -> bool:
+        """Whether any digest or seal is not up to date."""
         return bool(self.audits or self.rows or self.unchained_after is not None)
 
     def touched(self, audit_id: str) -> None:
@@ -43,11 +44,12 @@ class Remembered:
         self.audits.add(audit_id)
 
     def forget_log(self) -> None:
-        """The cached state of the logs may be wrong: it was undone, or others have written."""
+        """Empty the cache of the logs: it may be wrong after a roll-back or another's write."""
         self.chain.clear()
         self.next_head, self.since_head = 0, None
 
     def forget_changes(self) -> None:
+        """Drop the collected changes: the transaction that made them was undone."""
         self.unchained_after = None
         self.changes = 0
         self.audits.clear()
@@ -55,6 +57,6 @@ class Remembered:
 
 
 def remembered(database: StoreDatabase) -> Remembered:
-    """The memory of a connection; an empty one if nothing is kept up to date on it."""
+    """The memory of a connection; a new, empty one if the connection has no keeper."""
     keeper = database.keeper
     return keeper if isinstance(keeper, Remembered) else Remembered()

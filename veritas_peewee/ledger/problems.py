@@ -1,4 +1,4 @@
-"""The list of what a report finds wrong."""
+"""The list of problems in a report."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from typing import Any
 
 
 class Problems(list[str]):
-    """Texts, one for each thing that is wrong; empty if nothing is.
+    """The texts of the problems that were found, one for each; empty if there are none.
 
-    A damaged file can have millions, so `add` lists the first `MOST` and then says that there
-    are more.
+    A damaged file can have millions of problems, so `add` lists the first `MOST` and then says
+    that there are more.
     """
 
     MOST = 1000
 
     def add(self, text: str) -> None:
-        """List one more."""
+        """List one more problem, unless there are too many already."""
         if len(self) < self.MOST:
             self.append(text)
         elif len(self) == self.MOST:

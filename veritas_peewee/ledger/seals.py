@@ -1,7 +1,7 @@
-"""Digests of rows, and the seal of an audit over all of it.
+"""Digests of rows, and an audit's seal over its row and everything that belongs to it.
 
-Whatever changes a row through this library renews its digest and its audit's seal, before the
-change is committed. What changes a row in any other way does not, and `verify` names that row.
+A change of a row through this library renews the row's digest and its audit's seal before it is
+committed. A change in any other way does not, and `verify` then names that row.
 """
 
 from __future__ import annotations
@@ -41,21 +41,23 @@ _SEAL = frozenset(("seal", "sealed_events", "host"))
 
 def digest_of(values: Iterable[Any]) -> bytes:
     """SHA-256 over values in the form in which they are on disk: text, numbers, bytes, None."""
-    # Text is told apart from what only looks like it, at a third of the cost of JSON.
-    told = "\0".join([f"s{value}" if type(value) is str else repr(value) for value in values])
-    return sha256(told.encode(errors="surrogatepass")).digest()
+    # The `s` distinguishes the text "1" from the number 1, at a third of the cost of JSON.
+    marked = "\0".join([f"s{value}" if type(value) is str else repr(value) for value in values])
+    return sha256(marked.encode(errors="surrogatepass")).digest()
 
 
 @functools.cache
 def covered(model: type[peewee.Model]) -> tuple[str, ...]:
-    """The fields that a row's digest covers, in their order; the row's own id is not among them,
-    for an audit taken elsewhere gets other ones."""
+    """The names of the fields that a row's digest covers, in their order.
+
+    The id of a finding or screenshot is not covered: in another store the row gets another id.
+    """
     left_out = _SEAL if model is Audit else _KEPT_APART
     return tuple(name for name in model._meta.sorted_field_names if name not in left_out)
 
 
 def renew(database: StoreDatabase, memory: Remembered) -> None:
-    """Bring digests, seals and hosts up to date with what this unit has changed."""
+    """Bring digests, seals, hosts and the catalog up to date with the changes in `memory`."""
     if memory.unchained_after is not None:
         log.chain_raw(database, memory)
     rows, memory.rows = memory.rows, set()
@@ -65,7 +67,7 @@ def renew(database: StoreDatabase, memory: Remembered) -> None:
             database.execute_sql(update_sql(model, "digest"), (digest_of(values), row_id))
     audits, memory.audits = memory.audits, set()
     memory.changes += len(audits)
-    for audit_id in sorted(audits):  # in an order that can be told
+    for audit_id in sorted(audits):  # in an order that does not change from run to run
         for *columns, old_seal, old_count, old_host in execute(_audit_sql(), (audit_id,)):
             seal, count = seal_of(audit_id, columns)
             if (seal, count) != (old_seal, old_count):
@@ -77,17 +79,20 @@ def renew(database: StoreDatabase, memory: Remembered) -> None:
 def _derive(
     database: StoreDatabase, audit_id: str, columns: list[Any], old_host: str | None, ended: Any
 ) -> None:
-    """What follows from the row: its host, and its entry in the catalog."""
+    """Bring up to date what is derived from an audit's row: its host and its catalog entry."""
     if (host := host_in(columns)) != old_host:
         database.execute_sql(update_sql(Audit, "host"), (host, audit_id))
-    # One that never ended has no entry, and one more look would cost each event.
+    # An audit that never ended has no entry; to look for one would slow down every event.
     if ended:
         names = covered(Audit)
         entries.renew(database, audit_id, dict(zip(names, columns, strict=True)))
 
 
 def accept(database: StoreDatabase, audit_ids: Iterable[str]) -> None:
-    """Audits that were inserted with digests and seals that have been checked: they are kept."""
+    """Accept audits that were inserted with checked digests and seals, which are not renewed.
+
+    Only what is derived from their rows, the host and the catalog entry, is brought up to date.
+    """
     memory = remembered(database)
     for audit_id in audit_ids:
         for *columns, _, count, old_host in execute(_audit_sql(), (audit_id,)):
@@ -98,10 +103,11 @@ def accept(database: StoreDatabase, audit_ids: Iterable[str]) -> None:
 def seal_of(
     audit_id: str, values: list[Any], events: tuple[int, bytes | None] | None = None
 ) -> tuple[str, int | None]:
-    """An audit's seal, from its row's stored values, and how many events it covers.
+    """An audit's seal, from its row's stored values, and how many events the seal covers.
 
-    While an audit runs the seal covers its row; from its end on also its findings, its
-    screenshots and the log as it was then (`events`: their number and the last one's digest).
+    Until the audit ends, the seal covers its row alone, and the number is None. From its end on
+    the seal also covers its findings, its screenshots and the log as it was then. `events` is the
+    number of those events and the last one's digest; if it is not given, it is read.
     """
     if is_unfinished(values):
         return digest_of(values).hex(), None
@@ -116,8 +122,11 @@ def seal_of(
 def ended_seal(
     values: list[Any], children: Iterable[list[bytes | None]], count: int, last: bytes | None
 ) -> str:
-    """The seal of an audit that has ended: its row's stored values, the digests of its findings
-    and of its screenshots, how many events its log had then and the last one's digest."""
+    """The seal of an audit that has ended.
+
+    It covers the row's stored values, the digests of its findings and of its screenshots
+    (`children`), and of the log as it was at the end the number of events and the last digest.
+    """
     whole = list(values)
     for digests in children:
         whole += len(digests), *digests
@@ -125,21 +134,21 @@ def ended_seal(
 
 
 def first_seal(values: dict[str, Any]) -> str:
-    """The seal of a new audit, from its checked values."""
+    """The seal of a new audit, from its checked values by column."""
     names = covered(Audit)
     row = [values[name] for name in names]
-    for place, convert in stored_forms(Audit, names):
-        row[place] = convert(row[place])
+    for position, convert in stored_forms(Audit, names):
+        row[position] = convert(row[position])
     return digest_of(row).hex()
 
 
 def is_unfinished(values: list[Any]) -> bool:
-    """Whether an audit, by its row's stored values, has not ended."""
+    """Whether an audit has not ended, by its row's stored values."""
     return values[covered(Audit).index("status")] in UNFINISHED
 
 
 def host_in(values: list[Any]) -> str:
-    """The host that belongs to an audit, from its row's stored values."""
+    """The host that an audit should have, from its row's stored values."""
     return _host(values[covered(Audit).index("url")])
 
 
@@ -149,7 +158,8 @@ def _host(url: object) -> str:
 
 
 def stored_audit(audit_id: str) -> list[Any] | None:
-    """What a seal covers of an audit's row, then the seal, the number of events, the host."""
+    """The values of an audit's row that its seal covers, then its seal, number of sealed events and
+    host; None if there is no such audit."""
     rows = execute(_audit_sql(), (audit_id,))
     return list(rows[0]) if rows else None
 
@@ -181,10 +191,13 @@ def _events_sql() -> str:
 
 
 def complete(database: StoreDatabase, applied: list[str]) -> None:
-    """What the rows of a file that was just upgraded lack: hosts, digests, seals, the catalog."""
+    """Add what a file that was just upgraded lacks: hosts, digests, seals, the catalog.
+
+    `applied` are the names of the migrations that were applied.
+    """
     if "0003_hosts" in applied:
         fill_hosts(database)
-    # Only where there were none: a new seal would make an altered row look right.
+    # Only if the file had no seals before: a new seal would make an altered row look right.
     if "0002_seals" in applied:
         _seal_everything(database)
     elif "0006_slices" in applied:
@@ -192,7 +205,7 @@ def complete(database: StoreDatabase, applied: list[str]) -> None:
 
 
 def fill_hosts(database: StoreDatabase) -> int:
-    """Give each audit the host of its url; returns how many had another one or none."""
+    """Give each audit the host of its url; returns how many audits had another host or none."""
     database.raw.create_function("veritas_host", 1, _host, deterministic=True)
     query = f"UPDATE {Audit._meta.table_name} SET host = veritas_host(url)"
     return int(database.execute_sql(f"{query} WHERE host IS NOT veritas_host(url)").rowcount)
@@ -209,5 +222,5 @@ def _seal_everything(database: StoreDatabase) -> None:
 
 
 def count_changes(database: StoreDatabase, number: int) -> None:
-    """Count changed audits: `head` states how many there were, for no log holds them all."""
+    """Add to the number of changed audits, which a head states: no log records all changes."""
     database.state.conn.execute("UPDATE store_changes SET number = number + ?", (number,))

@@ -1,16 +1,14 @@
 """An audit with everything that belongs to it, as the values that are on disk.
 
-Not as models: a seal covers exactly the text that is on disk.
+It is not read as models, because a seal covers exactly the text that is on disk.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from veritas_peewee.database.current import current_database
+from veritas_peewee.database.current import snapshot
 from veritas_peewee.database.statements import MARK, execute, text_of
 from veritas_peewee.ledger import seals
 from veritas_peewee.models import Audit, AuditEvent, AuditFinding, AuditScreenshot
@@ -54,21 +52,6 @@ def read_stored(audit_id: str) -> StoredAudit | None:
         )
 
 
-@contextmanager
-def snapshot() -> Iterator[None]:
-    """Whatever is read in the block is as of one moment."""
-    connection = current_database().raw
-    if connection.in_transaction:
-        yield
-        return
-    # Not a unit of the database, which takes the write lock in a script.
-    connection.execute("BEGIN DEFERRED")
-    try:
-        yield
-    finally:
-        connection.execute("ROLLBACK")
-
-
 @functools.cache
 def _texts() -> tuple[str, str, str, str]:
     def text(model: Any, names: tuple[str, ...]) -> str:
@@ -85,5 +68,5 @@ def _texts() -> tuple[str, str, str, str]:
 
 
 def image_file(screenshot: Row) -> str:
-    """The path of a screenshot row's file."""
+    """The path of a screenshot's file below the screenshot folder, from its stored row."""
     return str(screenshot[_FILE])

@@ -12,6 +12,7 @@ from veritas_peewee.database.current import bound, current_database
 from veritas_peewee.database.sqlite import SqliteStore
 from veritas_peewee.database.statements import rows_of
 from veritas_peewee.errors import DatabaseCorrupt, StoreError
+from veritas_peewee.files.durable import appearing_folder, write_private
 from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.ledger import keeper
 from veritas_peewee.maintenance.copying import (
@@ -19,12 +20,8 @@ from veritas_peewee.maintenance.copying import (
     copy_database,
     layout,
     opened,
-    partial,
-    sync,
-    sync_all,
     time_stamp,
     typed,
-    write_private,
 )
 from veritas_peewee.maintenance.restore import RestoreReport, restore
 from veritas_peewee.maintenance.verify import Report, verify
@@ -94,17 +91,13 @@ def backup(
     with (
         typed(target, "written"),
         connect(location.path, screenshots=location.screenshots, read_only=True) as live,
-        partial(target) as folder,
+        appearing_folder(target) as folder,
     ):
         copy = layout(folder)
         assert copy.path is not None
         size = copy_database(live, copy.path, progress)
         deleted = _copy_images(live, copy, progress)
         report = _verified(copy, location, progress, damaged)
-        sync_all(folder)
-        # A rename replaces neither a folder that holds anything nor a file.
-        os.rename(folder, target)
-        sync(target.parent)
     made = layout(target).path
     assert made is not None
     return BackupReport(

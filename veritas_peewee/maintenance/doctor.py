@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
-import stat
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from veritas_peewee import migrations
 from veritas_peewee.config import Location, locate
 from veritas_peewee.database.sqlite import has_wal_reset_bug
 from veritas_peewee.database.sqlite_errors import driver
 from veritas_peewee.errors import StoreError
-from veritas_peewee.maintenance.copying import leftovers
+from veritas_peewee.files.durable import leftovers
+from veritas_peewee.files.platform import holders, open_to_others, other_owner
 from veritas_peewee.maintenance.diagnosis import Finding
-from veritas_peewee.maintenance.holders import holders, sessions
+from veritas_peewee.maintenance.holders import sessions
 from veritas_peewee.maintenance.inside import inside
 
 LARGE_WAL = 64 * 1024 * 1024
@@ -73,7 +74,7 @@ def _file(path: Path) -> Iterator[Finding]:
     except FileNotFoundError:
         yield Finding("problem", "file", f"{path}: there is no such database")
         return
-    if not stat.S_ISREG(found.st_mode):
+    if not path.is_file():
         yield Finding("problem", "file", f"{path}: is not a file")
         return
     sizes = {"bytes": found.st_size}
@@ -89,22 +90,22 @@ def _file(path: Path) -> Iterator[Finding]:
         yield Finding(
             "warning", "wal", f"the WAL has {wal:,} bytes: a reader that does not end keeps it"
         )
-    yield from _access(path, found)
+    yield from _access(path)
 
 
-def _access(path: Path, found: os.stat_result) -> Iterator[Finding]:
-    if found.st_uid != os.geteuid():
-        yield Finding("note", "owner", f"{path}: belongs to user {found.st_uid}, not to this one")
-    open_to_others = False
+def _access(path: Path) -> Iterator[Finding]:
+    if (owner := other_owner(path)) is not None:
+        yield Finding("note", "owner", f"{path}: belongs to user {owner}, not to this one")
+    private = True
     for one in (path, *(Path(f"{path}-{end}") for end in ("wal", "shm", "journal"))):
         with suppress(OSError):
-            if (mode := stat.S_IMODE(one.stat().st_mode)) & 0o077:
-                open_to_others = True
+            if mode := open_to_others(one):
+                private = False
                 yield Finding(
                     "warning", "permissions",
-                    f"{one}: others can read it (mode {mode:04o}): chmod 600", f"{mode:04o}",
+                    f"{one}: others can read it (mode {mode}): chmod 600", mode,
                 )  # fmt: skip
-    if not open_to_others:
+    if private:
         yield Finding("ok", "permissions", "nobody else can read the database")
     if not os.access(path, os.R_OK | os.W_OK) or not os.access(path.parent, os.W_OK):
         yield Finding("warning", "permissions", f"{path}: this user cannot write here")
@@ -114,11 +115,10 @@ def _screenshots(location: Location) -> Iterator[Finding]:
     folder = location.screenshots
     if folder is None or not folder.is_dir():
         return
-    mode = stat.S_IMODE(folder.stat().st_mode)
-    if mode & 0o077:
+    if mode := open_to_others(folder):
         yield Finding(
-            "warning", "permissions", f"{folder}: others can enter it (mode {mode:04o}): chmod 700",
-            f"{mode:04o}",
+            "warning", "permissions", f"{folder}: others can enter it (mode {mode}): chmod 700",
+            mode,
         )  # fmt: skip
 
 
@@ -136,7 +136,7 @@ def _space(path: Path) -> Iterator[Finding]:
 
 
 def _leftovers(path: Path) -> Iterator[Finding]:
-    for left in [*leftovers(path.parent), *path.parent.glob(f".{path.name}.backup-*.partial")]:
+    for left in [*leftovers(path.parent), *migrations.unfinished_backups(path)]:
         yield Finding(
             "note", "leftover", f"{left}: half a copy, whose maker was killed; the next one of "
             "its kind removes it", str(left),

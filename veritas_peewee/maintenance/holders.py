@@ -1,68 +1,19 @@
-"""Who has a database open: the sessions beside it, and on Linux every process."""
+"""Who has a database open: the sessions beside it, and whoever else holds a lock on it."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import NamedTuple
 
 from veritas_peewee.config import Location
 from veritas_peewee.database.current import bound
 from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
 from veritas_peewee.database.sqlite import SqliteStore
 from veritas_peewee.errors import ReadOnlyStore, StoreBusy, StoreError, StoreFull
+from veritas_peewee.files.platform import holders, identity_of
 from veritas_peewee.files.sessions import is_alive
 from veritas_peewee.maintenance.copying import opened
-
-_PROCESSES = Path("/proc")
-
-
-class Holder(NamedTuple):
-    """A process that has a file open."""
-
-    pid: int
-    command: str
-
-
-def holders(path: Path, found: os.stat_result | None = None) -> list[Holder]:
-    """The processes that have the file open, including this one, as far as this user may see them.
-
-    `found` identifies the file where `path` may name another one by now. Outside Linux the list
-    is empty. The file itself is never opened: closing it again would drop the locks that SQLite
-    has on it in this process (fcntl locks belong to the process).
-    """
-    with suppress(OSError):
-        wanted = found or path.stat()
-        file = (wanted.st_dev, wanted.st_ino)
-        return [
-            Holder(int(process.name), _command(process))
-            for process in _PROCESSES.iterdir()
-            if process.name.isdigit() and _has_open(process, path.name, file)
-        ]
-    return []
-
-
-def _has_open(process: Path, name: str, file: tuple[int, int]) -> bool:
-    with suppress(OSError), os.scandir(process / "fd") as handles:
-        for handle in handles:
-            with suppress(OSError):
-                # Only files of that name are examined: a stat of any file can take long, such as of
-                # one on a network.
-                if name in os.readlink(handle.path):
-                    found = handle.stat()
-                    if (found.st_dev, found.st_ino) == file:
-                        return True
-    return False
-
-
-def _command(process: Path) -> str:
-    with suppress(OSError):
-        if words := (process / "cmdline").read_bytes().rstrip(b"\0").split(b"\0"):
-            text = b" ".join(words).decode(errors="replace")
-            return text or (process / "comm").read_text().strip()
-    return "unknown"
 
 
 def sessions(location: Location) -> Iterator[tuple[str, bool]]:
@@ -93,7 +44,7 @@ def alone(location: Location, force: bool) -> Iterator[SqliteStore | None]:
         try:
             with opened(SqliteStore(location, "viewer")) as viewer:
                 viewer.get_tables()  # a connection that can write would drop a damaged file's WAL
-            mode, inode = _hold(database), path.stat().st_ino
+            mode, identity = _hold(database), identity_of(path)
         except (*DRIVER_ERRORS, StoreError) as error:
             _not_alone(location, force, error)
             database.close()
@@ -104,7 +55,7 @@ def alone(location: Location, force: bool) -> Iterator[SqliteStore | None]:
                 yield database
         except BaseException:
             # Not once it has been replaced: the WAL would be made for the new file.
-            if path.stat().st_ino == inode:
+            if identity_of(path) == identity:
                 database.raw.execute("ROLLBACK")
                 database.raw.execute(f"PRAGMA journal_mode = {mode}")
             raise

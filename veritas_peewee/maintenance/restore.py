@@ -17,19 +17,19 @@ from veritas_peewee.database.failures import DRIVER_ERRORS
 from veritas_peewee.database.sqlite import SqliteStore
 from veritas_peewee.database.statements import rows_of
 from veritas_peewee.errors import DatabaseCorrupt, NoDatabase, StoreBusy, StoreError
+from veritas_peewee.files.durable import partial_folder
 from veritas_peewee.files.images import ScreenshotFolder
+from veritas_peewee.files.platform import Identity, holders, identity_of, sync
 from veritas_peewee.ledger import seals
 from veritas_peewee.maintenance.copying import (
     DATABASE,
     Progress,
     copy_database,
     opened,
-    partial,
-    sync,
     time_stamp,
     typed,
 )
-from veritas_peewee.maintenance.holders import alone, holders
+from veritas_peewee.maintenance.holders import alone
 from veritas_peewee.maintenance.newer import State, newer_than, state_of_store
 from veritas_peewee.maintenance.verify import Report, verify
 from veritas_peewee.models import AuditScreenshot
@@ -75,7 +75,7 @@ def restore(
         raise StoreError(f"{backup}: is no backup: there is no {DATABASE} in it")
     with typed(path, "restored"):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with partial(path) as folder:
+        with partial_folder(path) as folder:
             new = Location(folder / DATABASE, backup / SCREENSHOTS)
             report, state = _prepared(Location(backup / DATABASE, None), new, progress)
             replaced = _put(new, state, location, force, progress)
@@ -140,7 +140,7 @@ def _put(
 @contextmanager
 def _aside(path: Path) -> Iterator[Path | None]:
     """A folder's name for the old store, removed again on failure; None if nothing is there."""
-    there = _inode(path)
+    there = _identity(path)
     if there is None and not any(os.path.lexists(f"{path}{end}") for end in _BESIDE):
         yield None
         return
@@ -148,7 +148,7 @@ def _aside(path: Path) -> Iterator[Path | None]:
     try:
         yield aside
     except BaseException:
-        if _inode(path) == there:
+        if _identity(path) == there:
             for end in _BESIDE:
                 with suppress(FileNotFoundError):
                     os.rename(aside / f"{DATABASE}{end}", f"{path}{end}")
@@ -156,12 +156,11 @@ def _aside(path: Path) -> Iterator[Path | None]:
         raise
 
 
-def _inode(path: Path) -> tuple[int, int] | None:
+def _identity(path: Path) -> Identity | None:
     try:
-        found = path.stat()
+        return identity_of(path)
     except FileNotFoundError:
         return None
-    return found.st_dev, found.st_ino
 
 
 # ---- images, and the swap ----
@@ -238,7 +237,7 @@ def _swap(new: Path, path: Path, aside: Path | None) -> None:
             # SQLite would take a WAL that stays for that of the new file.
             if os.path.lexists(f"{path}{end}"):
                 os.rename(f"{path}{end}", aside / f"{DATABASE}{end}")
-    there = path.stat() if path.exists() else None
+    there = identity_of(path) if path.exists() else None
     if there is None or aside is None:
         _link(new, path)  # which fails if another process has made a file there
     else:

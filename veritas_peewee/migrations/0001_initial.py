@@ -1,7 +1,8 @@
 # mypy: ignore-errors
 """The first schema: for an empty file, or in place of the tables of the older SQLAlchemy code.
 
-A frozen copy of the models as they were; it does not follow them.
+It has a frozen copy of the models as they were, which does not follow them. Longer than most
+modules, because it also copies the older store's rows and mends values that no longer fit.
 """
 
 import json

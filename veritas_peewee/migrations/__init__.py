@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import runpy
 import time
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
 from veritas_peewee.database.sqlite import SqliteStore
 from veritas_peewee.database.sqlite_errors import driver
 from veritas_peewee.errors import SchemaTooNew, StoreBusy, StoreError
+from veritas_peewee.files.durable import appearing
 
 HISTORY = "veritas_migrations"
 DIRECTORY = Path(__file__).parent
@@ -131,13 +131,12 @@ def back_up(database: SqliteStore) -> Path | None:
     path = database.location.path
     if path is None:
         return None
-    for left in path.parent.glob(f".{path.name}.backup-*.partial"):
+    for left in unfinished_backups(path):
         left.unlink()  # of an upgrade that was killed; the lock we hold says there is no other
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
     target = path.with_name(f"{path.name}.backup-{stamp}")
     partial = path.with_name(f".{target.name}.partial")
-    os.close(os.open(partial, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-    try:
+    with appearing(target, partial):
         with (
             closing(driver.connect(f"{path.as_uri()}?mode=ro", uri=True)) as source,
             closing(driver.connect(partial)) as copy,
@@ -147,20 +146,12 @@ def back_up(database: SqliteStore) -> Path | None:
             verdict = copy.execute("PRAGMA quick_check").fetchone()[0]
         if verdict != "ok":
             raise StoreError(f"{path}: not upgraded, its backup is damaged: {verdict}")
-        _sync(partial)
-        partial.rename(target)
-        _sync(path.parent)
-    finally:
-        partial.unlink(missing_ok=True)
     return target
 
 
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def unfinished_backups(path: Path) -> list[Path]:
+    """The copies beside a database that upgrades were making when they were killed."""
+    return list(path.parent.glob(f".{path.name}.backup-*.partial"))
 
 
 def triggers() -> dict[str, str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 
 from veritas_peewee import migrations
-from veritas_peewee.config import Location
 from veritas_peewee.database.current import bound
 from veritas_peewee.database.sqlite import SqliteStore, current_sqlite
 from veritas_peewee.database.statements import execute
@@ -61,7 +60,7 @@ def disagreements() -> list[str]:
 @functools.cache
 def fresh_schema() -> dict[str, str]:
     """The statements that make this version's schema, by the names of what they make."""
-    fresh = SqliteStore(Location(None, None), "script")
+    fresh = SqliteStore.in_memory()
     fresh.connect()
     try:
         with bound(fresh):

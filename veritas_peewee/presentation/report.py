@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from veritas_peewee.database.current import current_database
+from veritas_peewee.database.current import current_database, snapshot
 from veritas_peewee.errors import StoreError
 from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.ledger.checking import image_problem, problem_of
-from veritas_peewee.ledger.stored import SCREENSHOT, read_stored, snapshot
+from veritas_peewee.ledger.stored import SCREENSHOT, read_stored
 from veritas_peewee.models import AuditScreenshot
 from veritas_peewee.presentation.audit_page import Picture, page_parts
 from veritas_peewee.queries import lookups

@@ -15,7 +15,8 @@ from typing import Any, Unpack
 
 from peewee import SQL, NodeList, fn
 
-from veritas_peewee.catalog.entries import UNFINISHED
+from veritas_peewee.catalog.entries import UNFINISHED, patterns_sql
+from veritas_peewee.database.expressions import passed_over
 from veritas_peewee.database.statements import MARK, execute, text_of
 from veritas_peewee.models import Audit, AuditCount, AuditPattern, CatalogEntry
 from veritas_peewee.queries.buckets import COUNTED_BY, Buckets, buckets_for
@@ -26,7 +27,6 @@ from veritas_peewee.queries.filters import (
     Shape,
     check_names,
     conditions_of,
-    passed_over,
     where,
 )
 
@@ -134,7 +134,7 @@ def _rows(conditions: Conditions) -> Iterator[tuple[Any, ...]]:
     buckets = buckets_for(conditions)
     if buckets is None and (finding is None or PINNED & others.names):
         yield from execute(_all_values_sql(shape), values)
-        yield from execute(_patterns_sql(_ids_sql(shape)), values)
+        yield from execute(patterns_sql(_ids_sql(shape)), values)
     else:
         having = [] if finding is None else [*finding.key, *others.values]
         if buckets is not None:
@@ -143,7 +143,7 @@ def _rows(conditions: Conditions) -> Iterator[tuple[Any, ...]]:
             yield from execute(_having_values_sql(others.shape), having)
         if having and (buckets is None or buckets.pattern):
             # Which patterns are found together is not stored.
-            yield from execute(_patterns_sql(_having_sql(others.shape, ids=True)), having)
+            yield from execute(patterns_sql(_having_sql(others.shape, ids=True)), having)
         yield from execute(_alive_values_sql(shape), [*_ALIVE, *values])
     yield from execute(_alive_patterns_sql(shape), [*_ALIVE, *values])
 
@@ -276,16 +276,6 @@ def _having_values_sql(shape: Shape) -> str:
 @functools.cache
 def _ids_sql(shape: Shape) -> str:
     return text_of(where(Audit.select(Audit.id), shape))
-
-
-@functools.cache
-def _patterns_sql(matching: str) -> str:
-    """The pattern types of those audits that are in the catalog."""
-    return (
-        "SELECT '', '', '', '', j.key, COUNT(*) "
-        f"FROM ({matching}) AS m CROSS JOIN {CatalogEntry._meta.table_name} AS c "
-        "ON c.audit_id = m.id CROSS JOIN json_each(c.patterns) AS j WHERE j.key <> '' GROUP BY 5"
-    )
 
 
 @functools.cache

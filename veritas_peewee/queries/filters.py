@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypedDict
 import peewee
 
 from veritas_peewee.catalog.entries import level_of
+from veritas_peewee.database.expressions import passed_over
 from veritas_peewee.database.statements import MARK
 from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.models import Audit, AuditFinding, AuditStatus, Severity
@@ -33,7 +34,8 @@ class Filters(TypedDict, total=False):
     """The lowest and highest trust score, 0 to 100; an audit without a score is in no range."""
     max_score: float | None
     since: datetime | str | None
-    """The earliest `created_at`: a datetime with a time zone, or a text as in `moment`."""
+    """The earliest `created_at`: a datetime with a time zone, or a text such as `2026-01-31`,
+    `2026-01` or `7d`, which is in UTC unless it names a zone."""
     until: datetime | str | None
     """What `created_at` must be before, in the same forms."""
     pattern_type: str | None
@@ -227,11 +229,6 @@ def where(
             left = passed_over(left)
         query = query.where(getattr(operator, compare)(left, MARK))
     return query if shape.finding is None else query.where(_has_finding(shape.finding))
-
-
-def passed_over(field: Any) -> Any:
-    """A column for which SQLite takes no index."""
-    return peewee.NodeList((peewee.SQL("+"), field), glue="")
 
 
 def _has_finding(shape: FindingShape) -> Any:

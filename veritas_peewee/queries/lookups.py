@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import functools
 
+from veritas_peewee.database.current import screenshot_folder
 from veritas_peewee.database.statements import MARK, execute, models_of, text_of
 from veritas_peewee.models import Audit, AuditEvent, AuditFinding, AuditScreenshot
-from veritas_peewee.queries.history import history as history
-from veritas_peewee.queries.paging import MAX_LIMIT as MAX_LIMIT
-from veritas_peewee.queries.paging import Page as Page
 from veritas_peewee.values.ids import key_of, not_found
 from veritas_peewee.values.plain import invalid, plain_number
 
@@ -54,3 +52,8 @@ def events(audit_id: str, *, after: int = 0, limit: int | None = None) -> list[A
 def _events_sql() -> str:
     query = AuditEvent.select().where(AuditEvent.audit == MARK, AuditEvent.id > MARK)
     return text_of(query.order_by(AuditEvent.id).limit(MARK))
+
+
+def screenshot(file_path: str) -> bytes:
+    """The bytes of a stored screenshot, by its row's `file_path`; StoreError if it is not there."""
+    return screenshot_folder().read(file_path)

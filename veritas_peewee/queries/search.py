@@ -16,7 +16,7 @@ from typing import NamedTuple, Unpack
 
 from peewee import SQL
 
-from veritas_peewee.catalog.entries import KEPT_OUT, SEARCH_INDEX, words_of
+from veritas_peewee.catalog.full_text import AUDIT_ID, KEPT_OUT, all_of, any_of, matches_sql, term
 from veritas_peewee.database.statements import MARK, execute, models_of, text_of
 from veritas_peewee.models import Audit, CatalogEntry
 from veritas_peewee.queries.filters import (
@@ -41,8 +41,6 @@ BLOCK = 1000
 """How many matches are ranked together."""
 FEW = 20_000
 """A site with at most so many audits has them looked up before the matches."""
-WEIGHTS = "4.0, 2.0, 1.0, 1.0"
-"""What a word counts for in a url, a narrative, findings and errors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,25 +122,13 @@ def _site_sql(column: str) -> str:
 @functools.cache
 def _block_sql(shape: Shape, few: bool) -> str:
     """The newest matches in a range of entries, with their scores."""
-    entries = CatalogEntry._meta.table_name
-    joined = kept = ""
     if few:
-        audits = text_of(where(Audit.select(Audit.id), shape, looked_up=PINNED))
-        # As a set in which each match is looked for: a search in an index for each takes longer.
-        kept = (
-            f" AND +i.rowid IN (SELECT c.id FROM ({audits}) AS a "
-            f"CROSS JOIN {entries} AS c ON c.audit_id = a.id)"
-        )
-    elif shape != Shape():
-        audit = Audit.select(SQL("1")).where(Audit.id == SQL("c.audit_id"))
-        joined = f"CROSS JOIN {entries} AS c ON c.id = i.rowid "
-        # The audit is known, so no index is to be taken for its other columns.
-        kept = f" AND EXISTS ({text_of(where(audit, shape, looked_up=frozenset()))})"
-    return (
-        f"SELECT i.rowid, bm25({SEARCH_INDEX}, {WEIGHTS}) FROM {SEARCH_INDEX} AS i "
-        f"{joined}WHERE {SEARCH_INDEX} MATCH ? AND i.rowid >= ? AND i.rowid <= ?{kept} "
-        "ORDER BY i.rowid DESC LIMIT ?"
-    )
+        return matches_sql(among=text_of(where(Audit.select(Audit.id), shape, looked_up=PINNED)))
+    if shape == Shape():
+        return matches_sql()
+    audit = Audit.select(SQL("1")).where(Audit.id == AUDIT_ID)
+    # The audit is known, so no index is to be taken for its other columns.
+    return matches_sql(such=text_of(where(audit, shape, looked_up=frozenset())))
 
 
 def _hits(words: str, some: str, found: list[tuple[int, float]]) -> list[Hit]:
@@ -173,8 +159,8 @@ _WORD = re.compile(r'(?P<no>-*)(?:"(?P<phrase>[^"]*)"?|(?P<word>[^\s"]+))(?P<mor
 
 
 def expressions(text: object) -> tuple[str, str]:
-    """An FTS5 expression for what `text` asks for, and one for any of its wanted words; both are
-    empty if it has none."""
+    """The index's expression for what `text` asks for, and the one for any of its wanted words;
+    both are empty if it has none."""
     if not isinstance(text, str):
         raise invalid("text", "must be text", text)
     wanted: dict[str, None] = {}
@@ -183,16 +169,10 @@ def expressions(text: object) -> tuple[str, str]:
         words = found["phrase"] if found["word"] is None else found["word"]
         more = found["more"] or ("*" if found["word"] and words.endswith("*") else "")
         if any(character.isalnum() for character in words):
-            # In quotes nothing is an operator, and words are separated as in the index.
-            term = f'"{words_of(words)}"{" *" if more else ""}'
-            (unwanted if found["no"] else wanted)[term] = None
+            (unwanted if found["no"] else wanted)[term(words, is_beginning=bool(more))] = None
         if len(wanted) + len(unwanted) == MOST_WORDS:
             break
-    # Side by side, not joined by AND: FTS5 then passes over what turns out not to be a word.
-    said = " ".join(wanted)
-    if wanted and unwanted:
-        said = f"({said}) NOT ({' OR '.join(unwanted)})"
-    return said, " OR ".join(wanted)
+    return all_of(wanted, unwanted), any_of(wanted)
 
 
 # ---- cursors ----

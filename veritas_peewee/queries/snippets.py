@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from veritas_peewee.catalog.entries import BREAK, MARKS, SEARCH_INDEX, TOKENIZER, WORDS
-from veritas_peewee.config import MEMORY
-from veritas_peewee.database.sqlite_errors import driver
+from veritas_peewee.catalog.full_text import (
+    BREAK,
+    MARKS,
+    WORDS,
+    has_beginning,
+    marked,
+    marked_apart,
+)
 from veritas_peewee.database.statements import execute
 from veritas_peewee.models import CatalogEntry
 
@@ -47,7 +51,7 @@ class _Piece(NamedTuple):
 
 
 def snippets_of(expression: str, some: str, entries: list[int]) -> dict[int, Snippet]:
-    """A snippet of each of some entries of the catalog that an expression of FTS5 matches.
+    """A snippet of each of some entries of the catalog that an expression of the index matches.
 
     `some` is the expression for any of the words that are looked for.
     """
@@ -58,44 +62,23 @@ def snippets_of(expression: str, some: str, entries: list[int]) -> dict[int, Sni
     text = f"SELECT id FROM {table} WHERE {given} AND {size} > {LONG}"
     long = [entry for (entry,) in execute(text, entries)]
     short = [entry for entry in entries if entry not in long]
-    if " *" in expression:
+    if has_beginning(expression):
         # To look for a beginning reads all words that have it, for each entry anew; so in an
         # index of these entries alone.
         columns = ", ".join(WORDS)
         text = f"SELECT id, {columns} FROM {table} WHERE id = ?"
         rows = [row for entry in short for row in execute(text, (entry,))]
-        marked = _marked_apart(WORDS, rows, expression)
+        matches = marked_apart(WORDS, rows, expression)
     else:
-        text = f"{_marked_sql(SEARCH_INDEX, WORDS)} AND rowid = ?"
-        marks = MARKS * len(WORDS)
-        marked = [row for entry in short for row in execute(text, (*marks, expression, entry))]
-    found.update((entry, snippet(texts)) for entry, *texts in marked)
+        matches = marked(expression, short)
+    found.update((entry, snippet(texts)) for entry, *texts in matches)
     for entry in long:
         # A script reads without a snapshot: it may just have gone.
         rows = execute(f"SELECT {', '.join(WORDS)} FROM {table} WHERE id = ?", (entry,))
         parts = [part for texts in rows for text in texts for part in _parts(text)]
-        marked = _marked_apart(("part",), list(enumerate(parts)), some, most=MOST_PARTS)
-        found[entry] = snippet(part for _, part in sorted(marked))
+        matches = marked_apart(("part",), list(enumerate(parts)), some, most=MOST_PARTS)
+        found[entry] = snippet(part for _, part in sorted(matches))
     return found
-
-
-def _marked_sql(table: str, columns: Sequence[str]) -> str:
-    marked = ", ".join(f"highlight({table}, {place}, ?, ?)" for place in range(len(columns)))
-    return f"SELECT rowid, {marked} FROM {table} WHERE {table} MATCH ?"
-
-
-def _marked_apart(
-    columns: Sequence[str], rows: list[tuple[Any, ...]], expression: str, most: int = -1
-) -> list[tuple[Any, ...]]:
-    """Rows (an id, then texts) that match, with marks, by an index of them alone; best first."""
-    with closing(driver.connect(MEMORY)) as apart:
-        apart.execute(f"CREATE VIRTUAL TABLE pieces USING fts5({', '.join(columns)}, {TOKENIZER})")
-        apart.executemany(
-            f"INSERT INTO pieces (rowid, {', '.join(columns)}) "
-            f"VALUES (?{', ?' * len(columns)})", rows
-        )  # fmt: skip
-        text = f"{_marked_sql('pieces', columns)} ORDER BY rank LIMIT ?"
-        return list(apart.execute(text, (*MARKS * len(columns), expression, most)).fetchall())
 
 
 def _parts(text: str) -> Iterator[str]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import peewee
 
+from veritas_peewee.database.expressions import values_of_json
 from veritas_peewee.database.statements import MARK, execute, text_of
 from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.models import Audit, AuditFinding, AuditStatus, Severity, audit_time
@@ -60,10 +61,10 @@ def trend(
 ) -> Trend:
     """The newest `limit` audits of a url, exactly, or of a host, oldest first.
 
-    A host can be given in any form, also as a url: see `addresses.host_of`. `since` is included,
-    `until` is not; both are of the time when an audit ran, and also taken as text (`7d`, `2026-01`:
-    see `moments.moment`). Raises InvalidAudit for a bad value, and unless one of `url` and `host`
-    is given.
+    A host can be given in any form, also as a url: scheme, port, path and `www.` do not count.
+    `since` is included, `until` is not; both are of the time when an audit ran, in the forms that
+    the history takes. Raises InvalidAudit for a bad value, and unless one of `url` and `host` is
+    given.
     """
     if (url is None) == (host is None):
         raise InvalidAudit("url, host: one of them must be given, and not both")
@@ -139,7 +140,7 @@ def _points_sql(column: str, bounds: tuple[str, ...]) -> str:
 @functools.cache
 def _severities_sql() -> str:
     # As one value, however many they are: one statement, prepared once.
-    ids = peewee.SQL("(SELECT value FROM json_each(?))")
+    ids = values_of_json()
     query = AuditFinding.select(
         AuditFinding.audit, AuditFinding.severity, peewee.fn.COUNT(peewee.SQL("*"))
     ).where(AuditFinding.audit.in_(ids))

@@ -15,9 +15,10 @@ import peewee
 
 from veritas_peewee.catalog.entries import UNFINISHED
 from veritas_peewee.database.current import current_database
+from veritas_peewee.database.expressions import passed_over
 from veritas_peewee.database.statements import MARK, execute, text_of
 from veritas_peewee.models import Audit, AuditPattern, score_band
-from veritas_peewee.queries.filters import PINNED, Condition, Conditions, Shape, passed_over, where
+from veritas_peewee.queries.filters import PINNED, Condition, Conditions, Shape, where
 
 Row = tuple[Any, ...]
 Position = tuple[Any, ...]

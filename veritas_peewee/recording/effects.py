@@ -1,13 +1,13 @@
 """What the store knows of each type of event: `KINDS`, the one table of them.
 
-A new type of event is an entry here, and if it changes rows a function above the table; nothing
-else names it. So the table is above everything that an effect uses, and below everything that
-asks: `preparing` and `recorder` (what an event costs and does), `ingest` (which events name the
-audit and its url), `event_feed` (which events close an audit). The command line and the reports
-show any type, known or not.
+A new type of event is an entry in this table, and a function above it if the event changes rows;
+no other module has to name the type. The table imports everything that an effect uses, and is
+imported by everything that asks about types: `preparing` and `recorder` (what an event costs and
+does), `ingest` (which events name the audit and its url) and `following.feed` (which events close
+an audit). The command line and the reports show any type, whether it is in the table or not.
 
-A type that is not in the table is recorded and has no effect: a newer engine does not break an
-older store.
+An event of a type that is not in the table is recorded and has no effect, so that a newer engine
+does not break an older store.
 """
 
 from __future__ import annotations
@@ -25,26 +25,27 @@ from veritas_peewee.values.plain import named, shown
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What the store knows of a type of event; the defaults are those of a type it does not know.
+    """What the store knows of a type of event; by default, what it assumes of an unknown type.
 
     An effect depends on the stored event, its time and the rows before it, and on nothing else:
     otherwise replaying a log would not give the same rows.
     """
 
     effect: Callable[[Projection, Event], None] | None = None
-    """What an event of this type does to the rows."""
+    """What an event of this type does to the rows; None if it does nothing."""
     for_many: Callable[[Projection, list[tuple[int, Event]]], None] | None = None
-    """The same for events, with their ids, that follow each other in one log, at less cost."""
+    """The same effect, at less cost, for several (event id, event) in a row in one log; None if
+    each event is applied by itself."""
     closes: bool = False
-    """Whether no events need to be waited for after it once the audit has a final status."""
+    """Whether, once the audit has a final status, no further events are expected after this one."""
     heavy: bool = False
-    """Whether to prepare one may take long, however short its texts are."""
+    """Whether preparing such an event may take long, however short its texts are."""
     has_image: bool = False
-    """Whether it brings an image, which goes to a file and leaves a reference in the event."""
+    """Whether it brings an image, which becomes a file; the stored event has a reference to it."""
     tells_url: bool = False
-    """Whether `result.url` is the address of the audit."""
+    """Whether the event's `result.url` is the address of the audit."""
     names_audit: bool = False
-    """Whether `audit_id` is the id that the engine gave the audit."""
+    """Whether the event's `audit_id` is the id that the engine gave the audit."""
 
 
 def _phase_start(rows: Projection, event: Event) -> None:
@@ -143,7 +144,8 @@ def _audit_update(rows: Projection, event: Event) -> None:
     changes = event.get("changes")
     for name, value in changes.items() if isinstance(changes, dict) else ():
         if name in ("started_at", "completed_at") and isinstance(value, str):
-            value = Audit._meta.fields[name].python_value(value)  # or the text, which is refused
+            # A text that is not a time stays text, which `take` refuses.
+            value = Audit._meta.fields[name].python_value(value)
         rows.take(name, value, "audit_update")
 
 
@@ -167,5 +169,5 @@ UNKNOWN = Kind()
 
 
 def kind_named(event_type: str | None) -> Kind:
-    """What the store knows of a type of event; of one that is not in the table, `UNKNOWN`."""
+    """What the store knows of a type of event; `UNKNOWN` for a type that is not in the table."""
     return KINDS.get(event_type, UNKNOWN) if event_type is not None else UNKNOWN

@@ -14,7 +14,11 @@ from veritas_peewee.values.plain import invalid, shown
 
 
 def add_reported(rows: Projection, events: list[tuple[int, Event]]) -> None:
-    """The effect of `finding` events, with their ids, that follow each other in one log."""
+    """Add the findings of (event id, `finding` event) that follow each other in one log.
+
+    A finding that an earlier event reported adds no row. It is recognised by the engine's id, or
+    if it has none by its content.
+    """
     first = len(events) > 1 and not log.findings_told(rows.audit_id, events[0][0])
     seen: set[str] = set()
     new: list[dict[str, Any]] = []
@@ -43,8 +47,10 @@ def add_reported(rows: Projection, events: list[tuple[int, Event]]) -> None:
 
 
 def add_missing(rows: Projection, findings: list[tuple[object, dict[str, Any]]]) -> None:
-    """Add the findings of a result, as (the engine's id, columns), that no event has reported:
-    neither one with this id nor one with this content."""
+    """Add the findings of a result, as (the engine's id, columns), that no event has reported.
+
+    A finding counts as reported if one with its id or with its content was.
+    """
     reported = set(operations.finding_contents(rows.audit_id)) if findings else set()
     own: set[tuple[Any, ...]] = set()
     new: list[dict[str, Any]] = []
@@ -67,7 +73,11 @@ def _content(values: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def finding_values(finding: dict[str, Any], where: str, errors: list[str]) -> dict[str, Any]:
-    """A finding's columns from any form; a missing or bad value gets a default and a note."""
+    """The columns of a finding that is in any of the engine's forms.
+
+    A missing or bad value is replaced by a default, and a note about it, which begins with
+    `where`, is added to `errors`.
+    """
     kind = finding.get("pattern_type") or finding.get("sub_type") or finding.get("category")
     severity = finding.get("severity")
     values = {

@@ -6,10 +6,10 @@ import os
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from veritas_peewee.database.current import atomic
+from veritas_peewee.database.current import atomic, screenshot_folder
 from veritas_peewee.errors import AuditNotFound, InvalidAudit, StoreError
 from veritas_peewee.files.images import ScreenshotFolder
-from veritas_peewee.models import AuditStatus
+from veritas_peewee.models import Audit, AuditStatus
 from veritas_peewee.recording import operations
 from veritas_peewee.recording.effects import kind_named
 from veritas_peewee.recording.output import Event, events_of, parse
@@ -31,6 +31,7 @@ class PreparedAudit(NamedTuple):
     events: list[PreparedEvent]
 
     def discard(self) -> None:
+        """Remove its images from disk: the audit will not be written."""
         discard_all(self.events)
 
 
@@ -41,9 +42,10 @@ def prepare_audit(
     audit_id: str | None = None,
     url: str | None = None,
 ) -> PreparedAudit:
-    """Read `source` and put its images on disk; runs in any thread and needs no database.
+    """The audit in `source`, ready to be written; runs in any thread and needs no database.
 
-    Raises InvalidAudit if it holds no audit or no url, and StoreError if a file cannot be read.
+    See `ingest` for the arguments. Raises InvalidAudit if `source` holds no audit, or no url where
+    one is needed, and StoreError if a file cannot be read or an image cannot be stored.
     """
     events, notes = _read(source)
     found_id = audit_id or next(_ids_in(events, notes), None) or new_audit_id()
@@ -59,8 +61,12 @@ def prepare_audit(
 
 
 @atomic
-def write_audit(prepared: PreparedAudit) -> str:
-    """Write a prepared audit, all or nothing; returns its id."""
+def write_audit(prepared: PreparedAudit) -> Audit:
+    """Write a prepared audit, all or nothing, and return it.
+
+    Raises InvalidAudit if an audit with this id has ended or, where the caller named no id, exists
+    at all; AuditNotFound if there is no such audit and no url for a new one.
+    """
     audit_id = prepared.audit_id
     try:
         status = operations.audit_state(audit_id)["status"]
@@ -75,16 +81,17 @@ def write_audit(prepared: PreparedAudit) -> str:
             raise InvalidAudit(f"id: audit {audit_id!r} has already ended ({status})")
     apply_all.inside_unit(audit_id, prepared.events)
     end_of_output.inside_unit(audit_id, "the engine's output ended before the audit did")
-    return audit_id
+    return operations.sealed(audit_id)
 
 
-def ingest(source: Source, *, audit_id: str | None = None, url: str | None = None) -> str:
-    """Store an audit from the engine's output, all or nothing; returns its id.
+def ingest(source: Source, *, audit_id: str | None = None, url: str | None = None) -> Audit:
+    """Store an audit from the engine's output, all or nothing, and return it.
 
-    `source` is a result (dict), events (list), or the path of a file of any form. `audit_id` can
-    be that of an audit that is there and has not ended; `url` is needed if the output has none.
+    `source` is a result (dict), a list of events, or the path of a file in any form. `audit_id` can
+    be the id of a stored audit that has not ended; `url` is needed if the output has none. Raises
+    InvalidAudit, AuditNotFound or StoreError, as `prepare_audit` and `write_audit` do.
     """
-    prepared = prepare_audit(source, operations.screenshot_folder(), audit_id=audit_id, url=url)
+    prepared = prepare_audit(source, screenshot_folder(), audit_id=audit_id, url=url)
     try:
         return write_audit(prepared)
     except BaseException:
@@ -101,7 +108,7 @@ def _read(source: Source) -> tuple[list[Event], list[str]]:
     try:
         path = os.fspath(plain(source, "source"))
         name = named(os.fsdecode(path), 300)
-    except Exception as error:  # also what a class of a caller's raises
+    except Exception as error:  # also whatever a caller's class raises
         what = "must be a result, a list of events or a path"
         raise invalid("source", what, source) from error
     try:

@@ -1,4 +1,4 @@
-"""Every domain write, sync, over the models; each one is all or nothing."""
+"""The writes to an audit's rows; each operation that callers see is all or nothing."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ from veritas_peewee.database.statements import (
     text_of,
     update_sql,
 )
-from veritas_peewee.errors import InvalidAudit, StoreError
-from veritas_peewee.files.images import ScreenshotFolder
+from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.ledger import log, seals
 from veritas_peewee.models import (
     Audit,
@@ -29,6 +28,7 @@ from veritas_peewee.models import (
     AuditScreenshot,
     AuditStatus,
 )
+from veritas_peewee.queries import lookups
 from veritas_peewee.values.addresses import check_url, host_of
 from veritas_peewee.values.ids import check_id, key_of, new_audit_id, not_found
 from veritas_peewee.values.moments import format_datetime, utc_now
@@ -46,7 +46,7 @@ COLUMNS = tuple(name for name in Audit._meta.fields if name not in KEPT_BY_STORE
 
 
 def check_column(name: str, value: Any) -> Any:
-    """`value` in the form column `name` stores; InvalidAudit names the column and the value."""
+    """`value` as column `name` takes it; else raises InvalidAudit, which names both."""
     if name not in COLUMNS:
         if name in KEPT_BY_STORE:
             raise InvalidAudit(f"{name}: is kept by the store and cannot be set")
@@ -69,7 +69,7 @@ def check_column(name: str, value: Any) -> Any:
 
 
 def check_score(name: str, value: Any) -> float:
-    """`value` as a score from 0 to 100; InvalidAudit names where it stands if it is none."""
+    """`value` as a score from 0 to 100; else raises InvalidAudit, which begins with `name`."""
     try:
         score: float | None = Audit._meta.fields["trust_score"].check(value)
         if score is not None:
@@ -77,14 +77,6 @@ def check_score(name: str, value: Any) -> float:
     except InvalidAudit as error:
         raise InvalidAudit(str(error).replace("trust_score", name, 1)) from None
     raise invalid(name, "is missing", value)
-
-
-def screenshot_folder() -> ScreenshotFolder:
-    """The screenshot folder of the current database."""
-    folder = current_database().location.screenshots
-    if folder is None:
-        raise StoreError("this database in memory has no screenshot folder: give it one")
-    return ScreenshotFolder(folder)
 
 
 @atomic
@@ -95,9 +87,9 @@ def create(
     audit_tier: str = "standard_audit",
     verdict_mode: str = "expert",
 ) -> Audit:
-    """Add a queued audit of `url` and return it.
+    """Add a queued audit of `url`; returns it.
 
-    Raises InvalidAudit for a url that is not http(s), a bad id or one that is taken.
+    Raises InvalidAudit for a url that is not http(s), and for an id that is bad or already in use.
     """
     now = utc_now()
     audit = Audit(
@@ -122,43 +114,51 @@ def create(
 
 
 @atomic
-def update(audit_id: str, /, **changes: Unpack[AuditChanges]) -> None:
-    """Change columns of an audit, and note the change in its event log.
+def update(audit_id: str, /, **changes: Unpack[AuditChanges]) -> Audit:
+    """Change columns of an audit, record the change in its event log, and return the audit.
 
     Raises AuditNotFound, or InvalidAudit for an unknown column or a bad value.
     """
     audit_id = key_of(audit_id)
     checked = {name: check_column(name, value) for name, value in changes.items()}
-    told = {
+    stored = {
         name: format_datetime(value) if isinstance(value, datetime) else value
         for name, value in checked.items()
     }
     now = utc_now()
     log.append_event(
-        audit_id, "audit_update", encode_json({"type": "audit_update", "changes": told}, ""), now
+        audit_id, "audit_update", encode_json({"type": "audit_update", "changes": stored}, ""), now
     )
     if checked:
         change_row(audit_id, now, checked)
+    return sealed(audit_id)
 
 
 @atomic
 def update_status(
     audit_id: str, status: AuditStatus | StatusText, *, error_message: str | None = None
-) -> None:
-    """Set an audit's status and, with `error_message`, its last error."""
+) -> Audit:
+    """Set an audit's status and, with `error_message`, its error; raises as `update` does."""
     changes: AuditChanges = {"status": status}
     if error_message is not None:
         changes["error_message"] = error_message
-    update.inside_unit(audit_id, **changes)
+    audit: Audit = update.inside_unit(audit_id, **changes)
+    return audit
+
+
+def sealed(audit_id: str) -> Audit:
+    """The audit as it is now, with the seal of what the open transaction has changed so far."""
+    current_database().seal_changes()
+    return lookups.get(audit_id)
 
 
 def insert(model: Any, values: dict[str, Any]) -> int:
     """Insert one row of checked values through the model's prepared SQL; returns its rowid."""
     names = tuple(values)
     row = list(values.values())
-    for place, convert in stored_forms(model, names):
-        if row[place] is not None:
-            row[place] = convert(row[place])
+    for position, convert in stored_forms(model, names):
+        if row[position] is not None:
+            row[position] = convert(row[position])
     return int(current_database().execute_sql(insert_sql(model, *names), row).lastrowid or 0)
 
 
@@ -172,7 +172,7 @@ def _state_sql() -> str:
 
 
 def audit_state(audit_id: str) -> dict[str, Any]:
-    """What a change of the row depends on: status, times, errors and security results."""
+    """The columns in `_STATE`, on which changes of the row depend; raises AuditNotFound."""
     rows = execute(_state_sql(), (key_of(audit_id),))
     if not rows:
         raise not_found(audit_id)
@@ -180,7 +180,7 @@ def audit_state(audit_id: str) -> dict[str, Any]:
         name: Audit._meta.fields[name].python_value(value)
         for name, value in zip(_STATE, rows[0], strict=True)
     }
-    # Edited by hand, they can be anything.
+    # In a file that was edited by hand these can be anything.
     for name, kind in (("errors", list), ("security_results", dict)):
         if not isinstance(state[name], kind):
             state[name] = kind()
@@ -194,7 +194,10 @@ def change_row(
     errors: Sequence[str] = (),
     state: dict[str, Any] | None = None,
 ) -> None:
-    """Write checked values, append `errors`, and do what a change of status brings with it."""
+    """Write checked values, append `errors`, and set what follows from a new status.
+
+    `state` is the audit's `audit_state`; it is read if it is needed and not given.
+    """
     changes = dict(changes)
     if "status" in changes or errors:
         state = audit_state(audit_id) if state is None else state
@@ -235,7 +238,7 @@ def _runner_sql() -> tuple[str, str]:
 
 
 def finding_contents(audit_id: str) -> list[tuple[Any, ...]]:
-    """What tells an audit's findings apart where they have no id."""
+    """The contents of an audit's findings: by these a finding without an id is recognised."""
     return execute(_contents_sql(), (audit_id,))
 
 
@@ -259,7 +262,7 @@ def finding_is_there(audit_id: str, values: dict[str, Any]) -> bool:
 def _content_sql() -> str:
     query = AuditFinding.select(SQL("1")).where(AuditFinding.audit == MARK)
     for name in _CONTENT:
-        # IS, for the category may be NULL.
+        # IS and not =, because the category may be NULL.
         query = query.where(Expression(AuditFinding._meta.fields[name], "IS", MARK))
     return text_of(query.limit(SQL("1")))
 
@@ -274,8 +277,8 @@ def add_findings(audit_id: str, findings: list[dict[str, Any]], when: datetime) 
     rows = []
     for values in findings:
         row = [values[name] for name in names[1:-1]]
-        for place, convert in forms:
-            row[place] = convert(row[place])
+        for position, convert in forms:
+            row[position] = convert(row[position])
         whole = (audit_id, *row, moment)
         rows.append((*whole, seals.digest_of(whole)))
     insert_rows(AuditFinding, (*names, "digest"), rows)

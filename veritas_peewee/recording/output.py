@@ -1,4 +1,4 @@
-"""What VERITAS's engine and backend print, in any of its three forms, as a list of events.
+"""The output of VERITAS's engine and backend, in any of its three forms, as a list of events.
 
 Form 1 is the backend's events, one JSON object each. Form 2 is the engine's standard output:
 `##PROGRESS:` lines among other text, then a result. Form 3 is that result by itself.
@@ -18,11 +18,11 @@ from veritas_peewee.values.plain import MAX_DEPTH, EndlessJSON
 Event = dict[str, Any]
 
 PROGRESS = "##PROGRESS:"
-# A text that never ends is one token too: looked for at each quote in it, it would take the
-# square of its length.
+# A text without a closing quote is one token too. Otherwise the search for its end would begin
+# again at each quote inside, and take time with the square of its length.
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"?|[{}\[\]]')
 RESULT_EVENT, IMAGE_EVENT = "engine_result", "screenshot"
-"""The types of the events that a result becomes."""
+"""The types of the events into which a result is made."""
 _RESULT_KEYS = frozenset(
     {"judge_decision", "scout_results", "vision_result", "investigated_urls", "graph_result"}
 )
@@ -46,12 +46,12 @@ class OutputParser:
 
     def _feed(self, text: str) -> Iterator[Event]:
         if text.lstrip().startswith(PROGRESS):
-            # Progress never stands inside JSON text: what was begun has been cut off.
+            # A progress line is never inside JSON: a value begun before it has been cut off.
             self._pass_over()
             yield from self._progress(text.lstrip()[len(PROGRESS) :])
         elif not self._object:
-            # Only a line that is not indented can begin a value: inner ones of a value that was
-            # cut off must not be taken for a result.
+            # Only a line that is not indented can begin a value: the inner values of one that was
+            # cut off must not be mistaken for a result.
             if text.startswith(("{", "[")):
                 self._begun, self._depth = self._line, 0
                 yield from self._add(text)
@@ -93,33 +93,33 @@ class OutputParser:
             )
 
     def finish(self) -> list[Event]:
-        """The events behind other text that only looked like JSON.
+        """The events that come after other text which only looked like the beginning of JSON.
 
-        Raises InvalidAudit if the text ended in the middle of a JSON object.
+        Raises InvalidAudit if the output ended in the middle of a JSON value.
         """
         begun, held = self._begun, self._object
         self._object = []
         events: list[Event] = []
-        endless = begun if held else 0  # the line of a value that never ends, until events follow
-        place, ends = 1, _ends(held)
-        while place < len(held):
-            end = ends[place]
-            if not held[place].startswith(("{", "[")):
-                place += 1
+        endless = begun if held else 0  # the line of an unfinished value, until events follow it
+        position, ends = 1, _ends(held)
+        while position < len(held):
+            end = ends[position]
+            if not held[position].startswith(("{", "[")):
+                position += 1
             elif end is None:
-                endless = begun + place
-                place += 1
+                endless = begun + position
+                position += 1
             else:
                 rest = OutputParser()
-                rest._line = begun + place - 1
-                found = [event for line in held[place : end + 1] for event in rest.feed(line)]
+                rest._line = begun + position - 1
+                found = [event for line in held[position : end + 1] for event in rest.feed(line)]
                 if found and endless:
                     self.notes.append(f"line {endless}: JSON that never ends was passed over")
                     endless = 0
                 events += found
                 self.notes += rest.notes
                 endless = rest._begun if rest._object else endless
-                place = end + 1
+                position = end + 1
         if endless:
             raise InvalidAudit(
                 f"line {endless}: the JSON object that begins here is cut off or damaged"
@@ -134,13 +134,14 @@ def _ends(lines: list[str]) -> list[int | None]:
         tokens = _TOKEN.findall(line)
         depths.append(depths[-1] + sum((t in "{[") - (t in "}]") for t in tokens))
     ends: list[int | None] = [None] * len(lines)
-    later: list[int] = []  # of those behind, each that is lower than all between
-    for place in range(len(lines), -1, -1):
-        while later and depths[later[-1]] > depths[place]:
+    # Later positions, the nearest last: between here and each of them no depth is smaller.
+    later: list[int] = []
+    for position in range(len(lines), -1, -1):
+        while later and depths[later[-1]] > depths[position]:
             later.pop()
         if later:
-            ends[place] = later[-1] - 1
-        later.append(place)
+            ends[position] = later[-1] - 1
+        later.append(position)
     return ends
 
 
@@ -153,9 +154,9 @@ def _is_event(text: str) -> bool:
 
 
 def parse(data: bytes | str) -> tuple[list[Event], list[str]]:
-    """All events of a whole file of any form, and notes on what had to be passed over.
+    """All events of a whole file in any form, and notes on the parts that had to be passed over.
 
-    Raises InvalidAudit if it holds none, or JSON that is cut off.
+    Raises InvalidAudit if the file holds no event, or JSON that is cut off.
     """
     notes: list[str] = []
     if isinstance(data, bytes):
@@ -184,7 +185,10 @@ def parse(data: bytes | str) -> tuple[list[Event], list[str]]:
 
 
 def events_of(found: object) -> Iterator[Event]:
-    """The events in one JSON value: an event, a result, or a list of them."""
+    """The events in one JSON value: an event, a result, or a list of them.
+
+    Raises EndlessJSON for lists that are nested too deeply.
+    """
     left = [(found, 0)]
     while left:
         item, depth = left.pop()
@@ -203,7 +207,7 @@ def progress_event(line: dict[str, Any]) -> Event:
     """A `##PROGRESS:` line as an event of form 1."""
     extra = {k: v for k, v in line.items() if k not in ("phase", "step", "pct", "detail")}
     step = line.get("step")
-    kind = "progress"  # a marker: a step that is unknown, or the start of another iteration
+    kind = "progress"  # a marker: an unknown step, or the start of another iteration
     if step in ("done", "error"):
         kind = "phase_complete" if step == "done" else "phase_error"
     elif isinstance(step, str) and (

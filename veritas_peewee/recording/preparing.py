@@ -1,6 +1,6 @@
 """An event in the form in which it is stored: checked, encoded, its image on disk.
 
-All of this can run in any thread and needs no database, so that the writer has only to write.
+All of this can run in any thread and needs no database, so the writer's thread only has to write.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from veritas_peewee.values.plain import (
 )
 
 NOTES = "store_notes"
-"""The key under which a stored event lists what could not be stored as it came."""
+"""The key under which a stored event lists the values that could not be stored as they came."""
 
 _LARGE_TEXT = 65536
 _REPLACEMENT = str.maketrans({"\0": "\ufffd"} | {chr(c): "\ufffd" for c in range(0xD800, 0xE000)})
@@ -54,16 +54,16 @@ class PreparedEvent:
         self.files: list[str] = []
 
     def discard(self) -> None:
-        """Remove what was put on disk: the event will never be recorded."""
+        """Remove its image from disk: the event will never be recorded."""
         if self.folder is not None and self.files:
             self.folder.remove(self.files)
 
 
 def is_heavy(event: object) -> bool:
-    """Whether preparing the event may take long: for its type, or for a very long text."""
+    """Whether preparing the event may take long, by its type or because of a very long text."""
     if not issubclass(type(event), dict):
         return False
-    # The class's own methods: those of a caller's class may do anything.
+    # dict's own methods: a caller's subclass may override them with anything.
     event = cast(dict[str, Any], event)
     for value in dict.values(event):
         text = value if type(value) is str else plain_text(value)
@@ -77,8 +77,10 @@ def prepare(
 ) -> PreparedEvent:
     """The event in its stored form, its image on disk.
 
-    Raises InvalidAudit for what cannot be stored; if `lenient`, that is replaced or left out
-    instead, and a note of it goes into the stored event and from there into `errors`.
+    Raises InvalidAudit for a value that cannot be stored. If `lenient`, such a value is replaced or
+    left out instead, with a note in the stored event, and from there in the audit's `errors`; only
+    an event that is not a dict, or is nested too deeply, is still refused. Raises StoreError if the
+    image cannot be written.
     """
     if not issubclass(type(event), dict):
         raise invalid("event", "must be a JSON object", event)
@@ -105,7 +107,7 @@ def prepare(
         prepared.event = {**prepared.event, NOTES: notes}
     prepared.kind = kind
     try:
-        # Already encoded, unless something of it was replaced.
+        # `clean` has encoded the event already, unless a value in it was replaced.
         unchanged = prepared.event is given and text
         prepared.text = text if unchanged else encode_json(prepared.event, "event")
     except InvalidAudit:
@@ -115,23 +117,26 @@ def prepare(
 
 
 def clean(event: dict[str, Any], notes: list[str]) -> tuple[dict[str, Any], str]:
-    """`event` and its text. If strict JSON cannot hold it, a copy that it can hold, without a
-    text, and a note for each value that was replaced."""
+    """`event` and its JSON text, if strict JSON can hold it.
+
+    Otherwise a copy that strict JSON can hold, and "" in place of the text; `notes` then names the
+    first 20 values that were replaced, and how many more there are. Raises EndlessJSON.
+    """
     try:
         return event, encode_json(event, "event")
     except EndlessJSON:
         raise
     except InvalidAudit:
-        places = [f"{path}: {reason}" for path, reason in unstorable(event, "event")]
-        notes.extend(places[:20])
-        if len(places) > 20:
-            notes.append(f"event: {len(places) - 20} more values that JSON cannot hold")
+        reasons = [f"{path}: {reason}" for path, reason in unstorable(event, "event")]
+        notes.extend(reasons[:20])
+        if len(reasons) > 20:
+            notes.append(f"event: {len(reasons) - 20} more values that JSON cannot hold")
         cleaned = _clean(plain(event, "event"))
         return cleaned if isinstance(cleaned, dict) else {}, ""
 
 
 def _clean(value: object) -> object:
-    """`value`, made of plain classes only, in a form that strict JSON can hold."""
+    """`value`, which is made of plain classes, in a form that strict JSON can hold."""
     if isinstance(value, dict):
         return {_text(key): _clean(inner) for key, inner in value.items()}
     if isinstance(value, list):
@@ -148,7 +153,7 @@ def _text(value: object) -> str:
     if text is None:
         try:
             text = str(value)
-        except Exception:  # a class of a caller's may raise anything
+        except Exception:  # a caller's class may raise anything
             text = kind_of(value)
     return text.translate(_REPLACEMENT)
 
@@ -172,8 +177,8 @@ def _store_image(
         else:
             return {**event, "data": {"error": f"{where}: has neither data nor a url"}}
     except OSError as error:
-        place = source if len(source or "") <= 300 else shown(source)
-        return {**event, "data": {"error": f"{where}: {place} cannot be read: {error.strerror}"}}
+        name = source if len(source or "") <= 300 else shown(source)
+        return {**event, "data": {"error": f"{where}: {name} cannot be read: {error.strerror}"}}
     except InvalidAudit as error:
         if data is not None and not lenient:
             raise
@@ -210,7 +215,7 @@ def _decode(data: object) -> bytes:
 
 
 def listed(events: object) -> list[Any]:
-    """Events as a list; InvalidAudit for what is not a collection of events."""
+    """Events as a list; raises InvalidAudit for a value that is not a collection of events."""
     if isinstance(events, str | bytes | dict) or not isinstance(events, Iterable):
         raise invalid("events", "must be a list of JSON objects", events)
     return list(events)
@@ -223,7 +228,10 @@ def prepare_all(
     *,
     lenient: bool = False,
 ) -> list[PreparedEvent]:
-    """Many events in their stored form; if one is refused, no file of the others is left."""
+    """Many events in their stored form, their images on disk.
+
+    If one is refused, the images of the others are removed; raises what `prepare` does.
+    """
     done: list[PreparedEvent] = []
     try:
         for event in listed(events):
@@ -235,6 +243,6 @@ def prepare_all(
 
 
 def discard_all(prepared: Iterable[PreparedEvent]) -> None:
-    """Remove the files of events that will never be recorded."""
+    """Remove the images of events that will never be recorded."""
     for one in prepared:
         one.discard()

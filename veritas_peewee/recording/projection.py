@@ -1,7 +1,7 @@
 """The changes that one event makes to the rows of its audit.
 
-An effect takes the values it knows. One of the wrong type costs that value, and adds a note to
-`errors` that names where it was found; it never costs the event, let alone the audit.
+An effect takes the values that it knows. A value of the wrong type is left out, with a note in the
+audit's `errors` that names where it was found; the rest of the event is recorded all the same.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Projection:
 
     @property
     def state(self) -> dict[str, Any]:
-        """The audit's status, times, errors and security results before this event."""
+        """The audit's status, times, errors and security results before this event, by column."""
         if self._state is None:
             self._state = operations.audit_state(self.audit_id)
         return self._state
@@ -41,7 +41,7 @@ class Projection:
             self.errors.append(f"{where}: {error}")
 
     def text(self, event: Event, key: str, default: str) -> str:
-        """The event's text under `key`; `default` if it is missing, empty or not a text."""
+        """The event's text under `key`; `default` if it is missing, empty or not text."""
         value = event.get(key)
         if isinstance(value, str) and value:
             return value
@@ -50,6 +50,6 @@ class Projection:
         return default
 
     def finish(self) -> None:
-        """Write what was gathered, if anything was."""
+        """Write the gathered changes, if there are any."""
         if self.changes or self.errors:
             operations.change_row(self.audit_id, self.when, self.changes, self.errors, self._state)

@@ -1,4 +1,4 @@
-"""One engine event → rows: the event itself and its effect, in one unit.
+"""Recording an event of the engine: the event itself and its effect on the rows, in one unit.
 
 The event log is the truth and the rows are its projection: an effect depends on nothing but the
 stored event, its time and the rows before it, so replaying a log gives the same rows.
@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from veritas_peewee.database.current import atomic, current_database
+from veritas_peewee.database.current import atomic, current_database, screenshot_folder
 from veritas_peewee.database.statements import rows_of
 from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.files.sessions import is_alive, sweep
@@ -28,19 +28,22 @@ from veritas_peewee.values.plain import encode_json
 
 
 def is_single(prepared: PreparedEvent) -> bool:
-    """Whether recording the event is one statement: it has no effect on other rows."""
+    """Whether recording the event takes a single statement: it has no effect on other rows."""
     effect = kind_named(prepared.kind).effect
     return effect is None and NOTES not in prepared.text and not prepared.files
 
 
 def apply_together(jobs: list[tuple[str, PreparedEvent]]) -> list[int]:
-    """Record events that have no effect, of any audits, in one statement; returns their ids."""
+    """Record events without an effect, as (audit id, event), in one go; returns their ids.
+
+    The events can be of any audits. Raises AuditNotFound if one of these does not exist.
+    """
     return log.append_events([(key_of(a), one.kind, one.text) for a, one in jobs], utc_now())
 
 
 @atomic
 def apply(audit_id: str, prepared: PreparedEvent) -> int:
-    """Record one prepared event and its effect; returns the event's id."""
+    """Record one prepared event and its effect; returns the event's id. Raises AuditNotFound."""
     return _apply(key_of(audit_id), prepared, utc_now())
 
 
@@ -51,7 +54,7 @@ def _apply(audit_id: str, prepared: PreparedEvent, when: datetime) -> int:
     event_id = log.append_event(audit_id, kind, prepared.text, when)
     effect = kind_named(kind).effect
     if effect is not None or NOTES in prepared.text:
-        # What is stored, not what was given: the caller may have changed that since.
+        # The stored text and not the dict that was given: the caller may have changed that since.
         event = json.loads(prepared.text)
         projection = Projection(audit_id, event_id, when)
         if effect is not None:
@@ -64,7 +67,10 @@ def _apply(audit_id: str, prepared: PreparedEvent, when: datetime) -> int:
 
 @atomic
 def apply_all(audit_id: str, prepared: Iterable[PreparedEvent]) -> list[int]:
-    """Record prepared events, all or none."""
+    """Record prepared events and their effects, all or none; returns their ids.
+
+    Raises AuditNotFound, also if there are no events.
+    """
     audit_id, when = key_of(audit_id), utc_now()
     ids: list[int] = []
     for shared, run in itertools.groupby(prepared, _shared_by_run):
@@ -73,7 +79,7 @@ def apply_all(audit_id: str, prepared: Iterable[PreparedEvent]) -> list[int]:
         else:
             ids += _apply_run(audit_id, shared, list(run), when)
     if not ids:
-        operations.audit_state(audit_id)  # there must be such an audit all the same
+        operations.audit_state(audit_id)  # raises AuditNotFound, which nothing above has tested
     return ids
 
 
@@ -81,8 +87,11 @@ _NO_EFFECT = ""
 
 
 def _shared_by_run(prepared: PreparedEvent) -> str | None:
-    """What lets events that follow each other be written together: that they have no effect, or
-    a type with an effect for many. None for an event that is written by itself."""
+    """What events that follow each other must share in order to be written together.
+
+    It is `_NO_EFFECT`, or a type that has an effect for many events; None for an event that is
+    written by itself.
+    """
     if is_single(prepared):
         return _NO_EFFECT
     alone = NOTES in prepared.text or prepared.files
@@ -102,7 +111,7 @@ def _apply_run(audit_id: str, shared: str, run: list[PreparedEvent], when: datet
 def record(audit_id: str, event: dict[str, Any], *, lenient: bool = False) -> int:
     """Record one event and its effect on the rows; returns the event's id.
 
-    Raises AuditNotFound, or InvalidAudit for an event that cannot be stored.
+    Raises AuditNotFound, or InvalidAudit for an event that cannot be stored; see `record_many`.
     """
     return record_many(audit_id, [event], lenient=lenient)[0]
 
@@ -110,8 +119,12 @@ def record(audit_id: str, event: dict[str, Any], *, lenient: bool = False) -> in
 def record_many(
     audit_id: str, events: Iterable[dict[str, Any]], *, lenient: bool = False
 ) -> list[int]:
-    """Record events in order, all or none; returns their ids."""
-    prepared = prepare_all(audit_id, events, operations.screenshot_folder(), lenient=lenient)
+    """Record events in order, all or none; returns their ids.
+
+    Raises AuditNotFound, or InvalidAudit if one of the events cannot be stored. If `lenient`, a
+    value that cannot be stored is replaced or left out instead, with a note in `errors`.
+    """
+    prepared = prepare_all(audit_id, events, screenshot_folder(), lenient=lenient)
     try:
         return apply_all(audit_id, prepared)
     except BaseException:
@@ -121,7 +134,10 @@ def record_many(
 
 @atomic
 def replay(audit_id: str, events: Iterable[AuditEvent]) -> list[int]:
-    """Record stored events again, at their own times, into an audit that has none yet."""
+    """Record stored events again, at their own times, into an audit without events.
+
+    Returns the ids of the new events. Raises InvalidAudit if the audit has events already.
+    """
     if AuditEvent.select().where(AuditEvent.audit == audit_id).exists():
         raise InvalidAudit(f"audit {audit_id!r} already has events: replay into an empty one")
     ids = []
@@ -135,7 +151,10 @@ def replay(audit_id: str, events: Iterable[AuditEvent]) -> list[int]:
 
 @atomic
 def end_of_output(audit_id: str, reason: str) -> bool:
-    """Mark an audit whose engine went away before its end; False if it had ended."""
+    """Mark an audit as disconnected, for `reason`, unless it has ended; returns whether it had not.
+
+    Raises AuditNotFound.
+    """
     status = operations.audit_state(audit_id)["status"]
     if status not in (AuditStatus.QUEUED, AuditStatus.RUNNING):
         return False
@@ -144,7 +163,7 @@ def end_of_output(audit_id: str, reason: str) -> bool:
 
 
 def disconnect_dead() -> list[str]:
-    """Mark the audits that a process was running which has died; returns their ids."""
+    """Mark as disconnected the audits whose process has died; returns their ids."""
     folder = current_database().location.sessions
     rows = rows_of(AuditRunner.select(AuditRunner.audit, AuditRunner.session))
     dead = {session for _, session in rows if not is_alive(folder, session)}

@@ -1,11 +1,14 @@
-"""Removing an audit: its rows, and then the files that only it had."""
+"""Removing an audit: first its rows, then the files that no other audit uses."""
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
+from peewee import SQL
+
 from veritas_peewee.database.current import atomic, current_database
-from veritas_peewee.database.statements import execute
+from veritas_peewee.database.statements import MARK, execute, text_of
 from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.models import Audit, AuditScreenshot
 from veritas_peewee.values.ids import key_of, not_found
@@ -13,7 +16,10 @@ from veritas_peewee.values.ids import key_of, not_found
 
 @atomic
 def delete(audit_id: str) -> None:
-    """Remove an audit and all that belongs to it: rows now, files once that is committed."""
+    """Remove an audit and all that belongs to it: rows now, files after the commit.
+
+    Raises AuditNotFound.
+    """
     audit_id = key_of(audit_id)
     files = _own_files(audit_id)
     if not Audit.delete().where(Audit.id == audit_id).execute():
@@ -24,13 +30,14 @@ def delete(audit_id: str) -> None:
 
         def remove() -> None:
             database.sync_wal()
-            folder.remove(files)
+            # The same transaction may have stored the audit again.
+            folder.remove([file for file in files if not is_shown(file)])
 
         database.after_commit(remove)
 
 
 def _own_files(audit_id: str) -> list[str]:
-    """The audit's files that no other audit shows: older audits and replayed logs can share."""
+    """The audit's files that no other audit uses: older audits and replayed logs can share some."""
     path = AuditScreenshot.file_path
     own = AuditScreenshot.select(path).where(AuditScreenshot.audit == audit_id)
     other = AuditScreenshot.alias()
@@ -38,6 +45,17 @@ def _own_files(audit_id: str) -> list[str]:
     return sorted(_texts(own) - _texts(shared))
 
 
+def is_shown(file_path: str) -> bool:
+    """Whether a row names this file of the screenshot folder."""
+    return bool(execute(_shown_sql(), (file_path,)))
+
+
+@functools.cache
+def _shown_sql() -> str:
+    query = AuditScreenshot.select(AuditScreenshot.id).where(AuditScreenshot.file_path == MARK)
+    return text_of(query.limit(SQL("1")))
+
+
 def _texts(query: Any) -> set[str]:
-    """A column's texts, as they are on disk: edited by hand, a value can be anything."""
+    """The texts that a query of one column gives, without other values that were stored by hand."""
     return {found for (found,) in execute(*query.sql()) if isinstance(found, str)}

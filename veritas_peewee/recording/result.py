@@ -1,4 +1,4 @@
-"""Where the parts of the engine's result go in the rows."""
+"""The columns and findings that the parts of the engine's result become."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ from veritas_peewee.values.plain import shown
 
 
 class ResultRows(NamedTuple):
-    """What a result says of the rows, not yet checked: (column, value, where it stands)."""
+    """What a result gives for an audit's rows, not yet checked."""
 
     columns: list[tuple[str, Any, str]]
+    """(column, value, its path in the result)"""
     findings: list[tuple[dict[str, Any], str]]
+    """(finding, its path in the result)"""
     notes: list[str]
 
 
 def read_result(result: dict[str, Any]) -> ResultRows:
-    """Where the parts of a result go in the rows."""
+    """The columns and findings in a result of the engine, not yet checked."""
     notes: list[str] = []
     decision = _dict(result, "judge_decision", notes)
     trust = _dict(decision, "trust_score_result", notes, "judge_decision.")
@@ -55,10 +57,10 @@ def read_result(result: dict[str, Any]) -> ResultRows:
     if findings is not None and not isinstance(findings, list):
         notes.append(f"vision_result.findings: must be a list, got {shown(findings)}")
         findings = None
-    told = [
+    located = [
         (item, f"vision_result.findings[{number}]") for number, item in enumerate(findings or [])
     ]
-    return ResultRows([entry for entry in wanted if entry[1] is not None], told, notes)
+    return ResultRows([entry for entry in wanted if entry[1] is not None], located, notes)
 
 
 _SAME_NAMES = (

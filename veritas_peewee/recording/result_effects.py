@@ -1,4 +1,4 @@
-"""What a result does to the rows: the engine's own, and the one in an `audit_result` event."""
+"""The effects of results on the rows: the engine's own, and the one in an `audit_result` event."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def audit_result(rows: Projection, event: Event) -> None:
             _take(rows, name, result[name], f"audit_result.{name}")
     findings = result.get("findings")
     if isinstance(findings, list):
-        places = [(item, f"audit_result.findings[{n}]") for n, item in enumerate(findings)]
-        add_missing(rows, _checked(rows, places, {}))
+        located = [(item, f"audit_result.findings[{n}]") for n, item in enumerate(findings)]
+        add_missing(rows, _checked(rows, located, {}))
     elif findings is not None:
         rows.errors.append(f"audit_result.findings: must be a list, got {shown(findings)}")
 
 
 def engine_result(rows: Projection, event: Event) -> None:
-    """Take what the engine's result says of the audit, wherever in the result it says it."""
+    """Take the columns and findings in the engine's result, from wherever in it they are."""
     result = event.get("result")
     if not isinstance(result, dict):
         rows.errors.append(f"{RESULT_EVENT}.result: must be an object, got {shown(result)}")
@@ -54,7 +54,7 @@ def engine_result(rows: Projection, event: Event) -> None:
 
 
 def _stored_images(audit_id: str) -> dict[str, int]:
-    """The index of each stored screenshot by the path the engine gave it, from the log."""
+    """The index of each stored screenshot, by the path that the engine gave it, from the log."""
     return {
         data["url"]: data["index"]
         for data in log.event_data(audit_id, IMAGE_EVENT)
@@ -68,7 +68,7 @@ def _stored_images(audit_id: str) -> dict[str, int]:
 def _checked(
     rows: Projection, findings: list[tuple[Any, str]], images: dict[str, int]
 ) -> list[tuple[object, dict[str, Any]]]:
-    """Findings, each with where it was found, as the engine's id and checked columns."""
+    """Findings, given as (finding, where it was found), as (the engine's id, checked columns)."""
     checked = []
     for finding, where in findings:
         if not isinstance(finding, dict):
@@ -83,7 +83,7 @@ def _checked(
 
 
 def _take(rows: Projection, name: str, value: object, where: str) -> None:
-    """Set a column from a result; of a collection, what is sound in it."""
+    """Set a column from a result; from a collection, take the values that are sound."""
     if name == "status" and isinstance(value, str):
         value = value.lower()
     if name == "signal_scores" and isinstance(value, dict):

@@ -10,30 +10,26 @@ from __future__ import annotations
 import atexit
 import logging
 import os
-import sys
 import threading
 import weakref
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 from anyio.lowlevel import EventLoopToken, current_token
 
 from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.current import bound
+from veritas_peewee.database.event_loop import asyncio_loop
 from veritas_peewee.database.failures import DRIVER_ERRORS
 from veritas_peewee.errors import StoreClosed, StoreError
+from veritas_peewee.threads.counts import Counts, WriterStats
 from veritas_peewee.threads.group_commit import Job, Together, abandon, commit, text_of_error
 from veritas_peewee.threads.slots import AsyncioSlots, Slots, TrioSlots
 from veritas_peewee.threads.wal import Wal
-
-if TYPE_CHECKING:
-    import asyncio
 
 MAX_BATCH = 1000
 """The most jobs in one transaction."""
@@ -43,32 +39,8 @@ EXIT_TIMEOUT = 10.0
 """Seconds for which the interpreter, at its exit, waits for a writer that was not closed."""
 
 
-def asyncio_loop() -> asyncio.AbstractEventLoop | None:
-    """The asyncio loop that runs in this thread, or None; asyncio is not imported for it."""
-    module = sys.modules.get("asyncio")
-    return None if module is None else module._get_running_loop()
-
-
 _logger = logging.getLogger("veritas_peewee")
 _running: weakref.WeakSet[Writer] = weakref.WeakSet()
-
-
-@dataclass(frozen=True, slots=True)
-class WriterStats:
-    """What a writer has done since it was opened."""
-
-    writes: int
-    commits: int
-    failed: int
-    pending: int
-    """Writes that have a slot in the queue."""
-    p50: float
-    p99: float
-    """Seconds from a write's slot in the queue to its answer, over the last 10,000 writes."""
-    waiting: int
-    """Callers who wait for a slot."""
-    wal_bytes: int
-    """The size of the WAL file."""
 
 
 class Writer:
@@ -101,8 +73,7 @@ class Writer:
         self._closing = False
         self.on_commit: Callable[[list[Job]], object] | None = None
         """Called on the loop's thread, once for each batch, after its callers were answered."""
-        self._writes = self._commits = self._failed = 0
-        self._times: deque[float] = deque(maxlen=10_000)
+        self._counts = Counts()
         # A daemon, so that a program that forgets to close the store still ends; `_at_exit`
         # drains and joins it before the interpreter goes.
         self._thread = threading.Thread(target=self._run, name="veritas-writer", daemon=True)
@@ -209,19 +180,9 @@ class Writer:
         self._queue.put(None)
 
     def stats(self) -> WriterStats:
-        with self._lock:
-            times = sorted(self._times)
-        last = len(times) - 1
-        return WriterStats(
-            self._writes,
-            self._commits,
-            self._failed,
-            self._queue.qsize(),
-            times[last // 2] if times else 0.0,
-            times[round(last * 0.99)] if times else 0.0,
-            self.slots.waiting,
-            0 if self._wal is None else self._wal.size(),
-        )
+        """What the writer has done so far."""
+        wal_bytes = 0 if self._wal is None else self._wal.size()
+        return self._counts.stats(self._queue.qsize(), self.slots.waiting, wal_bytes)
 
     # ---- on the writer's thread ----
 
@@ -260,7 +221,7 @@ class Writer:
             if batch:
                 self._batch = batch
                 done, gone, committed = commit(database, batch)
-                self._commits += committed
+                self._counts.commits += committed
                 now = self._answer(done, len(gone))
                 if now > wal.look_at:
                     wal.look(now)
@@ -278,13 +239,10 @@ class Writer:
         """Have the loop's thread deliver outcomes and free the slots, also those of `gone` jobs
         that were withdrawn; returns the time."""
         now = perf_counter()
-        self._writes += len(done)
-        self._failed += len([job for job in done if job.error is not None])
+        self._counts.add(done)
         if done or gone:
             self._wake(self._deliver, done, gone)
-        times = [now - job.submitted for job in done]
-        with self._lock:
-            self._times.extend(times)
+        self._counts.add_times(done, now)
         return now
 
     def _deliver(self, done: list[Job], gone: int) -> None:

@@ -1,4 +1,4 @@
-"""`export_jsonl`: audits with everything that belongs to them, for `import_jsonl`."""
+"""The export: audits with everything that belongs to them, for the import."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class ExportReport:
     events: int = 0
     problems: Problems = field(default_factory=Problems)
     """What is missing or was altered. An audit that was altered is written as it is, and
-    `import_jsonl` refuses it; an image that is missing is left out."""
+    an import refuses it; an image that is missing is left out."""
 
     @property
     def ok(self) -> bool:
@@ -49,10 +49,10 @@ def export_jsonl(
     order: Order = "newest",
     **filters: Unpack[Filters],
 ) -> ExportReport:
-    """Write audits of the current database as JSON Lines, one a line; see `transfer.lines`.
+    """Write audits of the current database as JSON Lines, one a line, for `import_` to read.
 
     `target` is a new file (packed by gzip if its name ends in .gz) or a stream of bytes; `ids`
-    or the filters and the order of `queries.history` select audits, else all are written, newest
+    or the filters and the order of `history` select audits, else all are written, newest
     first. Each audit is as of one moment; writers continue meanwhile. `images` says whether the
     screenshots' files are written too. `progress` is called with how many audits are written, of
     how many. Raises AuditNotFound, InvalidAudit for a bad filter or for ids and filters at once,

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from veritas_peewee.errors import StoreError
+from veritas_peewee.files.durable import appearing_stream
 from veritas_peewee.files.platform import os_error
 from veritas_peewee.values.plain import shown
 
@@ -39,26 +40,18 @@ def new_file(target: Target) -> Iterator[BinaryIO]:
         return
     path = Path(os.path.abspath(target))
     _refuse_existing(path)
-    partial = path.with_name(f".{path.name[:200]}.{os.urandom(4).hex()}.partial")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     try:
-        with ExitStack() as stack:
-            file = stack.enter_context(open(os.open(partial, flags, 0o600), "wb"))
-            stack.callback(_sync, file)
+        with appearing_stream(path) as file, ExitStack() as stack:
             # Level 1: the text of an export repeats itself, and no level makes images smaller.
             yield (
                 cast(BinaryIO, stack.enter_context(gzip.open(file, "wb", compresslevel=1)))
                 if path.suffix == ".gz"
                 else file
             )
-        _refuse_existing(path)
-        os.rename(partial, path)
-        _sync_folder(path.parent)
     except OSError as error:
+        if isinstance(error, FileExistsError):
+            _refuse_existing(path)
         raise os_error(error, path, "written") from error
-    finally:
-        with suppress(OSError):
-            os.unlink(partial)
 
 
 def too_large(line: bytes) -> str | None:
@@ -80,19 +73,6 @@ def _stream(given: object, needed: str) -> BinaryIO:
 def _refuse_existing(path: Path) -> None:
     if os.path.lexists(path):
         raise StoreError(f"{path}: is there already; an export never replaces a file")
-
-
-def _sync(file: BinaryIO) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def _sync_folder(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _opened(path: str) -> BinaryIO:

@@ -1,4 +1,4 @@
-"""`import_jsonl`: store audits that `export_jsonl` has written, as they were."""
+"""The import: audits that an export has written are stored as they were."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import functools
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from peewee import DataError, IntegrityError
 
-from veritas_peewee.database.current import atomic, current_database
+from veritas_peewee.database.current import atomic, current_database, screenshot_folder
 from veritas_peewee.database.failures import DRIVER_ERRORS
 from veritas_peewee.database.statements import MARK, execute, insert_rows, text_of
 from veritas_peewee.errors import InvalidAudit, StoreError
@@ -21,7 +22,7 @@ from veritas_peewee.ledger.log import append_chained
 from veritas_peewee.ledger.problems import Problems
 from veritas_peewee.ledger.stored import AUDIT, FINDING, SCREENSHOT, StoredAudit, image_file
 from veritas_peewee.models import Audit, AuditFinding, AuditRunner, AuditScreenshot, AuditStatus
-from veritas_peewee.recording.operations import screenshot_folder
+from veritas_peewee.recording.removal import is_shown
 from veritas_peewee.transfer.files import LineReader, Target, too_large
 from veritas_peewee.transfer.lines import ForeignLine, from_line
 
@@ -201,6 +202,9 @@ class Importer:
         except BaseException:
             self._remove_images(unit)
             raise
+        database = current_database()
+        if database.transaction_is_open:  # a larger one, which may yet fail
+            database.after_rollback(partial(self._remove_images, unit))
         images = [image is not None for one in unit for image in one.images]
         self._count(
             audits=len(unit),
@@ -215,12 +219,10 @@ class Importer:
         self._folder.remove([file for one in unit for file in one.new_files])
 
     def _remove_images(self, unit: list[Incoming]) -> None:
-        named = text_of(AuditScreenshot.select(AuditScreenshot.id).where(
-            AuditScreenshot.file_path == MARK))  # fmt: skip
         with suppress(*DRIVER_ERRORS, StoreError):
             files = [file for one in unit for file in one.new_files]
             # Not those that another import of the same file has stored rows for meanwhile.
-            self._folder.remove([file for file in files if not execute(named, (file,))])
+            self._folder.remove([file for file in files if not is_shown(file)])
 
     def finish(self) -> None:
         """Make the store's head over the events that retained their ids."""

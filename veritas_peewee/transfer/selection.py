@@ -6,10 +6,9 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any, cast
 
-from veritas_peewee.database.current import current_database
+from veritas_peewee.database.current import current_database, snapshot
 from veritas_peewee.database.statements import MARK, execute, text_of
 from veritas_peewee.errors import InvalidAudit
-from veritas_peewee.ledger.stored import snapshot
 from veritas_peewee.models import Audit
 from veritas_peewee.queries import counting, history
 from veritas_peewee.queries.filters import Filters, check_names

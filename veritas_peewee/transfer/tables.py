@@ -54,7 +54,7 @@ def export_csv(
     """Write one table of audits of the current database as CSV, a row for each audit (with the
     number of its findings by severity), finding or event.
 
-    The other arguments and errors are those of `export_jsonl`. InvalidAudit for another `what`.
+    The other arguments and errors are those of `sync.export`. InvalidAudit for another `what`.
     """
     if what not in _TABLES:
         raise InvalidAudit(f"what: must be one of {', '.join(_TABLES)}, got {shown(what)}")

@@ -1,4 +1,4 @@
-"""Addresses of sites: checked, and the host in the one form that audits are found by."""
+"""Addresses of sites: a check, and the host in the one form by which audits are found."""
 
 from __future__ import annotations
 
@@ -15,22 +15,25 @@ _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|//")
 _BARE_IPV6 = re.compile(r"[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*")
 _IN_NO_NAME = re.compile(r"[\x00-\x20\x7f#%/:<>?@\[\\\]^|]")
 _LONGEST = 1000
-"""Characters: addresses in use are shorter, and the codec's time grows with the square."""
+"""The most characters of an address that is cached, and of a name that is converted: those in use
+are shorter, and the conversion takes time with the square of the length."""
 
 
 def host_of(url: str) -> str:
     """The host of a url, or of a host with or without port and path; "" if there is none.
 
-    It is in lower case, without a leading `www.` and a trailing dot, an internationalised name is
-    in its ASCII form (`xn--…`) and an IPv6 address in its short form, so that whatever was typed
-    is found. What stands for the same host in a browser does so here.
+    The host is in lower case, without a leading `www.` and without a trailing dot. An
+    internationalised name is in its ASCII form (`xn--…`, by UTS 46) and an IPv6 address in its
+    short form. So an audit is found by whatever form a user types, and two spellings that lead a
+    browser to the same host give the same text here.
     """
-    # What is longer than any address in use is not kept in memory.
+    # A text longer than any address in use would only take up room in the cache.
     return _remembered(url) if len(url) <= _LONGEST else _find(url)
 
 
 def _find(url: str) -> str:
-    # Browsers take a backslash for a slash: `https://a.example\@b.example/` leads to a.example.
+    # Browsers read a backslash as a slash (WHATWG URL Standard): `https://a.example\@b.example/`
+    # leads to a.example.
     text = url.strip().replace("\\", "/")
     if _BARE_IPV6.fullmatch(text):
         text = f"[{text}]"
@@ -39,16 +42,16 @@ def _find(url: str) -> str:
     except ValueError:  # a bracket that is not closed, or a name with a slash in disguise
         return ""
     if ":" in host:
-        with suppress(OSError):  # with a zone it stands as it is
+        with suppress(OSError):  # an address with a zone (`%eth0`) is left as it is
             host = socket.inet_ntop(socket.AF_INET6, socket.inet_pton(socket.AF_INET6, host))
         return host
     host = _ascii(_decoded(host)).rstrip(".").lower()
     bare = host.removeprefix("www.")
-    return bare if "." in bare else host  # `www.com` is a name of its own
+    return bare if "." in bare else host  # in `www.com` the `www` is the name itself
 
 
 def _decoded(host: str) -> str:
-    """A host without percent signs, unless it would be none then."""
+    """A host with its percent-encoding decoded; unchanged if the result could not be a host."""
     with suppress(UnicodeError):
         decoded = unquote(host, errors="strict") if "%" in host else host
         if not _IN_NO_NAME.search(normalize("NFKC", decoded)):
@@ -57,14 +60,14 @@ def _decoded(host: str) -> str:
 
 
 def _ascii(host: str) -> str:
-    """An internationalised name in its ASCII form; what can have none stands as it is."""
+    """An internationalised name in its ASCII form; unchanged if it has no such form."""
     if host.isascii() or len(host) > _LONGEST:
         return host
-    import idna  # some milliseconds that few need
+    import idna  # its import takes milliseconds, and few hosts need it
 
     with suppress(UnicodeError):
         return idna.encode(host, uts46=True).decode()
-    with suppress(UnicodeError):  # of signs that are no longer allowed there are names still
+    with suppress(UnicodeError):  # some names in use have characters that only IDNA 2003 allowed
         return host.encode("idna").decode()
     return host
 
@@ -73,7 +76,7 @@ _remembered = functools.lru_cache(1024)(_find)
 
 
 def check_url(value: object) -> str:
-    """`value` if it is an absolute http or https address; InvalidAudit if not."""
+    """The text of `value`, if it is an absolute http or https address; else raises InvalidAudit."""
     text = check_text("url", value)
     try:
         parts = urlsplit(text)

@@ -1,6 +1,7 @@
-"""What the attributes of models and of their rows are, for type checkers; never imported.
+"""The types of the attributes of models and rows, for type checkers; never imported at run time.
 
-Peewee's own types know the values of its fields, but not of fields that have options of their own.
+Peewee's type stubs give the type of a value for Peewee's own fields, but not for subclasses whose
+constructors take other options.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ M = TypeVar("M", bound=Model)
 
 
 class Typed(Generic[V]):
-    """A field: on the model the field itself, on a row a `V`."""
+    """A field: read from its model it is the field itself, read from a row it is a `V`."""
 
     def __new__(cls, *args: Any, **options: Any) -> Self:
         return super().__new__(cls)
@@ -29,7 +30,7 @@ class Typed(Generic[V]):
 
 
 class Rows(Protocol[M]):
-    """The rows that belong to one: a query, or a list where the store has loaded them.
+    """The rows that belong to one audit: a query, or a list where the store has loaded them.
 
     Both can be iterated over, measured with `len` and indexed.
     """
@@ -41,7 +42,7 @@ class Rows(Protocol[M]):
     @overload
     def __getitem__(self, index: slice, /) -> list[M]: ...
 
-    # The rest is for scripts: what the store has loaded is no query any more.
+    # The rest is for scripts, where it is a query: a list that the store loaded cannot be queried.
     def count(self) -> int: ...
     def select(self, *fields: Any) -> ModelSelect[M]: ...
     def where(self, *expressions: Any) -> ModelSelect[M]: ...
@@ -50,7 +51,7 @@ class Rows(Protocol[M]):
 
 
 class RowsOf(Generic[M]):
-    """What a foreign key's `backref` adds to the model that it points to."""
+    """The attribute that a foreign key's `backref` adds to the model that the key points to."""
 
     @overload
     def __get__(self, instance: None, owner: Any) -> BackrefAccessor: ...

@@ -1,6 +1,6 @@
-"""What may be given for the columns of a row, by name, for type checkers.
+"""The types of values that the columns of a row accept, by name, for type checkers.
 
-The models' fields are what decides; a test holds the two against each other.
+At run time the models' fields decide; a test compares the two.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from veritas_peewee.values.states import AuditStatus, Severity, SeverityText, St
 
 
 class AuditChanges(TypedDict, total=False):
-    """The columns of an audit that `update` changes."""
+    """The columns of an audit that `update` can change."""
 
     url: str
     status: AuditStatus | StatusText
@@ -34,7 +34,7 @@ class AuditChanges(TypedDict, total=False):
 
 
 class AuditColumns(AuditChanges, total=False):
-    """All columns of an audit: with those that only the store or Peewee code sets."""
+    """All columns of an audit, including the columns that only the store or Peewee code sets."""
 
     id: str
     screenshots_count: int

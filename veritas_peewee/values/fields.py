@@ -1,7 +1,8 @@
-"""Field types that refuse what cannot be stored.
+"""Field types that refuse values that cannot be stored.
 
-`check(value)` is the full test of a value for a column and returns it in its stored type;
-`db_value`, which Peewee also applies to what a query compares with, leaves out the ranges.
+`check(value)` is the full test of a value for a column: it returns the value as a plain Python
+value, or raises InvalidAudit, which names the column. `db_value` gives the form on disk; Peewee
+applies it to the values in a query's conditions too, so it does not test ranges.
 """
 
 from __future__ import annotations
@@ -69,14 +70,15 @@ class CharField(Typed[V], peewee.CharField):
 
 
 class IdField(CharField[str]):
-    """An audit's id: a file of the older code can hold longer ones, which must be found too."""
+    """An audit's id. Queries do not test its length: a file of the older code can hold longer ids,
+    which must be found."""
 
     def db_value(self, value: Any) -> Any:
         return value if value is None else check_text(self.name, value)
 
 
 class EnumField(Typed[E], peewee.CharField):
-    """A text column with a closed set of values; read back as members of `enum`."""
+    """A text column with a closed set of values, which are read back as members of `enum`."""
 
     def __init__(self, enum: type[E], *args: Any, **kwargs: Any) -> None:
         self.enum = enum
@@ -95,7 +97,7 @@ class EnumField(Typed[E], peewee.CharField):
     check = db_value
 
     def python_value(self, value: Any) -> Any:
-        # What another program wrote is shown as it is, rather than hide the row.
+        # A text that another program wrote is returned as it is: an error would hide the row.
         return self._members.get(value, value)
 
 
@@ -161,7 +163,8 @@ class IntegerField(Typed[V], peewee.IntegerField):
 
 
 class DateTimeField(Typed[V], peewee.DateTimeField):
-    """An aware datetime, stored and read back in UTC; a naive one is refused, not guessed."""
+    """An aware datetime, stored and read back in UTC. A naive one is refused: its zone would be a
+    guess."""
 
     if TYPE_CHECKING:
 
@@ -179,12 +182,12 @@ class DateTimeField(Typed[V], peewee.DateTimeField):
         if not issubclass(type(value), datetime):
             raise invalid(self.name, "must be a datetime", value)
         try:
-            # A zone that does not know its offset makes a datetime as naive as none does.
+            # A datetime whose zone does not know its offset is as naive as one without a zone.
             if datetime.utcoffset(value) is not None:
                 return format_datetime(value)
         except OverflowError:
             raise invalid(self.name, "is outside the years 1 to 9999", value) from None
-        except Exception as error:  # a zone can be a class of a caller's
+        except Exception as error:  # a caller's own zone class may raise anything
             raise invalid(self.name, "has a time zone that does not work", value) from error
         raise invalid(self.name, "must have a time zone (a naive datetime is a guess)", value)
 
@@ -195,21 +198,21 @@ class DateTimeField(Typed[V], peewee.DateTimeField):
     def python_value(self, value: Any) -> Any:
         if isinstance(value, str):
             try:
-                if len(value) == 26 and value[19] == ".":  # as we write it, without a zone
+                if len(value) == 26 and value[19] == ".":  # the form that we write, without a zone
                     return datetime.fromisoformat(value + "+00:00")
                 value = datetime.fromisoformat(value)
             except ValueError:
-                return value  # written by another program: show it rather than hide the row
+                return value  # written by another program: an error would hide the row
         if isinstance(value, datetime) and value.tzinfo is None:
             return value.replace(tzinfo=UTC)
         return value
 
 
 class JSONField(Typed[V], peewee.JSONField):
-    """Strict JSON of one kind (dict or list), stored as text; the model says what is in it."""
+    """Strict JSON of one kind (dict or list), stored as text; the models state its contents."""
 
-    # Peewee asks the database for its JSON dialect when the model is made; ours is not known
-    # until one is open, and until a second engine comes it is SQLite's.
+    # Peewee asks the database for its JSON dialect when a model is defined, but which database a
+    # model has is known only once one is open. SQLite's dialect is the only one so far.
     _dialect = SqliteDatabase(None)
 
     def __init__(self, kind: type = dict, **kwargs: Any) -> None:
@@ -228,7 +231,7 @@ class JSONField(Typed[V], peewee.JSONField):
         if value is not None:
             if not issubclass(type(value), self.kind):
                 raise invalid(self.name, f"must be a {self.kind.__name__}", value)
-            # An event that tells of the value holds it a few levels down.
+            # The event that records the value holds it a few levels deeper.
             text = encode_json(value, self.name, MAX_DEPTH - 8)
             if type(value) is not self.kind:
                 return json.loads(text)

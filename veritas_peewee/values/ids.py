@@ -1,4 +1,4 @@
-"""Ids of audits: made, checked, and looked up."""
+"""Ids of audits: new ones, and checks of ids that callers give."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ def new_audit_id() -> str:
 
 
 def check_id(value: object) -> str:
-    """`value` if it can be an audit's id; InvalidAudit if not."""
+    """The text of `value`, if it can be an audit's id; else raises InvalidAudit.
+
+    An id is 1 to 16 letters, digits, `_`, `-` or `.`, and does not begin with `.`.
+    """
     text = plain_text(value)
     if text is None or not _ID.fullmatch(text):
         raise invalid(
@@ -33,11 +36,12 @@ def check_id(value: object) -> str:
 
 
 def not_found(audit_id: object) -> AuditNotFound:
+    """The error for an id that no audit has."""
     return AuditNotFound(f"there is no audit {shown(audit_id)}")
 
 
 def key_of(audit_id: object) -> str:
-    """`audit_id` if an audit could have it; AuditNotFound for what no database can hold."""
+    """The text of `audit_id`, for a lookup; raises AuditNotFound if no database can hold it."""
     try:
         return check_text("id", audit_id)
     except InvalidAudit as error:

@@ -1,4 +1,4 @@
-"""Moments: now, as text on disk, as people write them, and as the engine does."""
+"""Moments: the present one, and those stored as text, typed by people or given by the engine."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def utc_now() -> datetime:
 
 
 def format_datetime(value: datetime) -> str:
-    """Text as it is on disk: UTC, always six fractional digits, no zone suffix."""
+    """A datetime as it is stored: text in UTC, with six fractional digits and no zone suffix."""
     return datetime.isoformat(datetime.astimezone(value, UTC), " ", "microseconds")[:26]
 
 
 def epoch(value: object) -> datetime | None:
-    """Epoch seconds as a datetime in UTC, or None."""
+    """The datetime in UTC of epoch seconds; None if `value` is not a number, or out of range."""
     number = plain_number(value)
     if number is None:
         return None
@@ -34,11 +34,11 @@ def epoch(value: object) -> datetime | None:
 
 
 def moment(name: str, value: object) -> object:
-    """The moment that a text means; anything but a text is returned as it is.
+    """The moment that a text means, as a datetime in UTC; any other value is returned unchanged.
 
-    The text is an ISO date or date and time, a year, a month, or a number of hours, days or weeks
-    before now (`24h`, `7d`, `2w`); without a zone it is UTC. Raises InvalidAudit, which names the
-    filter.
+    The text is an ISO 8601 date or date and time, a year, a month, or a number of hours, days or
+    weeks before now (`24h`, `7d`, `2w`); without a zone it is UTC. Raises InvalidAudit for any
+    other text; the error begins with `name`, the filter's name.
     """
     text = plain_text(value)
     if text is None:

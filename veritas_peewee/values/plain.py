@@ -1,4 +1,4 @@
-"""Text, numbers and JSON that every database can hold: one rule for every way in."""
+"""Text, numbers and JSON that every database can hold: one rule for all values, from any source."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ MAX_DEPTH = 200
 """JSON nested deeper than this is refused: every reader recurses once per level, and we cannot know
 how much stack it has left."""
 MAX_TEXT = 200_000_000
-"""The most characters in one text: SQLite holds a thousand million bytes."""
+"""The most characters in one text. SQLite's default limit is 1,000,000,000 bytes
+(SQLITE_MAX_LENGTH), and UTF-8 needs up to four for a character."""
 _MAX_PATH = 100
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
@@ -27,7 +28,7 @@ class EndlessJSON(InvalidAudit):
 
 
 def invalid(name: str, reason: str, value: object) -> InvalidAudit:
-    """An error that names the field and shows the value, shortened."""
+    """An InvalidAudit that names the field and shows the value, shortened."""
     return InvalidAudit(f"{name}: {reason}, got {shown(value)}")
 
 
@@ -36,10 +37,10 @@ _short.maxstring = _short.maxother = _short.maxlong = 70
 
 
 def shown(value: object) -> str:
-    """`value` for an error's text: short, whatever its size, and plain ASCII."""
+    """`value` for an error's text: at most 80 ASCII characters, whatever its size and class."""
     try:
         text = _short.repr(value)
-    except Exception:  # a class of a caller's may raise anything; a number may be too long
+    except Exception:  # a caller's class may raise anything, and a number be too long to print
         number = plain_number(value)
         text = f"a number of {number.bit_length()} bits" if type(number) is int else ""
         text = text or f"<{kind_of(value)}>"
@@ -47,25 +48,26 @@ def shown(value: object) -> str:
 
 
 def named(name: str, most: int = 80) -> str:
-    """A name that a caller gave for an error's text: as it is, if it is short and printable."""
+    """A caller's name for an error's text: unchanged if it is printable and has at most `most`
+    characters, else as `shown` gives it."""
     return name if len(name) <= most and name.isprintable() else shown(name)
 
 
 def kind_of(value: object) -> str:
-    """The name of the class of `value`, short and plain ASCII."""
+    """The name of the class of `value`: at most 40 ASCII characters."""
     return ascii(type.__dict__["__name__"].__get__(type(value)))[1:-1][:40]
 
 
 def plain_text(value: object) -> str | None:
-    """`value` as plain text if it is text, also of a class of a caller's; None if it is not."""
+    """`value` as a plain str if it is text, also of a caller's subclass; None if it is not text."""
     if type(value) is str:
         return value
-    # Not isinstance, which believes what an object says of itself.
+    # Not isinstance, which trusts the `__class__` that an object claims to have.
     return str.__str__(cast(str, value)) if issubclass(type(value), str) else None
 
 
 def plain_number(value: object) -> int | float | None:
-    """`value` as a plain number if it is one, and no bool; None if it is not."""
+    """`value` as a plain int or float if it is a number; None if it is not, or is a bool."""
     kind: type = type(value)
     if kind is int or kind is float:
         return cast(float, value)
@@ -77,11 +79,15 @@ def plain_number(value: object) -> int | float | None:
 
 
 def check_text(name: str, value: object, max_length: int | None = None) -> str:
-    """`value`, as plain text, if it is text that every database can hold; InvalidAudit if not."""
+    """`value` as a plain str, if it is text that every database can hold.
+
+    Raises InvalidAudit, which begins with `name`, for a value that is not text, for a NUL character
+    or a lone surrogate, and for more than `max_length` characters (by default `MAX_TEXT`).
+    """
     text = plain_text(value)
     if text is None:
         raise invalid(name, "must be text", value)
-    # Nearly all text is plain, which is told for nothing.
+    # Nearly all text is ASCII without NUL, which costs next to nothing to find out.
     if ("\0" in text or not text.isascii()) and _UNSTORABLE.search(text):
         kind = "a lone surrogate" if _SURROGATE.search(text) else "a NUL character"
         raise invalid(name, f"holds {kind}, which cannot be stored", text)
@@ -91,22 +97,23 @@ def check_text(name: str, value: object, max_length: int | None = None) -> str:
 
 
 def unstorable(value: object, name: str) -> Iterator[tuple[str, str]]:
-    """The places in a JSON value, as (path, reason), that strict JSON cannot hold.
+    """The parts of a value that strict JSON cannot hold, as (path, reason).
 
-    Raises EndlessJSON if it is nested too deeply, for one that contains itself has no end.
+    Each path begins with `name`. Raises EndlessJSON if the value is nested too deeply, as one that
+    contains itself is.
     """
     stack: list[tuple[str, object, int]] = [(name, value, 0)]
     while stack:
         path, found, depth = stack.pop()
         inner: list[tuple[str, object]] = []
-        # The classes' own methods: what a caller's class puts in their place may do anything.
+        # The built-in classes' own methods: a caller's subclass may override them with anything.
         if issubclass(type(found), dict):
             for key, item in dict.items(cast(dict[Any, Any], found)):
                 if reason := _bad_key(key):
                     yield path, reason
                 text = plain_text(key)
-                told = shown(key) if text is None else ascii(text[:40])[1:-1]
-                inner.append((f".{told[:40]}", item))
+                shown_key = shown(key) if text is None else ascii(text[:40])[1:-1]
+                inner.append((f".{shown_key[:40]}", item))
         elif (items := _items(found)) is not None:
             inner = [(f"[{number}]", item) for number, item in enumerate(items)]
         elif (text := plain_text(found)) is not None:
@@ -126,7 +133,8 @@ def unstorable(value: object, name: str) -> Iterator[tuple[str, str]]:
 
 _TOO_DEEP = f"is nested more than {MAX_DEPTH} deep, or contains itself, and cannot be stored"
 _MAX_BITS = 14_000
-"""Python writes whole numbers of up to 4,300 digits."""
+"""The most bits of a whole number: by default Python turns at most 4,300 digits into text
+(`sys.set_int_max_str_digits`)."""
 
 
 def _bad_key(key: object) -> str:
@@ -144,12 +152,16 @@ def _shortened(path: str) -> str:
 
 
 def encode_json(value: object, name: str, max_depth: int = MAX_DEPTH) -> str:
-    """`value` as strict JSON text; InvalidAudit names the place that cannot be stored."""
+    """`value` as strict JSON text.
+
+    Raises InvalidAudit, which names the part that cannot be stored by its path from `name`, or
+    EndlessJSON if the value is nested more than `max_depth` levels deep.
+    """
     try:
         text = _encode(value)
         if text.count("{") + text.count("[") > max_depth and _is_deeper(value, max_depth):
             raise EndlessJSON(f"{name}: {_TOO_DEEP}")
-        # Python writes NUL as this escape; PostgreSQL's JSON refuses it, so we do everywhere.
+        # Python writes NUL as this escape. PostgreSQL's jsonb refuses it, so no database gets it.
         if "\\u0000" not in text:
             text.encode()
             if len(text) > MAX_TEXT:
@@ -159,19 +171,20 @@ def encode_json(value: object, name: str, max_depth: int = MAX_DEPTH) -> str:
         raise
     except RecursionError as error:
         raise EndlessJSON(f"{name}: {_TOO_DEEP}") from error
-    except Exception as error:  # also what a class of a caller's raises
+    except Exception as error:  # also whatever a caller's class raises
         for path, reason in unstorable(value, name):
             raise InvalidAudit(f"{path}: {reason}") from error
-        raise InvalidAudit(f"{name}: cannot be stored as JSON: {_told(error)}") from error
+        raise InvalidAudit(f"{name}: cannot be stored as JSON: {_text_of(error)}") from error
     for path, reason in unstorable(value, name):
         raise InvalidAudit(f"{path}: {reason}")
     return text
 
 
 def plain(value: object, name: str, depth: int = 0) -> Any:
-    """A copy in which dicts, lists, texts and numbers of a caller's own classes are plain ones.
+    """A copy of `value` that has no instance of a caller's subclass of dict, list, str or number.
 
-    What is none of them stays as it is. Raises EndlessJSON if it is nested too deeply.
+    They become plain ones, and tuples become lists; other values are returned as they are.
+    Raises EndlessJSON, which begins with `name`, if the value is nested too deeply.
     """
     if depth > MAX_DEPTH:
         raise EndlessJSON(f"{name}: {_TOO_DEEP}")
@@ -188,9 +201,9 @@ def plain(value: object, name: str, depth: int = 0) -> Any:
         return number
     try:
         honest = value.__class__ is type(value)
-    except Exception:  # a class of a caller's may raise anything
+    except Exception:  # a caller's class may raise anything
         honest = False
-    # In place of what says that it is of another class, an object of its own class's name.
+    # An object that claims another class is replaced by one that has only its class's name.
     return value if honest else type(kind_of(value), (), {})()
 
 
@@ -201,7 +214,7 @@ def _plain_key(key: object) -> object:
 
 
 def _items(value: object) -> Iterator[Any] | None:
-    """What a list or tuple holds, by their own methods; None for anything else."""
+    """The items of a list or tuple, by the built-in classes' own methods; None for other values."""
     if issubclass(type(value), list):
         return list.__iter__(cast(list[Any], value))
     if issubclass(type(value), tuple):
@@ -210,7 +223,7 @@ def _items(value: object) -> Iterator[Any] | None:
 
 
 def _is_deeper(value: object, depth: int) -> bool:
-    """Whether a value, of which is known that strict JSON can hold it, is nested so deeply."""
+    """Whether a value that strict JSON can hold is nested more than `depth` levels deep."""
     level: list[Any] = [value]
     for _ in range(depth):
         below: list[Any] = []
@@ -226,7 +239,8 @@ def _is_deeper(value: object, depth: int) -> bool:
 _NESTED = (dict, list, tuple)
 
 
-def _told(error: BaseException) -> str:
+def _text_of(error: BaseException) -> str:
+    """An error's text: at most 80 ASCII characters; the name of its class if it has no text."""
     try:
         return ascii(str(error))[1:-1][:80] or kind_of(error)
     except Exception:

@@ -1,4 +1,4 @@
-"""Where an audit stands and how grave a finding is: closed sets of texts."""
+"""The status of an audit and the severity of a finding: closed sets of texts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 
 class AuditStatus(StrEnum):
-    """Where an audit stands; `disconnected` is one whose engine went away."""
+    """The status of an audit; `disconnected` means that its engine went away before the end."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -17,7 +17,7 @@ class AuditStatus(StrEnum):
 
 
 class Severity(StrEnum):
-    """How grave a finding is."""
+    """How grave a finding is; the members are in rising order."""
 
     LOW = "low"
     MEDIUM = "medium"

@@ -1,0 +1,129 @@
+"""The walls that no import shows: SQL text and names of a platform stay in their rooms."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import veritas_peewee
+from veritas_peewee.models import TABLES
+
+PACKAGE = Path(veritas_peewee.__file__).parent
+ROOMS_WITHOUT_TABLES = ("errors.py", "values", "files", "database", "threads")
+ROOMS_WITH_SQLITE = (
+    "database/sqlite.py", "database/expressions.py", "catalog", "migrations", "maintenance",
+    "ledger",
+)  # fmt: skip
+SQLITE_ONLY = re.compile(
+    r"\bPRAGMA\b|\bfts5\w*\b|\bbm25\b|\browid\b|\bsqlite_(master|schema|sequence|stat\d)\b|"
+    r"\bjson_(each|extract|tree)\b|(?<!--)\bVACUUM\b|\bATTACH\b|\bwal_checkpoint\b|"
+    r"\bdata_version\b|\bhighlight\(|(?-i:\bMATCH\b)|\bjournal_mode\b",
+    re.IGNORECASE,
+)
+POSIX_ONLY = {
+    "fcntl", "fork", "getuid", "geteuid", "register_at_fork", "uname", "O_DIRECTORY",
+    "O_NOFOLLOW", "O_CLOEXEC", "O_NONBLOCK", "dir_fd", "src_dir_fd", "dst_dir_fd", "st_ino",
+    "st_dev", "st_uid", "st_gid", "fchmod", "chown", "statvfs", "sync", "grp", "pwd", "resource",
+    "stat.S_IMODE", "/proc",
+}  # fmt: skip
+
+
+def modules(*rooms: str) -> list[Path]:
+    found: list[Path] = []
+    for room in rooms:
+        path = PACKAGE / room
+        found += [path] if path.is_file() else sorted(path.rglob("*.py"))
+    assert found
+    return found
+
+
+def texts(path: Path) -> Iterator[tuple[int, str]]:
+    """The strings of a module, with those between the fields of an f-string, but no docstrings."""
+    tree = ast.parse(path.read_text())
+    statements = {
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    }
+    for node in ast.walk(tree):
+        is_text = isinstance(node, ast.Constant) and isinstance(node.value, str)
+        if is_text and node not in statements:
+            yield node.lineno, node.value
+
+
+def calls(path: Path) -> Iterator[tuple[int, str]]:
+    """The names of SQL functions that are called through Peewee's `fn`, and other attributes."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Attribute):
+            yield node.lineno, node.attr
+
+
+def place(path: Path, line: int) -> str:
+    return f"{path.relative_to(PACKAGE)}:{line}"
+
+
+def test_what_knows_nothing_of_audits_names_no_table_of_theirs():
+    tables = [model._meta.table_name for model in TABLES] + ["search_index"]
+    name = re.compile(rf"\b({'|'.join(tables)})\b")
+    assert [
+        f"{place(path, line)}: {text[:60]!r}"
+        for path in modules(*ROOMS_WITHOUT_TABLES)
+        for line, text in texts(path)
+        if name.search(text)
+    ] == []
+
+
+def test_what_only_sqlite_understands_is_said_in_few_rooms():
+    allowed = set(modules(*ROOMS_WITH_SQLITE))
+    assert [
+        f"{place(path, line)}: {text[:60]!r}"
+        for path in modules(".")
+        if path not in allowed
+        for line, text in (*texts(path), *calls(path))
+        if SQLITE_ONLY.search(text)
+    ] == []
+
+
+def test_what_only_posix_has_is_used_in_one_module():
+    def names(path: Path) -> Iterator[tuple[int, str]]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                if node.value.id == "os" or node.attr.startswith("st_"):
+                    yield node.lineno, node.attr
+                elif node.value.id == "stat":
+                    yield node.lineno, f"stat.{node.attr}"
+            elif isinstance(node, ast.keyword) and node.arg is not None:
+                yield node.value.lineno, node.arg
+            elif isinstance(node, ast.Import):
+                yield from ((node.lineno, one.name) for one in node.names)
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                yield node.lineno, str(node.module)
+                if node.module in ("os", "stat"):
+                    yield from ((node.lineno, one.name) for one in node.names)
+        yield from ((line, "/proc") for line, text in texts(path) if text.startswith("/proc"))
+
+    only = PACKAGE / "files" / "platform.py"
+    assert [
+        f"{place(path, line)}: {name}"
+        for path in modules(".")
+        if path != only
+        for line, name in names(path)
+        if name in POSIX_ONLY
+    ] == []
+
+
+@pytest.mark.parametrize("limit", [300])
+def test_a_module_is_short_or_says_why_it_is_not(limit):
+    assert [
+        str(path.relative_to(PACKAGE))
+        for path in modules(".")
+        if len(path.read_text().splitlines()) > limit
+        and "Longer than most" not in (ast.get_docstring(ast.parse(path.read_text())) or "")
+    ] == []
+
+
+def test_the_top_of_the_package_is_a_list_that_can_be_read():
+    entries = [one.name for one in PACKAGE.iterdir() if one.name != "__pycache__"]
+    assert len(entries) <= 25

@@ -1,0 +1,147 @@
+"""The full-text index: its words, the questions to it and the marks around its matches, in FTS5.
+
+Whoever searches makes an expression of terms here (`term`, `all_of`, `any_of`) and knows nothing
+else of how it is written.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from typing import Any
+
+from peewee import SQL
+
+from veritas_peewee.database.sqlite import scratch
+from veritas_peewee.database.statements import execute
+from veritas_peewee.models import CatalogEntry
+
+SEARCH_INDEX = "search_index"
+TOKENIZER = "tokenize = 'unicode61 remove_diacritics 2'"
+WORDS = ("url", "narrative", "findings", "errors")
+"""The columns of the full-text index."""
+WEIGHTS = "4.0, 2.0, 1.0, 1.0"
+"""What a word counts for in a url, a narrative, findings and errors."""
+
+MARKS = "\ufdd0", "\ufdd1"
+"""Put around the matches in a snippet. They are noncharacters of Unicode, which no text needs, so
+they are removed from texts before these are indexed."""
+KEPT_OUT = {0: " "} | {ord(mark): " " for mark in MARKS}
+BREAK = "\u200b"
+"""Separates words and has no width: a snippet that leaves it out loses nothing."""
+
+# Thai, Lao, Burmese, Khmer; CJK signs, kana and Han; Hangul, which has spaces, but its words have
+# endings.
+_UNSPACED = (
+    "\u0e01-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3041-\u30ff\u31f0-\u31ff"
+    "\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff\uff66-\uff9f\U00020000-\U000323af"
+)
+
+
+@functools.cache
+def _unspaced() -> tuple[re.Pattern[str], re.Pattern[str]]:
+    # Compiled only when needed: it takes a fifth of the time of the package's import, and few texts
+    # need it.
+    between = f"(?<=[{_UNSPACED}])(?=\\w)|(?<=\\w)(?=[{_UNSPACED}])"
+    return re.compile(f"[{_UNSPACED}]"), re.compile(between)
+
+
+def words_of(text: str) -> str:
+    """`text`, in which each letter of a script without spaces between words is a word of its own.
+
+    So any part of a sentence can be found, as a phrase.
+    """
+    if text.isascii():
+        return text
+    any_letter, between = _unspaced()
+    return between.sub(BREAK, text) if any_letter.search(text) else text
+
+
+# ---- expressions ----
+
+
+def term(words: str, *, is_beginning: bool) -> str:
+    """What is looked for: words side by side; `is_beginning`: the last may be longer."""
+    # In quotes nothing is an operator, and words are separated as in the index.
+    return f'"{words_of(words)}"{" *" if is_beginning else ""}'
+
+
+def all_of(wanted: Iterable[str], unwanted: Iterable[str]) -> str:
+    """The expression for entries with all wanted terms and no unwanted one; empty if none is
+    wanted."""
+    # Side by side, not joined by AND: FTS5 then passes over what turns out not to be a word.
+    words, others = " ".join(wanted), " OR ".join(unwanted)
+    return f"({words}) NOT ({others})" if words and others else words
+
+
+def any_of(wanted: Iterable[str]) -> str:
+    """The expression for entries with any of some terms."""
+    return " OR ".join(wanted)
+
+
+def has_beginning(expression: str) -> bool:
+    """Whether one of an expression's terms is the beginning of a word."""
+    return " *" in expression
+
+
+# ---- matching and ranking ----
+
+AUDIT_ID = SQL("c.audit_id")
+"""The audit of a matching entry, for the query `such` of `matches_sql`."""
+
+
+def matches_sql(*, among: str = "", such: str = "") -> str:
+    """A query for the newest matches in a range of entries: their ids and their ranks (BM25, the
+    lower the better).
+
+    `among` is a query for the ids of all audits that may be found; `such` is one that has a row if
+    the audit `AUDIT_ID` may be. The values are the expression, the first and the last entry, those
+    of the inner query, and how many matches at most.
+    """
+    entries = CatalogEntry._meta.table_name
+    joined = condition = ""
+    if among:
+        # As a set in which each match is looked for: a search in an index for each takes longer.
+        condition = (
+            f" AND +i.rowid IN (SELECT c.id FROM ({among}) AS a "
+            f"CROSS JOIN {entries} AS c ON c.audit_id = a.id)"
+        )
+    elif such:
+        joined = f"CROSS JOIN {entries} AS c ON c.id = i.rowid "
+        condition = f" AND EXISTS ({such})"
+    return (
+        f"SELECT i.rowid, bm25({SEARCH_INDEX}, {WEIGHTS}) FROM {SEARCH_INDEX} AS i "
+        f"{joined}WHERE {SEARCH_INDEX} MATCH ? AND i.rowid >= ? AND i.rowid <= ?{condition} "
+        "ORDER BY i.rowid DESC LIMIT ?"
+    )
+
+
+# ---- marking ----
+
+
+def marked(expression: str, entries: Iterable[int]) -> list[tuple[Any, ...]]:
+    """The entries among some that match: the id and the texts of each, with its matches marked."""
+    text = f"{_marked_sql(SEARCH_INDEX, WORDS)} AND rowid = ?"
+    marks = MARKS * len(WORDS)
+    return [row for entry in entries for row in execute(text, (*marks, expression, entry))]
+
+
+def marked_apart(
+    columns: Sequence[str], rows: list[tuple[Any, ...]], expression: str, most: int = -1
+) -> list[tuple[Any, ...]]:
+    """Rows (an id, then texts) that match, with marks, by an index of them alone; best first."""
+    with closing(scratch()) as apart:
+        apart.execute(f"CREATE VIRTUAL TABLE pieces USING fts5({', '.join(columns)}, {TOKENIZER})")
+        apart.executemany(
+            f"INSERT INTO pieces (rowid, {', '.join(columns)}) "
+            f"VALUES (?{', ?' * len(columns)})", rows
+        )  # fmt: skip
+        text = f"{_marked_sql('pieces', columns)} ORDER BY rank LIMIT ?"
+        return list(apart.execute(text, (*MARKS * len(columns), expression, most)).fetchall())
+
+
+def _marked_sql(table: str, columns: Sequence[str]) -> str:
+    texts = ", ".join(f"highlight({table}, {column}, ?, ?)" for column in range(len(columns)))
+    return f"SELECT rowid, {texts} FROM {table} WHERE {table} MATCH ?"

@@ -1,0 +1,25 @@
+"""Peewee's savepoint, as `atomic()` uses it inside a transaction."""
+
+from __future__ import annotations
+
+import peewee
+
+
+class Savepoint(peewee._savepoint):
+    """Peewee's savepoint.
+
+    When rolled back, it also drops the `after_commit` callbacks registered inside it and runs the
+    `after_rollback` ones.
+    """
+
+    def _begin(self) -> None:
+        super()._begin()  # type: ignore[misc]
+        self.callbacks = len(self.db.state.commit_callbacks)
+        self.undo = len(self.db.undo)
+
+    def rollback(self, begin: bool = True) -> None:
+        del self.db.state.commit_callbacks[self.callbacks :]
+        self.db.run_undo(self.undo)
+        if self.db.keeper is not None:
+            self.db.keeper.undone(whole=False)
+        super().rollback(begin)
