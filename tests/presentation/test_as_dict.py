@@ -15,6 +15,7 @@ import anyio
 import pytest
 from peewee import prefetch
 
+import veritas_peewee
 from tests.support.command_line import run_here
 from veritas_peewee import (
     NO_VALUE,
@@ -71,7 +72,8 @@ def results_of(hint: Any) -> Iterator[type]:
 
 
 def public_results() -> set[type]:
-    names = {"ExportReport": ExportReport, "ImportReport": ImportReport}
+    names: dict[str, Any] = {name: getattr(veritas_peewee, name) for name in veritas_peewee.__all__}
+    names |= {"ExportReport": ExportReport, "ImportReport": ImportReport}
     methods = [one for name, one in inspect.getmembers(AuditStore, inspect.isfunction)
                if not name.startswith("_")]  # fmt: skip
     found: set[type] = set()
