@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from veritas_peewee.models import AuditScreenshot as AuditScreenshot
     from veritas_peewee.presentation.report import report_html as report_html
     from veritas_peewee.queries.comparison import Comparison as Comparison
+    from veritas_peewee.queries.counting import NO_VALUE as NO_VALUE
     from veritas_peewee.queries.counting import Facets as Facets
     from veritas_peewee.queries.filters import Filters as Filters
     from veritas_peewee.queries.paging import Page as Page
@@ -50,6 +51,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "DATABASE_URL",
+    "NO_VALUE",
     "Audit",
     "AuditEvent",
     "AuditFinding",
@@ -108,7 +110,7 @@ _MODULES = {
     "models": ("Audit", "AuditEvent", "AuditFinding", "AuditScreenshot"),
     "presentation.report": ("report_html",),
     "queries.comparison": ("Comparison",),
-    "queries.counting": ("Facets",),
+    "queries.counting": ("NO_VALUE", "Facets"),
     "queries.filters": ("Filters",),
     "queries.paging": ("Page",),
     "queries.search": ("Hit",),

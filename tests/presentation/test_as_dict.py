@@ -18,12 +18,14 @@ from peewee import prefetch
 import veritas_peewee
 from tests.support.command_line import run_here
 from veritas_peewee import (
+    NO_VALUE,
     Audit,
     AuditEvent,
     AuditFinding,
     AuditScreenshot,
     AuditStatus,
     AuditStore,
+    InvalidAudit,
     Page,
     Severity,
     as_dict,
@@ -229,22 +231,24 @@ def test_what_is_given_stays_as_it_is(path: Path, ids: list[str]) -> None:
 
 
 def test_no_value_is_told_from_any_text(script: Any) -> None:
-    for level in (None, "None", "null"):
+    for level in (None, "None", "null", ""):
         audit = operations.create("https://shop.example/")
         operations.update(audit.id, risk_level=level)
     found = facets().risk_level
-    assert found == {"None": 1, "null": 1, "": 1}
-    assert list(found) == ["None", "null", ""]  # last among equals
+    assert found == {"None": 1, "null": 1, "": 1, None: 1}
+    assert list(found) == ["", "None", "null", NO_VALUE]  # last among equals
     assert json.loads(json.dumps(found)) == as_dict(found) == dict(found)
+    with pytest.raises(InvalidAudit):
+        operations.update(audit.id, risk_level=NO_VALUE)  # no audit can have it
 
 
 def test_none_is_taken_for_no_value_in_counts() -> None:
-    counts = Counts({"a": 2, "": 1})
+    counts = Counts({"a": 2, NO_VALUE: 1})
     assert counts == {"a": 2, None: 1}
     assert counts == {"a": 2, None: 1}
-    assert counts != {"a": 2, None: 2}
-    assert counts != {"a": 2, None: 1, "": 1}
-    assert counts[None] == counts[""] == counts.get(None) == 1  # type: ignore[index]
+    for other in ({"a": 2, None: 2}, {"a": 2, "": 1}, {"a": 2}, [("a", 2)]):
+        assert counts != other
+    assert counts[None] == counts[NO_VALUE] == counts.get(None) == 1  # type: ignore[index]
     assert None in counts
     assert None not in Counts({"a": 2})
     assert Counts({"a": 2}).get(None, 0) == 0
@@ -277,7 +281,7 @@ def test_the_command_line_prints_the_same(
     pairs = run_here(capsys, "stats", "--database", path, "--json").json
     assert pairs.pop("total") == counts.pop("total") == 4
     assert {name: dict(kind) for name, kind in pairs.items()} == {
-        name: {value or None: number for value, number in kind.items()}
+        name: {None if value == NO_VALUE else value: number for value, number in kind.items()}
         for name, kind in counts.items()
     }
 

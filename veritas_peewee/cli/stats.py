@@ -55,7 +55,7 @@ def _table(
     table.add_column("Audits", justify="right", no_wrap=True)
     table.add_column("Share", justify="right", no_wrap=True)
     for kind, number in counts.items():
-        shown = one_line(kind or terminal.NONE)
+        shown = one_line(terminal.NONE if kind == counting.NO_VALUE else kind)
         share = f"{number / total:.0%}" if total else ""
         table.add_row(style(shown) if style else shown, f"{number:,}", share)
     return table

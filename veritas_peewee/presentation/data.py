@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from veritas_peewee.models import Audit, AuditEvent
-from veritas_peewee.queries.counting import Facets
+from veritas_peewee.queries.counting import NO_VALUE, Facets
 from veritas_peewee.values.named import as_dict
 
 __all__ = ["as_dict", "audit_values", "facet_pairs", "full_audit"]
@@ -23,9 +23,9 @@ def full_audit(audit: Audit, events: list[AuditEvent]) -> dict[str, Any]:
 
 
 def facet_pairs(found: Facets) -> dict[str, Any]:
-    """Facets with each kind as pairs of value and number, which have an order and can be null."""
+    """Facets with each kind as pairs of value and number: there no value is null."""
     return {
-        name: [[value or None, number] for value, number in kind.items()]
+        name: [[None if value == NO_VALUE else value, number] for value, number in kind.items()]
         if isinstance(kind, dict)
         else kind
         for name, kind in as_dict(found).items()

@@ -33,11 +33,15 @@ from veritas_peewee.queries.filters import (
 _ALIVE = tuple(sorted(str(status) for status in UNFINISHED))
 
 
-class Counts(dict[str, int]):
-    """How many audits have each value, most first; `""` is for audits without one.
+NO_VALUE = "\0"
+"""The name under which audits without a value are counted. A name in JSON is text, and every other
+text, the empty one and "null" too, can be a value: NUL cannot be stored."""
 
-    A name in JSON is text, so these are: a None would be written as the text "null" or "None".
-    None is taken for `""` where a count is looked up or compared.
+
+class Counts(dict[str, int]):
+    """How many audits have each value, most first; `NO_VALUE` is for audits without one.
+
+    Where a count is looked up or compared, None is taken for `NO_VALUE`.
     """
 
     __slots__ = ()
@@ -45,18 +49,18 @@ class Counts(dict[str, int]):
 
     def __missing__(self, value: object) -> int:
         if value is None:
-            return self[""]
+            return self[NO_VALUE]
         raise KeyError(value)
 
     def __contains__(self, value: object) -> bool:
-        return super().__contains__("" if value is None else value)
+        return super().__contains__(_text(value))
 
     def get(self, value: Any, default: Any = None) -> Any:
-        return super().get("" if value is None else value, default)
+        return super().get(_text(value), default)
 
     def __eq__(self, other: object) -> bool:
-        if isinstance(other, dict) and None in other and "" not in other:
-            other = {"" if value is None else value: number for value, number in other.items()}
+        if isinstance(other, dict):
+            other = {_text(value): number for value, number in other.items()}
         return super().__eq__(other)
 
     def __ne__(self, other: object) -> bool:
@@ -65,7 +69,7 @@ class Counts(dict[str, int]):
 
 @dataclass(frozen=True, slots=True)
 class Facets:
-    """How many audits have each value, most first; `""` is for audits without a value."""
+    """How many audits have each value, most first; see `Counts` for those without a value."""
 
     total: int
     status: dict[str, int]
@@ -162,12 +166,12 @@ def _text(value: object) -> str:
     """A value as the name of a count: text, also if another program has stored something else."""
     if isinstance(value, str):
         return value
-    return "" if value is None or value == b"" else str(value)
+    return NO_VALUE if value is None or value == b"" else str(value)
 
 
 def _sorted(counter: Counter[str]) -> Counts:
     found = [(value, number) for value, number in counter.items() if number]
-    return Counts(sorted(found, key=lambda item: (-item[1], not item[0], item[0])))
+    return Counts(sorted(found, key=lambda item: (-item[1], item[0] == NO_VALUE, item[0])))
 
 
 # ---- the statements; most select the columns of COUNTED_BY, a pattern type or '', a number ----
