@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from veritas_peewee.config import Durability, Location, locate
+from veritas_peewee.database.backends import connection
 from veritas_peewee.database.current import bound
 from veritas_peewee.database.event_loop import on_event_loop
 from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
@@ -25,16 +26,12 @@ def open_writable(location: Location, durability: Durability = "normal") -> Sqli
 
     Raises SchemaTooNew, DatabaseCorrupt, ReadOnlyStore or StoreBusy.
     """
-    from veritas_peewee.database.sqlite import SqliteStore
-
-    return _prepare(SqliteStore(location, "writer", durability))
+    return _prepare(connection(location, "writer", durability))
 
 
 def open_reader(location: Location) -> SqliteStore:
     """A connection that cannot write, to a file that a writer has prepared."""
-    from veritas_peewee.database.sqlite import SqliteStore
-
-    database = SqliteStore(location, "reader")
+    database = connection(location, "reader")
     database.connect()
     return database
 
@@ -60,22 +57,18 @@ def _prepare(database: SqliteStore) -> SqliteStore:
 
 
 def _open_script(location: Location) -> SqliteStore:
-    from veritas_peewee.database.sqlite import SqliteStore
-
-    return _prepare(SqliteStore(location, "script"))
+    return _prepare(connection(location, "script"))
 
 
 def _open_viewer(location: Location) -> SqliteStore:
-    from veritas_peewee.database.sqlite import SqliteStore
-
     try:
-        return _look_at(SqliteStore(location, "viewer"))
+        return _look_at(connection(location, "viewer"))
     except ReadOnlyStore:
         # Where no file can be created beside it, SQLite opens a file in WAL mode only with
         # `immutable=1`, a promise that nobody changes it. With a WAL beside it that would be false.
         if location.path is None or Path(f"{location.path}-wal").exists():
             raise
-        return _look_at(SqliteStore(location, "viewer", immutable=True))
+        return _look_at(connection(location, "viewer", immutable=True))
 
 
 def _look_at(database: SqliteStore) -> SqliteStore:

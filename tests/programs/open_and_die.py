@@ -10,6 +10,7 @@ import sys
 from typing import Any
 
 from veritas_peewee import connect
+from veritas_peewee.database import sqlite
 from veritas_peewee.database.sqlite import SqliteStore
 from veritas_peewee.files import durable
 
@@ -45,7 +46,7 @@ def watched_sync(target: Any) -> None:
 plain_sync = durable.sync
 if unit == "backup":
     durable.sync = watched_sync
-connect.__wrapped__.__globals__["SqliteStore"] = WatchedDatabase
+vars(sqlite)["SqliteStore"] = WatchedDatabase
 with connect(path):
     pass
 print(passed)

@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import perf_counter
 
 from torture.reading import read_all
@@ -27,17 +28,30 @@ def attempt(fn: Callable[[], str]) -> dict[str, object]:
     return {**found, "seconds": perf_counter() - begin}
 
 
-def write() -> str:
+def write(path: Path) -> str:
     with connect(path):
         return str(sync.create("https://example.com/attempt").id)
+
+
+def read(path: Path) -> str:
+    return read_all(path, path.parent / "screenshots")
+
+
+def rehearse() -> None:
+    """Load what both need, by doing both once."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "audits.db"
+        write(path)
+        read(path)
 
 
 if __name__ == "__main__":
     path = Path(sys.argv[1])
     if len(sys.argv) > 2 and os.geteuid() == 0:
-        # Only now, for the interpreter may lie where that user cannot read.
+        # The interpreter may lie where that user cannot read.
+        rehearse()
         os.setgroups([])
         os.setgid(int(sys.argv[2]))
         os.setuid(int(sys.argv[2]))
-    read = attempt(lambda: read_all(path, path.parent / "screenshots"))
-    print(json.dumps({"read": read, "write": attempt(write)}), flush=True)
+    found = {"read": attempt(lambda: read(path)), "write": attempt(lambda: write(path))}
+    print(json.dumps(found), flush=True)
