@@ -135,13 +135,13 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *_MODULE_OF, *_PUBLIC})
 
 
-if not TYPE_CHECKING:  # to a type checker, another name is an error
+if not TYPE_CHECKING:  # so that a type checker reports any other name
 
     def __getattr__(name: str) -> Any:
         if name in _PUBLIC:
             return import_module(f"veritas_peewee.{name}")
         if name not in _MODULE_OF:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        # Once: from then on the name is found without this function.
+        # Called once for a name: from then on it is found without this function.
         found = globals()[name] = getattr(import_module(f"veritas_peewee.{_MODULE_OF[name]}"), name)
         return found

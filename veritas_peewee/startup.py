@@ -18,7 +18,7 @@ from veritas_peewee.errors import NoDatabase, ReadOnlyStore, StoreError
 if TYPE_CHECKING:
     from veritas_peewee.database.sqlite import SqliteStore
 
-# What opens a database is loaded by the first one that is opened.
+# The modules that open a database are imported inside functions, when the first one is opened.
 
 
 def open_writable(location: Location, durability: Durability = "normal") -> SqliteStore:

@@ -1,6 +1,6 @@
 """`AuditStore`: hands operations to the writer and queries to the readers, and awaits them.
 
-Longer than most modules: it is the one list of what can be awaited.
+Longer than most modules, because it is the one list of everything that can be awaited.
 """
 
 from __future__ import annotations
@@ -57,9 +57,9 @@ if TYPE_CHECKING:
     from veritas_peewee.values.columns import AuditChanges
     from veritas_peewee.values.states import StatusText
 
-# To import this module is not yet to open a store: what every open one calls is loaded by `_open`,
-# what answers a question by the reader's thread that is first asked it, for which each is named
-# inside a function.
+# Importing this module must be quick. The modules that every open store uses are loaded by `_open`,
+# on the writer's thread. A module that answers a question is loaded by the reader's thread that is
+# first asked it: that is why such functions of `sync` are named inside a lambda.
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -69,7 +69,11 @@ class AuditStore:
     """The store of audits for async callers, on asyncio and on trio.
 
     Use `async with AuditStore.open() as store`, or `store = await AuditStore.open()` and later
-    `await store.close()`. It belongs to the event loop it was opened in.
+    `await store.close()`. It belongs to the event loop in which it was opened.
+
+    Besides the errors that they name, its methods raise StoreClosed if the store is not open, and
+    StoreError in another event loop or in a forked process. Methods that write also raise
+    StoreBusy, StoreFull, ReadOnlyStore or WriteUndone (see `errors`): the write was not saved.
     """
 
     def __init__(
@@ -101,9 +105,14 @@ class AuditStore:
         """A store on `database`: a path, `":memory:"` or a `sqlite:///` URL.
 
         The default is $VERITAS_DATABASE, else data/veritas_audits.db. `readers` is how many reads
-        run at once, `max_pending` how many writes may wait (further callers wait for a slot).
-        `durability="full"` survives a power cut without loss, `"normal"` without damage.
-        `screenshots` is a folder (default: `screenshots/` beside the file).
+        run at once, `max_pending` how many writes may be queued (further callers wait for a slot).
+        With `durability="full"` a power cut loses no write that was acknowledged; with `"normal"`
+        it can lose the last ones, but does no damage. `screenshots` is the folder for images
+        (default: `screenshots/` beside the file).
+
+        Raises StoreError for a bad argument. The file is opened, and created or upgraded, by
+        `async with` or `await`, which raise SchemaTooNew, DatabaseCorrupt, ReadOnlyStore or
+        StoreBusy.
         """
         for name, value in (("readers", readers), ("max_pending", max_pending)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
@@ -157,8 +166,8 @@ class AuditStore:
     async def close(self) -> None:
         """Stop intake, finish the writes that are queued, checkpoint, and let go of the file.
 
-        May be called again; further calls of other methods raise StoreClosed. Raises StoreError
-        if a write has not ended after 60 s; those that had not begun are then told.
+        May be called again; other methods then raise StoreClosed. Raises StoreError if a write has
+        not ended after 60 s; the callers of writes that had not begun then get StoreClosed.
         """
         from anyio import to_thread
 
@@ -171,7 +180,7 @@ class AuditStore:
             self._writer.stop_intake()
         with anyio.CancelScope(shield=True):
             async with self._changing:
-                # In one thread, for asyncio's own cancellation stops at no shield.
+                # In one thread, because asyncio's own cancellation ignores anyio's shield.
                 await to_thread.run_sync(self._shut, limiter=anyio.CapacityLimiter(1))
 
     def _shut(self) -> None:
@@ -201,7 +210,7 @@ class AuditStore:
             raise StoreClosed
         if self._process != os.getpid():
             raise StoreError("this store was opened before a fork: open one in this process")
-        # asyncio tells its loop at once; for trio, which it does not know, anyio's token is asked.
+        # asyncio's loop is looked up at once; on trio, which has none, anyio's token is compared.
         loop = asyncio_loop()
         if loop is None or loop is not self._loop:
             self._check_loop()
@@ -223,7 +232,11 @@ class AuditStore:
         audit_tier: str = "standard_audit",
         verdict_mode: str = "expert",
     ) -> Audit:
-        """Add a queued audit of `url`; InvalidAudit for a bad url or id."""
+        """Add a queued audit of `url`, an http or https address, and return it.
+
+        `id` is 1 to 16 letters, digits, `_`, `-` or `.` (default: a new id). Raises InvalidAudit
+        for a bad value, and for an id that is already in use.
+        """
         create = partial(
             sync.create,
             id=id,
@@ -236,11 +249,13 @@ class AuditStore:
     async def record(self, audit_id: str, event: dict[str, Any], *, lenient: bool = False) -> int:
         """Record one event and its effect on the rows; returns the event's id.
 
-        Raises AuditNotFound, or InvalidAudit for an event that cannot be stored; if `lenient`,
-        what cannot be stored is left out instead, with a note in `errors`, as in `ingest`.
+        `event` is a dict of JSON values with the event's `type`. Raises AuditNotFound, or
+        InvalidAudit for an event that cannot be stored; if `lenient`, a value that cannot be
+        stored is replaced or left out instead, with a note in the audit's `errors`, as in `ingest`.
+        Raises StoreError if its image cannot be written.
         """
         writer = self._opened()
-        # Before anything is made of it: a hundred thousand calls may wait here.
+        # Wait before the event is prepared: a hundred thousand calls may wait here.
         if not writer.take_slot():
             turn = writer.slots.turn()
             try:
@@ -275,7 +290,7 @@ class AuditStore:
     async def record_many(
         self, audit_id: str, events: Iterable[dict[str, Any]], *, lenient: bool = False
     ) -> list[int]:
-        """Record events in order, all or none; returns their ids. Errors as in `record`."""
+        """Record events in order, all or none; returns their ids. Raises what `record` raises."""
         writer = self._opened()
         prepared = await in_thread(
             partial(preparing.prepare_all, lenient=lenient),
@@ -298,8 +313,10 @@ class AuditStore:
         """Store an audit from the engine's output, all or nothing, and return it.
 
         `source` is a result (dict), events (list), or the path of a file of any form. `audit_id`
-        can be that of an audit that is there and has not ended; `url` is needed if the output has
-        none. Raises InvalidAudit if it holds no audit, StoreError if a file cannot be read.
+        can be the id of a stored audit that has not ended; `url` is needed if the output has none.
+        Raises InvalidAudit if `source` holds no audit or `audit_id` has ended, AuditNotFound if
+        there is no such audit and no url for a new one, StoreError if a file cannot be read or an
+        image cannot be stored.
         """
         writer = self._opened()
         prepared = await in_thread(
@@ -310,37 +327,50 @@ class AuditStore:
         return audit
 
     async def update(self, audit_id: str, /, **changes: Unpack[AuditChanges]) -> Audit:
-        """Change columns of an audit and return it; InvalidAudit for a bad column or value."""
+        """Change columns of an audit (see `AuditChanges`) and return it.
+
+        Raises AuditNotFound, or InvalidAudit for an unknown column or a bad value.
+        """
         audit: Audit = await self._opened().submit(partial(sync.update, **changes), audit_id)
         return audit
 
     async def update_status(
         self, audit_id: str, status: AuditStatus | StatusText, *, error_message: str | None = None
     ) -> Audit:
-        """Set an audit's status and, with `error_message`, its last error; returns the audit."""
+        """Set an audit's status and, with `error_message`, its last error; returns the audit.
+
+        Raises AuditNotFound, or InvalidAudit for an unknown status.
+        """
         change = partial(sync.update_status, error_message=error_message)
         audit: Audit = await self._opened().submit(change, audit_id, status)
         return audit
 
     async def delete(self, audit_id: str) -> None:
-        """Remove an audit with its rows, then its screenshot files; AuditNotFound if absent."""
+        """Remove an audit with its rows, then its screenshot files; raises AuditNotFound."""
         await self._opened().submit(sync.delete, audit_id)
 
     async def write(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run `fn` on the writer's thread, all or nothing; committed when this returns."""
+        """Run `fn(*args, **kwargs)` on the writer's thread, all or nothing; returns its result.
+
+        Inside it the models and the functions of `sync` work on this store. What it wrote is
+        committed when this returns. Raises the error of `fn`, which undoes what it wrote.
+        """
         result: T = await self._opened().submit(partial(fn, *args, **kwargs))
         return result
 
     # ---- reading ----
 
     async def get(self, audit_id: str) -> Audit:
-        """An audit with `.findings` and `.screenshots` loaded; AuditNotFound if absent."""
+        """An audit with `.findings` and `.screenshots` loaded; raises AuditNotFound."""
         return await self.read(lambda: sync.get(audit_id))
 
     async def events(
         self, audit_id: str, *, after: int = 0, limit: int | None = None
     ) -> list[AuditEvent]:
-        """An audit's events in order, those after event id `after`."""
+        """An audit's events with ids above `after`, in order, at most `limit`; empty if absent.
+
+        Raises InvalidAudit if `after` or `limit` is not a whole number.
+        """
         return await self.read(lambda: sync.events(audit_id, after=after, limit=limit))
 
     async def history(
@@ -351,7 +381,11 @@ class AuditStore:
         order: Order = "newest",
         **filters: Unpack[Filters],
     ) -> Page[Audit]:
-        """One page of audits, newest first; pass `next_cursor` as `cursor` for the next one."""
+        """One page of at most `limit` audits (1 to 1000), newest first or in another `order`.
+
+        Pass its `next_cursor` as `cursor` for the next page. The filters are those of `Filters`;
+        "highest" and "lowest" order by trust score. Raises InvalidAudit for a bad value.
+        """
         return await self.read(
             lambda: sync.history(limit=limit, cursor=cursor, order=order, **filters)
         )
@@ -359,25 +393,29 @@ class AuditStore:
     async def search(
         self, text: str, *, limit: int = 20, cursor: str | None = None, **filters: Unpack[Filters]
     ) -> Page[Hit]:
-        """One page of the audits that match a text, best first; filters as in `history`.
+        """One page of the ended audits that match a text, best first; filters as in `history`.
 
         An audit matches if it has all words, in any case and with or without accents: `word`,
-        `"exact phrase"`, `-not`, `wor*` for a beginning. Any text is accepted.
+        `"exact phrase"`, `-not`, `wor*` for a beginning. Any text is accepted. Raises InvalidAudit
+        if `text` is not a str, and for whatever `history` refuses.
         """
         return await self.read(lambda: sync.search(text, limit=limit, cursor=cursor, **filters))
 
     async def count(self, **filters: Unpack[Filters]) -> int:
-        """How many audits there are; filters as in `history`."""
+        """How many audits match; filters as in `history`. Raises InvalidAudit for a bad value."""
         return await self.read(lambda: sync.count(**filters))
 
     async def facets(self, **filters: Unpack[Filters]) -> Facets:
-        """How many audits there are of each status, risk level, site type, tier, pattern type."""
+        """How many audits have each status, risk level, site type, tier and pattern type.
+
+        The filters are those of `history`. Raises InvalidAudit for a bad value.
+        """
         return await self.read(lambda: sync.facets(**filters))
 
     async def compare(self, ids: Iterable[str]) -> Comparison:
-        """What changed between audits, each against the one that ran before it.
+        """What changed between two or more audits, each compared with the one that ran before it.
 
-        Raises AuditNotFound, and InvalidAudit for fewer than two ids or one given twice.
+        Raises AuditNotFound, and InvalidAudit for fewer than two ids or one that is given twice.
         """
         return await self.read(lambda: sync.compare(ids))
 
@@ -390,17 +428,18 @@ class AuditStore:
         until: datetime | str | None = None,
         limit: int = 100,
     ) -> Trend:
-        """The newest audits of a url or of a host as a series, oldest first.
+        """The newest `limit` audits (1 to 1000) of a url or of a host as a series, oldest first.
 
-        An audit is placed where it ran: at `started_at`, or else at `created_at`. `since` and
-        `until` bound that time, in the forms that `history` takes.
+        An audit's time is its `started_at`, or else its `created_at`. `since` (included) and
+        `until` (excluded) bound that time, in the forms that `history` takes. Raises InvalidAudit
+        for a bad value, and unless exactly one of `url` and `host` is given.
         """
         return await self.read(
             lambda: sync.trend(url, host=host, since=since, until=until, limit=limit)
         )
 
     async def head(self) -> Head:
-        """What the store holds now, in short: for `veritas-peewee verify --against`."""
+        """The store's head: what it holds now, in short, for `veritas-peewee verify --against`."""
         return await self.read(lambda: sync.head())
 
     def follow(self, audit_id: str, *, after: int | None = None) -> Follower:
@@ -412,14 +451,15 @@ class AuditStore:
         before the audit has ended, and InvalidAudit for an `after` that this store has not given
         out. With the last event's id as `after`, nothing is missed and nothing comes twice.
         """
-        # None is no audit's id: for the followers it stands for all audits.
+        # `key_of` refuses None, which a follower takes for all audits.
         return self._follow(key_of(audit_id), after, first=0)
 
     def follow_all(self, *, after: int | None = None) -> Follower:
         """The events of every audit after event id `after`, then new ones, until the store closes.
 
-        None: those that are committed from the first step of the iteration on. They come in the
-        order of their ids: what an import adds below the last one given is left out.
+        If `after` is None, the first are those committed after the iteration has begun. They come
+        in the order of their ids: events that an import adds below the last one given are left
+        out. Raises InvalidAudit for an `after` that this store has not given out.
         """
         return self._follow(None, after, first=None)
 
@@ -428,7 +468,7 @@ class AuditStore:
         from veritas_peewee.following.follower import Follower
 
         after = first if after is None else check_after(after)
-        # The writer must not keep the store alive, nor the hub.
+        # Not a method: through it the writer would keep alive a store that nobody uses any more.
         self._opened().on_commit = partial(_tell, self._hub, self._readers is None)
         return Follower(self._hub, self.read, self._opened, audit_id, after)
 
@@ -439,12 +479,19 @@ class AuditStore:
         return Hub()
 
     async def screenshot(self, file_path: str) -> bytes:
-        """The bytes of a stored screenshot, by its row's `file_path`."""
+        """The bytes of a stored screenshot, by its row's `file_path`.
+
+        Raises StoreError if it cannot be read, InvalidAudit for a path outside the folder.
+        """
         self._opened()
         return await in_thread(self._folder().read, file_path)
 
     async def read(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run `fn` on a reader thread, in one consistent snapshot; writing there is an error."""
+        """Run `fn(*args, **kwargs)` on a reader thread, in one snapshot; returns its result.
+
+        Inside it the models and the functions of `sync` work on this store. Raises the error of
+        `fn`, and ReadOnlyStore if it writes.
+        """
         writer = self._opened()
         call = partial(fn, *args, **kwargs)
         if self._readers is None:  # a database in memory has one connection: the writer's
@@ -465,8 +512,15 @@ class AuditStore:
         order: Order = "newest",
         **filters: Unpack[Filters],
     ) -> ExportReport:
-        """Write audits to a new file of JSON Lines that `import_` can read; filters and order are
-        those of `history`, else it is `ids` or all. `progress` is called in another thread."""
+        """Write audits to a new file of JSON Lines, which `import_` can read; returns a report.
+
+        `target` is a path (packed by gzip if it ends in .gz) or a stream of bytes. `ids`, or the
+        filters and `order` of `history`, select audits; else all are written. `images` says
+        whether the screenshots' files are written too. `progress` is called, in another thread,
+        with how many audits are written, and of how many if that is known. Raises AuditNotFound,
+        InvalidAudit for a bad filter or for ids and filters at once, StoreError if the file exists
+        already, StoreFull.
+        """
         from anyio import to_thread
 
         self._opened()
@@ -484,7 +538,7 @@ class AuditStore:
         try:
             if self.location.path is None:
                 return await self.read(call)
-            # On a connection of its own, which holds on to no snapshot for longer than an audit.
+            # On a connection of its own, on which no snapshot is held for longer than an audit.
             return await to_thread.run_sync(
                 _look, self.location, call, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1)
             )
@@ -500,9 +554,12 @@ class AuditStore:
     ) -> ImportReport:
         """Store the audits of a file that `export` has written: each whole as it was, or refused.
 
-        `problems` names the lines that were refused; an audit that is there already is refused, or
-        left as it is if `skip_existing` is true. About 100 audits are one transaction: an import
-        that was interrupted is completed by running it again with `skip_existing`.
+        `source` is a path or a stream of bytes. The report's `problems` name the lines that were
+        refused; an audit that is there already is refused, or left as it is if `skip_existing` is
+        true. About 100 audits are one transaction: an import that was interrupted is completed by
+        running it again with `skip_existing`. `progress` is called after each transaction with how
+        many audits were imported, how many bytes were read, and the size if it is known. Raises
+        StoreError if the file is not an export or cannot be read.
         """
         self._opened()
         importer = await in_thread(_importer, source, skip_existing, self._folder())
@@ -519,11 +576,11 @@ class AuditStore:
         return importer.report
 
     async def report(self, audit_id: str) -> str:
-        """An audit as one HTML page with its screenshots inside; AuditNotFound if absent."""
+        """An audit as one HTML page with its screenshots inside; raises AuditNotFound."""
         return await self.read(lambda: sync.report(audit_id))
 
     def stats(self) -> WriterStats:
-        """What the writer did since the store was opened, and how large the WAL is."""
+        """What the writer has done since the store was opened, and how many bytes the WAL has."""
         return self._opened().stats()
 
     def _folder(self) -> ScreenshotFolder:
@@ -542,7 +599,8 @@ if not TYPE_CHECKING:
 
 
 def _open(location: Location, durability: Durability) -> SqliteStore:
-    """The writer's connection; on its thread, so that the event loop does not load modules."""
+    """Open the writer's connection; called on its thread, so that loading modules does not stall
+    the event loop."""
     global ScreenshotFolder, in_thread, ingest, preparing, recorder
     from veritas_peewee.files.images import ScreenshotFolder
     from veritas_peewee.recording import ingest, preparing, recorder
@@ -567,7 +625,7 @@ def _look(location: Location, call: Callable[[], T]) -> T:
 
 
 def _tell(hub: Hub, in_memory: bool, done: list[Job]) -> None:
-    # In memory the reads, the followers' own too, are the writer's jobs.
+    # In memory, reads (the followers' own too) are jobs of the writer: they are not counted.
     hub.notice(len([j for j in done if j.fn is not _read_on_writer]) if in_memory else len(done))
 
 

@@ -7,9 +7,10 @@
         print(audit.trust_score, [finding.description for finding in audit.findings])
 
 They work on the database that is open here: inside `with connect(path):`, and inside the functions
-that are given to `store.write(fn)` and `store.read(fn)`. Arguments, results and errors are those
-of the store's methods; each one that writes is all or nothing, also within a transaction. What
-they return is loaded: using it runs no query. `follow` and `follow_all` are iterated with `for`.
+that are given to `store.write(fn)` and `store.read(fn)`; elsewhere they raise NoDatabase.
+Arguments, results and errors are those of the store's methods; each one that writes is all or
+nothing, also within a transaction. Results are loaded: using them runs no query. `follow` and
+`follow_all` are iterated with `for`.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -68,16 +69,16 @@ def __dir__() -> list[str]:
     return __all__
 
 
-if not TYPE_CHECKING:  # to a type checker, another name is an error
+if not TYPE_CHECKING:  # so that a type checker reports any other name
 
     def __getattr__(name: str) -> Any:
-        # Once: from then on the name is found without this function.
+        # Called once for a name: from then on it is found without this function.
         found = globals()[name] = _load(name)
         return found
 
 
 def _load(name: str) -> Any:
-    """What a name stands for. By import statements, so that the rule of the floors sees them."""
+    """The function of this name, by import statements, because import-linter sees only those."""
     match name:
         case "create" | "update" | "update_status":
             from veritas_peewee.recording import operations

@@ -11,12 +11,12 @@
         assert len(audit.findings) == 2
 
 The fixtures are `audit_store`, an open store in memory, and `audit_database`, the path of a new
-database file. The makers (`make_audit`, `make_event`, `make_finding`, `make_png`) give plain data
-and store nothing, so what they make goes in at any door: `ingest`, `record`, the command line, a
-request. What no argument names is the same each time.
+database file. The makers (`make_audit`, `make_event`, `make_finding`, `make_png`) return plain data
+and store nothing, so you can give it to `ingest`, to `record`, to the command line or in a request.
+A value that no argument gives is the same each time.
 
-Needs pytest. PYTEST_DONT_REWRITE: a conftest may import a maker before it names the plugin, which
-pytest would otherwise warn of.
+Needs pytest. PYTEST_DONT_REWRITE: a conftest may import a maker before it names the plugin, and
+pytest would otherwise warn about that.
 """
 
 from __future__ import annotations
@@ -53,10 +53,10 @@ Data = dict[str, Any]
 async def audit_store(anyio_backend: object) -> AsyncIterator[AuditStore]:
     """An open, empty store in memory, on the loop of the test; closed when the test has ended.
 
-    An async test that asks for it is run by anyio's pytest plugin, marked or not: on each of the
-    backends that `anyio_backend` names, which are asyncio and, where it is installed, trio, unless
-    you define that fixture yourself. Under another plugin for async tests, open the store in the
-    test: `async with AuditStore.open(":memory:") as store:`.
+    anyio's pytest plugin runs an async test that uses this fixture, marked or not, once on each of
+    the backends that `anyio_backend` names: asyncio and, where it is installed, trio, unless you
+    define that fixture yourself. Under another plugin for async tests, open the store in the test:
+    `async with AuditStore.open(":memory:") as store:`.
     """
     async with AuditStore.open(":memory:") as store:
         yield store
@@ -66,10 +66,10 @@ async def audit_store(anyio_backend: object) -> AsyncIterator[AuditStore]:
 def audit_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The path of a new database file without audits, alone in a folder of the test.
 
-    Nothing has it open. Open it as the code under test does: with `connect(audit_database)` for
-    the models, with `AuditStore.open(audit_database)`, or by another process. For as long as the
-    test runs `$VERITAS_DATABASE` names it too, so that code which opens the default database
-    finds this file and never a real one.
+    No connection to it is open. Open it as the code under test does: with
+    `connect(audit_database)` for the models, with `AuditStore.open(audit_database)`, or in another
+    process. During the test `$VERITAS_DATABASE` names it too, so that code which opens the default
+    database finds this file and never a real one.
     """
     path = tmp_path / "audit_database" / "audits.db"
     with connect(path):
@@ -89,11 +89,12 @@ def make_audit(
     error: str | None = None,
     **result: Any,
 ) -> list[Data]:
-    """The events of a whole audit, as `ingest` takes them and `record_many` too.
+    """The events of a whole audit, a list of dicts that `ingest` and `record_many` take.
 
-    `findings` is how many, or the findings themselves. `result` goes into the audit's result
-    beside its url: `trust_score=44.0, risk_level="suspicious", narrative="…"`. With `error` the
-    audit fails with that text, and has no score of its own; otherwise it is completed.
+    `findings` is how many, or the findings themselves; `screenshots` is how many. `result` goes
+    into the audit's result beside its url:
+    `trust_score=44.0, risk_level="suspicious", narrative="…"`. With `error` the audit fails with
+    that text, and has a score only if you give one; otherwise it is completed.
     """
     if isinstance(findings, int):
         findings = [make_finding(number) for number in range(1, findings + 1)]
@@ -111,9 +112,9 @@ def make_audit(
 
 
 def make_event(kind: str = "log_entry", **fields: Any) -> Data:
-    """An event of this type with all that it needs; `fields` are added or replace what is there.
+    """An event of type `kind`, a dict with every field that this type needs and then `fields`.
 
-    The `data` of a screenshot may be bytes: an event carries them as base64.
+    The `data` of a screenshot may be bytes: they are put into the event as base64.
     """
     event = {"type": kind, **_usual_fields(kind), **fields}
     if isinstance(event.get("data"), bytes):
@@ -159,7 +160,7 @@ def _usual_fields(kind: str) -> Data:
 
 
 def make_finding(number: int = 1, **changes: Any) -> Data:
-    """A finding as an engine reports it; the number gives its id, by which it is told apart."""
+    """A finding as an engine reports it: a dict with the id `f` and `number`, then `changes`."""
     return {
         "id": f"f{number}",
         "category": "forced_continuity",
@@ -173,7 +174,7 @@ def make_finding(number: int = 1, **changes: Any) -> Data:
 
 
 def make_png(number: int = 200, size: int = 4) -> bytes:
-    """A PNG image of `size` by `size` pixels in one colour; up to 2**24 each number has its own."""
+    """A PNG image of `size` by `size` pixels; each `number` below 2**24 has its own colour."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         body = kind + data

@@ -1,4 +1,4 @@
-"""Whether the tables that follow the catalog's entries agree with them, the full-text index too."""
+"""Whether the tables and the full-text index derived from the catalog's entries agree with them."""
 
 from __future__ import annotations
 
@@ -21,17 +21,18 @@ INDEX_DISAGREES = "the full-text index is not that of the catalog"
 
 
 def disagreements(*, by_fts5: bool = False) -> list[str]:
-    """Which of the full-text index, the patterns and the counts are not as the entries say.
+    """A message for each of patterns, counts and full-text index that disagrees with the entries.
 
-    `by_fts5` has FTS5 check its index itself. It compares the position of each word too, but it
-    is a write, which only the caller of a unit can allow; without it the words are counted.
+    With `by_fts5` FTS5 checks its index itself. It compares the position of each word too, but for
+    SQLite this is a write, so the connection must be allowed to write. Otherwise the entries of
+    each word are counted.
     """
     agrees = _fts5_agrees() if by_fts5 else _index_agrees()
     return _tables() + ([] if agrees else [INDEX_DISAGREES])
 
 
 def _tables() -> list[str]:
-    """Which of the patterns and the counts are not as the entries say."""
+    """A message for each of patterns and counts that disagrees with the entries."""
     catalog, patterns = CatalogEntry._meta.table_name, AuditPattern._meta.table_name
     found = []
     (missing,) = execute(
@@ -69,7 +70,7 @@ def _fts5_agrees() -> bool:
 
 
 def _index_agrees() -> bool:
-    """Whether each word is in as many entries as the index says, and all entries are in it."""
+    """Whether each word is in as many entries as the index says, and the index has all entries."""
     database, entries = current_database(), CatalogEntry._meta.table_name
     sizes = f"{SEARCH_INDEX}_docsize"
     for one, other in ((entries, sizes), (sizes, entries)):
@@ -82,7 +83,7 @@ def _index_agrees() -> bool:
         raw.execute("DROP TABLE IF EXISTS temp.indexed")
         raw.execute(f"CREATE VIRTUAL TABLE temp.indexed USING fts5vocab(main, {SEARCH_INDEX}, row)")
         try:
-            # A temporary file that SQLite removes: there may be more than fits into memory.
+            # A temporary file, which SQLite removes: the words may not fit into memory.
             with closing(driver.connect("")) as again:
                 again.execute(
                     "CREATE VIRTUAL TABLE words USING fts5"
@@ -95,7 +96,7 @@ def _index_agrees() -> bool:
                     raw.execute(f"SELECT id, {', '.join(WORDS)} FROM {entries} ORDER BY id"),
                 )
                 wanted = again.execute("SELECT term, doc FROM wanted")
-                # Closed before the table is dropped, which is locked as long as it is read.
+                # Closed before the table is dropped: a table is locked as long as it is read.
                 with closing(raw.execute("SELECT term, doc FROM temp.indexed")) as found:
                     return all(
                         one == other and _is_found(raw, one[0])
@@ -114,7 +115,8 @@ def _is_found(raw: Any, term: str) -> bool:
 
 
 def _is_ranked(raw: Any) -> bool:
-    """Whether the index knows the size of all it holds; raises DatabaseError if it does not."""
+    """Whether the index can rank a match, for which it needs the sizes of all its texts; raises
+    DatabaseError if these are damaged."""
     words = raw.execute("SELECT term FROM temp.indexed LIMIT 1").fetchone()
     text = f"SELECT bm25({SEARCH_INDEX}) FROM {SEARCH_INDEX} WHERE {SEARCH_INDEX} MATCH ? LIMIT 1"
     return words is None or raw.execute(text, (f'"{words[0]}"',)).fetchone() is not None

@@ -1,7 +1,7 @@
-"""The full-text index: its words, the questions to it and the marks around its matches, in FTS5.
+"""The full-text index, in FTS5: its words, its expressions, and the marks around its matches.
 
-Whoever searches makes an expression of terms here (`term`, `all_of`, `any_of`) and knows nothing
-else of how it is written.
+Other modules make expressions with `term`, `all_of` and `any_of`, and know nothing else about
+FTS5's syntax.
 """
 
 from __future__ import annotations
@@ -23,17 +23,18 @@ TOKENIZER = "tokenize = 'unicode61 remove_diacritics 2'"
 WORDS = ("url", "narrative", "findings", "errors")
 """The columns of the full-text index."""
 WEIGHTS = "4.0, 2.0, 1.0, 1.0"
-"""What a word counts for in a url, a narrative, findings and errors."""
+"""How much a word in a url, a narrative, findings and errors counts for the rank (BM25)."""
 
 MARKS = "\ufdd0", "\ufdd1"
 """Put around the matches in a snippet. They are noncharacters of Unicode, which no text needs, so
 they are removed from texts before these are indexed."""
 KEPT_OUT = {0: " "} | {ord(mark): " " for mark in MARKS}
+"""Replaces, by `str.translate`, the characters that texts of the index must not have by spaces."""
 BREAK = "\u200b"
 """Separates words and has no width: a snippet that leaves it out loses nothing."""
 
-# Thai, Lao, Burmese, Khmer; CJK signs, kana and Han; Hangul, which has spaces, but its words have
-# endings.
+# Thai, Lao, Burmese, Khmer; CJK signs, kana and Han. Hangul too: it has spaces between words, but
+# its words have endings.
 _UNSPACED = (
     "\u0e01-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3041-\u30ff\u31f0-\u31ff"
     "\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff\uff66-\uff9f\U00020000-\U000323af"
@@ -51,7 +52,7 @@ def _unspaced() -> tuple[re.Pattern[str], re.Pattern[str]]:
 def words_of(text: str) -> str:
     """`text`, in which each letter of a script without spaces between words is a word of its own.
 
-    So any part of a sentence can be found, as a phrase.
+    So any part of a sentence in such a script can be found, as a phrase.
     """
     if text.isascii():
         return text
@@ -63,7 +64,7 @@ def words_of(text: str) -> str:
 
 
 def term(words: str, *, is_beginning: bool) -> str:
-    """What is looked for: words side by side; `is_beginning`: the last may be longer."""
+    """The expression for words side by side; with `is_beginning` the last one may be longer."""
     # In quotes nothing is an operator, and words are separated as in the index.
     return f'"{words_of(words)}"{" *" if is_beginning else ""}'
 
@@ -71,7 +72,7 @@ def term(words: str, *, is_beginning: bool) -> str:
 def all_of(wanted: Iterable[str], unwanted: Iterable[str]) -> str:
     """The expression for entries with all wanted terms and no unwanted one; empty if none is
     wanted."""
-    # Side by side, not joined by AND: FTS5 then passes over what turns out not to be a word.
+    # Side by side, not joined by AND: FTS5 then ignores a term in which it finds no word.
     words, others = " ".join(wanted), " OR ".join(unwanted)
     return f"({words}) NOT ({others})" if words and others else words
 
@@ -93,17 +94,16 @@ AUDIT_ID = SQL("c.audit_id")
 
 
 def matches_sql(*, among: str = "", such: str = "") -> str:
-    """A query for the newest matches in a range of entries: their ids and their ranks (BM25, the
-    lower the better).
+    """SQL for the newest matches in a range of entries: ids and ranks (BM25, the lower the better).
 
-    `among` is a query for the ids of all audits that may be found; `such` is one that has a row if
-    the audit `AUDIT_ID` may be. The values are the expression, the first and the last entry, those
-    of the inner query, and how many matches at most.
+    `among` is a query for the ids of all audits that may be found; `such` is a query that has a row
+    if the audit `AUDIT_ID` may be found. The SQL's values are the expression, the first and the
+    last entry, the values of the inner query, and how many matches at most.
     """
     entries = CatalogEntry._meta.table_name
     joined = condition = ""
     if among:
-        # As a set in which each match is looked for: a search in an index for each takes longer.
+        # A set in which each match is looked up: looking each up in an index would take longer.
         condition = (
             f" AND +i.rowid IN (SELECT c.id FROM ({among}) AS a "
             f"CROSS JOIN {entries} AS c ON c.audit_id = a.id)"
@@ -122,7 +122,7 @@ def matches_sql(*, among: str = "", such: str = "") -> str:
 
 
 def marked(expression: str, entries: Iterable[int]) -> list[tuple[Any, ...]]:
-    """The entries among some that match: the id and the texts of each, with its matches marked."""
+    """The entries among these that match: the id and the texts of each, with the matches marked."""
     text = f"{_marked_sql(SEARCH_INDEX, WORDS)} AND rowid = ?"
     marks = MARKS * len(WORDS)
     return [row for entry in entries for row in execute(text, (*marks, expression, entry))]
@@ -131,7 +131,10 @@ def marked(expression: str, entries: Iterable[int]) -> list[tuple[Any, ...]]:
 def marked_apart(
     columns: Sequence[str], rows: list[tuple[Any, ...]], expression: str, most: int = -1
 ) -> list[tuple[Any, ...]]:
-    """Rows (an id, then texts) that match, with marks, by an index of them alone; best first."""
+    """The rows (an id, then texts) that match, with marks, found by an index of these rows alone.
+
+    The best `most` of them are returned, best first; all if it is negative.
+    """
     with closing(scratch()) as apart:
         apart.execute(f"CREATE VIRTUAL TABLE pieces USING fts5({', '.join(columns)}, {TOKENIZER})")
         apart.executemany(

@@ -1,4 +1,4 @@
-"""Make the catalog again, and the tables that follow it: all of it is derived from the audits."""
+"""Make the catalog and its tables again: all of it is derived from the audits."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ENTRIES, _PATTERNS, _COUNTS = (
 
 
 def make_missing() -> list[str]:
-    """Make the catalog's tables if one of them is gone; returns what was done."""
+    """Make the catalog's tables if one of them is gone; returns what was done, in words."""
     there = {name for (name,) in execute("SELECT name FROM main.sqlite_master", ())}
     if there >= {_ENTRIES, _PATTERNS, _COUNTS, SEARCH_INDEX, *_SHADOWS}:
         return []
@@ -31,13 +31,17 @@ def make_missing() -> list[str]:
 
 
 def rebuild() -> list[str]:
-    """Make again what does not agree; returns what was done. The caller has begun a unit."""
+    """Make the parts again that disagree with the audits; returns what was done, in words.
+
+    The caller must have begun a unit.
+    """
     database = current_database()
     try:
         with database.unit():
             return _rebuild()
     except DRIVER_ERRORS as error:
-        # Or an error without a name in SQLite, such as that of an index without its first page.
+        # None is an error whose cause SQLite's code does not tell, such as the one of an index
+        # without its first page.
         if not isinstance(store_error(error), DatabaseCorrupt | None):
             raise
     _make_tables()
@@ -47,8 +51,8 @@ def rebuild() -> list[str]:
 
 def _rebuild() -> list[str]:
     database, done = current_database(), []
-    # The tables that follow come first: a change of an entry subtracts its old words and counts
-    # from them, which must be there.
+    # The derived tables come first: a change of an entry subtracts its old words and counts from
+    # them, so these must be there.
     wrong = checking.disagreements(by_fts5=True)
     if checking.INDEX_DISAGREES in wrong:
         database.execute_sql(f"INSERT INTO {SEARCH_INDEX} ({SEARCH_INDEX}) VALUES ('rebuild')")

@@ -1,4 +1,4 @@
-"""A connection to a store: who may run what on it, and what is left behind nowhere."""
+"""A connection to a store: what each role may run on it, and how nothing of it is left behind."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ from veritas_peewee.files.database_files import DatabaseFile
 from veritas_peewee.files.sessions import Session
 
 Role = Literal["writer", "reader", "script", "viewer"]
-"""A store's writer and its readers; a script that writes, and one that only looks."""
+"""The connections of a store (`writer`, `reader`), of a script that writes (`script`), and of one
+that only reads (`viewer`)."""
 BUSY_TIMEOUT = 30.0
 """Seconds a connection waits for another process's write lock."""
 PAUSE_EVERY, PAUSE = 0.001, 0.00002
-"""Seconds after which a long read lets other threads run, and for how long it then sleeps."""
+"""Seconds after which a long read lets other threads run, and seconds for which it then sleeps."""
 LARGEST_STATEMENT = 64
-"""The most rows in one statement: with more of them a row no longer gets cheaper."""
+"""The most rows in one statement: in a larger one the cost of each row is the same."""
 _CONTROL = re.compile(r"\s*(?:BEGIN|COMMIT|END|ROLLBACK(?!\s+(?:TRANSACTION\s+)?TO))\b", re.I)
 _CHANGE = re.compile(
     r"\s*(?:INSERT|REPLACE|UPDATE|DELETE|WITH\b.*\b(?:INSERT|UPDATE|DELETE))\b", re.I | re.S
@@ -33,7 +34,7 @@ _left_by_parent: list[object] = []
 
 
 class StoreDatabase(Transactions):
-    """One connection to a store, for a role; a backend's class adds what is its own."""
+    """One connection to a store, for a role; each backend has a subclass of this."""
 
     def __init__(self, location: Location, role: Role, name: str, **options: Any) -> None:
         self.location = location
@@ -57,7 +58,7 @@ class StoreDatabase(Transactions):
         return self.location.name
 
     def connect(self, reuse_if_open: bool = False) -> bool:
-        """Open the connection; a folder or file that forbids it is a typed error that names it."""
+        """Open the connection; raises a StoreError that names the file or folder at fault."""
         self.file.prepare(create=self.writes(self.role))
         opened = bool(super().connect(reuse_if_open))
         if opened:
@@ -66,7 +67,7 @@ class StoreDatabase(Transactions):
 
     def close(self) -> bool:
         if self.process != os.getpid():
-            # In a forked child the connection is the parent's: closing it would take its WAL away.
+            # In a forked child the connection is the parent's: closing it would remove its WAL.
             _left_by_parent.append(self.state.conn)
             self.dispose()
             self.session.close()
@@ -78,7 +79,7 @@ class StoreDatabase(Transactions):
         return closed
 
     def check_in_place(self) -> None:
-        """StoreError if the file was removed or another one put in its place."""
+        """Raise StoreError if the file was removed or replaced by another one."""
         self.file.check_in_place()
 
     @property
@@ -93,19 +94,22 @@ class StoreDatabase(Transactions):
         raise NotImplementedError
 
     def cancel_when(self, asked: Callable[[], bool], steps: int) -> None:
-        """Ask `asked` now and then while a statement runs; true ends it."""
+        """Call `asked` now and then while a statement runs; True ends the statement."""
         raise NotImplementedError
 
     def release_memory(self) -> None:
-        """Give back memory that is only there to be fast."""
+        """Free memory that only saves time, such as caches."""
         raise NotImplementedError
 
     def limit_wal(self, size: int) -> None:
-        """Cut the WAL back to `size` bytes when it begins anew."""
+        """Have the WAL cut back to `size` bytes whenever it is restarted."""
         raise NotImplementedError
 
     def checkpoint(self, *, truncate: bool, patience: float) -> bool:
-        """Have the WAL begin anew, waiting up to `patience` seconds for reads; whether it did."""
+        """Restart the WAL, with `truncate` as an empty file; False if reads still need it.
+
+        Waits up to `patience` seconds for them.
+        """
         raise NotImplementedError
 
     # ---- statements ----
@@ -115,16 +119,16 @@ class StoreDatabase(Transactions):
         self._synced = False
 
     def sync_wal(self) -> None:
-        """Make the commits so far durable: before files go that their rows no longer name."""
+        """Make the commits so far durable, before files are removed that no row names any more."""
         if not self._synced:
             self._synced = True
             self.file.sync_wal()
 
     def pause(self) -> None:
-        """Now and then in a long read: let other threads run, the event loop's above all.
+        """Let other threads run, above all the event loop's; called again and again in a long read.
 
-        A thread that waits for the interpreter gets it only after 5 ms otherwise: SQLite lets go
-        of it for each row, but never for long enough to be taken.
+        Otherwise a thread that waits for the interpreter lock gets it only after 5 ms
+        (`sys.getswitchinterval`): SQLite releases the lock for each row, but too briefly.
         """
         if self.role == "reader" and perf_counter() - self.paused > PAUSE_EVERY:
             sleep(PAUSE)
@@ -145,12 +149,12 @@ class StoreDatabase(Transactions):
             self.refuse_after_end()
             if self.keeper is None or self.transaction_is_open or not _CHANGE.match(sql):
                 return super().execute_sql(sql, params)
-            with self.unit():  # with the seal of what it changes
+            with self.unit():  # so that the rows it changes are sealed with it
                 return super().execute_sql(sql, params)
         if _CONTROL.match(sql):
             self._refuse_in_unit(sql.split()[0].upper())
-        # A cursor in mid-statement that outlives its unit, in a traceback for example, is reset
-        # by whichever thread collects it, and that one waits until the connection is idle.
+        # A cursor in mid-statement that outlives its unit, in a traceback for example, is reset by
+        # whichever thread collects it, and that thread then waits until the connection is idle.
         try:
             cursor = super().execute_sql(sql, params)
         except BaseException:
@@ -164,5 +168,6 @@ class StoreDatabase(Transactions):
 
 
 def statement_size(count: int) -> int:
-    """How many of `count` rows go into the next statement: few sizes, so few statements."""
+    """How many of `count` rows go into the next statement: a power of two, so that the statements
+    have few different texts, each prepared once."""
     return min(LARGEST_STATEMENT, 1 << (count.bit_length() - 1))

@@ -7,21 +7,21 @@ from typing import Any
 from peewee import SQL, NodeList, fn
 
 JSON_VALUES = "SELECT value FROM json_each(?)"
-"""The values of a list that is given as JSON: one value of the statement, however many they are,
-so that there is one statement, prepared once."""
+"""SQL for the values of a list that is given as JSON. However long it is, the list is one value of
+the statement, so one statement, prepared once, does for all."""
 
 
 def values_of_json() -> SQL:
-    """`JSON_VALUES` for a column to be `in_`."""
+    """`JSON_VALUES` as the argument of a column's `in_`."""
     return SQL(f"({JSON_VALUES})")
 
 
 def part_of_json(column: Any, path: str) -> Any:
-    """What a JSON column has at a path such as `$.finding.id`, in such a form that an index on it
-    is recognised."""
+    """The part of a JSON column at a path such as `$.finding.id`, in the form in which SQLite
+    recognises an index on it."""
     return fn.json_extract(column, SQL(f"'{path}'"))
 
 
 def passed_over(column: Any) -> Any:
-    """A column for which SQLite takes no index."""
+    """A column in a form for which SQLite uses no index: sqlite.org/optoverview.html, unary "+"."""
     return NodeList((SQL("+"), column), glue="")

@@ -1,4 +1,4 @@
-"""SQLite: how a connection to it is opened and set.
+"""SQLite: how a connection to it is opened, and with which PRAGMAs.
 
 PRAGMA, data_version, checkpoints, functions on JSON and the like are written here, in
 `expressions`, `catalog`, `ledger`, `migrations` and `maintenance`, and nowhere else.
@@ -22,7 +22,7 @@ from veritas_peewee.database.sqlite_errors import driver
 from veritas_peewee.errors import ReadOnlyStore, StoreError, StoreFull
 from veritas_peewee.files.platform import os_error
 
-# Readers cannot write whatever becomes of their PRAGMAs.
+# By its mode a reader's connection cannot write, even if its `query_only` is switched off.
 _OPEN_MODE: dict[Role, str] = {"writer": "rw", "script": "rw", "reader": "ro", "viewer": "ro"}
 _logger = logging.getLogger("veritas_peewee")
 _warned: set[tuple[int, object]] = set()
@@ -34,7 +34,7 @@ else:
 
 
 class _LongRead(_Cursor):
-    """Pauses while many rows are fetched one by one."""
+    """A cursor that calls `pause` now and then while many rows are fetched one by one."""
 
     database: SqliteStore
     rows = 0
@@ -88,7 +88,7 @@ class SqliteStore(StoreDatabase, SqliteDatabase):
         try:
             return super().connect(reuse_if_open)
         except OSError as error:
-            # Whatever the reason, a path below a file or /proc is one that cannot be written.
+            # Also a path below a file, or in /proc, is reported as one that cannot be written.
             full = os_error(error, path, "opened")
             if isinstance(full, StoreFull):
                 raise full from error
@@ -127,7 +127,7 @@ class SqliteStore(StoreDatabase, SqliteDatabase):
         return True
 
     def _warn_of_others(self) -> None:
-        """Warn in the log, once for each file, if what others do to it can cost commits."""
+        """Warn in the log, once for each file, if writes by others can make it lose commits."""
         file = (self.process, self.location.path)
         version: str = driver.sqlite_version
         if file not in _warned and has_wal_reset_bug(version):
@@ -152,21 +152,23 @@ class SqliteStore(StoreDatabase, SqliteDatabase):
     # ---- resources ----
 
     def cancel_when(self, asked: Callable[[], bool], steps: int) -> None:
-        """Ask `asked` each so many steps of SQLite's machine; true ends the statement."""
+        """Call `asked` every `steps` steps of SQLite's virtual machine; True ends the statement."""
         self.raw.set_progress_handler(asked, steps)
 
     def release_memory(self) -> None:
-        """Give back the page cache, which may be 64 MB; the system has the pages too."""
+        """Free the page cache, which may be 64 MB; the operating system caches the pages too."""
         with suppress(*DRIVER_ERRORS):
             self.raw.execute("PRAGMA shrink_memory")
 
     def limit_wal(self, size: int) -> None:
-        """Cut the WAL back to `size` bytes when it begins anew."""
+        """Have SQLite cut the WAL back to `size` bytes whenever it restarts it."""
         self.pragma("journal_size_limit", size)
 
     def checkpoint(self, *, truncate: bool, patience: float) -> bool:
-        """Copy the WAL into the file, waiting up to `patience` seconds for reads that need it;
-        true if it begins anew, which `truncate` has it do with an empty file."""
+        """Copy the WAL into the database and restart it, with `truncate` as an empty file.
+
+        Waits up to `patience` seconds for reads that need it; False if they still did then.
+        """
         mode = "TRUNCATE" if truncate else "RESTART"
         with suppress(*DRIVER_ERRORS):
             timeout = self.pragma("busy_timeout")
@@ -181,7 +183,7 @@ class SqliteStore(StoreDatabase, SqliteDatabase):
 
 
 def pragmas_of(role: Role, durability: Durability = "normal") -> dict[str, int | str]:
-    """The PRAGMAs of a connection for `role`; journal_mode belongs to the file (`migrations`)."""
+    """The PRAGMAs of a connection for `role`; the file's journal_mode is set by `migrations`."""
     values: dict[str, int | str] = {
         "busy_timeout": int(BUSY_TIMEOUT * 1000),
         "cache_size": -64000,
@@ -204,7 +206,8 @@ def pragmas_of(role: Role, durability: Durability = "normal") -> dict[str, int |
 def has_wal_reset_bug(version: str) -> bool:
     """Whether this SQLite can lose commits when two connections checkpoint at the same instant.
 
-    That is 3.7.0 to 3.51.2, but 3.44.6 and 3.50.7, into which the fix was taken back.
+    It is so from 3.7.0 to 3.51.2, except from 3.44.6 on in 3.44 and from 3.50.7 on in 3.50, which
+    got the fix later.
     """
     found = tuple(int(part) for part in version.split("."))
     taken_back = {(3, 44): 6, (3, 50): 7}
@@ -214,7 +217,7 @@ def has_wal_reset_bug(version: str) -> bool:
 
 
 def current_sqlite(what: str) -> SqliteStore:
-    """The current database, which `what` needs to be SQLite; StoreError if it is not."""
+    """The current database, if it is on SQLite, as `what` needs it; else raises StoreError."""
     found = current_database()
     if isinstance(found, SqliteStore):
         return found
@@ -222,6 +225,6 @@ def current_sqlite(what: str) -> SqliteStore:
 
 
 def scratch() -> sqlite3.Connection:
-    """A private database in memory, for a computation that the caller then closes."""
+    """A connection to a private database in memory, for a computation; the caller closes it."""
     made: sqlite3.Connection = driver.connect(MEMORY)
     return made

@@ -11,7 +11,7 @@ from veritas_peewee.errors import DatabaseCorrupt, StoreError
 from veritas_peewee.files.platform import Identity, create_private, identity_of, sync
 
 _open: Counter[tuple[int, Identity]] = Counter()
-"""How many connections a process (this one, or its parent) has to a file."""
+"""How many connections to a file are open, by process (this one, or the one it was forked from)."""
 
 
 class DatabaseFile:
@@ -23,7 +23,11 @@ class DatabaseFile:
         self.identity: Identity | None = None
 
     def prepare(self, *, create: bool) -> None:
-        """Before it is opened: StoreError for what must not be; with `create` it is there then."""
+        """Check the file before it is opened; with `create` make it if it is missing.
+
+        Raises StoreError for a missing file or one that was open before a fork, DatabaseCorrupt
+        for an emptied one, and OSError.
+        """
         if self.path is None:
             return
         _check_not_emptied(self.path)
@@ -35,8 +39,11 @@ class DatabaseFile:
         self._check_not_inherited(self.identity)
 
     def _check_not_inherited(self, identity: Identity) -> None:
-        """A fork copies what SQLite knows of its locks, and not the locks: what the child then
-        writes can be lost with the WAL when the parent closes the file."""
+        """Raise StoreError if the file was open in the process that was forked.
+
+        A fork copies SQLite's record of its locks, but not the locks: what the child then writes
+        can be lost with the WAL when the parent closes the file.
+        """
         for (process, other), count in _open.items():
             if count and process != self.process and other == identity:
                 raise StoreError(
@@ -46,17 +53,17 @@ class DatabaseFile:
                 )
 
     def opened(self) -> None:
-        """A connection to it has been opened."""
+        """Count a connection that was opened."""
         if self.identity is not None:
             _open[self.process, self.identity] += 1
 
     def closed(self) -> None:
-        """A connection to it has been closed."""
+        """Count a connection that was closed."""
         if self.identity is not None:
             _open[self.process, self.identity] -= 1
 
     def check_in_place(self) -> None:
-        """StoreError if the file was removed or replaced: what others write never comes here."""
+        """Raise StoreError if the file was removed or replaced: others' writes never show here."""
         if self.path is None or self.identity is None:
             return
         try:
@@ -68,14 +75,15 @@ class DatabaseFile:
             raise StoreError(f"{self.path}: the file was {what} while it was open")
 
     def sync_wal(self) -> None:
-        """Have the commits so far on disk."""
+        """Wait until the commits so far are on disk, if the file system reports no error."""
         if self.path is not None:
             with suppress(OSError):
                 sync(f"{self.path}-wal")
 
 
 def _check_not_emptied(path: Path) -> None:
-    """An empty file would be taken for a new store, and the WAL beside it be thrown away."""
+    """Raise DatabaseCorrupt for an empty file with a WAL beside it: SQLite would take the file for
+    a new store and discard the WAL."""
     with suppress(OSError):
         if os.path.getsize(path) == 0 and (size := os.path.getsize(f"{path}-wal")):
             raise DatabaseCorrupt(

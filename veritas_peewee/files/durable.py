@@ -25,9 +25,10 @@ _PARTIAL_FOLDER = re.compile(r"\..+\.[0-9a-f]{16}\.partial")
 
 
 def write_whole(folder: Folder, name: str, data: bytes, temporary: str | None = None) -> None:
-    """Write a file in an open folder, in place of any other of that name; on disk on return.
+    """Write a file in an open folder, replacing a file of that name; it is on disk on return.
 
-    `temporary` is the name it has meanwhile; if that is taken, FileExistsError.
+    `temporary` is its name until it is whole. Raises FileExistsError if that name is taken, and
+    OSError.
     """
     temporary = temporary or f".{name}.tmp"
     try:
@@ -43,7 +44,7 @@ def write_whole(folder: Folder, name: str, data: bytes, temporary: str | None = 
 
 
 def write_private(path: Path, data: bytes) -> None:
-    """Write a file that only its owner can read, and its folders; without waiting for the disk."""
+    """Write a file that only its owner can read, and its folders, without waiting for the disk."""
     _make_private(path.parent)
     with open(create_or_empty(path), "wb") as file:
         file.write(data)
@@ -67,8 +68,8 @@ def _sync_open(file: BinaryIO) -> None:
 def appearing(path: Path, partial: Path) -> Iterator[None]:
     """A new empty file `partial`, for its owner alone, that is named `path` when the block ends.
 
-    By then it is on disk. If the block fails, nothing is left of it. FileExistsError if there is
-    a file `path` at the end: no file is replaced.
+    By then it is on disk. If the block fails, nothing is left of it. Raises FileExistsError if
+    `path` exists at the end: no file is replaced.
     """
     os.close(create_private(partial))
     with _named_at_the_end(partial, path):
@@ -104,34 +105,37 @@ def _named_at_the_end(partial: Path, path: Path) -> Iterator[None]:
 
 @contextmanager
 def appearing_folder(path: Path) -> Iterator[Path]:
-    """A new private folder that is named `path`, with all that is in it on disk, when the block
-    ends; nothing is left of it if the block fails. OSError if `path` is there at the end."""
+    """A new private folder that is named `path` when the block ends, with its contents on disk.
+
+    If the block fails, nothing is left of it. Raises OSError if `path` exists at the end.
+    """
     with partial_folder(path) as folder:
         yield folder
         _sync_all(folder)
-        # A rename replaces neither a folder that holds anything nor a file.
+        # A rename replaces neither a folder that is not empty nor a file.
         os.rename(folder, path)
         sync(path.parent)
 
 
 @contextmanager
 def partial_folder(beside: Path) -> Iterator[Path]:
-    """A private folder beside a path in which to make something; removed at the end if still there.
+    """A private folder beside a path, to make something in; removed at the end if still there.
 
-    Its maker holds it locked, so an unlocked one belongs to a process that was killed: those are
-    removed first.
+    The process that makes it holds it locked. An unlocked folder was left by a process that was
+    killed; such folders are removed first.
     """
     for left in _candidates(beside.parent):
         with _claimed(left) as dead:
-            # We hold its lock now. If it is just being made, its maker sees that and makes another.
+            # We hold its lock now. If another process is just making it, that one notices and
+            # makes another folder.
             if dead:
                 shutil.rmtree(left, ignore_errors=True)
     handle = None
     while handle is None:
         folder = beside.with_name(f".{beside.name[:100]}.{os.urandom(8).hex()}.partial")
         folder.mkdir(mode=0o700)
-        # Where folders cannot be locked, none is taken for a dead one either.
-        handle = lock_folder(folder)  # None if another process has just taken it for a dead one
+        # Where folders cannot be locked, no process takes a folder for a dead one's either.
+        handle = lock_folder(folder)  # None if another process has just removed it as a dead one's
     try:
         yield folder
     finally:
@@ -140,7 +144,7 @@ def partial_folder(beside: Path) -> Iterator[Path]:
 
 
 def leftovers(parent: Path) -> list[Path]:
-    """The folders in `parent` that were being made when their makers were killed."""
+    """The folders in `parent` that killed processes left unfinished."""
     found = []
     for folder in _candidates(parent):
         with _claimed(folder) as dead:
@@ -158,7 +162,7 @@ def _candidates(parent: Path) -> list[Path]:
 
 @contextmanager
 def _claimed(folder: Path) -> Iterator[bool]:
-    """Whether the folder's maker is dead; we hold the folder locked inside the block."""
+    """Whether the process that made the folder is dead; if so, it is locked inside the block."""
     handle = try_lock_folder(folder)
     try:
         yield handle is not None

@@ -1,6 +1,6 @@
 """What differs between POSIX and Windows: locks, folders, identities, forks, and their errors.
 
-The only module that knows either; whatever else needs such a thing asks here.
+This is the only module that knows either system; all others call it.
 """
 
 from __future__ import annotations
@@ -19,12 +19,15 @@ from veritas_peewee.errors import ReadOnlyStore, StoreError, StoreFull
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _NEW = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
 
-# What is wrong with a path itself, or with what lies there, and not with the disk.
+# The errors of a path itself, or of the file or link that is there, and not of the disk.
 OF_THE_PATH = (errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EINVAL)
 
 
 def os_error(error: OSError, path: object, what: str) -> StoreError:
-    """The store's own error for a file that could not be `what` ("stored", "opened", …)."""
+    """The store's own error for a file that could not be `what` ("stored", "opened", …).
+
+    It is a StoreFull, a ReadOnlyStore or a plain StoreError; its cause is `error`.
+    """
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         kind: type[StoreError] = StoreFull
     elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
@@ -40,15 +43,18 @@ def os_error(error: OSError, path: object, what: str) -> StoreError:
 
 
 class Folder:
-    """An open folder, by a descriptor: what is reached through it is in it, whatever is renamed
-    or linked meanwhile. All names are of entries of the folder itself; no link is followed."""
+    """An open folder, held by a descriptor; its methods raise OSError.
+
+    A file that is reached through it is inside it, whatever paths are renamed or linked meanwhile.
+    Names are the names of the folder's own entries; no link is followed.
+    """
 
     def __init__(self, handle: int) -> None:
         self._handle = handle
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], *, follow_links: bool = False) -> Self:
-        """The folder at a path; `follow_links`: also if the last part of it is a link."""
+        """The folder at a path; if the path's last part is a link, only with `follow_links`."""
         return cls(os.open(path, _FOLDER if follow_links else _FOLDER | os.O_NOFOLLOW))
 
     def __enter__(self) -> Self:
@@ -77,12 +83,12 @@ class Folder:
         return os.listdir(self._handle)
 
     def is_file(self, name: str) -> bool:
-        """Whether an entry is a regular file; OSError if there is none."""
+        """Whether an entry is a regular file; OSError if there is no such entry."""
         found = os.stat(name, dir_fd=self._handle, follow_symlinks=False)
         return stat.S_ISREG(found.st_mode)
 
     def open_to_read(self, name: str) -> int:
-        """A descriptor of a file in it; a pipe or a device does not hold it up."""
+        """A descriptor for reading an entry; to open a pipe or a device does not block."""
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         return os.open(name, flags, dir_fd=self._handle)
 
@@ -96,7 +102,7 @@ class Folder:
         return os.open(name, _NEW, 0o600, dir_fd=self._handle)
 
     def rename(self, name: str, new_name: str) -> None:
-        """Give a file another name in it, in place of any other."""
+        """Give a file another name in it, replacing a file that has that name."""
         os.rename(name, new_name, src_dir_fd=self._handle, dst_dir_fd=self._handle)
 
     def link(self, name: str, other: Folder) -> None:
@@ -118,7 +124,7 @@ class Folder:
         os.rmdir(name, dir_fd=self._handle)
 
     def sync(self) -> None:
-        """Have its entries on disk."""
+        """Wait until its entries are on disk."""
         os.fsync(self._handle)
 
 
@@ -128,18 +134,18 @@ def is_regular(handle: int) -> bool:
 
 
 def create_private(path: str | os.PathLike[str]) -> int:
-    """A descriptor of a new file, for its owner alone; FileExistsError if it is there."""
+    """A descriptor of a new file, for its owner alone; FileExistsError if the name is taken."""
     return os.open(path, _NEW, 0o600)
 
 
 def create_or_empty(path: str | os.PathLike[str]) -> int:
-    """A descriptor of a file for its owner alone, which is empty now."""
+    """A descriptor of a file that is made, for its owner alone, or emptied if it exists."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     return os.open(path, flags, 0o600)
 
 
 def sync(path: str | os.PathLike[str]) -> None:
-    """Have a file, or the entries of a folder, on disk."""
+    """Wait until a file, or the entries of a folder, are on disk; OSError if that fails."""
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(handle)
@@ -148,7 +154,7 @@ def sync(path: str | os.PathLike[str]) -> None:
 
 
 def flush_disks() -> None:
-    """Have all that was written on disk, at once."""
+    """Write everything to disk that the system still has in memory; errors are not reported."""
     os.sync()
 
 
@@ -163,7 +169,7 @@ def try_lock(handle: int) -> None:
 
 
 def lock_folder(path: Path) -> int | None:
-    """A descriptor that holds a folder locked until it is closed; None if it has gone meanwhile."""
+    """A descriptor that holds a folder locked until it is closed; None if the folder is gone."""
     try:
         handle = os.open(path, _FOLDER | os.O_NOFOLLOW)
     except FileNotFoundError:
@@ -177,7 +183,7 @@ def lock_folder(path: Path) -> int | None:
 
 
 def try_lock_folder(path: Path) -> int | None:
-    """A descriptor that holds a folder locked until it is closed; None if that cannot be had."""
+    """A descriptor that holds a folder locked until it is closed; None if it cannot be locked."""
     try:
         handle = os.open(path, _FOLDER | os.O_NOFOLLOW)
     except OSError:
@@ -191,17 +197,17 @@ def try_lock_folder(path: Path) -> int | None:
 
 
 Identity = tuple[int, int]
-"""What tells a file from every other one on this machine: its device and its inode."""
+"""A file's device and inode, which no other file on this machine has at the same time."""
 
 
 def identity_of(path: str | os.PathLike[str]) -> Identity:
-    """The identity of the file at a path; OSError if there is none."""
+    """The identity of the file at a path; OSError if there is no file."""
     found = os.stat(path)
     return found.st_dev, found.st_ino
 
 
 def other_owner(path: str | os.PathLike[str]) -> int | None:
-    """The id of the user to whom a file belongs, or None if it is the one who runs this."""
+    """The id of the user who owns a file; None if it is the user who runs this process."""
     owner = os.stat(path).st_uid
     return None if owner == os.geteuid() else owner
 
@@ -237,9 +243,9 @@ class Holder(NamedTuple):
 def holders(path: Path, identity: Identity | None = None) -> list[Holder]:
     """The processes that have the file open, including this one, as far as this user may see them.
 
-    `identity` is that of the file where `path` may name another one by now. Outside Linux the list
-    is empty. The file itself is never opened: closing it again would drop the locks that SQLite
-    has on it in this process (fcntl locks belong to the process).
+    Give the file's `identity` if `path` may name another file by now. Outside Linux the list is
+    empty. The file itself is never opened: closing it again would drop the locks that SQLite has
+    on it in this process (fcntl locks belong to the process).
     """
     with suppress(OSError):
         wanted = identity or identity_of(path)

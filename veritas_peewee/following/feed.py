@@ -21,24 +21,24 @@ from veritas_peewee.values.moments import format_datetime, utc_now
 from veritas_peewee.values.plain import invalid
 
 POLL = 0.25
-"""Seconds between two looks at what other processes wrote."""
+"""Seconds between two checks for events that other processes have written."""
 PIECE, BATCH = 256, 4000
 """The most events that are read at once for one follower, and for all of them."""
 TEXT = 1_000_000
-"""Characters of events after which no more are read at once, however few they are."""
+"""A read ends once the texts of its events have more characters than this, however few they are."""
 CLOSING = timedelta(seconds=2)
-"""How long an audit with a final status is given for its closing event, from its last one on."""
+"""How long after its last event an audit with a final status may still get its closing event."""
 
 _ENDED = (AuditStatus.COMPLETED, AuditStatus.ERROR, AuditStatus.DISCONNECTED)
 _AUDIT, _DATA = map(AuditEvent._meta.sorted_field_names.index, ("audit", "data"))
 
 
 class Piece(NamedTuple):
-    """Some events of one audit or of all, in order."""
+    """Some stored events of one audit or of all, in order."""
 
     events: list[AuditEvent]
     upto: int
-    """The event id up to which there are no others."""
+    """The event id up to which no events are left to read."""
     more: bool
     """Whether more are stored right now."""
     ended: bool
@@ -50,7 +50,7 @@ class News(NamedTuple):
 
     events: list[AuditEvent]
     upto: int
-    """The event id up to which there are no others."""
+    """The event id up to which no events are left to read."""
     more: bool
     """Whether more are stored right now."""
     over: list[str]
@@ -60,15 +60,18 @@ class News(NamedTuple):
 
 
 def check_after(after: object) -> int:
-    """`after` if it can be an event's id; InvalidAudit if not."""
+    """`after`, if it can be an event's id or is 0; else raises InvalidAudit."""
     if isinstance(after, bool) or not isinstance(after, int) or not 0 <= after < 2**63:
         raise invalid("after", "must be an event's id, or 0 to begin with the first", after)
     return after
 
 
 def stored(audit_id: str | None, after: int | None) -> Piece:
-    """The next events of an audit (None: of all) after an id (None: after all stored ones)."""
-    # In this order the answers agree without a transaction, whatever is written between them.
+    """The next events of an audit (None: of all) after an id (None: after all stored ones).
+
+    Raises AuditNotFound, and InvalidAudit for an `after` that this store has not given out.
+    """
+    # Asked in this order, the answers agree without a transaction, whatever is written meanwhile.
     ended = False if audit_id is None else _has_ended(audit_id)
     newest = newest_given()
     if after is None:
@@ -85,10 +88,10 @@ def stored(audit_id: str | None, after: int | None) -> Piece:
 
 
 def fresh(after: int, audit_ids: list[str], every: bool, whole: bool) -> News:
-    """The events after an id of some audits, or of `every` one, and which of them have ended.
+    """The events after an id of some audits, or of `every` one, and which audits have ended.
 
-    If there are events, only the audits that have any are asked whether they ended, unless
-    `whole`: asking hundreds takes longer than all the rest.
+    If there are new events, only the audits that have some are checked for having ended, unless
+    `whole` is true: checking hundreds takes longer than everything else.
     """
     newest = newest_given()
     values = (after,) if every else (after, json.dumps(audit_ids))
@@ -112,7 +115,7 @@ def _has_ended(audit_id: str) -> bool:
 
 
 def _just_now() -> tuple[str, str]:
-    # On both sides: an event from a clock that was ahead would count as new until that time came.
+    # With an end too: an event from a clock that was ahead would count as new until that time.
     now = utc_now()
     return format_datetime(now - CLOSING), format_datetime(now + CLOSING)
 
@@ -156,7 +159,7 @@ def _ended_sql() -> str:
 
 @functools.cache
 def _ended_but_for(closing: tuple[str, ...]) -> str:
-    """The audits that have ended, if their last event is of a closing type or is not new."""
+    """SQL for audits with a final status whose last event is of a closing type or is not new."""
     # The engine sends a result that says `completed`, and then more events, before it closes
     # the audit.
     last = AuditEvent.alias()

@@ -17,10 +17,10 @@ from veritas_peewee.models import AuditEvent
 class Follower:
     """The events of one audit, or of all, as they are committed: `async for event in follower`.
 
-    Made by `AuditStore.follow` and `follow_all`. `await` it first to learn at once whether there
-    is such an audit. It holds no connection and no task: leave it at any time, and continue with
-    the same one, or with a new one `after` the last id. Followers share their events: read them,
-    do not change them.
+    Made by `AuditStore.follow` and `follow_all`, which state the errors. `await` it first, and it
+    raises at once if there is no such audit. It holds no connection and no task: leave the loop at
+    any time, and continue with the same follower, or with a new one `after` the last id. Followers
+    share their events: read them, do not change them.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Follower:
         self._ended = False
         self._busy = False
         self.signal: anyio.Event | None = None
-        """What it waits for while another follower reads for it."""
+        """Wakes this follower while it waits for another one to read; None while it does not."""
 
     def __await__(self) -> Generator[Any, Any, Self]:
         return self._begin().__await__()
@@ -103,7 +103,7 @@ class Follower:
                     await self._hub.wait(self, channel)
         except StoreError:
             self._end()
-            # Following all audits has no other end; for one audit, this would look like its end.
+            # Following all audits ends only so; for one audit it would look like the audit's end.
             if self._hub.closed and self._audit_id is None:
                 raise StopAsyncIteration from None
             raise

@@ -1,4 +1,4 @@
-"""New events are read once for all followers, and those whom they concern are woken.
+"""New events are read once for all followers, and the followers that they concern are woken.
 
 There is no task and no thread behind this: one of the waiting followers, the leader, reads for
 all of them, and when it has what it waited for, another one takes over. A follower that is not
@@ -29,10 +29,10 @@ SHARE = 24
 WINDOW = 0.02
 """Seconds over which writes are counted."""
 GROUP = 64
-"""Followers that are woken at once."""
+"""How many followers are woken together, before other tasks run."""
 KEPT_TEXT = 8_000_000
-"""Characters of the newest events that channels hold for followers who have not come for them
-yet, beside those of the last batch."""
+"""The most characters of events that channels hold, besides the last batch, for followers that have
+not taken them yet."""
 _ROW = 500
 """Characters that an event counts for besides its text."""
 
@@ -40,12 +40,12 @@ _id_of = attrgetter("id")
 
 
 class Waiter(Protocol):
-    """What the hub needs of a follower."""
+    """The part of a follower that the hub uses."""
 
     signal: anyio.Event | None
-    """What the follower waits for while another one is the leader."""
+    """Wakes the follower while another one is the leader; None while it does not wait."""
     read: Callable[..., Awaitable[Any]]
-    """Runs a function of `event_feed` in the follower's store."""
+    """Runs a function of `following.feed` in the follower's store."""
 
     def waits(self, channel: Channel) -> bool:
         """Whether the follower has nothing to take from its channel, and no reason to end."""
@@ -72,7 +72,7 @@ class Channel:
         return self.events[first : first + PIECE]
 
     def begin_at(self, start: int) -> None:
-        """Forget the events up to an id; a follower that has not taken them reads them."""
+        """Drop the events up to an id: a follower that needs them reads them from the database."""
         del self.events[: bisect_right(self.events, start, key=_id_of)]
         self.start = max(self.start, start)
 
@@ -102,7 +102,7 @@ class Hub:
             self._alarm.set()
 
     def close(self) -> None:
-        """End all followers, for their store is closed."""
+        """End all followers, because their store is closed."""
         self.closed = True
         for signal in (*self._waiting, self._alarm):
             if signal is not None:
@@ -139,7 +139,7 @@ class Hub:
                     finally:
                         self._leader = None
         finally:
-            # A follower that was woken to take over may have been served or cancelled meanwhile:
+            # A follower that was woken to take over may have been served or cancelled meanwhile;
             # then it wakes the next one.
             if self._leader is None and self._appointed is None and self._waiting:
                 self._appointed = next(iter(self._waiting))
@@ -181,18 +181,18 @@ class Hub:
     def _is_busy(self) -> bool:
         now = perf_counter()
         if now - self._counted_at >= WINDOW:
-            # Only the time that following left to the writers: one that it slows down is busy.
+            # Without the time that following took: a writer that it slows down is busy too.
             left = max(now - self._counted_at - self._worked, 0.001)
             self._rate = (self._writes - self._counted) / left
             self._counted, self._counted_at, self._worked = self._writes, now, 0.0
         return self._rate > BUSY and not self.closed
 
     async def _look(self, follower: Waiter) -> None:
-        """Read a batch of new events for all followers, and wake those whom it concerns."""
+        """Read a batch of new events for all followers, and wake those that it concerns."""
         began = perf_counter()
         whole = began >= self._poll_at
         writes, before = self._writes, self._position
-        # `items` holds on to the channels: otherwise one could be collected at any moment.
+        # `asked` holds on to the channels: otherwise one could be collected at any moment.
         asked = dict(self._channels.items())
         ids = [audit_id for audit_id in asked if audit_id is not None]
         news: News = await follower.read(feed.fresh, before, ids, None in asked, whole)
@@ -225,7 +225,7 @@ class Hub:
                 part = size * len(events) // len(news.events)
                 self._kept.append((ref(channel), events[-1].id, part))
                 self._kept_text += part
-        # Never the batch itself, however large: each follower waiting for it would read it again.
+        # The batch itself stays, however large: each follower waiting for it would read it again.
         while self._kept_text > KEPT_TEXT and older > 0:
             older -= 1
             kept, upto, part = self._kept.popleft()

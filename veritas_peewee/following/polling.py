@@ -1,4 +1,4 @@
-"""Events for a script as they are committed: it looks for new ones now and then, by itself."""
+"""Following for scripts: events as they are committed, found by looking for new ones repeatedly."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ def follow(audit_id: str, *, after: int | None = None) -> Iterator[AuditEvent]:
     store has not given out, and StoreError when the file is removed or replaced, and where
     nothing new can come: inside a transaction, or in a database in memory.
     """
-    # None is no audit's id: below it stands for all audits.
+    # `key_of` refuses None, which `watch` takes for all audits.
     return watch(key_of(audit_id), after=0 if after is None else check_after(after))
 
 
 def follow_all(*, after: int | None = None) -> Iterator[AuditEvent]:
     """The events of every audit after event id `after`, then new ones; it has no end.
 
-    None: those that are committed from the first step of the iteration on. They come in the
-    order of their ids: what an import adds below the last one given is left out. The errors are
-    those of `follow`.
+    If `after` is None, the first are those committed after the iteration has begun. They come in
+    the order of their ids: events that an import adds below the last one given are left out. Raises
+    what `follow` raises, except AuditNotFound.
     """
     return watch(None, after=None if after is None else check_after(after))
 
@@ -39,9 +39,9 @@ def follow_all(*, after: int | None = None) -> Iterator[AuditEvent]:
 def watch(
     audit_id: str | None = None, *, after: int | None = None, poll: float = POLL
 ) -> Iterator[AuditEvent]:
-    """The events of an audit (None: of all), with a look for new ones every `poll` seconds.
+    """The events of an audit (None: of all) after an id; looks for new ones every `poll` seconds.
 
-    For one audit, `after` is 0 unless given; for all, None leaves out what is stored already.
+    If `after` is None, it is 0 for one audit; for all audits, events stored already are left out.
     """
     position = 0 if after is None and audit_id is not None else after
     while True:
@@ -53,7 +53,8 @@ def watch(
         database = current_database()
         if not piece.events:
             _check_others_can_write(database)
-        # Where nobody else can write, the caller may have done so since the last event.
+        # Where nobody else can write there is nothing to wait for, but the caller may have written
+        # since the last event.
         if not piece.more and _others_can_write(database):
             database.check_in_place()
             sleep(poll)
@@ -64,7 +65,7 @@ def _others_can_write(database: StoreDatabase) -> bool:
 
 
 def _check_others_can_write(database: StoreDatabase) -> None:
-    """StoreError where waiting would never end."""
+    """Raise StoreError where waiting would never end."""
     if not _others_can_write(database):
         where = "inside a transaction" if database.transaction_is_open else "in memory"
         raise StoreError(f"{where} no new event can come: read what is stored with `events`")

@@ -15,7 +15,7 @@ _INSERT = re.compile(r"\s*(?:INSERT|REPLACE|WITH)\b", re.I)
 
 
 class LedgerKeeper(Remembered):
-    """Implements `transactions.Keeper` for one connection."""
+    """Implements `database.keeper.Keeper` for one connection."""
 
     def __init__(self, database: StoreDatabase) -> None:
         super().__init__()

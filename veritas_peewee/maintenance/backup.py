@@ -40,7 +40,7 @@ class BackupReport:
     """The folder."""
     database: Path
     head: str
-    """The store's head in the backup (see `event_log.Head`), for `verify --against`."""
+    """The store's head in the backup (see `ledger.heads.Head`), for `verify --against`."""
     audits: int
     events: int
     screenshots: int

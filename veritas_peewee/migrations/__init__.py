@@ -51,9 +51,10 @@ def pending(database: SqliteStore) -> list[str]:
 def upgrade(
     database: SqliteStore, afterwards: Callable[[SqliteStore, list[str]], None]
 ) -> list[str]:
-    """Create or upgrade the schema and switch the file to WAL; returns what was applied.
+    """Create or upgrade the schema and switch the file to WAL; returns the applied migrations.
 
-    `afterwards` is called in the same transaction with what was applied, if anything was.
+    `afterwards` is called in the same transaction with the database and the migrations, if any was
+    applied. Raises SchemaTooNew, StoreBusy, or the store's own error for the driver's.
     """
     try:
         if not pending(database):
@@ -72,16 +73,16 @@ def _apply(
     # PRAGMA does nothing inside a transaction.
     database.pragma("foreign_keys", 0)
     try:
-        # One transaction around the whole run: a second process waits here for the first, then
-        # looks again; a kill leaves the old schema or the new one.
+        # One transaction around the whole run: a second process waits here for the first and then
+        # looks again, and a kill leaves the old schema or the new one.
         with database.unit():
             needed = pending(database)
             if KNOWN[0] in needed and set(database.get_tables()) >= LEGACY_TABLES:
                 back_up(database)
             if not needed:
                 return []
-            # What another program left behind, without foreign keys, is for `verify` to tell; of
-            # an older store the first migration puts it right.
+            # Rows without an audit that another program left (it need not enforce foreign keys) are
+            # for `verify` to report. In an older store's file the first migration mends them.
             known = set() if KNOWN[0] in needed else _broken(database)
             applied = _run(database)
             afterwards(database, applied)
@@ -94,7 +95,7 @@ def _apply(
 
 
 def _broken(database: SqliteStore) -> set[tuple[object, ...]]:
-    """The rows whose audit is gone."""
+    """The rows whose audit is gone, as `PRAGMA foreign_key_check` names them."""
     return set(database.execute_sql("PRAGMA foreign_key_check"))
 
 
@@ -107,7 +108,8 @@ def _run(database: SqliteStore) -> list[str]:
 
 
 def _use_wal(database: SqliteStore) -> None:
-    """WAL is a property of the file; the switch does not wait for other connections by itself."""
+    """Switch the file to WAL, a property of the file; raises OperationalError if others prevent it
+    for BUSY_TIMEOUT. SQLite does not wait for other connections by itself here."""
     if database.location.path is None:
         return
     deadline = time.monotonic() + BUSY_TIMEOUT
@@ -116,7 +118,7 @@ def _use_wal(database: SqliteStore) -> None:
             if database.journal_mode == "wal":
                 return
             if not database.pragma("page_count"):
-                # A new file can then give free pages back in small steps (see maintenance.prune).
+                # A new file can then give free pages back in small steps: `maintenance.freeing`.
                 database.pragma("auto_vacuum", 2)
             database.journal_mode = "wal"
         except OperationalError as error:
@@ -127,12 +129,15 @@ def _use_wal(database: SqliteStore) -> None:
 
 
 def back_up(database: SqliteStore) -> Path | None:
-    """Copy the file aside as it is committed now, through SQLite's backup API."""
+    """Copy the file's committed state to a file beside it; returns its path, None in memory.
+
+    Raises StoreError if the copy is damaged.
+    """
     path = database.location.path
     if path is None:
         return None
     for left in unfinished_backups(path):
-        left.unlink()  # of an upgrade that was killed; the lock we hold says there is no other
+        left.unlink()  # of a killed upgrade: we hold the write lock, so no other one is running
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
     target = path.with_name(f"{path.name}.backup-{stamp}")
     partial = path.with_name(f".{target.name}.partial")
@@ -150,13 +155,13 @@ def back_up(database: SqliteStore) -> Path | None:
 
 
 def unfinished_backups(path: Path) -> list[Path]:
-    """The copies beside a database that upgrades were making when they were killed."""
+    """The unfinished copies that killed upgrades left beside a database."""
     return list(path.parent.glob(f".{path.name}.backup-*.partial"))
 
 
 def triggers() -> dict[str, str]:
     """The statements that make the triggers of the schema, by the triggers' names."""
-    # A later one with the same name has taken its place.
+    # A later migration's trigger replaces an earlier one with the same name.
     return {text.split()[2]: text for text in _statements("TRIGGERS")}
 
 

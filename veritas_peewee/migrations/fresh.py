@@ -1,4 +1,4 @@
-"""Whether a file's schema is that of this version, which a new database in memory shows."""
+"""This version's schema, as a new database in memory has it, and whether a file has the same."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ VIEWS = frozenset(
 
 
 def missing_parts() -> tuple[set[str], set[str], set[str]]:
-    """The indexes, the triggers and the views that this version has and the file has not."""
+    """The names of the indexes, triggers and views that the current database lacks."""
     rows = execute("SELECT type, name FROM main.sqlite_master", ())
     indexes = {index._name for model in TABLES for index in model._meta.indexes}
     present = {name for kind, name in rows if kind in ("index", "trigger")}
-    # Whatever the user has made under a view's name stays.
+    # A table or view that the user has made under a view's name stays, so it is not missing.
     taken = {name for _, name in rows}
     return indexes - present, set(TRIGGERS) - present, set(VIEWS) - taken
 
 
 def disagreements() -> list[str]:
-    """What of the current database's schema is missing or is not as this version makes it."""
+    """A message for each part of the current database's schema that is missing or differs."""
     found = []
     for kind, names in zip(("index", "trigger", "view"), missing_parts(), strict=True):
         found += [f"the {kind} {name} is missing" for name in sorted(names)]
@@ -59,7 +59,7 @@ def disagreements() -> list[str]:
 
 @functools.cache
 def fresh_schema() -> dict[str, str]:
-    """The statements that make this version's schema, by the names of what they make."""
+    """The statements that make this version's schema, by the name of the table or other part."""
     fresh = SqliteStore.in_memory()
     fresh.connect()
     try:

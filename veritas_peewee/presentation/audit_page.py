@@ -1,4 +1,4 @@
-"""An audit as an HTML page, from what its caller has read and checked: no file, no database."""
+"""An audit as an HTML page, made of rows and images that the caller has read and checked."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def page_parts(
     problem: str | None,
     picture_of: Callable[[AuditScreenshot], Picture],
 ) -> Iterator[str]:
-    """The page piece by piece; `picture_of` is asked for one image at a time.
+    """The page piece by piece; `picture_of` gives each screenshot's image when its turn comes.
 
-    `problem` says what of the audit's rows is not as it was written, if anything is not.
+    `problem` says what in the audit's rows is not as it was written; None if everything is.
     """
     problems = [] if problem is None else [problem]
     yield head(f"Audit of {audit.url}")
@@ -207,7 +207,7 @@ def _module(name: str, result: Any) -> str:
 
 def _image(shot: AuditScreenshot, image: bytes | None) -> str:
     """The image inside the page; empty if the bytes are not an image."""
-    # By its content, whatever the row says.
+    # The type comes from the content, whatever the row says.
     if image is None or not (kind := media_type(image)):
         return ""
     source = f"data:{kind};base64,{base64.b64encode(image).decode()}"

@@ -7,13 +7,14 @@ import json
 import re
 from typing import Any
 
-# Control characters but tab and line feed, those that turn the direction of writing, surrogates.
+# Control characters except tab and line feed; those that change the direction of writing;
+# surrogates.
 _CONTROL = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 )
 
 _DEPTH = 4
-"""How many levels of a JSON value are laid out as lists."""
+"""How many levels of a JSON value are shown as lists."""
 
 
 def clean(text: str) -> str:
@@ -58,7 +59,7 @@ def _link(self: Any, tokens: Any, index: int, options: Any, env: Any) -> str:
 
 
 def laid_out(value: Any, depth: int = 0) -> str:
-    """A JSON value as lists within lists, down to `_DEPTH`; what lies deeper is shown as JSON."""
+    """A JSON value as HTML lists within lists, `_DEPTH` levels deep; deeper ones are JSON text."""
     if isinstance(value, dict | list) and depth >= _DEPTH:
         return f'<span class="mono">{safe(json_text(value))}</span>'
     if isinstance(value, dict) and value:
@@ -87,7 +88,7 @@ def json_text(value: Any) -> str:
 
 
 def head(title: object) -> str:
-    """A page's beginning. Its policy has the browser load nothing and run no script."""
+    """The beginning of a page; by its policy the browser loads nothing and runs no script."""
     return f"""<!doctype html>
 <html lang="en">
 <head>

@@ -18,13 +18,16 @@ from veritas_peewee.queries import lookups
 
 
 def report_html(audit_id: str) -> str:
-    """An audit of the current database as a self-contained HTML page; AuditNotFound."""
+    """An audit of the current database as one HTML page, with its screenshots inside.
+
+    The page says whether the audit is as it was written. Raises AuditNotFound.
+    """
     return "".join(report_parts(audit_id))
 
 
 def report_parts(audit_id: str) -> Iterator[str]:
-    """`report_html` piece by piece, one image at a time."""
-    with snapshot():  # so that exactly what is checked is shown
+    """The text of `report_html` piece by piece, so that one image at a time is in memory."""
+    with snapshot():  # so that exactly the rows that are checked are shown
         audit = lookups.get(audit_id)
         events = lookups.events(audit_id)
         stored = read_stored(audit_id)

@@ -1,9 +1,9 @@
 """Which of the counts that the catalog stores answer a question, and which audits they leave out.
 
 Each ended audit is counted in several buckets: one for the worst severity of its findings, one for
-its ten days, one for its score (see `catalog.buckets_of`). A range of times or scores is made of
-whole buckets, and at either end part of one, whose audits are counted one by one: a few thousand
-of a million.
+its ten days, one for its score (see `catalog.entries.buckets_of`). A range of times or scores
+consists of whole buckets and, at either end, of part of a bucket; the audits in that part are
+counted one by one: a few thousand of a million.
 """
 
 from __future__ import annotations
@@ -24,24 +24,26 @@ COUNTED_BY = ("status", "risk_level", "site_type", "audit_tier")
 """The columns by whose values the audits of a bucket are counted."""
 
 _END = ":"
-"""Sorts after all digits: a bucket's name with it sorts after that bucket and before the next."""
+"""A bucket's name with this appended sorts after that bucket and before the next one, because `:`
+sorts after all digits."""
 
 
 class Buckets(NamedTuple):
-    """What answers a question: the buckets from `low` to below `high`, and parts of others."""
+    """The counts that answer a question: the buckets from `low` to below `high`, and parts of
+    others."""
 
     low: str
     high: str
     pattern: str
-    """The pattern type that is asked for; "" for audits with or without any."""
+    """The pattern type that is asked for; "" if audits with and without findings count."""
     others: Conditions
-    """The conditions on the columns that the audits of a bucket are counted by."""
+    """The conditions on the columns by which the audits of a bucket are counted."""
     parts: list[Conditions]
-    """What the audits of each part must meet; the first condition is the one that finds them."""
+    """The conditions on the audits of each part; they are looked up by the first of these."""
 
 
 def buckets_for(conditions: Conditions) -> Buckets | None:
-    """What answers these conditions; None if no stored counts do.
+    """The stored counts that answer these conditions; None if there are none that do.
 
     Stored counts answer conditions on the columns in `COUNTED_BY` together with one of: a range
     of times, a range of scores, a worst severity, a pattern type.
@@ -81,7 +83,7 @@ def _by_time(others: Conditions, ranges: Conditions) -> Buckets:
     if until is not None:
         high = time_bucket(until)
         begin = high.removeprefix(TIME_BUCKET)
-        if since is None or since < begin:  # else the first part has all of it
+        if since is None or since < begin:  # else the first part is the whole range
             parts.append(_range("created_at", begin, until))
     return Buckets(low, high, "", others, [_with(part, others) for part in parts])
 

@@ -1,4 +1,4 @@
-"""What changed from one audit to the next: scores, risk, signals, security, findings, pictures."""
+"""What changed from one audit to the next: scores, risk, signals, security, findings, images."""
 
 from __future__ import annotations
 
@@ -27,20 +27,21 @@ class ComparedAudit:
     url: str
     status: str
     time: datetime | None
-    """When it ran: its start as the engine told it, or else when it was stored."""
+    """When it ran: the start that its engine reported, or else when it was stored."""
     trust_score: float | None
     risk_level: str | None
     findings: int | None
-    """How many; None for an audit that did not complete."""
+    """How many findings it has; None for an audit that did not complete."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScoreChange:
-    """A score in two audits; None where it is not known, and then the difference is not either."""
+    """A score in two audits; None where it is not known."""
 
     before: float | None
     after: float | None
     difference: float | None
+    """`after` minus `before`; None unless both are known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class TextChange:
 
 @dataclass(frozen=True, slots=True)
 class ValueChange:
-    """One entry of a security module's result that differs; None where there is none."""
+    """An entry of a security module's result that differs; None in an audit without that entry."""
 
     name: str
     before: Any
@@ -62,14 +63,14 @@ class ValueChange:
 
 @dataclass(frozen=True, slots=True)
 class ModuleChange:
-    """What a security module told in two audits; None where it told nothing."""
+    """A security module's result in two audits; None where it reported nothing."""
 
     before: Any
     after: Any
     score: ScoreChange
-    """Of the results' own `score`, on the module's own scale."""
+    """The change of the results' own `score`, on the module's own scale."""
     differences: list[ValueChange]
-    """The other entries that differ; empty if the module told nothing in one of the audits."""
+    """The other entries that differ; empty if the module reported nothing in one of the audits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ class ComparedScreenshot:
 
 @dataclass(frozen=True, slots=True)
 class ScreenshotPair:
-    """The screenshots with one label, side by side; None where an audit has none."""
+    """Two screenshots with the same label, one of each audit; None in an audit without one."""
 
     label: str
     before: ComparedScreenshot | None
@@ -117,11 +118,11 @@ class Comparison:
 
 
 def compare(ids: Iterable[str]) -> Comparison:
-    """Compare two or more audits, each with the one before it.
+    """What changed between two or more audits, each compared with the one that ran before it.
 
-    Their order is that in which they ran, however they are given, so that a change for the worse
-    is never shown as one for the better. Raises AuditNotFound, and InvalidAudit for fewer than
-    two ids or one that is given twice.
+    They are ordered by when they ran, in whatever order `ids` names them, so that a change for the
+    worse is never shown as one for the better. Raises AuditNotFound for an id that no audit has,
+    and InvalidAudit for fewer than two ids or an id that is given twice.
     """
     if isinstance(ids, str | bytes) or not isinstance(ids, Iterable):
         raise invalid("ids", "must be a list of audits' ids", ids)
@@ -139,9 +140,9 @@ def compare(ids: Iterable[str]) -> Comparison:
 
 
 def last_two(url: str) -> list[str]:
-    """The ids of the last two audits of a url that were completed, the older one first.
+    """The ids of the last two completed audits of a url, the older one first.
 
-    Raises AuditNotFound if there are fewer.
+    Raises AuditNotFound if there are fewer than two, and InvalidAudit if `url` is not text.
     """
     rows = execute(_last_sql(), (check_text("url", url), AuditStatus.COMPLETED, 2))
     if len(rows) < 2:
@@ -202,7 +203,7 @@ def _step(before: Audit, after: Audit) -> Step:
 
 
 def _number(value: object) -> float | None:
-    # What another program wrote may be anything, and a module's own score of any size.
+    # Another program can have written anything, and a module's own score can be of any size.
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     with suppress(OverflowError):
@@ -241,12 +242,12 @@ def _module(before: Any, after: Any) -> ModuleChange:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """The same JSON value; the order of a list, at any depth, is of no account."""
+    """Whether two JSON values are the same, whatever the order of the items in their lists."""
     return _form(one) == _form(other)
 
 
 def _form(value: Any) -> tuple[str, Any]:
-    """What is equal for the same JSON values: `==` alone takes 1 for a true."""
+    """A form that is equal only for the same JSON values: Python's `==` takes 1 for true."""
     if isinstance(value, dict):
         return "object", frozenset((name, _form(inner)) for name, inner in value.items())
     if isinstance(value, list):
@@ -258,7 +259,7 @@ def _form(value: Any) -> tuple[str, Any]:
 
 
 def _screenshots(before: Audit, after: Audit) -> list[ScreenshotPair]:
-    """By label; where several have the same one, in their order."""
+    """The screenshots of two audits paired by label; several with one label are paired in order."""
     old, new = _by_label(before), _by_label(after)
     pairs = []
     for label in {**old, **new}:

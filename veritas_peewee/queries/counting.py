@@ -41,7 +41,8 @@ text, the empty one and "null" too, can be a value: NUL cannot be stored."""
 class Counts(dict[str, int]):
     """How many audits have each value, most first; `NO_VALUE` is for audits without one.
 
-    Where a count is looked up or compared, None is taken for `NO_VALUE`.
+    The values are text, because names in JSON are: None would become the text "null" or "None".
+    Where a count is looked up or compared, None means `NO_VALUE`.
     """
 
     __slots__ = ()
@@ -81,7 +82,10 @@ class Facets:
 
 
 def count(**filters: Unpack[Filters]) -> int:
-    """How many audits there are; filters as in `history`. InvalidAudit for a bad value."""
+    """How many audits match the filters, which are those of `history`.
+
+    Raises InvalidAudit for a filter's bad value.
+    """
     check_names(filters, "count")
     conditions = conditions_of(filters)
     finding, others = conditions.finding, conditions.without_finding()
@@ -104,12 +108,12 @@ def _stored_values(buckets: Buckets) -> list[Any]:
 
 
 def facets(**filters: Unpack[Filters]) -> Facets:
-    """How many audits there are of each kind; filters as in `history`.
+    """How many audits have each status, risk level, site type, tier and pattern type.
 
-    With filters by status, risk level, site type and tier, alone or with dates, scores or
-    `min_severity`, it takes some milliseconds however many audits there are; with other filters,
-    or two of dates, scores and `min_severity` at once, it takes time in proportion to the audits
-    that match. Raises InvalidAudit for a filter's bad value.
+    The filters are those of `history`. By status, risk level, site type and tier, alone or with
+    one of dates, scores and `min_severity`, it takes some milliseconds however many audits there
+    are. With other filters, or two of dates, scores and `min_severity` at once, the time grows
+    with the number of audits that match. Raises InvalidAudit for a filter's bad value.
     """
     check_names(filters, "facets")
     conditions = conditions_of(filters)
@@ -127,8 +131,11 @@ def facets(**filters: Unpack[Filters]) -> Facets:
 
 
 def _rows(conditions: Conditions) -> Iterator[tuple[Any, ...]]:
-    """The values of `COUNTED_BY`, then a pattern type or "" for the audits themselves, and how
-    many there are of these."""
+    """The rows whose numbers `facets` adds up, in two forms.
+
+    One has the values of `COUNTED_BY`, "" and how many audits have these values; the other has
+    empty values, a pattern type and how many audits have that.
+    """
     shape, values = conditions.shape, conditions.values
     finding, others = conditions.finding, conditions.without_finding()
     buckets = buckets_for(conditions)
@@ -154,7 +161,7 @@ def _stored_rows(buckets: Buckets) -> Iterator[tuple[Any, ...]]:
     if not buckets.pattern:
         yield from execute(_stored_patterns_sql(shape), values)
     for part in buckets.parts:
-        # From the catalog alone, for an audit's own row is a long one.
+        # From the catalog alone: audits' own rows are long, and reading them takes more time.
         for *found, patterns, number in execute(_part_sql(part.shape), part.values):
             yield (*found, "", number)
             for pattern in json.loads(patterns):
@@ -196,7 +203,7 @@ def _alive_sql(shape: Shape) -> str:
 
 
 def _alive(shape: Shape, *columns: Any) -> Any:
-    """Columns of the audits that have not ended, which are found by their status or their site."""
+    """A query for columns of the audits that have not ended, found by status or by site."""
     pinned = PINNED & shape.names
     query = Audit.select(*columns).where(
         (passed_over(Audit.status) if pinned else Audit.status).in_([MARK] * len(_ALIVE))
@@ -224,7 +231,8 @@ def _stored_patterns_sql(shape: Shape) -> str:
 
 
 def _stored(shape: Shape, *columns: Any, pattern: str) -> Any:
-    """Columns of the counts of some buckets whose pattern type is one or is not."""
+    """A query for columns of the counts in a range of buckets; `pattern` is the condition on
+    their pattern type."""
     query = AuditCount.select(*columns).where(AuditCount.slice >= MARK, AuditCount.slice < MARK)
     query = query.where(NodeList((AuditCount.pattern_type, SQL(pattern))))
     return where(query, shape, fields=AuditCount._meta.fields)
@@ -232,7 +240,7 @@ def _stored(shape: Shape, *columns: Any, pattern: str) -> Any:
 
 @functools.cache
 def _having_sql(shape: Shape, *, ids: bool = False) -> str:
-    """How many audits in the catalog have a finding, or their ids."""
+    """SQL for how many audits in the catalog have a finding, or for their ids."""
     query = AuditPattern.select(AuditPattern.audit_id.alias("id") if ids else _number())
     if shape.names - {"created_at"}:
         query = query.from_(AuditPattern, Audit).where(Audit.id == AuditPattern.audit_id)
@@ -243,7 +251,8 @@ def _having_sql(shape: Shape, *, ids: bool = False) -> str:
 
 @functools.cache
 def _part_sql(shape: Shape) -> str:
-    """The ended audits in part of a bucket, with their pattern types as JSON before the number."""
+    """SQL that counts the ended audits in part of a bucket; before the number comes the JSON of
+    their pattern types."""
     columns = [*_fields(CatalogEntry), CatalogEntry.patterns]
     query = Audit.select(*columns, _number()).from_(Audit, CatalogEntry)
     query = query.where(CatalogEntry.audit == Audit.id)
@@ -280,7 +289,7 @@ def _ids_sql(shape: Shape) -> str:
 
 @functools.cache
 def _alive_patterns_sql(shape: Shape) -> str:
-    """The pattern types of the audits that have not ended."""
+    """SQL for how many audits that have not ended have each pattern type."""
     return (
         "SELECT '', '', '', '', f.pattern_type, COUNT(DISTINCT f.audit_id) "
         f"FROM ({text_of(_alive(shape, Audit.id))}) AS m "

@@ -1,4 +1,4 @@
-"""What audits are chosen by: the same filters for the history, the search, counts and facets."""
+"""The filters that select audits: the same for the history, the search, counts and facets."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class Filters(TypedDict, total=False):
     """The earliest `created_at`: a datetime with a time zone, or a text such as `2026-01-31`,
     `2026-01` or `7d`, which is in UTC unless it names a zone."""
     until: datetime | str | None
-    """What `created_at` must be before, in the same forms."""
+    """The moment before which `created_at` must be, in the same forms."""
     pattern_type: str | None
-    """A pattern type that a finding of the audit has."""
+    """At least one finding of the audit has this pattern type."""
     min_severity: Severity | SeverityText | None
-    """The least severity of a finding, of that pattern type if one is given."""
+    """At least one finding (of `pattern_type`, if that is given) is of this severity or graver."""
 
 
 class Filter(NamedTuple):
@@ -51,9 +51,9 @@ class Filter(NamedTuple):
     compare: str = "eq"
     """The function of `operator` that compares the column with the value."""
     read: Callable[[str, Any], Any] | None = None
-    """Turns what was given into what the column takes; is called with the filter's name first."""
+    """Turns the filter's name and the value that was given into a value that the column takes."""
     pins: bool = False
-    """Whether a value has so few audits that any other condition is checked one by one."""
+    """Whether one value selects so few audits that other conditions are checked on each of them."""
 
 
 class Condition(NamedTuple):
@@ -65,19 +65,20 @@ class Condition(NamedTuple):
 
 
 class FindingShape(NamedTuple):
-    """What the SQL text of a condition on findings depends on."""
+    """The part of a condition on findings on which its SQL text depends."""
 
     pattern: bool
     severities: int
-    """How many severities it may have; 0 for any."""
+    """How many severities a finding may have; 0 if any will do."""
 
 
 class FindingCondition(NamedTuple):
-    """That an audit has a finding, of a pattern type, of a severity or a graver one, or both."""
+    """The condition that an audit has a finding of a pattern type, of at least some severity, or
+    of both."""
 
     pattern: str | None
     level: int | None
-    """The least severity as a number, see `catalog.level_of`."""
+    """The least severity as a number, see `catalog.entries.level_of`."""
 
     @property
     def key(self) -> tuple[str, int]:
@@ -86,7 +87,7 @@ class FindingCondition(NamedTuple):
 
     @property
     def severities(self) -> list[str]:
-        """The severities that are grave enough; none if any will do."""
+        """The severities that are grave enough; empty if any will do."""
         return [] if self.level is None else [one.value for one in list(Severity)[self.level :]]
 
     @property
@@ -99,7 +100,7 @@ class FindingCondition(NamedTuple):
 
 
 class Shape(NamedTuple):
-    """What the SQL text of conditions depends on; so texts are cached by it."""
+    """The part of conditions on which their SQL text depends: texts are cached by it."""
 
     columns: tuple[tuple[str, str], ...] = ()
     """Each column and how it is compared."""
@@ -112,7 +113,7 @@ class Shape(NamedTuple):
 
 
 class Conditions(NamedTuple):
-    """What audits are chosen by: all of these must hold."""
+    """The conditions that select audits: an audit must meet all of them."""
 
     columns: tuple[Condition, ...] = ()
     finding: FindingCondition | None = None
@@ -168,11 +169,11 @@ FILTERS: dict[str, Filter] = {
 in order if the column has an index that continues with `created_at` and `id`."""
 
 PINNED = frozenset(one.column for one in FILTERS.values() if one.pins)
-"""The columns of the filters that pin the audits down."""
+"""The columns of the filters that `pins` marks."""
 
 
 def conditions_of(filters: Filters) -> Conditions:
-    """The conditions that filters ask for; InvalidAudit names a filter's bad value."""
+    """The conditions that filters state; raises InvalidAudit, which names a filter's bad value."""
     given: dict[str, Any] = {name: value for name, value in filters.items() if value is not None}
     pattern, severity = given.pop("pattern_type", None), given.pop("min_severity", None)
     columns = tuple(_condition(name, value) for name, value in given.items())
@@ -205,7 +206,7 @@ def _finding(pattern: Any, severity: Any) -> FindingCondition:
 
 
 def check_names(filters: Filters, caller: str) -> None:
-    """Raise the TypeError of Python's own for a keyword that is not a filter."""
+    """Raise TypeError, in Python's own words, for a keyword that is not a filter."""
     for name in filters:
         if name not in Filters.__annotations__:
             raise TypeError(f"{caller}() got an unexpected keyword argument {name!r}")
@@ -218,10 +219,10 @@ def where(
     looked_up: frozenset[str] | None = None,
     fields: Mapping[str, Any] | None = None,
 ) -> Any:
-    """`query` with conditions on `Audit`; `fields` has the columns that are to be compared instead.
+    """`query` with the conditions added, on the columns in `fields` or else on those of `Audit`.
 
-    SQLite takes an index only for columns among `looked_up` (None: all): which index is right
-    depends on the order of the rows, and SQLite does not always see that.
+    SQLite may use an index only for the columns in `looked_up` (None: for all): which index is
+    right depends on the order of the rows, and SQLite does not always see that.
     """
     for column, compare in shape.columns:
         left = (fields or Audit._meta.fields).get(column, Audit._meta.fields[column])
@@ -234,7 +235,7 @@ def where(
 def _has_finding(shape: FindingShape) -> Any:
     query = AuditFinding.select(peewee.SQL("1")).where(AuditFinding.audit == Audit.id)
     if shape.pattern:
-        # The findings of one audit are looked through, not all of one pattern type.
+        # Without an index: the few findings of one audit are read, not all of one pattern type.
         query = query.where(passed_over(AuditFinding.pattern_type) == MARK)
     if shape.severities:
         marks = ", ".join("?" * shape.severities)

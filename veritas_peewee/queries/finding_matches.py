@@ -1,4 +1,4 @@
-"""Which findings of two audits are the same one, by what they are and not by their ids."""
+"""Which findings of two audits are the same, by their content and not by their ids."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from veritas_peewee.models import Audit, AuditStatus, Severity
 
 _SEVERITIES = [severity.value for severity in Severity]
 _MOST_COMPARED = 2500
-"""Pairs of findings of one kind whose words are compared; among more, their
-severity and then their order decides."""
+"""The most pairs of findings of one kind whose words are compared; if there are more, severity and
+then order decide."""
 _WORDS = re.compile(r"[^\W_]+")
 
 
@@ -51,22 +51,23 @@ class FindingChanges:
     gone: list[ComparedFinding]
     still: list[FindingChange]
     unknown: list[ComparedFinding]
-    """Those that only one audit has, and the other did not complete: nobody knows whether they are
-    new or gone."""
+    """Findings that only one audit has, where the other did not complete: nobody can know whether
+    they are new or gone."""
 
 
 def match_findings(before: Audit, after: Audit) -> FindingChanges:
-    """Findings matched by category and pattern, however those are written.
+    """What became of the findings of `before` in `after`.
 
-    Among several of one kind the wording decides: those that read the same belong together, then
-    those with the most words in common, of these the ones of nearest severity; what is left over
-    is new or gone. So one that is told in other words is still there, and of three that become
-    two, one is gone. Where the engine named no pattern, only those that read the same belong
-    together.
+    Findings are matched by category and pattern type; case, punctuation and spaces do not count.
+    Among several of one kind the description decides: first the findings that read the same are
+    paired, then the ones with the most words in common, and of these the nearest in severity. A
+    finding that is left over is new or gone. So a finding that is described in other words is
+    still there, and if three become two, one is gone. Where the engine named no pattern type, only
+    findings that read the same are paired.
     """
     old, new = _by_kind(before), _by_kind(after)
     changes = FindingChanges([], [], [], [])
-    # What is missing in an audit that completed is not there; in any other one nobody knows.
+    # A finding that a completed audit lacks is not there; of any other audit nobody can know.
     left = changes.gone if after.status == AuditStatus.COMPLETED else changes.unknown
     added = changes.new if before.status == AuditStatus.COMPLETED else changes.unknown
     for kind in {**old, **new}:
@@ -109,9 +110,9 @@ _Pairs = list[tuple[ComparedFinding, ComparedFinding]]
 
 
 def _pair(ours: _Findings, theirs: _Findings) -> tuple[_Pairs, _Findings, _Findings]:
-    """Those of one kind that belong together, and what is left on either side."""
+    """The pairs among the findings of one kind, and the findings left over on either side."""
     pairs: _Pairs = []
-    # Those of one severity first: in another order they are no graver and no milder than before.
+    # The same severity first: where only the order has changed, nothing became graver or milder.
     for key in (_wording_and_severity, _wording):
         pairs += _alike(*_without(ours, theirs, pairs), key)
     pairs += _most_alike(*_without(ours, theirs, pairs))
@@ -151,7 +152,7 @@ def _without(ours: _Findings, theirs: _Findings, pairs: _Pairs) -> tuple[_Findin
 
 
 def _most_alike(ours: _Findings, theirs: _Findings) -> _Pairs:
-    """As many pairs as there can be, those with the most words in common first."""
+    """As many pairs as possible; the findings with the most words in common are paired first."""
     if not 1 < len(ours) * len(theirs) <= _MOST_COMPARED:
         pairs = _alike(ours, theirs, _severity)
         return pairs + list(zip(*_without(ours, theirs, pairs), strict=False))
@@ -176,10 +177,10 @@ def _likeness(one: frozenset[str], other: frozenset[str]) -> float:
 
 
 def _normal(text: object) -> str:
-    """A text's words alone: case, punctuation, spaces and `_` are of no account."""
+    """A text's words in lower case, with one space between them and without punctuation or `_`."""
     if not isinstance(text, str):
         return ""
-    # An accent that is a letter of its own would part a word.
+    # NFKC joins an accent to its letter: as a character of its own it would split the word.
     return " ".join(_WORDS.findall(normalize("NFKC", text).casefold()))
 
 

@@ -13,8 +13,9 @@ from veritas_peewee.queries.walks import Position, by_score, by_time
 from veritas_peewee.values.plain import check_text, invalid
 
 Order = Literal["newest", "oldest", "highest", "lowest"]
-"""By `created_at`, or by trust score: those without one come last, and of equal ones the newest
-first with `highest`, the oldest first with `lowest`."""
+"""By `created_at` (`newest`, `oldest`), or by trust score (`highest`, `lowest`). By score, audits
+without one come last, and audits with the same score are ordered by time: with `highest` the newest
+first, with `lowest` the oldest."""
 
 
 class _Way(NamedTuple):
@@ -39,10 +40,11 @@ def history(
     order: Order = "newest",
     **filters: Unpack[Filters],
 ) -> Page[Audit]:
-    """One page of audits, newest first or in another `order`; see `Filters` for the filters.
+    """One page of at most `limit` audits, newest first or in another `order`; see `Filters`.
 
-    Pages stay right while audits are added. Raises InvalidAudit for a filter's bad value, an
-    unknown order, a limit outside 1 to 1000 or a damaged cursor.
+    `cursor` is the `next_cursor` of the page before; pages stay right while audits are added.
+    Raises InvalidAudit for a filter's bad value, an unknown order, a limit outside 1 to 1000 or a
+    damaged cursor.
     """
     check_names(filters, "history")
     limit = check_limit(limit)
@@ -84,8 +86,10 @@ def _read(cursor: str, way: _Way) -> Position:
 
 
 def _stored(value: object) -> Any:
-    """`value` if a column can hold it: also a number for a time, or a text for a score, which
-    other programs may have written."""
+    """`value`, if a column can hold it; else raises InvalidAudit.
+
+    A time may be a number and a score a text: other programs can have written those.
+    """
     if type(value) is float and value == value:
         return value
     if type(value) is int and -(2**63) <= value < 2**63:

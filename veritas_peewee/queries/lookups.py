@@ -1,4 +1,4 @@
-"""Every domain read, sync, over the models; what they return needs no further query."""
+"""One audit, its events and its images, looked up; using the results runs no further query."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from veritas_peewee.values.plain import invalid, plain_number
 
 
 def get(audit_id: str) -> Audit:
-    """An audit with `.findings` and `.screenshots` loaded; AuditNotFound if there is none."""
+    """An audit with `.findings` and `.screenshots` loaded; raises AuditNotFound if it is absent."""
     key = (key_of(audit_id),)
     audit_sql, findings_sql, screenshots_sql = _get_sql()
     found = models_of(Audit, execute(audit_sql, key))
@@ -38,7 +38,10 @@ def _get_sql() -> tuple[str, str, str]:
 
 
 def events(audit_id: str, *, after: int = 0, limit: int | None = None) -> list[AuditEvent]:
-    """An audit's events in the order they were recorded, from the one after `after` on."""
+    """An audit's events with ids above `after`, in order, at most `limit`; empty if it is absent.
+
+    Raises InvalidAudit if `after` or `limit` is not a whole number.
+    """
     numbers = []
     for name, value in (("after", after), ("limit", -1 if limit is None else limit)):
         number = plain_number(value)
@@ -55,5 +58,8 @@ def _events_sql() -> str:
 
 
 def screenshot(file_path: str) -> bytes:
-    """The bytes of a stored screenshot, by its row's `file_path`; StoreError if it is not there."""
+    """The bytes of a stored screenshot, by its row's `file_path`.
+
+    Raises StoreError if it cannot be read, InvalidAudit for a path outside the folder.
+    """
     return screenshot_folder().read(file_path)

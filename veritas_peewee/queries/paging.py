@@ -1,4 +1,4 @@
-"""Pages of a long list, and the cursors that go on after one."""
+"""Pages of a long list, and the cursors with which the next page continues."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Page(Generic[T]):
 
 
 def check_limit(limit: object) -> int:
-    """`limit` if a page can have as many items; InvalidAudit if not."""
+    """`limit`, if it is a whole number from 1 to MAX_LIMIT; else raises InvalidAudit."""
     number = plain_number(limit)
     if not isinstance(number, int) or not 1 <= number <= MAX_LIMIT:
         raise invalid("limit", f"must be a whole number from 1 to {MAX_LIMIT}", limit)
@@ -34,7 +34,7 @@ def check_limit(limit: object) -> int:
 
 
 def write_cursor(position: list[Any]) -> str:
-    """A position as text; a long one is compressed."""
+    """A position as text that is safe in URLs; a long one is compressed."""
     text = json.dumps(position, separators=(",", ":")).encode()
     if len(text) > 200:
         text = zlib.compress(text, 9)
@@ -42,7 +42,7 @@ def write_cursor(position: list[Any]) -> str:
 
 
 def read_cursor(cursor: str, told_by: str) -> list[Any]:
-    """The position in a cursor; InvalidAudit if it is none that `told_by` can have returned."""
+    """The position in a cursor; raises InvalidAudit if it cannot be a cursor of `told_by`."""
     try:
         data = base64.urlsafe_b64decode(check_text("cursor", cursor))
         if not data.startswith(b"["):

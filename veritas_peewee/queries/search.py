@@ -2,8 +2,8 @@
 
 A page costs the same however many audits match: the newest thousand matches are ranked, then the
 thousand before them. So all matches of a rare word are ranked together, and of a word that is in
-every audit the newest come first. A cursor stays right while audits are added, although each new
-one changes the ranks of all others.
+every audit the newest matches come first. A cursor stays right while audits are added, although
+each new audit changes the ranks of all others.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ MOST_WORDS = 64
 BLOCK = 1000
 """How many matches are ranked together."""
 FEW = 20_000
-"""A site with at most so many audits has them looked up before the matches."""
+"""If a site has at most this many audits, they are looked up first, and matches only among them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,8 @@ class Hit:
 
 
 class _Position(NamedTuple):
-    """Where a search continues: matches from entry `high` down to `low`, without those `given`."""
+    """Where a search continues: at the matches from entry `high` down to `low` that are not in
+    `given`, the entries already on earlier pages."""
 
     high: int
     low: int
@@ -64,14 +65,14 @@ class _Position(NamedTuple):
 def search(
     text: str, *, limit: int = 20, cursor: str | None = None, **filters: Unpack[Filters]
 ) -> Page[Hit]:
-    """One page of the audits that match `text`, best first; filters as in `history`.
+    """One page of at most `limit` audits that match `text`, best first; filters as in `history`.
 
     An audit matches if it has all words, in any case and with or without accents: `word`,
-    `"exact phrase"`, `-not`, `wor*` for a beginning. Any text is accepted; one without a word to
-    look for finds nothing, and of a very long one the first 64 words within 1,000 characters
-    count. A beginning of one or two letters takes longer, for many words have it. Raises
-    InvalidAudit for what is not a text, a filter's bad value, a limit outside 1 to 1000 or a
-    damaged cursor.
+    `"exact phrase"`, `-not`, `wor*` for a beginning. Any text is accepted: a text without a word
+    to look for finds nothing, and of a very long one the first 64 words within 1,000 characters
+    count. A beginning of one or two letters takes longer, because many words have it. `cursor` is
+    the `next_cursor` of the page before. Raises InvalidAudit if `text` is not a str, and for a
+    filter's bad value, a limit outside 1 to 1000 or a damaged cursor.
     """
     check_names(filters, "search")
     limit = check_limit(limit)
@@ -100,7 +101,8 @@ def search(
             return Page(_hits(words, some, hits), _write(position._replace(given=given)))
         if position.low <= 1:
             return Page(_hits(words, some, hits), None)
-        # Some may be given already: the cursor may be of another search, or audits have changed.
+        # Entries below may be in `given` too: the cursor can be of another search, or audits have
+        # changed since.
         rest = frozenset(entry for entry in position.given if entry < position.low)
         position = _Position(position.low - 1, 0, rest)
 
@@ -121,7 +123,7 @@ def _site_sql(column: str) -> str:
 
 @functools.cache
 def _block_sql(shape: Shape, few: bool) -> str:
-    """The newest matches in a range of entries, with their scores."""
+    """SQL for the newest matches in a range of entries, with their ranks."""
     if few:
         return matches_sql(among=text_of(where(Audit.select(Audit.id), shape, looked_up=PINNED)))
     if shape == Shape():
@@ -159,8 +161,10 @@ _WORD = re.compile(r'(?P<no>-*)(?:"(?P<phrase>[^"]*)"?|(?P<word>[^\s"]+))(?P<mor
 
 
 def expressions(text: object) -> tuple[str, str]:
-    """The index's expression for what `text` asks for, and the one for any of its wanted words;
-    both are empty if it has none."""
+    """Two expressions of the index: for what `text` asks for, and for any of its wanted words.
+
+    Both are empty if there are no wanted words. Raises InvalidAudit if `text` is not a str.
+    """
     if not isinstance(text, str):
         raise invalid("text", "must be text", text)
     wanted: dict[str, None] = {}

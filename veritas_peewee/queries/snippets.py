@@ -1,8 +1,8 @@
-"""Snippets: of each audit that was found, the piece of its text that shows best why.
+"""Snippets: for each audit that was found, the piece of its text that shows best why.
 
-FTS5's own `snippet` takes time with the square of the matches in a text, hours for a long one; so
-it only marks them, and the piece is chosen here. To mark them, too, takes it that in a long text,
-which is therefore looked at in parts.
+The time of FTS5's own `snippet` grows with the square of the matches in a text: hours for a long
+one. So FTS5 only marks the matches, and the piece is chosen here. The time of marking grows like
+that too, so a long text is searched in parts.
 """
 
 from __future__ import annotations
@@ -25,11 +25,13 @@ from veritas_peewee.database.statements import execute
 from veritas_peewee.models import CatalogEntry
 
 WIDTH = 180
-"""Characters of a snippet, but for a match that is longer."""
+"""The most characters of a snippet, besides the `…` at its ends; a longer match is shown whole."""
 LONG = 20_000
-"""Characters of an entry from which on it is looked at in parts."""
+"""An entry with more characters than this is searched in parts."""
 PART = 10_000
+"""The most characters of a part."""
 MOST_PARTS = 20
+"""The most parts of an entry among which its snippet is chosen: the ones that match best."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +40,12 @@ class Snippet:
 
     text: str
     matches: tuple[tuple[int, int], ...]
-    """Where in `text` the words are that were searched for: (begin, end) of each."""
+    """The positions in `text` of the words that were searched for: (begin, end) of each."""
 
 
 class _Piece(NamedTuple):
-    """Matches that stand together: the more different ones, then the more of them the better."""
+    """Matches near enough for one snippet. A piece is better if it has more different words, and
+    of two with as many the one with more matches."""
 
     different: int
     number: int
@@ -51,9 +54,10 @@ class _Piece(NamedTuple):
 
 
 def snippets_of(expression: str, some: str, entries: list[int]) -> dict[int, Snippet]:
-    """A snippet of each of some entries of the catalog that an expression of the index matches.
+    """A snippet for each of these catalog entries, all of which `expression` matches.
 
-    `some` is the expression for any of the words that are looked for.
+    `some` is the expression for any of the words that are looked for: a part of a long text need
+    not have all of them.
     """
     found = dict.fromkeys(entries, Snippet("", ()))
     given = f"id IN ({', '.join('?' * len(entries))})"
@@ -63,8 +67,8 @@ def snippets_of(expression: str, some: str, entries: list[int]) -> dict[int, Sni
     long = [entry for (entry,) in execute(text, entries)]
     short = [entry for entry in entries if entry not in long]
     if has_beginning(expression):
-        # To look for a beginning reads all words that have it, for each entry anew; so in an
-        # index of these entries alone.
+        # To look for the beginning of a word, FTS5 reads all words that begin so, again for each
+        # entry. In an index of these entries alone they are few.
         columns = ", ".join(WORDS)
         text = f"SELECT id, {columns} FROM {table} WHERE id = ?"
         rows = [row for entry in short for row in execute(text, (entry,))]
@@ -73,7 +77,7 @@ def snippets_of(expression: str, some: str, entries: list[int]) -> dict[int, Sni
         matches = marked(expression, short)
     found.update((entry, snippet(texts)) for entry, *texts in matches)
     for entry in long:
-        # A script reads without a snapshot: it may just have gone.
+        # A script reads without a snapshot, so the entry may be gone by now.
         rows = execute(f"SELECT {', '.join(WORDS)} FROM {table} WHERE id = ?", (entry,))
         parts = [part for texts in rows for text in texts for part in _parts(text)]
         matches = marked_apart(("part",), list(enumerate(parts)), some, most=MOST_PARTS)
@@ -94,11 +98,11 @@ def _parts(text: str) -> Iterator[str]:
 
 
 def snippet(texts: Iterable[str]) -> Snippet:
-    """The best piece of some texts in which the matches stand between marks."""
+    """The best piece of some texts in which each match is between two marks."""
     best = _Piece(0, 0, [], "")
     for text in texts:
         if MARKS[0] in text:
-            # Of equal ones the first.
+            # `max` gives the first of equal pieces.
             best = max(best, _best_of(text.replace(BREAK, "")), key=lambda piece: piece[:2])
     if not best.matches:
         return Snippet("", ())
@@ -106,7 +110,7 @@ def snippet(texts: Iterable[str]) -> Snippet:
     text, room = best.text, max(0, WIDTH - (end - begin))
     first = max(0, begin - max(room // 2, room - (len(text) - end)))
     last = min(len(text), end + max(room // 2, room - begin))
-    # Whole words at both ends, where words are told apart by spaces.
+    # Whole words at both ends, in scripts that separate words by spaces.
     if first and (space := re.search(r"\s", text[first - 1 : begin])):
         first += space.start()
     while first and first < begin and not text[first].isalnum():

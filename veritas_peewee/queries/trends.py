@@ -1,4 +1,4 @@
-"""A site over time: a series of scores, risk levels and findings, with gaps where none is known."""
+"""A site over time: its scores, risk levels and findings, with gaps where they are not known."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ class TrendPoint:
 
     audit_id: str
     time: datetime | None
-    """When it ran: its start as the engine told it, or else when it was stored."""
+    """When it ran: the start that its engine reported, or else when it was stored."""
     url: str
     status: str
     trust_score: float | None
     """0 to 100; None where it is not known."""
     risk_level: str | None
     findings: dict[str, int] | None
-    """How many of each severity; None for an audit that did not complete."""
+    """How many findings of each severity it has; None for an audit that did not complete."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +59,12 @@ def trend(
     until: datetime | str | None = None,
     limit: int = 100,
 ) -> Trend:
-    """The newest `limit` audits of a url, exactly, or of a host, oldest first.
+    """The newest `limit` audits (1 to 1000) of exactly this url, or of this host, oldest first.
 
     A host can be given in any form, also as a url: scheme, port, path and `www.` do not count.
-    `since` is included, `until` is not; both are of the time when an audit ran, in the forms that
-    the history takes. Raises InvalidAudit for a bad value, and unless one of `url` and `host` is
-    given.
+    `since` (included) and `until` (excluded) bound the time when an audit ran; they have the forms
+    that the history takes. Raises InvalidAudit for a bad value, and unless exactly one of `url` and
+    `host` is given.
     """
     if (url is None) == (host is None):
         raise InvalidAudit("url, host: one of them must be given, and not both")
@@ -122,7 +122,7 @@ def _severities(ids: list[str]) -> dict[str, dict[str, int]]:
         audit_id: dict.fromkeys((severity.value for severity in Severity), 0) for audit_id in ids
     }
     for audit_id, severity, number in execute(_severities_sql(), (json.dumps(ids),)):
-        # What another program wrote may be no text, and then no key of a JSON object either.
+        # Another program can have stored a value that is not text; a name in JSON must be.
         found[audit_id][severity if isinstance(severity, str) else str(severity)] = number
     return found
 
@@ -139,7 +139,7 @@ def _points_sql(column: str, bounds: tuple[str, ...]) -> str:
 
 @functools.cache
 def _severities_sql() -> str:
-    # As one value, however many they are: one statement, prepared once.
+    # The ids are one value, however many there are, so one statement, prepared once, does for all.
     ids = values_of_json()
     query = AuditFinding.select(
         AuditFinding.audit, AuditFinding.severity, peewee.fn.COUNT(peewee.SQL("*"))

@@ -39,7 +39,7 @@ def _narrowed(
         if condition.compare in (("le", "lt") if down else ("ge", "gt")):
             ends = _sort_key(condition.value), _sort_key(after[0])
             first, last = ends if down else ends[::-1]
-            # Of equal ones a strict bound is the tighter one.
+            # Of two equal bounds a strict one is the tighter.
             if first < last or (first == last and condition.compare in ("lt", "gt")):
                 return conditions, ()
             rest = tuple(one for one in conditions.columns if one is not condition)
@@ -48,7 +48,7 @@ def _narrowed(
 
 
 def _sort_key(value: Any) -> tuple[int, Any]:
-    """For the order in which SQLite sorts values: another program may have stored any type."""
+    """A key by which Python sorts as SQLite does: another program can have stored any type."""
     return 1 if isinstance(value, str) else 0 if isinstance(value, int | float) else 2, value
 
 
@@ -106,7 +106,7 @@ def _band_walks(
     both = Conditions((*bounds.columns, *others.columns), others.finding)
     walks = []
     for band in range(int(low), int(high) + 1):
-        # Only a band that a bound cuts through has to look at the scores themselves.
+        # The scores themselves are compared only in a band that a bound cuts through.
         asked = both if band < low or band + 1 > high else others
         text = _time_sql(asked.shape, down, bool(position), band=True)
         walks.append((text, [band, *asked.values, *position, limit]))
@@ -118,7 +118,7 @@ def _pattern_walks(
 ) -> list[tuple[str, list[Any]]]:
     """The walks to the audits that have a finding.
 
-    The catalog has those that have ended, in order; the others are few, and each is looked at.
+    The catalog has the audits that have ended, in order; the others are few, and each is examined.
     """
     (status,) = [one.value for one in conditions.on("status").columns] or (None,)
     others, finding = conditions.but_on("status"), conditions.finding
@@ -149,7 +149,7 @@ def _time_sql(
     query = Audit.select(*left) if band or ids else Audit.select()
     looked_up = shape.names
     if looked_up - {"audit_tier", "created_at"}:
-        looked_up -= {"audit_tier"}  # nearly all audits are of one
+        looked_up -= {"audit_tier"}  # nearly all audits have the same one
     if ids:
         looked_up -= {"trust_score"}
     if band:
@@ -174,7 +174,7 @@ def _pattern_sql(shape: Shape, down: bool, placed: bool) -> str:
 
 
 def by_score(conditions: Conditions, down: bool, after: Position | None, limit: int) -> list[Row]:
-    """The first audits after a position: with a score in its order, then without one by time."""
+    """The first audits after a position: by score, and then the audits without a score, by time."""
     rows: list[Row] = []
     ranged = "trust_score" in conditions.names
     if after is None or after[0] is not None:
@@ -194,7 +194,7 @@ def _score_sql(shape: Shape, down: bool, placed: bool) -> str:
     left: tuple[Any, ...] = (Audit.trust_score, Audit.created_at, Audit.id)
     looked_up = frozenset(("trust_score",))
     if pinned := PINNED & shape.names:
-        # They are few: they are found by that, and sorted.
+        # Few audits have that url or host: they are found by it, and then sorted.
         looked_up = pinned
         left = (passed_over(Audit.trust_score), Audit.created_at, Audit.id)
     query = where(Audit.select(), shape, looked_up=looked_up)

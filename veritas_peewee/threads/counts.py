@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from veritas_peewee.threads.group_commit import Job
 
 _REMEMBERED = 10_000
-"""Writes over which the times are taken."""
+"""The number of the latest writes whose times are remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +17,11 @@ class WriterStats:
     """What a writer has done since it was opened."""
 
     writes: int
+    """Writes that were answered, including failed ones."""
     commits: int
+    """Transactions that were committed."""
     failed: int
+    """Writes whose callers got an error."""
     pending: int
     """Writes that have a slot in the queue."""
     p50: float
@@ -27,11 +30,11 @@ class WriterStats:
     waiting: int
     """Callers who wait for a slot."""
     wal_bytes: int
-    """The size of the WAL file."""
+    """The size of the WAL file, in bytes."""
 
 
 class Counts:
-    """Counted on the writer's thread, asked for on others."""
+    """The counts of a writer: its thread adds to them, any thread may read them."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -44,13 +47,13 @@ class Counts:
         self.failed += len([job for job in done if job.error is not None])
 
     def add_times(self, done: list[Job], now: float) -> None:
-        """Take the times of jobs answered at `now`; their callers need not wait for it."""
+        """Remember the times of jobs answered at `now` (by `perf_counter`), once they are woken."""
         times = [now - job.submitted for job in done]
         with self._lock:
             self._times.extend(times)
 
     def stats(self, pending: int, waiting: int, wal_bytes: int) -> WriterStats:
-        """What was counted so far, with what the writer knows of this moment."""
+        """The counts so far, with the present numbers, which the writer gives."""
         with self._lock:
             times = sorted(self._times)
         last = len(times) - 1

@@ -1,4 +1,4 @@
-"""The columns of a table as JSON Schema: how `as_dict` shows them."""
+"""The columns of a table as JSON Schema, in the form that `as_dict` gives them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from veritas_peewee.values.fields import EnumField, JSONField
 
 
 def object_of(fields: Iterable[peewee.Field], **more: Any) -> dict[str, Any]:
-    """The schema of a row with these columns, and of what more it brings along."""
+    """The schema of a row with these columns; `more` has the schemas of further names it brings."""
     columns = {_name(field): _column(field) for field in fields}
     return {"type": "object", "properties": columns | more, "required": list(columns)}
 

@@ -1,4 +1,4 @@
-"""Values as plain data with names: what JSON, pydantic and FastAPI are given."""
+"""Values as plain data with names, for JSON, pydantic and FastAPI."""
 
 from __future__ import annotations
 
@@ -78,17 +78,18 @@ def _written() -> Any:
 
 
 class Named:
-    """A class whose instances name what they hold, for `as_dict` and for pydantic.
+    """A class whose instances give their values by name, to `as_dict` and to pydantic.
 
-    Pydantic asks a class that it does not know for the methods below, and an instance in a field
-    of any type for its serializer. It is imported only then, so this library does not need it.
+    Pydantic calls the methods below of a class that it does not know, and for an instance in a
+    field of any type it takes the class's serializer. Pydantic is imported only then, so this
+    library does not need it.
     """
 
     __slots__ = ()
     __pydantic_serializer__ = _Serializer()
 
     def named(self) -> dict[str, Any]:
-        """What the instance holds, by name."""
+        """The instance's values, by name."""
         raise NotImplementedError
 
     @classmethod

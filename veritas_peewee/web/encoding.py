@@ -1,9 +1,10 @@
-"""Routes without a return type: FastAPI's encoder learns the form of our rows.
+"""Importing this module tells FastAPI's encoder how to write our rows, for routes without a return
+type.
 
-A result has names by being a dataclass, and so has a row in a route whose return type says what it
-gives, for pydantic asks it. Without one, FastAPI takes apart what it does not know by `vars()`, and
-of a Peewee row that is Peewee's own state. So `as_dict` is entered in FastAPI's table of encoders,
-which is by type, for the rows that the facade returns.
+Results are dataclasses, which FastAPI can write. If a route has a return type, pydantic writes its
+answer and asks the rows themselves. Without one, FastAPI's encoder uses `vars()` for objects of
+classes that it does not know, which for a row gives Peewee's own state. So `as_dict` is registered
+in its table of encoders by type, for the rows that the facade returns.
 """
 
 from __future__ import annotations

@@ -5,10 +5,11 @@ app = FastAPI(lifespan=store_lifespan())
 @app.get("/audits/{audit_id}")
 async def audit(audit_id: str, store: Annotated[AuditStore, Depends(get_store)]): ...
 
-Server-sent events: a browser's `EventSource` that lost the connection comes back with the last
-id that it saw, and goes on where it was. At `end` the page closes it, for it would come again.
-A server that is told to stop waits for open streams, uvicorn for ever, and only then is the store
-closed: give it `--timeout-graceful-shutdown`. Viewers then come back to the next server.
+Server-sent events: a browser's `EventSource` that has lost the connection connects again with the
+last id that it saw, and continues there. At the event `end` the page must close it, or it connects
+again. A server that is asked to stop waits for open streams (uvicorn without a limit), and the
+store is closed only after that: start it with `--timeout-graceful-shutdown`. Viewers then connect
+to the next server.
 
 @app.get("/audits/{audit_id}/events")
 async def stream(
@@ -21,8 +22,8 @@ async def stream(
 
     async def messages():
         async for event in follower:
-            told = {"type": event.event_type, "data": event.data}
-            yield f"id: {event.id}\\ndata: {json.dumps(told)}\\n\\n"
+            message = {"type": event.event_type, "data": event.data}
+            yield f"id: {event.id}\\ndata: {json.dumps(message)}\\n\\n"
         yield "event: end\\ndata:\\n\\n"
 
     return StreamingResponse(messages(), media_type="text/event-stream")
@@ -43,9 +44,10 @@ from veritas_peewee.store import AuditStore
 def store_lifespan(
     *args: Any, **options: Any
 ) -> Callable[[Any], AbstractAsyncContextManager[dict[str, AuditStore]]]:
-    """A lifespan that keeps a store open as long as the application runs.
+    """A lifespan for FastAPI or Starlette that holds a store open as long as the application runs.
 
-    Takes what `AuditStore.open` takes.
+    The arguments are those of `AuditStore.open`. The errors of opening a store are raised when the
+    application starts. `get_store` gives a route the store.
     """
 
     @asynccontextmanager
@@ -58,7 +60,10 @@ def store_lifespan(
 
 
 async def get_store(connection: HTTPConnection) -> AuditStore:
-    """The store of the application that this request or WebSocket belongs to."""
+    """The store of the application that this request or WebSocket belongs to, for `Depends`.
+
+    Raises StoreClosed if the application has no `store_lifespan`, or has not started.
+    """
     store = getattr(connection.app.state, "veritas_store", None)
     if not isinstance(store, AuditStore):
         raise StoreClosed("this application has no store: FastAPI(lifespan=store_lifespan())")
