@@ -15,7 +15,7 @@ _PAGE = "status common · first"
 
 
 def draw(outcomes: Outcomes, path: Path) -> str | None:
-    """Draw what was measured; returns why not, if it could not."""
+    """Draw the outcomes; returns None, or a text that says why it could not."""
     if find_spec("matplotlib") is None:
         return "matplotlib is not installed"
     import matplotlib

@@ -29,7 +29,7 @@ FINDINGS = 100_000, 10
 
 
 def schema_key(data: Path) -> str:
-    """Changes with the schema, so that no cached file has an older one."""
+    """A key that changes with the schema, so that no cached file with an older one is used."""
     with tempfile.TemporaryDirectory(dir=data) as folder:
         path = Path(folder, "empty.db")
         with connect(path):
@@ -126,7 +126,7 @@ def insert_rows(database: sqlite3.Connection, table: str, rows: list[Row]) -> No
 
 
 def _fill_history(path: Path, *, size: int, each: int | None = None) -> None:
-    """Indexes, and what the triggers would do, are made in one go: the same file, sooner."""
+    """Fill a file; indexes and what triggers do are made at the end, for the same file sooner."""
     with _in_one_go(path) as database:
         made_again = database.execute(
             "SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL AND "

@@ -1,4 +1,4 @@
-"""A history of many audits in realistic shares, with rare values, and what is asked of it."""
+"""A history of many audits in realistic shares, with rare values, and the queries for it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ HOSTS = 100
 VERSION = 5
 """Changes with the rows that are generated, so that cached files are made anew."""
 
-# What is told most comes first: the nth word is told 1 / (n + 3) as often as all others together
-# would have it. Behind the words that are searched for come made-up ones.
+# The commonest words come first: the frequency of the nth word is in proportion to 1 / (n + 3).
+# After the words that are searched for come made-up ones.
 COMMON, SELDOM = ("consent", "banner"), ("escrow", "lottery")
 _LEADING = ("page", "button", COMMON[0], "price", "link", COMMON[1], "cookie", "cancel", "offer")
 _SYLLABLES = ("ba", "con", "der", "fi", "gra", "hel", "kor", "lan", "mun", "nes", "pli", "ron",
@@ -51,7 +51,7 @@ _KEYS = {
 
 
 class HistoryQuery(NamedTuple):
-    """A page that is asked for, in the words of the facade's `history`."""
+    """A page that is asked for, by the filters of the facade's `history`."""
 
     name: str
     filters: dict[str, Any]
@@ -94,7 +94,7 @@ FINDING_COLUMNS = (
 
 
 def findings(size: int, each: int | None = None) -> Iterator[tuple[object, ...]]:
-    """The findings of a history: `each` of an audit, or else none, one, two or three."""
+    """The findings of a history: `each` for every audit, or by default none to three."""
     dice = random.Random(size + 1)
     for number in range(size):
         for _ in range(number % 4 if each is None else each):
@@ -110,7 +110,7 @@ def findings(size: int, each: int | None = None) -> Iterator[tuple[object, ...]]
 
 
 def rows(size: int) -> Iterator[tuple[object, ...]]:
-    """The audits of a history, oldest first; the same ones every time."""
+    """The audits of a history, oldest first; the same audits in every run."""
     dice = random.Random(size)
     urls = max(size // 30, 1)
     rare = max(size // 10_000, 40)

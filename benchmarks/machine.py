@@ -1,4 +1,4 @@
-"""What has to be known of the machine to read the figures."""
+"""The facts about the machine that one needs in order to read the figures."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def facts() -> dict[str, object]:
 
 
 def source_key() -> str:
-    """Changes with the package's source: figures of two versions are not to be mixed."""
+    """A key that changes with the package's source: figures of two versions must not be mixed."""
     digest = hashlib.sha256()
     for file in sorted(Path(veritas_peewee.__file__).parent.rglob("*.py")):
         digest.update(file.read_bytes())

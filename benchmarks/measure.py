@@ -1,4 +1,4 @@
-"""Loops that are timed, and what is computed of their times."""
+"""Loops that are timed, and the figures computed from their times."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 async def p50_ms(read: Callable[[], Awaitable[None]], seconds: float) -> float:
-    """After one unmeasured call at least 3, at most 200."""
+    """The median time of 3 to 200 calls, in milliseconds, after one call that is not measured."""
     await read()
     times: list[float] = []
     begin = perf_counter()
@@ -37,7 +37,7 @@ async def p50_ms(read: Callable[[], Awaitable[None]], seconds: float) -> float:
 
 @dataclass
 class Loop:
-    """What a closed loop of tasks did."""
+    """The counts and times of a closed loop of tasks."""
 
     seconds: float = 0.0
     latencies: list[float] = field(default_factory=list)
@@ -86,7 +86,7 @@ async def closed_loop(
 
 
 async def lags_during(work: Awaitable[object]) -> list[float]:
-    """How much later than asked a ticking task woke up, while `work` ran."""
+    """How much later than asked a ticking task woke up each time, in seconds, while `work` ran."""
     running = asyncio.ensure_future(work)
     lags: list[float] = []
     while not running.done():

@@ -1,4 +1,4 @@
-"""What is passed around: a case, the specification of a measurement, and its outcome."""
+"""A case, the specification of a measurement, and its outcome."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Unsupported(Exception):
 
 @dataclass(frozen=True)
 class Spec:
-    """One measurement: it runs in a process of its own."""
+    """The specification of one measurement, which runs in a process of its own."""
 
     case: str
     peer: str
@@ -55,7 +55,7 @@ class Case:
     views: tuple[View, ...]
     quick_params: tuple[str, ...] = ()
     only: Mapping[str, str] = field(default_factory=dict)
-    """Peers for which the parameter makes no difference, and the one they are measured at."""
+    """Peers for which the parameter makes no difference, each with the one value to measure."""
     once: bool = False
     """Measured in one round only, because a round takes long and repeats well."""
     note: str = ""

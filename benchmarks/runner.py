@@ -20,7 +20,7 @@ SECONDS, QUICK_SECONDS = 0.6, 0.3
 
 
 class Runner:
-    """`outcomes` grows as `run` goes on."""
+    """Runs measurements; `run` adds to `outcomes` after each of them."""
 
     def __init__(self, data: Path, chosen: Sequence[str], *, rounds: int, quick: bool) -> None:
         self.data = data
@@ -34,7 +34,7 @@ class Runner:
         return found.quick_params or found.params if self.quick else found.params
 
     def peers(self, case: str) -> list[str]:
-        """The peers of a case; those that are asked for by name join it anyway."""
+        """The peers to measure in a case: its own, unless peers were asked for by name."""
         if self.chosen:
             return [name for name in peers.PEERS if name in self.chosen]
         return list(CASES[case].peers)
@@ -77,7 +77,7 @@ class Runner:
 
 
 def measure(spec: Spec) -> Metrics | str:
-    """The metrics of one measurement, or why there are none."""
+    """The metrics of one measurement, or a text that says why there are none."""
     command = [sys.executable, "-m", "benchmarks.worker", json.dumps(spec.as_json())]
     try:
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=TIMEOUT)

@@ -48,7 +48,7 @@ def event_row(owner: str, event: Row) -> Row:
 
 
 def finding(number: int) -> Row:
-    """What a `finding` event tells."""
+    """The finding in a `finding` event."""
     return {
         "id": f"f-{number}",
         "category": "visual_interference",
@@ -80,7 +80,7 @@ def audit_row(owner: str, url: str) -> Row:
 
 
 def audit_events() -> list[Row]:
-    """The 30 events of a whole audit: 20 tell a finding, 10 are log entries."""
+    """The 30 events of a whole audit: 20 report a finding, 10 are log entries."""
     told = [{"type": "finding", "finding": finding(number)} for number in range(FINDINGS)]
     return told + [log_event(number) for number in range(EVENTS - FINDINGS)]
 

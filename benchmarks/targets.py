@@ -1,4 +1,4 @@
-"""What the store must reach, and whether it did: ratios within a round, then their median."""
+"""The targets that the store must reach, and whether it did: the median of each round's ratio."""
 
 from __future__ import annotations
 

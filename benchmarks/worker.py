@@ -23,7 +23,7 @@ def main() -> None:
         traceback.print_exc()
         answer = {"error": f"{type(error).__name__}: {error}"}
     print("\n" + json.dumps(answer), flush=True)
-    # Threads of a peer that does not let go must not hold up the others.
+    # A peer's threads that do not end must not hold up the other measurements.
     os._exit(0)
 
 

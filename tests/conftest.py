@@ -20,7 +20,7 @@ from veritas_peewee.testing import make_event, make_finding
 
 @pytest.fixture(params=["memory", "file"])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Where the store under test is."""
+    """The path of the store under test, or `:memory:`."""
     return ":memory:" if request.param == "memory" else str(tmp_path / "audits.db")
 
 
@@ -48,13 +48,13 @@ def script(database: str) -> Iterator[Any]:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Where the database file of a test will be; its folder is not there yet."""
+    """The path of a test's database file; neither the file nor its folder exists yet."""
     return tmp_path / "store" / "audits.db"
 
 
 @pytest.fixture
 def ids(path: Path) -> list[str]:
-    """The ids of the audits in a file at `path`, of which the last one runs."""
+    """The ids of the audits in a new file at `path`; the last one is running."""
     with connect(path):
         return fill()
 
@@ -78,7 +78,7 @@ def finding() -> Callable[..., dict[str, Any]]:
 
 @pytest.fixture(autouse=True)
 def ends_in_time(request: pytest.FixtureRequest) -> Iterator[None]:
-    """A test marked `ends_within` fails where it stands once these seconds are over."""
+    """Fail a test marked `ends_within` at the line that it has reached when its time is over."""
     marker = request.node.get_closest_marker("ends_within")
     with no_hang(*marker.args) if marker else nullcontext():
         yield
@@ -86,7 +86,7 @@ def ends_in_time(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def no_thread_is_left() -> Iterator[None]:
-    """Every writer's thread has ended, or is about to, when its test has."""
+    """Check after each test that every writer's thread has ended, or is about to."""
     before = set(threading.enumerate())
     yield
     for thread in set(threading.enumerate()) - before:

@@ -21,8 +21,8 @@ def apart(
 ) -> list[Row]:
     """Run `module:function`, which takes a Run and yields rows, in a process of its own.
 
-    `name` is that of the one row that says why, if it cannot be run; `prefix` is a command that
-    starts it.
+    If it cannot be run, the only row has this `name` and says why; `prefix` is a command that
+    starts the process.
     """
     settings = json.dumps([function, run.rounds, str(run.folder), run.seed])
     child = subprocess.run(

@@ -1,4 +1,4 @@
-"""What must hold in a store, whatever was done to it: looked up with plain SQL, and by `verify`."""
+"""What must hold in a store, whatever was done to it: checked with plain SQL and by `verify`."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def select(path: Path, sql: str, *values: Any) -> list[tuple[Any, ...]]:
 def check_store(row: Row, path: Path, told: Told) -> None:
     """Open the store anew and check everything in it; what is wrong goes into the row."""
     with connect(path):
-        pass  # recovered, and the audits of dead processes told
+        pass  # recovered, and the audits of dead processes marked
     for (text,) in select(path, "PRAGMA integrity_check"):
         if text != "ok":
             row.problem(f"integrity_check: {text}")

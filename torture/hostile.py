@@ -1,4 +1,4 @@
-"""Hostile values through every door of the store: a round trip, or an error that says what."""
+"""Hostile values given to every function of the store: stored and read back, or a clear error."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ LARGE = 50_000_000
 
 
 _STEERS = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-"""What a terminal may obey."""
+"""Characters that can control a terminal or the direction of writing."""
 
 
 class Hung(Exception):
@@ -83,7 +83,7 @@ def counted() -> tuple[int, ...]:
 
 
 class Values:
-    """The doors, and what is tried at each."""
+    """The functions that take values, and what is tried with each."""
 
     def __init__(self, row: Row, store: AuditStore, folder: Path, chance: random.Random) -> None:
         self.row, self.store, self.folder, self.chance = row, store, folder, chance
@@ -125,7 +125,7 @@ class Values:
     # ---- events ----
 
     def event(self) -> dict[Any, Any]:
-        """An event of any type, with hostile values where a known key stands, or elsewhere."""
+        """An event of any type, with hostile values under known keys or others."""
         chance = self.chance
         kind = chance.choice(
             ("x", "log_entry", "phase_start", "phase_error", "site_type", "security_result",

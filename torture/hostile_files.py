@@ -28,17 +28,17 @@ from veritas_peewee.files.images import MAX_BYTES, ScreenshotFolder, read_image
 
 CANARY = b"CANARY-61c2: nobody may read this"
 IMAGE = png(1) + CANARY
-"""An image that may be reached only where a link leads to it."""
+"""An image outside the store's folder, which only a link leads to."""
 WAITS = 0.0005
 """Seconds for which a link stays, and for which it is gone."""
 SLOW = 5.0
-"""Seconds after which an image was looked into rather than stored."""
+"""Storing an image in more seconds than these means that it was decoded."""
 
 Seen = dict[str, tuple[int, int, int, bytes]]
 
 
 class Zoo:
-    """A folder of everything a path can lead to, and what it looks like from outside."""
+    """A folder with one of everything that a path can lead to, and how it looks from outside."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -69,7 +69,7 @@ class Zoo:
             self.socket.bind(str(self.evidence / "socket.png"))
 
     def sources(self) -> list[str]:
-        """Paths that an engine may name and of which none leads to an image of its own."""
+        """Paths that an engine may name, none of which leads to an image of that engine."""
         here, out = str(self.evidence), str(self.outside)
         names = (
             "text.png", "cut.png", "empty.png", "large.png", "link.png", "twice.png", "itself.png",
@@ -124,7 +124,7 @@ class Zoo:
 
 
 def stored_paths(own: str, zoo: Zoo) -> list[str]:
-    """What a row may say of its file once somebody has edited it."""
+    """Paths that a row can have once somebody has edited it."""
     audit = own.partition("/")[0]
     targets = ("etc/passwd", "outside/secret.png", "outside/passwd", "audits.db")
     found = ["../" * depth + target for depth in range(1, 9) for target in targets]
@@ -376,7 +376,7 @@ def _swap(place: Path, outside: Path, rounds: int) -> None:
         while aside.exists():
             with suppress(OSError):
                 aside.rename(place)
-            with suppress(OSError):  # what was put meanwhile goes along
+            with suppress(OSError):  # with the files that were put into it meanwhile
                 for one in place.iterdir() if aside.exists() else ():
                     one.rename(aside / one.name)
         sleep(WAITS)

@@ -1,4 +1,4 @@
-"""What a fault is, and what came of it."""
+"""A fault, how it is run, and the rows of the table that come of it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 OK = "ok"
 MOST_PROBLEMS = 20
-"""The most problems that a row keeps in full; the others are counted."""
+"""The most problems that a row lists in full; the others are counted."""
 
 
 @dataclass
@@ -28,20 +28,20 @@ class Row:
     missing: int = 0
     """Acknowledged writes that are not there afterwards."""
     half_saved: int = 0
-    """Audits and batches, written at once, of which a part is there."""
+    """Audits and batches that were written at once and are there only in part."""
     seconds: float = 0.0
     control: str = ""
-    """`loses` if this row must show loss, for a check that finds none there finds none anywhere;
-    `breaks` if the store may be damaged there too."""
+    """`loses` for a row that must show loss: a check that finds none there finds none anywhere.
+    `breaks` for such a row in which the store may be damaged too. Else empty."""
     not_run: str = ""
-    """Why it could not be run."""
+    """Why the fault could not be run; empty if it was."""
     problems: list[str] = field(default_factory=list)
     problem_count: int = 0
     figures: dict[str, Any] = field(default_factory=dict)
     """What else was counted, by name."""
 
     def problem(self, text: str) -> None:
-        """Note something that must not be."""
+        """Note something that must not happen."""
         self.problem_count += 1
         if len(self.problems) < MOST_PROBLEMS:
             self.problems.append(text)
@@ -76,7 +76,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Run:
-    """How a fault is to be run."""
+    """The settings with which a fault is run."""
 
     rounds: int
     folder: Path
@@ -134,7 +134,7 @@ def fault(name: str, title: str, *, rounds: int, quick: int) -> Callable[[Functi
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """A temporary folder that other users can pass through, as a child without rights must."""
+    """A temporary folder that other users can enter, because a child without rights must."""
     folder = Path(tempfile.mkdtemp(prefix="veritas-torture-"))
     folder.chmod(0o755)
     try:

@@ -1,4 +1,4 @@
-"""File systems of their own, in a mount namespace of their own: gone with the process."""
+"""File systems that one process mounts in a mount namespace of its own; they vanish with it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from torture.model import Row, Run
 SHUTDOWN = 0x8004587D
 """ext4's ioctl that ends a file system at once."""
 NO_LOG_FLUSH = 2
-"""What is not yet on the disk is lost, the journal's end too: as in a power cut."""
+"""With this flag, data that is not yet on the disk is lost, the journal's end too: a power cut."""
 TOOLS = ("unshare", "mount", "umount")
 UNSHARE = ("unshare", "--mount", "--propagation", "private")
 
@@ -25,8 +25,8 @@ UNSHARE = ("unshare", "--mount", "--propagation", "private")
 def isolated(name: str, function: str, run: Run, *tools: str, loop: bool = False) -> list[Row]:
     """Run `module:function` in a process with a mount namespace of its own; see `apart`.
 
-    If that cannot be had here, one row by this name says why; `loop` if files have to be mounted,
-    too; `tools` are what it needs besides.
+    If such a namespace cannot be made here, the only row has this `name` and says why. `loop` is
+    true if files have to be mounted too; `tools` are the programs that the function needs.
     """
     if missing := [tool for tool in (*TOOLS, *tools) if shutil.which(tool) is None]:
         return [Row(name, run.rounds, not_run=f"needs {', '.join(missing)}")]
@@ -76,7 +76,7 @@ class Disk:
         unmount(self.point)
 
     def cut_power(self) -> None:
-        """From this instant nothing more reaches the disk, and what had not is lost."""
+        """End the file system: nothing more reaches the disk, and data in memory is lost."""
         handle = os.open(self.point, os.O_RDONLY)
         try:
             fcntl.ioctl(handle, SHUTDOWN, NO_LOG_FLUSH.to_bytes(4, sys.byteorder))

@@ -1,7 +1,7 @@
 """Many processes on one file, forks, cancellations, and opening and closing again and again.
 
 python -m torture.processes share DATABASE SECONDS BACKEND AUDIT…
-python -m torture.processes hold DATABASE         hold the write lock until told otherwise
+python -m torture.processes hold DATABASE         hold the write lock until asked to let go
 python -m torture.processes open GATE=PATH…       open each path once its gate has ended
 """
 
@@ -124,7 +124,7 @@ def check_acknowledged(row: Row, path: Path, told: dict[str, list[int]], whole: 
 
 
 def check_chain(row: Row, path: Path) -> None:
-    """Each log's digests follow from each other, whoever wrote them; computed here anew."""
+    """Each log's digests follow from one another, whichever process wrote them: computed again."""
     sql = (
         "SELECT event_type, timestamp, data, digest FROM audit_events WHERE audit_id = ? "
         "ORDER BY id"
@@ -142,7 +142,7 @@ def check_chain(row: Row, path: Path) -> None:
 
 
 async def share(path: str, seconds: float, audits: list[str]) -> None:
-    """Many tasks that write all there is to write; what was acknowledged is told at the end."""
+    """Write in every way from many tasks; at the end, print which writes were acknowledged."""
     events: dict[str, list[int]] = {audit: [] for audit in audits}
     whole: list[str] = []
     errors: list[str] = []
@@ -196,7 +196,7 @@ def held_lock(run: Run) -> Iterator[Row]:
     async def main() -> None:
         async with AuditStore.open(path) as store:
             audit = await store.create("https://example.com")
-            # The same wait as ever, and not half a minute of it.
+            # Waiting for the lock as usual, but for 0.1 s instead of 30 s.
             await store.write(lambda: current_database().raw.execute("PRAGMA busy_timeout = 100"))
             for number in range(run.rounds):
                 before = await store.read(lambda: [t.select().count() for t in (Audit, AuditEvent)])
@@ -366,7 +366,7 @@ def _in_child(store: AuditStore) -> int:
         except StoreError as error:
             if "fork" not in str(error):
                 return 5
-    with suppress(RuntimeError):  # NoDatabase is one
+    with suppress(RuntimeError):  # NoDatabase is a RuntimeError
         Audit.select().count()
         return 6
     return 0
@@ -413,7 +413,7 @@ _CALLS: tuple[Callable[[AuditStore, str, int], Any], ...] = (
 
 
 async def cancel(row: Row, path: Path, chance: random.Random) -> None:
-    """Random calls, 50 at once, each with a deadline of its own; what came back is there."""
+    """Random calls, 50 at once, each with its own deadline; what came back must be stored."""
     events: list[int] = []
     whole: list[str] = []
     left = row.rounds
@@ -449,7 +449,7 @@ async def cancel(row: Row, path: Path, chance: random.Random) -> None:
     row.missing += len(set(events) - log)
     for audit in whole:
         row.missing += not select(path, "SELECT 1 FROM audits WHERE id = ?", audit)
-    # Of each batch, written at once, all five are there: nothing else is of their kind.
+    # Each batch is written at once, so all five are there; no other call writes such events.
     (batches,) = select(path, "SELECT COUNT(*) FROM audit_events WHERE event_type = 'batch'")[0]
     row.half_saved += batches % 5
     halves = (
@@ -461,7 +461,7 @@ async def cancel(row: Row, path: Path, chance: random.Random) -> None:
 
 
 def check_files(row: Row, path: Path) -> None:
-    """Each image has a row: nothing is left of calls that never happened."""
+    """Each image has a row: calls that never happened have left no file."""
     known = {file for (file,) in select(path, "SELECT file_path FROM audit_screenshots")}
     folder = path.parent / "screenshots"
     there = {str(one.relative_to(folder)) for one in folder.rglob("*") if one.is_file()}

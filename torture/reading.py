@@ -1,4 +1,4 @@
-"""Everything that is in a store, in short: as SQL sees it, and as the package's readers do."""
+"""A digest of everything in a store, as SQL reads it and as the package's functions read it."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ FILES = ("audits.db", "audits.db-wal")
 
 
 class Sample(NamedTuple):
-    """A store that was killed, so that a part of it is in its WAL."""
+    """A store whose process was killed, so that part of it is in its WAL."""
 
     folder: Path
     head: str
     dump: str
-    """What SQL sees in it."""
+    """The digest of what SQL reads in it."""
     sealed: str
-    """The same without what GUARANTEES.md says no digest covers."""
+    """The same without the columns that no digest of the store covers (see GUARANTEES.md)."""
     read: str
-    """What the package's readers see in it as it is."""
+    """The digest of what the package's functions read in it as it is."""
     current: str
-    """The same once it was opened for writing, and its dead process's audits told."""
+    """The same once it was opened for writing, which marks the dead process's audits."""
 
     def copy(self, folder: Path) -> Path:
         """A copy of the files in a folder that is made anew; the database's path."""
@@ -83,7 +83,7 @@ def dump(path: Path, *, sealed: bool = False) -> str:
             if kind == b"table" and not text.startswith(b"CREATE VIRTUAL"):
                 columns = _SEALED_COLUMNS.get(name.decode(), "*") if sealed else "*"
                 sql = f'SELECT {columns} FROM "{name.decode()}" NOT INDEXED'
-                # Where it is no column, the number of a row says nothing.
+                # In a table whose key is a text, the rowid is not a column and means nothing.
                 if b"WITHOUT ROWID" not in text and not (sealed and b'"id" VARCHAR' in text):
                     sql = sql.replace("SELECT", "SELECT rowid,") + " ORDER BY rowid"
                 for row in connection.execute(sql):
@@ -100,7 +100,7 @@ def read_all(path: Path, screenshots: Path) -> str:
 def read_current() -> str:
     """A digest over all that `history`, `get` and `events` answer of the current database.
 
-    What the opening of a store does to audits of the dead (a moment, a note) is left out.
+    The time and the note that opening a store adds to audits of dead processes are left out.
     """
     found = hashlib.sha256()
     cursor = None

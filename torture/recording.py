@@ -14,7 +14,7 @@ from typing import NamedTuple, Self
 
 ROOT = Path(__file__).resolve().parents[1]
 TIMEOUT = 60.0
-"""Seconds for which anything that must happen is waited for."""
+"""Seconds within which everything that must happen has to happen."""
 
 
 class Ack(NamedTuple):
@@ -26,14 +26,14 @@ class Ack(NamedTuple):
 
 
 class Told:
-    """Everything that the processes on one store have told so far."""
+    """Everything that the processes on one store have reported so far."""
 
     def __init__(self) -> None:
         self.acks: list[Ack] = []
         self.deleting: set[str] = set()
         self.refused: Counter[str] = Counter()
         self.texts: dict[str, str] = {}
-        """A text of each kind of refusal."""
+        """One error's text for each kind of refusal."""
 
     def add(self, line: str) -> None:
         match line.split():
@@ -53,7 +53,7 @@ def command(program: str, *arguments: object) -> list[str]:
 
 
 class Recording:
-    """A process that records until it is killed, or until it is told to close."""
+    """A process that records until it is killed, or until it is asked to close."""
 
     def __init__(self, database: Path, *options: object, told: Told | None = None) -> None:
         self.told = told or Told()
@@ -125,7 +125,7 @@ class Recording:
         return True
 
     def close(self) -> bool:
-        """Let it close its store and end; whether it did."""
+        """Ask it to close its store and end; True if it did."""
         assert self.process.stdin is not None
         self.process.stdin.close()
         try:
@@ -136,7 +136,7 @@ class Recording:
         return self.closed and self.process.returncode == 0
 
     def kill(self) -> None:
-        """Kill it, if it runs, and read what it had told: that was acknowledged too."""
+        """Kill it, if it runs, and read its last lines: those writes were acknowledged too."""
         self.process.kill()
         self.process.wait()
         self._finish()

@@ -1,4 +1,4 @@
-"""Values that no store would wish for, and what must come back of each."""
+"""Hostile values, and what must be read back for each."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_DEPTH = 200
 
 
 class Rude(Exception):
-    """What the hostile classes raise; the store must not let it through."""
+    """The error that the hostile classes raise; it must not come out of the store."""
 
 
 class RudeText(str):
@@ -57,7 +57,7 @@ class RudeList(list[Any]):
 
 
 class Liar:
-    """Says that it is something else."""
+    """An object that claims another class."""
 
     def __init__(self, kind: type) -> None:
         self.kind = kind
@@ -79,7 +79,7 @@ class Number(enum.IntEnum):
 
 
 class Lost(tzinfo):
-    """A zone that does not know where it is."""
+    """A time zone that does not know its offset."""
 
     def utcoffset(self, when: datetime | None) -> timedelta | None:
         return None
@@ -133,7 +133,7 @@ MOMENTS = (
 
 
 def scalar(chance: random.Random) -> Any:
-    """A value that is no plain container."""
+    """A random value that is not a plain container."""
     makers: tuple[Callable[[], Any], ...] = (
         lambda: chance.choice(TEXTS),
         lambda: chance.choice(TEXTS) + chance.choice(TEXTS),
@@ -151,7 +151,7 @@ def scalar(chance: random.Random) -> Any:
 
 
 def value(chance: random.Random, depth: int = 0) -> Any:
-    """Any value at all, a container now and then."""
+    """A random value of any kind, at times a container."""
     pick = chance.random()
     if depth > 3 or pick < 0.6:
         return scalar(chance)
@@ -172,11 +172,11 @@ def key(chance: random.Random) -> Any:
 
 
 class Unstorable(Exception):
-    """Strict JSON has no place for it."""
+    """A value that strict JSON cannot hold."""
 
 
 def as_stored(found: object, depth: int = 0) -> Any:
-    """What must be read back of a value: worked out here, without the store's own code."""
+    """What must be read back for a value, worked out here without the store's own code."""
     kind = type(found)
     if depth >= MAX_DEPTH and kind in (dict, PlainDict, list, tuple):
         raise Unstorable
@@ -216,7 +216,7 @@ def _refuse() -> str:
 
 
 def may_be_either(found: object, depth: int = 0) -> bool:
-    """Whether it holds an object of a class that misbehaves: stored as plain, or refused."""
+    """Whether a value has an object of a misbehaving class: it may be stored plain, or refused."""
     if isinstance(found, RudeText | RudeNumber | RudeDict | RudeList):
         return True
     if depth > MAX_DEPTH:

@@ -1,4 +1,4 @@
-"""What the cases share: running a peer in a fresh event loop, and checking what is on disk."""
+"""Running a peer in a fresh event loop, and checking what is on disk, for several cases."""
 
 from __future__ import annotations
 

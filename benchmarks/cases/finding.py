@@ -17,12 +17,12 @@ from benchmarks.peers.base import Peer
 
 PEERS = "ours", "sqlite3-row"
 MILLION = "1 million findings"
-"""Of 100,000 audits."""
+"""The parameter for the file with 100,000 audits of ten findings each."""
 _SITE = "site0.example"
 
 
 def searching(spec: Spec) -> Metrics:
-    """A page of 20 hits; a common word is told in about half of all audits."""
+    """R5: a page of 20 hits; a common word is in about half of all audits."""
     wanted: dict[str, tuple[str, dict[str, Any]]] = {
         "two common words": (" ".join(COMMON), {}),
         "two words, seldom together": (" ".join(SELDOM), {}),
@@ -43,7 +43,7 @@ def searching(spec: Spec) -> Metrics:
 
 
 def counting_kinds(spec: Spec) -> Metrics:
-    """How many audits of each status, risk level, site type, tier and pattern type."""
+    """R6: how many audits have each status, risk level, site type, tier and pattern type."""
     size = int(spec.param)
     month = created_at(size) - timedelta(days=30)
     wanted: dict[str, dict[str, Any]] = {

@@ -14,10 +14,10 @@ from benchmarks.sample import audit_id, log_event
 
 TASKS = 100
 FOLLOWERS = 10
-"""For each audit."""
+"""The number of followers of each audit."""
 ALONE, FOLLOWED = "nobody follows", "1,000 followers"
 LONGEST = 60.0
-"""Seconds that the followers have to catch up."""
+"""Seconds within which the followers must catch up."""
 
 
 def followed_writes(spec: Spec) -> Metrics:

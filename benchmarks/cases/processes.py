@@ -78,7 +78,7 @@ def starting(spec: Spec) -> Metrics:
 
 
 def _run(arguments: list[str]) -> str:
-    # An installed package is compiled: a setting of the shell's must not keep ours from being so.
+    # An installed package has compiled files: a setting of the shell must not prevent ours.
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     done = subprocess.run(
         [sys.executable, *arguments],

@@ -50,7 +50,7 @@ async def _record(peer: Peer, tasks: int, seconds: float) -> tuple[Loop, int]:
 
 
 def _insert(peer: _Plain, ready: list[Ready], tasks: int, seconds: float) -> tuple[Loop, int]:
-    """The limits: prepared rows, in transactions of `group_of` rows."""
+    """For the limits: insert prepared rows, in transactions of `group_of` rows."""
     if peer.group_of is None:
         raise Unsupported("for result files only")
     size = peer.group_of or tasks
@@ -159,7 +159,7 @@ async def _ingest(peer: Peer, data: Path, files: list[Path]) -> float:
 
 
 def _rows_of_results(data: Path) -> Ready:
-    """Just the rows that ingesting the files makes."""
+    """Exactly the rows that ingesting the files makes, as INSERTs."""
     ready: Ready = []
     with closing(sqlite3.connect(cached_file(data, "results"))) as database:
         for table in ("audits", "audit_findings", "audit_events"):

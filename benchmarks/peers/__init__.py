@@ -17,7 +17,7 @@ class Entry(NamedTuple):
     needs: tuple[str, ...] = ()
     """What has to be installed: module names."""
     versions: tuple[str, ...] = ()
-    """Distributions whose versions the report tells."""
+    """Distributions whose versions the report states."""
 
 
 PEERS: dict[str, Entry] = {

@@ -22,7 +22,7 @@ PRAGMAS: dict[str, int | str] = {
     "busy_timeout": 30000,
     "wal_autocheckpoint": 1000,
 }
-"""The same for every peer."""
+"""The PRAGMAs of every peer's connections."""
 
 
 class PragmaConnection(sqlite3.Connection):
@@ -35,9 +35,9 @@ class PragmaConnection(sqlite3.Connection):
 
 
 class Peer(ABC):
-    """One library, used as its own documentation says a web backend should.
+    """One library, used as its own documentation says a web backend should use it.
 
-    A method that is not overridden is something the peer has no way to do.
+    A method that a peer does not override is something that the library has no way to do.
     """
 
     name: ClassVar[str]
@@ -50,7 +50,7 @@ class Peer(ABC):
 
     @abstractmethod
     async def close(self) -> None:
-        """Let go of it."""
+        """Close the file."""
 
     async def write_event(self, audit_id: str, event: Row) -> None:
         """Record one event; durable, as far as the PRAGMAs say, when it returns."""
@@ -93,8 +93,7 @@ class Peer(ABC):
         raise Unsupported("no search measured")
 
     async def facets(self, filters: dict[str, Any]) -> int:
-        """Count the audits of each kind and those of each pattern type; returns how many there
-        are."""
+        """Count the audits by each column, and by pattern type; returns how many audits match."""
         raise Unsupported("no facets measured")
 
     async def query(self, sql: str) -> None:
@@ -110,7 +109,7 @@ HISTORY_ORDER = f"ORDER BY created_at DESC, id DESC LIMIT {PAGE + 1}"
 
 
 def history_sql(query: HistoryQuery, after: Any) -> tuple[str, list[object]]:
-    """The page in SQL by hand, with a keyset."""
+    """Hand-written SQL for the page, continued by keyset, and its values."""
     terms = [f"{column} {sign} ?" for column, sign, _ in query.conditions()]
     values = [value for _, _, value in query.conditions()]
     if after is not None:

@@ -1,6 +1,6 @@
-"""Plain sqlite3 on the calling thread, rows made ready beforehand: the limits, not a design.
+"""Plain sqlite3 on the calling thread, with rows prepared beforehand: the limits, not a design.
 
-A web backend cannot work so: every call blocks the event loop.
+A web backend cannot work like this, because every call blocks the event loop.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class _Plain(Peer):
         self.connection.close()
 
     def insert(self, pieces: Sequence[Ready]) -> None:
-        """Insert what is ready, in one transaction."""
+        """Insert prepared rows in one transaction."""
         self.connection.execute("BEGIN IMMEDIATE")
         for piece in pieces:
             for sql, rows in piece:
@@ -127,7 +127,7 @@ class ExecuteMany(_Plain):
 
 
 class ParseAndExecuteMany(_Plain):
-    """W3 of result files only: reads and parses them too, as any store of them has to."""
+    """For W3's result files only: it also reads and parses them, as every store has to."""
 
     name: ClassVar[str] = "parse+executemany"
 

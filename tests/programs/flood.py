@@ -1,4 +1,4 @@
-"""Offer a store many writes at once, or have as many tasks wait for something else.
+"""Submit many writes to a store at once or, to compare, have as many tasks wait for something else.
 
 usage: flood.py DATABASE BACKEND CALLS record|wait
 

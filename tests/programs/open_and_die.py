@@ -1,4 +1,4 @@
-"""Open a database, and be killed at one point of it; tells how many points there are.
+"""Open a database, and be killed at one point of that; print how many points there are.
 
 usage: open_and_die.py PATH statement|step|backup NUMBER    (0: live)
 """

@@ -1,4 +1,4 @@
-"""Prune a store piece by piece, and tell each piece. usage: prune_until_killed.py DATABASE"""
+"""Prune a store piece by piece, and print each piece. usage: prune_until_killed.py DATABASE"""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""Record audits from 64 tasks at once, and tell each thing that the store acknowledged.
+"""Record audits from 64 tasks at once, and print each write that the store has acknowledged.
 
 usage: record_until_killed.py DATABASE BACKEND
 
@@ -35,7 +35,7 @@ def tell(*words: object) -> None:
 
 
 async def one_by_one(store: AuditStore, seeds: Iterator[int]) -> None:
-    """An audit told event by event, and never ended."""
+    """An audit recorded event by event, and never ended."""
     audit = await store.create("https://example.com/one-by-one")
     tell("event", await store.record(audit.id, {"type": "phase_start", "phase": "scout"}))
     for seed in seeds:
@@ -45,7 +45,7 @@ async def one_by_one(store: AuditStore, seeds: Iterator[int]) -> None:
 
 
 async def in_batches(store: AuditStore, seeds: Iterator[int]) -> None:
-    """An audit told in batches, all or none: each begins and ends with a marker."""
+    """An audit recorded in batches, all or none: each begins and ends with a marker."""
     audit = await store.create("https://example.com/in-batches")
     for seed in seeds:
         inner = [shot(seed), *(finding(seed * 100 + n) for n in range(BATCH - 3))]

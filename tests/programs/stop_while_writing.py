@@ -1,4 +1,4 @@
-"""Have 5,000 writes queued when a signal comes, and tell what became of each.
+"""Have 5,000 writes queued when a signal comes, and print what became of each.
 
 usage: stop_while_writing.py DATABASE BACKEND handler|plain|forget
 

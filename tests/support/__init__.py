@@ -1,1 +1,1 @@
-"""What tests of several rooms share: one module for each thing that they do."""
+"""Functions that tests of several rooms share, one module for each subject."""

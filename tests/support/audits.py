@@ -11,7 +11,7 @@ from veritas_peewee.testing import make_event, make_png
 
 
 def add_audit(url: str, findings: Iterable[dict[str, Any]] = (), **columns: Any) -> str:
-    """An audit in which these findings were recorded, and whose columns were then set."""
+    """Add an audit with these findings and then set its columns; returns its id."""
     audit_id: str = operations.create(url).id
     for finding in findings:
         recorder.record(audit_id, make_event("finding", finding=finding))
@@ -20,7 +20,7 @@ def add_audit(url: str, findings: Iterable[dict[str, Any]] = (), **columns: Any)
 
 
 def add_screenshot(audit_id: str, index: int, image: bytes) -> None:
-    """A screenshot that no event tells of."""
+    """Add a screenshot that no event reported."""
     folder = current.screenshot_folder()
     assert folder is not None
     stored = folder.put(audit_id, index, "home", image)
@@ -34,7 +34,7 @@ def add_screenshot(audit_id: str, index: int, image: bytes) -> None:
 
 
 def fill(audits: int = 3) -> list[str]:
-    """Completed audits with findings, screenshots and a log, and then one that runs."""
+    """Add completed audits with findings, screenshots and a log, then one that runs; their ids."""
     ids = []
     for number in range(audits + 1):
         audit_id = operations.create(f"https://shop{number}.example/").id

@@ -32,14 +32,14 @@ class Result(NamedTuple):
 
 
 def run_here(capture: pytest.CaptureFixture[str], *args: object) -> Result:
-    """The program in this process; `capture` is pytest's `capsys` or `capfd`."""
+    """Run the program in this process; `capture` is pytest's `capsys` or `capfd`."""
     capture.readouterr()
     code = run([str(arg) for arg in args])
     return Result(code, *capture.readouterr())
 
 
 def run_program(*args: object) -> subprocess.CompletedProcess[str]:
-    """The program in a process of its own, to its end; a warning is an error there."""
+    """Run the program in a process of its own, to its end; a warning is an error there."""
     python, *module = PROGRAM
     return subprocess.run(
         [python, "-W", "error", *module, *map(str, args)],
@@ -62,7 +62,7 @@ def process(*args: object, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def shown_on(terminal: int) -> bytes:
-    """What is written to a terminal until nobody has it open; its outer side is then closed."""
+    """The bytes written to a terminal until nobody has it open; then closes our side of it."""
     seen = bytearray()
     try:
         while data := os.read(terminal, 65536):
@@ -75,7 +75,7 @@ def shown_on(terminal: int) -> bytes:
 
 
 def wait_for(what: Callable[[], Any]) -> Any:
-    """What `what` gives as soon as it is something."""
+    """Call `what` again and again until it returns something true, and return that."""
     end = time.monotonic() + DEADLINE
     while not (found := what()):
         assert time.monotonic() < end, "it did not happen in time"

@@ -25,7 +25,7 @@ def select(path: Path, sql: str, *values: Any) -> list[tuple[Any, ...]]:
 
 
 def by_hand(path: Path, *statements: str) -> None:
-    """What another program does to the file, without this library."""
+    """Execute statements on the file as another program would, without this library."""
     with closing(driver.connect(path, isolation_level=None)) as connection:
         for statement in statements:
             connection.execute(statement)
@@ -37,7 +37,7 @@ def verified(path: Path, **options: Any) -> Report:
 
 
 def files_below(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder: its path from there, and what is in it."""
+    """The contents of every file below a folder, by its path from there."""
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in folder.rglob("*")

@@ -1,4 +1,4 @@
-"""Events of any kind, sound and odd, for property tests."""
+"""Events of any type, with sound and with odd values, for property tests."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ def check_invariants() -> None:
 
 
 def check_closed_rows(path: Path) -> None:
-    """The rows and the counts of a file that nobody has open, without a function of ours."""
+    """Check the rows and the counts of a file that nobody has open, without the store's code."""
     assert select(path, "PRAGMA integrity_check") == [("ok",)]
     assert select(path, "PRAGMA foreign_key_check") == []
     wrong = (
@@ -34,7 +34,7 @@ def check_closed_rows(path: Path) -> None:
 
 
 def check_closed(path: Path) -> None:
-    """What must hold in every store that is closed: the rows, the counts, and the files."""
+    """Check what must hold in every closed store: the rows, the counts and the files."""
     check_closed_rows(path)
     for file_path, size, digest in select(
         path, "SELECT file_path, file_size_bytes, sha256 FROM audit_screenshots"

@@ -15,17 +15,17 @@ import veritas_peewee
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = str(Path(veritas_peewee.__file__).parents[1])
-"""The folder from which this process has the package, and from which others shall."""
+"""The folder from which this process imports the package, and other processes must too."""
 PROGRAMS = ROOT / "tests" / "programs"
 
 
 def environment(**more: str) -> dict[str, str]:
-    """The environment of a process that shall have the same package."""
+    """The environment of a process that must import the same package, with `more` variables."""
     return {**os.environ, "PYTHONPATH": PACKAGE, **more}
 
 
 def command(program: str, *arguments: object, warnings: str = "error") -> list[str]:
-    """How a program of `tests/programs` is started."""
+    """The command line that starts a program of `tests/programs`."""
     return [sys.executable, "-W", warnings, str(PROGRAMS / program), *map(str, arguments)]
 
 
@@ -39,7 +39,7 @@ def start(program: str, *arguments: object, **options: Any) -> subprocess.Popen[
 
 @contextmanager
 def held_open(path: Path, *statements: str) -> Iterator[int]:
-    """Another process that has the file open and has done these statements; gives its id."""
+    """Have the file open in another process, which has executed these statements; gives its id."""
     with start("hold_open.py", path, *statements) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
@@ -50,7 +50,7 @@ def held_open(path: Path, *statements: str) -> Iterator[int]:
 
 
 def forked(check: Callable[[], object]) -> int:
-    """Run `check` in a forked child, whose exit code says whether it held; gives its id."""
+    """Run `check` in a forked child, which exits with 0 if it raised nothing; gives its id."""
     child = os.fork()
     if child == 0:
         code = 1

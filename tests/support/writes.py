@@ -1,4 +1,4 @@
-"""Writes that wait for one another, and what became of each."""
+"""Writes that wait for one another, and the outcome of each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A file with audits to take along."""
+"""A database file with audits to export."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A file that is damaged, is no database, or cannot be written."""
+"""A file that is damaged, or is not a database at all."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WITHIN = 1.0
 """Seconds after which there must be an answer."""
 
 Damage = Callable[[Path, random.Random], str]
-"""Damages a file and tells how."""
+"""Damages a file; returns a text that says how."""
 
 
 @fault("damage", "files that are damaged, no database, or read-only", rounds=200, quick=12)
@@ -49,7 +49,7 @@ def flip(path: Path, chance: random.Random) -> str:
 
 
 def cut(path: Path, chance: random.Random) -> str:
-    """Cut the end off; nothing is left now and then."""
+    """Cut the end off, at times everything."""
     size = path.stat().st_size
     length = 0 if chance.random() < 0.02 else chance.randrange(size)
     os.truncate(path, length)
@@ -151,11 +151,11 @@ def _check_time(row: Row, what: str, begin: float) -> None:
         row.problem(f"{what}: took {took:.1f} s")
 
 
-# ---- files that are no database ----
+# ---- files that are not databases ----
 
 
 def no_database(run: Run) -> Row:
-    """Whatever lies at the path, it is refused in time and stays as it is."""
+    """A file at the path that is not a database is refused in time and stays as it is."""
     begin = perf_counter()
     row = Row("damage no-database")
     chance = run.chance

@@ -20,11 +20,11 @@ from veritas_peewee import StoreError, StoreFull, connect
 FILLS = 5
 """How often the disk of one process fills up."""
 FIRST, STEP = 3500, 2500
-"""KiB that the disk has at first, and gets with each round."""
+"""KiB that the disk has at first, and KiB that are added in each round."""
 STAYS_FULL = 0.15
-"""Seconds for which it stays full."""
+"""Seconds for which the disk stays full."""
 GOES_ON = 1.0
-"""Seconds after which writing must have gone on once there is space."""
+"""Seconds within which writing must work again once there is space."""
 KINDS = frozenset(("create", "event", "shot", "many", "ingest"))
 
 
@@ -111,7 +111,7 @@ def _wait_and_make_space(row: Row, recording: Recording, enlarge: Callable[[], N
         row.most("slowest first write, s", min(first.values()))
     else:
         row.problem(f"nothing was written within {GOES_ON:g} s of space")
-    # It may have filled up again by then: what counts is the first write of all.
+    # The disk may be full again before each kind was written: only the first write must succeed.
     row.count(f"with all kinds of writes within {GOES_ON:g} s", first.keys() >= KINDS)
 
 
@@ -129,7 +129,7 @@ def _end(row: Row, recording: Recording, kill: bool) -> None:
 
 
 def _open_when_full(row: Row, path: Path) -> None:
-    """Without one free byte: the store is opened, or the error says that the disk is full."""
+    """On a disk without one free byte, the store opens or the error says that the disk is full."""
     ballast = path.with_name("ballast")
     handle = os.open(ballast, os.O_CREAT | os.O_WRONLY, 0o600)
     try:

@@ -1,7 +1,7 @@
 """A power cut: the file system ends at an instant, and what it had not written is lost.
 
-It shows what a kernel that is gone takes along. It does not show a disk that lies: one that
-says that it has written what is still in its own memory.
+It shows the losses when the kernel is gone. It does not show the losses by a disk that lies: one
+that reports data as written that is still in its own memory.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from veritas_peewee.database.failures import DRIVER_ERRORS
 LONGEST = 1.0
 """Seconds for which it records at most before the cut."""
 CONTROL_ROUNDS = 5
-"""For how many times the rounds a control may go on until it shows loss."""
+"""A control that shows no loss is continued for this many times its number of rounds."""
 
 
 class Mode(NamedTuple):
@@ -35,7 +35,7 @@ class Mode(NamedTuple):
 MODES = {
     "full": Mode(("--durability", "full")),
     "normal": Mode(("--durability", "normal", "--keep"), "loses"),
-    # A deletion that is lost with the last moments brings its rows back, and not their files.
+    # If the last moments are lost, rows that were deleted then come back, but not their files.
     "normal, deleting": Mode(("--durability", "normal"), "breaks"),
     "synchronous=OFF": Mode(("--synchronous", "OFF"), "breaks"),
     "files unsynced": Mode(("--durability", "full", "--files-unsynced"), "breaks"),

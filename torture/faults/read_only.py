@@ -1,4 +1,4 @@
-"""A file, a folder and a mount that may not be written: told in time, and still read."""
+"""A file, a folder and a mount that cannot be written: reported in time, and still readable."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def read_only(run: Run) -> Iterator[Row]:
 
 
 def _variants(home: Path) -> Iterator[tuple[str, Path, str]]:
-    """A store that was closed and one that was killed; with what is read in each."""
+    """A store that was closed and one that was killed, each with what is read in it."""
     sample = make_sample(home / "sample", 6)
     for name in ("closed", "killed"):
         folder = home / name
@@ -88,7 +88,7 @@ def by_mount(run: Run) -> Iterator[Row]:
 
 
 def _look_and_die(path: Path) -> None:
-    """As a process does that looks at the store and is killed: the index of the WAL stays."""
+    """Read the store and be killed, as any process can be: the index of the WAL stays."""
     code = (
         "import os, signal, sys; from veritas_peewee import connect, Audit\n"
         "with connect(sys.argv[1], read_only=True):\n"

@@ -60,7 +60,7 @@ async def _round(
     outcomes = await _in_one_batch(store, calls)
     for index, outcome in enumerate(outcomes):
         if not isinstance(outcome, BaseException):
-            row.missing += 1  # told that it was saved, and the batch was not
+            row.missing += 1  # its caller got a result, but the batch was not saved
             row.problem(f"round {number}: caller {index} was told {outcome!r}")
         else:
             kind = "the poisoned one" if index == poisoned else "the others"

@@ -1,5 +1,5 @@
-"""A process that is killed at a statement: of an upgrade from the older code's file, or of a
-script that changes rows. Each statement of them in its turn."""
+"""A process that is killed at a statement of an upgrade of the older code's file, or of a script
+that changes rows: at each of their statements in turn."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def kill_upgrade(run: Run) -> Iterator[Row]:
 
 
 def _check_upgraded(row: Row, number: int, path: Path, old: str, new: list[object]) -> None:
-    """The next opening upgrades, to the same rows; the old file is kept aside as it was."""
+    """The next opening upgrades the file to the same rows, and the backup is the old file."""
     with connect(path):
         pass
     if _rows(path) != new:
@@ -102,7 +102,7 @@ def _copy(source: Path, path: Path) -> None:
 
 
 def _open_watched(path: Path, point: Point) -> None:
-    """Open the store, with each statement told to `point` before it runs."""
+    """Open the store; `point` is called with each statement before it runs."""
     plain = SqliteStore.connect
 
     def watched(database: SqliteStore, reuse_if_open: bool = False) -> bool:
@@ -122,14 +122,14 @@ def _rows(path: Path) -> list[object]:
         found.append((kind, name, sql))
         if kind == "table" and name != "veritas_migrations":
             rows = select(path, f'SELECT * FROM "{name}" ORDER BY 1')
-            # An audit that the upgrade makes, for rows whose own is gone, has its moment.
+            # An audit that the upgrade makes for rows whose audit is gone has the upgrade's time.
             found += [_timeless(row) if LOST in row else row for row in rows]
     found += select(path, "SELECT name FROM veritas_migrations ORDER BY name")
     return found
 
 
 def _timeless(row: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Without the moment, and the digest over it."""
+    """A row without the time of the upgrade and without the digest that covers it."""
     return tuple(
         value
         for value in row

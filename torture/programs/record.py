@@ -119,7 +119,7 @@ class Recorder:
         return str(audit.id)
 
     async def one_by_one(self) -> None:
-        """Audits told event by event; most of them end."""
+        """Audits recorded event by event; most of them end."""
         for first in self.seeds:
             audit = await self.create(f"https://example.com/one-by-one/{first}")
             start = {"type": "phase_start", "phase": "scout"}
@@ -132,7 +132,7 @@ class Recorder:
                 await self.record(audit, {"type": "audit_complete", "elapsed": 1}, "complete")
 
     async def in_batches(self) -> None:
-        """Audits told in batches, all or none: each batch begins and ends with a marker."""
+        """Audits recorded in batches, all or none: each batch begins and ends with a marker."""
         for first in self.seeds:
             audit = await self.create(f"https://example.com/in-batches/{first}")
             for seed in self._some(8):
@@ -198,7 +198,7 @@ def arguments() -> argparse.Namespace:
 
 
 def weaken(synchronous: str) -> None:
-    """For a control: open databases with less than the store ever asks of the disk."""
+    """For a control: open databases with this weaker `synchronous`, which the store never uses."""
     usual = sqlite.pragmas_of
     vars(sqlite)["pragmas_of"] = lambda role, durability: {
         **usual(role, durability),
@@ -210,7 +210,7 @@ if __name__ == "__main__":
     chosen = arguments()
     if chosen.synchronous:
         weaken(chosen.synchronous)
-    if chosen.files_unsynced:  # for a control; SQLite's own syncing is not Python's
+    if chosen.files_unsynced:  # for a control; SQLite does not sync through Python
         vars(os)["fsync"] = lambda handle: None
     if chosen.file_limit:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -221,7 +221,7 @@ if __name__ == "__main__":
     except BaseExceptionGroup as failed:
         if failed.split(StoreError)[1] is not None:
             raise
-        sys.exit(3)  # told already
+        sys.exit(3)  # reported already
     except StoreError as failure:
         tell("refused", type(failure).__name__, " ".join(str(failure).split()))
         sys.exit(3)

@@ -19,7 +19,7 @@ seeds = count(1)
 
 
 def fill(audits: int) -> None:
-    """Audits of all kinds: told event by event, whole, changed, and deleted again."""
+    """Audits of all kinds: recorded event by event, stored whole, changed, and deleted again."""
     for number in range(audits):
         audit = sync.create(f"https://example.com/{number}").id
         told = [{"type": "phase_start", "phase": "scout"}, shot(next(seeds))]

@@ -40,8 +40,7 @@ def rebuild() -> list[str]:
         with database.unit():
             return _rebuild()
     except DRIVER_ERRORS as error:
-        # None is an error whose cause SQLite's code does not tell, such as the one of an index
-        # without its first page.
+        # None: SQLite's code does not show the cause, as for an index without its first page.
         if not isinstance(store_error(error), DatabaseCorrupt | None):
             raise
     _make_tables()

@@ -25,7 +25,7 @@ _NOT_OPEN = (
 
 def current_token() -> EventLoopToken:
     """anyio's token of the event loop that runs in this thread; RuntimeError if there is none."""
-    # Loaded here, for whoever imports the models alone has no use for it.
+    # Imported here, because code that imports the models alone does not need it.
     lowlevel = sys.modules.get("anyio.lowlevel") or import_module("anyio.lowlevel")
     token: EventLoopToken = lowlevel.current_token()
     return token

@@ -177,7 +177,7 @@ class Transactions(peewee.Database):
             self._guard(fn)
 
     def run_commit_callbacks(self) -> None:
-        """Call the `after_commit` callbacks; their errors are logged, for the commit is done."""
+        """Call the `after_commit` callbacks; the commit is done, so errors are only logged."""
         callbacks = list(self.state.commit_callbacks)
         self.state.commit_callbacks.clear()
         for fn in callbacks:
