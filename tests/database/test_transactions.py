@@ -224,6 +224,34 @@ def test_a_block_whose_transaction_sqlite_has_ended_writes_nothing_more(tmp_path
         assert verify().problems == []
 
 
+async def test_a_write_whose_transaction_sqlite_has_ended_writes_nothing_more(file_store):
+    guard = (
+        "CREATE TEMP TRIGGER guard BEFORE INSERT ON audits WHEN NEW.audit_tier = 'none' "
+        "BEGIN SELECT RAISE(ROLLBACK, 'there must be a tier'); END"
+    )
+
+    def write():
+        operations.create("https://one.example/")
+        with contextlib.suppress(Exception):
+            Audit.create(url="https://two.example/", audit_tier="none")
+        Audit.create(url="https://three.example/")
+
+    await file_store.write(lambda: current_database().execute_sql(guard))
+    with pytest.raises(StoreError, match="has ended before the block"):
+        await file_store.write(write)
+    assert await file_store.count() == 0
+    await file_store.create("https://four.example/")
+    assert await file_store.count() == 1
+
+
+async def test_a_read_that_ends_its_transaction_leaves_a_store_in_memory_writable():
+    async with AuditStore.open(":memory:") as store:
+        with pytest.raises(StoreError):
+            await store.read(lambda: current_database().raw.execute("ROLLBACK"))
+        await store.create("https://example.com")
+        assert await store.count() == 1
+
+
 def test_a_commit_that_was_refused_can_be_tried_again(tmp_path):
     with connect(tmp_path / "a.db") as opened, opened.manual_commit():
         operations.create("https://example.com", id="a")
