@@ -244,6 +244,11 @@ async def test_a_write_whose_transaction_sqlite_has_ended_writes_nothing_more(fi
     assert await file_store.count() == 1
 
 
+async def test_the_error_of_a_write_that_ended_its_transaction_is_one_line(file_store):
+    with pytest.raises(StoreError, match=r"whether they were saved is not known\.$"):
+        await file_store.write(lambda: current_database().raw.execute("COMMIT"))
+
+
 async def test_a_read_that_ends_its_transaction_leaves_a_store_in_memory_writable():
     async with AuditStore.open(":memory:") as store:
         with pytest.raises(StoreError):
