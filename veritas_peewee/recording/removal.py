@@ -25,6 +25,11 @@ def delete(audit_id: str) -> None:
     files = _own_files(audit_id)
     if not Audit.delete().where(Audit.id == audit_id).execute():
         raise not_found(audit_id)
+    remove_after_commit(files)
+
+
+def remove_after_commit(files: list[str]) -> None:
+    """Remove files once the removal of their rows is committed and on disk."""
     database = current_database()
     if files and (root := database.location.screenshots) is not None:
         database.after_commit(_Removal(database, ScreenshotFolder(root), files))
