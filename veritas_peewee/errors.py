@@ -22,7 +22,7 @@ class StoreError(Exception):
     """The store could not do this."""
 
     def __init__(self, message: str | None = None) -> None:
-        super().__init__(message or (type(self).__doc__ or "").strip())
+        super().__init__(message or " ".join((type(self).__doc__ or "").split()))
 
 
 class AuditNotFound(StoreError):

@@ -1,14 +1,16 @@
 """What follows a commit or a roll-back, and what cannot be done inside a write."""
 
 import contextlib
+import functools
 import subprocess
 import sys
+from functools import partial
 
 import anyio
 import peewee
 import pytest
 
-from veritas_peewee import Audit, AuditNotFound, AuditStore, StoreError, connect
+from veritas_peewee import Audit, AuditNotFound, AuditStore, StoreError, connect, sync
 from veritas_peewee.database.current import current_database, database
 from veritas_peewee.ledger.heads import newest_head
 from veritas_peewee.maintenance.verify import verify
@@ -152,6 +154,21 @@ async def test_a_lone_write_pays_for_no_savepoint(file_store, audit):
         assert "SAVEPOINT" not in made
 
 
+@pytest.mark.parametrize("writes", [1, 3])
+async def test_a_callers_wrapper_around_a_function_of_ours_is_run(file_store, audit, writes):
+    ran = []
+
+    @functools.wraps(sync.update)
+    def wrapper(*args, **changes):
+        ran.append(args)
+        return sync.update(*args, **changes)
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(writes):
+            tasks.start_soon(partial(file_store.write, wrapper, audit.id, trust_score=3))
+    assert ran == [(audit.id,)] * writes
+
+
 def test_each_way_to_begin_a_transaction_looks_for_what_others_wrote(tmp_path):
     """The log is a chain: a remembered end of it is wrong once another process has added to it."""
     path = tmp_path / "audits.db"
@@ -205,6 +222,54 @@ def test_a_block_whose_transaction_sqlite_has_ended_writes_nothing_more(tmp_path
         operations.create("https://four.example/")
         assert [audit.url for audit in Audit.select()] == ["https://four.example/"]
         assert verify().problems == []
+
+
+async def test_a_write_whose_transaction_sqlite_has_ended_writes_nothing_more(file_store):
+    guard = (
+        "CREATE TEMP TRIGGER guard BEFORE INSERT ON audits WHEN NEW.audit_tier = 'none' "
+        "BEGIN SELECT RAISE(ROLLBACK, 'there must be a tier'); END"
+    )
+
+    def write():
+        operations.create("https://one.example/")
+        with contextlib.suppress(Exception):
+            Audit.create(url="https://two.example/", audit_tier="none")
+        Audit.create(url="https://three.example/")
+
+    await file_store.write(lambda: current_database().execute_sql(guard))
+    with pytest.raises(StoreError, match="has ended before the block"):
+        await file_store.write(write)
+    assert await file_store.count() == 0
+    await file_store.create("https://four.example/")
+    assert await file_store.count() == 1
+
+
+async def test_the_error_of_a_write_that_ended_its_transaction_is_one_line(file_store):
+    with pytest.raises(StoreError, match=r"whether they were saved is not known\.$"):
+        await file_store.write(lambda: current_database().raw.execute("COMMIT"))
+
+
+async def test_a_read_that_ends_its_transaction_leaves_a_store_in_memory_writable():
+    async with AuditStore.open(":memory:") as store:
+        with pytest.raises(StoreError):
+            await store.read(lambda: current_database().raw.execute("ROLLBACK"))
+        await store.create("https://example.com")
+        assert await store.count() == 1
+
+
+def test_a_commit_that_was_refused_can_be_tried_again(tmp_path):
+    with connect(tmp_path / "a.db") as opened, opened.manual_commit():
+        operations.create("https://example.com", id="a")
+        opened.begin()
+        opened.pragma("defer_foreign_keys", 1)
+        AuditEvent.create(audit="nobody", event_type="x", data={})
+        with pytest.raises(peewee.IntegrityError, match="FOREIGN KEY"):
+            opened.commit()
+        AuditEvent.delete().execute()
+        Audit.update(risk_level="high").execute()
+        opened.commit()
+        assert not opened.transaction_is_open
+        assert Audit.get().risk_level == "high"
 
 
 def test_what_is_written_in_manual_mode_is_sealed_when_it_is_committed(tmp_path):

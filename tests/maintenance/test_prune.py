@@ -22,9 +22,11 @@ from veritas_peewee import Audit, AuditStore, InvalidAudit, StoreError, connect
 from veritas_peewee.cli.app import run
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.sqlite_errors import driver
+from veritas_peewee.files.database_files import DatabaseFile
+from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.maintenance.prune import PruneReport, prune, prune_store
 from veritas_peewee.models import AuditEvent, AuditScreenshot, RemovedAudit, RemovedEvent
-from veritas_peewee.recording import operations, recorder
+from veritas_peewee.recording import operations, recorder, removal
 from veritas_peewee.testing import make_event, make_png
 from veritas_peewee.values.moments import utc_now
 
@@ -169,6 +171,27 @@ def test_rows_go_with_their_files_and_leave_a_trace(script: Any) -> None:
     assert ids() == {kept}
     assert {row.event_id for row in RemovedEvent.select()} == events
     assert {row.audit_id for row in RemovedAudit.select()} == set(gone)
+
+
+@pytest.mark.parametrize("how", ["delete", "prune"])
+def test_files_go_when_the_removal_of_their_rows_is_on_disk(
+    script: Any, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a power cut the rows may be back, if their removal was only committed."""
+    old = add(days=91)
+    steps: list[str] = []
+    for name in ("sync_wal", "remove"):
+        owner = DatabaseFile if name == "sync_wal" else ScreenshotFolder
+        real = getattr(owner, name)
+        monkeypatch.setattr(
+            owner, name, lambda *a, name=name, real=real: steps.append(name) or real(*a)
+        )
+    if how == "delete":
+        removal.delete(old)
+    else:
+        prune(older_than=timedelta(days=90))
+    assert steps == ["sync_wal", "remove"]
+    assert files(script) == set()
 
 
 def test_a_file_that_an_audit_shows_which_stays_is_left(script: Any) -> None:

@@ -144,9 +144,9 @@ class StoreDatabase(Transactions):
     def _execute(self, sql: str, params: Any) -> Any:
         if self.keeper is not None:
             self.keeper.before(sql)
+        self.refuse_after_end()
         if self.role in ("script", "viewer"):
             refuse_on_event_loop()
-            self.refuse_after_end()
             if self.keeper is None or self.transaction_is_open or not _CHANGE.match(sql):
                 return super().execute_sql(sql, params)
             with self.unit():  # so that the rows it changes are sealed with it

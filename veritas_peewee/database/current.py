@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from veritas_peewee.database.connection import StoreDatabase
     from veritas_peewee.files.images import ScreenshotFolder
 
-if TYPE_CHECKING:
-    from veritas_peewee.database.connection import StoreDatabase
-
 P = ParamSpec("P")
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -164,4 +161,9 @@ def inside_unit(call: Callable[..., T]) -> Callable[..., T]:
 
 def _body_of(call: object) -> Callable[..., Any] | None:
     # Only a plain function is asked: an object of a caller's class may answer with anything.
-    return call.__dict__.get("inside_unit") if type(call) is FunctionType else None
+    if type(call) is not FunctionType:
+        return None
+    body = call.__dict__.get("inside_unit")
+    # A caller's wrapper, if made with `functools.wraps`, has a copy of the attribute, but wraps the
+    # unit and not the body: without the unit it would not be run.
+    return body if call.__dict__.get("__wrapped__") is body else None

@@ -143,11 +143,13 @@ class SqliteStore(StoreDatabase, SqliteDatabase):
     @contextmanager
     def read_only(self) -> Iterator[None]:
         """Refuse writes for the length of a `with` block."""
-        self.pragma("query_only", 1)
+        raw = self.raw
+        raw.execute("PRAGMA query_only = 1")
         try:
             yield
         finally:
-            self.pragma("query_only", 0)
+            # By the driver: it has to be undone also if the transaction has ended meanwhile.
+            raw.execute("PRAGMA query_only = 0")
 
     # ---- resources ----
 

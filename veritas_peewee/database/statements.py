@@ -41,7 +41,7 @@ def insert_sql(model: type[peewee.Model], *columns: str, rows: int = 1) -> str:
     return text_of(model.insert_many([[MARK] * len(fields)] * rows, fields=fields))
 
 
-def insert_slice(
+def _insert(
     model: type[peewee.Model], columns: tuple[str, ...], values: list[Any], rows: int
 ) -> range:
     """Insert `rows` rows by one statement; returns their ids.
@@ -72,7 +72,7 @@ def insert_values(
     while left := (len(values) - start) // width:
         size = statement_size(left)
         part = values[start : start + size * width] if start or size < left else values
-        ids += insert_slice(model, columns, part, size)
+        ids += _insert(model, columns, part, size)
         start += size * width
     return ids
 

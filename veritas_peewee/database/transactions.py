@@ -98,7 +98,8 @@ class Transactions(peewee.Database):
             try:
                 self.state.conn.execute("COMMIT")
             except BaseException:
-                self.lost = True
+                # One that was only refused, for a deferred foreign key, may be tried again.
+                self.lost = not self.transaction_is_open
                 raise
             self.undo.clear()
             return

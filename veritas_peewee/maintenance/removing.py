@@ -11,8 +11,8 @@ import peewee
 from veritas_peewee.catalog.entries import UNFINISHED
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.statements import MARK, execute, text_of
-from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.models import Audit, AuditEvent, AuditRunner, AuditScreenshot
+from veritas_peewee.recording.removal import remove_after_commit
 
 PIECE_FILES = 100
 """Files after which a transaction begins with no other audit."""
@@ -64,7 +64,7 @@ def remove_some(ids: list[str]) -> tuple[int, PruneReport]:
     """In a transaction: remove the first of these audits, for PIECE_SECONDS at most.
 
     Returns how many of them it has dealt with, removed or skipped, and what was removed. The files
-    are removed after the commit.
+    are removed after the commit, once it is on disk.
     """
     database = current_database()
     until = time.perf_counter() + PIECE_SECONDS
@@ -82,8 +82,7 @@ def remove_some(ids: list[str]) -> tuple[int, PruneReport]:
             removed += PruneReport(skipped=1)
         if time.perf_counter() > until or len(files) >= PIECE_FILES:
             break
-    if files and (root := database.location.screenshots) is not None:
-        database.after_commit(lambda: ScreenshotFolder(root).remove(files))
+    remove_after_commit(files)
     return taken, removed
 
 

@@ -164,8 +164,8 @@ def _time(audit: Audit) -> datetime | None:
 
 def _order(audit: Audit) -> tuple[float, float, str]:
     times = (_time(audit), audit.created_at)
-    told = [time.timestamp() if isinstance(time, datetime) else 0.0 for time in times]
-    return told[0], told[1], str(audit.id)
+    seconds = [time.timestamp() if isinstance(time, datetime) else 0.0 for time in times]
+    return seconds[0], seconds[1], str(audit.id)
 
 
 def _summary(audit: Audit) -> ComparedAudit:

@@ -41,8 +41,8 @@ def write_cursor(position: list[Any]) -> str:
     return base64.urlsafe_b64encode(text).decode()
 
 
-def read_cursor(cursor: str, told_by: str) -> list[Any]:
-    """The position in a cursor; raises InvalidAudit if it cannot be a cursor of `told_by`."""
+def read_cursor(cursor: str, caller: str) -> list[Any]:
+    """The position in a cursor; raises InvalidAudit if it cannot be a cursor of `caller`."""
     try:
         data = base64.urlsafe_b64decode(check_text("cursor", cursor))
         if not data.startswith(b"["):
@@ -52,8 +52,8 @@ def read_cursor(cursor: str, told_by: str) -> list[Any]:
             return position
     except (ValueError, TypeError, RecursionError, zlib.error):
         pass
-    raise bad_cursor(cursor, told_by) from None
+    raise bad_cursor(cursor, caller) from None
 
 
-def bad_cursor(cursor: str, told_by: str) -> Exception:
-    return invalid("cursor", f"is not one that {told_by}() returned", cursor)
+def bad_cursor(cursor: str, caller: str) -> Exception:
+    return invalid("cursor", f"is not one that {caller}() returned", cursor)

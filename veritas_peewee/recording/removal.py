@@ -7,6 +7,7 @@ from typing import Any
 
 from peewee import SQL
 
+from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.current import atomic, current_database
 from veritas_peewee.database.statements import MARK, execute, text_of
 from veritas_peewee.files.images import ScreenshotFolder
@@ -24,20 +25,26 @@ def delete(audit_id: str) -> None:
     files = _own_files(audit_id)
     if not Audit.delete().where(Audit.id == audit_id).execute():
         raise not_found(audit_id)
-    location = current_database().location
-    if files and location.screenshots is not None:
-        current_database().after_commit(_Removal(ScreenshotFolder(location.screenshots), files))
+    remove_after_commit(files)
+
+
+def remove_after_commit(files: list[str]) -> None:
+    """Remove files once the removal of their rows is committed and on disk."""
+    database = current_database()
+    if files and (root := database.location.screenshots) is not None:
+        database.after_commit(_Removal(database, ScreenshotFolder(root), files))
 
 
 class _Removal:
     """What follows the commit that removes rows: their files go too."""
 
-    def __init__(self, folder: ScreenshotFolder, files: list[str]) -> None:
+    def __init__(self, database: StoreDatabase, folder: ScreenshotFolder, files: list[str]) -> None:
+        self.database = database
         self.folder = folder
         self.files = files
 
     def __call__(self) -> None:
-        current_database().sync_wal()
+        self.database.sync_wal()
         self.folder.remove(self.files)
 
 
