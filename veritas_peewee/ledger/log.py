@@ -56,6 +56,8 @@ def append_events(events: list[tuple[str, str, str]], when: datetime) -> list[in
     `when` is stored as the time of all of them. One statement inserts as many events as
     `statement_size` says. Raises AuditNotFound if one of the audits does not exist.
     """
+    if not events:
+        return []
     database = current_database()
     memory = remembered(database)
     if memory.unchained_after is not None:
