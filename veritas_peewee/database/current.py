@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from veritas_peewee.database.connection import StoreDatabase
     from veritas_peewee.files.images import ScreenshotFolder
 
-if TYPE_CHECKING:
-    from veritas_peewee.database.connection import StoreDatabase
-
 P = ParamSpec("P")
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
