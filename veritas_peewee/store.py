@@ -29,7 +29,7 @@ from veritas_peewee.values.ids import key_of
 if TYPE_CHECKING:
     from anyio.lowlevel import EventLoopToken
 
-    from veritas_peewee.database.sqlite import SqliteStore
+    from veritas_peewee.database.connection import StoreDatabase
     from veritas_peewee.files.images import ScreenshotFolder
     from veritas_peewee.following.follower import Follower
     from veritas_peewee.following.hub import Hub
@@ -598,7 +598,7 @@ if not TYPE_CHECKING:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def _open(location: Location, durability: Durability) -> SqliteStore:
+def _open(location: Location, durability: Durability) -> StoreDatabase:
     """Open the writer's connection; called on its thread, so that loading modules does not stall
     the event loop."""
     global ScreenshotFolder, in_thread, ingest, preparing, recorder

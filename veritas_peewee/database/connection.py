@@ -97,6 +97,10 @@ class StoreDatabase(Transactions):
         """Call `asked` now and then while a statement runs; True ends the statement."""
         raise NotImplementedError
 
+    def interrupt(self) -> None:
+        """End the statement that runs now, if there is one; called from any thread."""
+        raise NotImplementedError
+
     def release_memory(self) -> None:
         """Free memory that only saves time, such as caches."""
         raise NotImplementedError

@@ -155,6 +155,10 @@ class SqliteStore(StoreDatabase, SqliteDatabase):
         """Call `asked` every `steps` steps of SQLite's virtual machine; True ends the statement."""
         self.raw.set_progress_handler(asked, steps)
 
+    def interrupt(self) -> None:
+        if (connection := self.state.conn) is not None:
+            connection.interrupt()
+
     def release_memory(self) -> None:
         """Free the page cache, which may be 64 MB; the operating system caches the pages too."""
         with suppress(*DRIVER_ERRORS):
