@@ -13,7 +13,7 @@ from veritas_peewee.config import Location
 from veritas_peewee.database.event_loop import refuse_on_event_loop
 from veritas_peewee.database.failures import DRIVER_ERRORS
 from veritas_peewee.database.transactions import Transactions
-from veritas_peewee.errors import DatabaseCorrupt
+from veritas_peewee.errors import DatabaseCorrupt, meaning
 from veritas_peewee.files.database_files import DatabaseFile
 from veritas_peewee.files.sessions import Session
 
@@ -142,7 +142,7 @@ class StoreDatabase(Transactions):
         try:
             return self._execute(sql, params)
         except UnicodeDecodeError as error:  # of a name in the schema, for example
-            text = f"{self.location.name}: {DatabaseCorrupt.__doc__} ({error})"
+            text = f"{self.location.name}: {meaning(DatabaseCorrupt)} ({error})"
             raise DatabaseCorrupt(text) from error
 
     def _execute(self, sql: str, params: Any) -> Any:
