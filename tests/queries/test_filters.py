@@ -367,6 +367,16 @@ def test_a_column_that_a_filter_marks_as_common_is_not_looked_up_beside_another(
         assert " idx_audits_url_history " in index_for("verdict_mode", "audit_tier", "url")
 
 
+@pytest.mark.parametrize("score", [2**70, -(2**70), 1e300, -1e300])
+def test_a_bound_on_scores_may_be_any_finite_number(tmp_path: Any, score: float) -> None:
+    with connect(tmp_path / "audits.db"):
+        write(list(some_audits(20)))
+        scored = count(min_score=0)
+        for filters, high in (({"min_score": score}, score < 0), ({"max_score": score}, score > 0)):
+            number = scored if high else 0
+            assert count(**filters) == facets(**filters).total == number  # type: ignore[arg-type]
+
+
 def test_every_filter_is_a_key_and_every_key_a_filter() -> None:
     assert set(FILTERS) | {"pattern_type", "min_severity"} == set(Filters.__annotations__)
 
