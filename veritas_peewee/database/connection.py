@@ -39,6 +39,8 @@ class StoreDatabase(Transactions):
     def __init__(self, location: Location, role: Role, name: str, **options: Any) -> None:
         self.location = location
         self.role = role
+        self.reading = role == "reader"
+        """Whether it serves a store's read, so that a write refused by it is the caller's fault."""
         self.process = os.getpid()
         self.session = Session(location.sessions)
         self.file = DatabaseFile(location.path)

@@ -144,9 +144,11 @@ class SqliteStore(StoreDatabase, SqliteDatabase):
     def read_only(self) -> Iterator[None]:
         """Refuse writes for the length of a `with` block."""
         self.pragma("query_only", 1)
+        self.reading = True
         try:
             yield
         finally:
+            self.reading = False
             self.pragma("query_only", 0)
 
     # ---- resources ----
