@@ -2,6 +2,7 @@
 
 import base64
 import os
+from contextlib import suppress
 from datetime import datetime
 
 import pytest
@@ -248,3 +249,17 @@ async def test_an_async_function_is_given_neither_to_read_nor_to_write(store):
             await call(wrong)
     with pytest.raises(TypeError, match=r"^store.read takes a function, not NoneType$"):
         await store.read(None)
+
+
+async def test_what_the_error_for_a_commit_advises_is_public_and_works(store):
+    with pytest.raises(StoreError, match=r"use `with Audit\._meta\.database\.atomic\(\)`"):
+        await store.write(lambda: Audit._meta.database.commit())
+
+    def write():
+        sync.create("https://one.example")
+        with suppress(ZeroDivisionError), Audit._meta.database.atomic():
+            sync.create("https://two.example")
+            raise ZeroDivisionError
+
+    await store.write(write)
+    assert [audit.url for audit in (await store.history()).items] == ["https://one.example"]
