@@ -22,6 +22,10 @@ SQLITE_ONLY = re.compile(
     r"\bdata_version\b|\bhighlight\(|(?-i:\bMATCH\b)|\bjournal_mode\b",
     re.IGNORECASE,
 )
+SQLITE_S_DRIVER = {
+    "in_transaction", "lastrowid", "set_progress_handler", "create_function", "executescript",
+    "total_changes", "sqlite_errorcode", "sqlite3", "SqliteStore",
+}  # fmt: skip
 POSIX_ONLY = {
     "fcntl", "fork", "getuid", "geteuid", "register_at_fork", "uname", "O_DIRECTORY",
     "O_NOFOLLOW", "O_CLOEXEC", "O_NONBLOCK", "dir_fd", "src_dir_fd", "dst_dir_fd", "st_ino",
@@ -83,6 +87,26 @@ def test_what_only_sqlite_understands_is_said_in_few_rooms():
         if path not in allowed
         for line, text in (*texts(path), *calls(path))
         if SQLITE_ONLY.search(text)
+    ] == []
+
+
+def test_a_connection_is_used_by_what_each_backend_answers():
+    def names(path: Path) -> Iterator[tuple[int, str]]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute):
+                yield node.lineno, node.attr
+            elif isinstance(node, ast.Name):
+                yield node.lineno, node.id
+            elif isinstance(node, ast.Import):
+                yield from ((node.lineno, one.name) for one in node.names)
+
+    allowed = set(modules("database", *ROOMS_WITH_SQLITE))
+    assert [
+        f"{place(path, line)}: {name}"
+        for path in modules(".")
+        if path not in allowed
+        for line, name in names(path)
+        if name in SQLITE_S_DRIVER
     ] == []
 
 

@@ -16,6 +16,7 @@ import veritas_peewee
 from tests.support.processes import ROOT
 from veritas_peewee import AuditStore, StoreError, errors
 from veritas_peewee.config import DATABASE_URL, locate
+from veritas_peewee.database.transactions import TransactionEnded
 
 PUBLIC = {"config", "errors", "models", "sync", "testing", "web"}
 """The modules that users import; `veritas_peewee` itself has the rest of what is public."""
@@ -57,6 +58,15 @@ def test_every_error_is_a_store_error_with_a_default_message():
         assert str(kind()) == kind.__doc__
         assert kind.__name__ in errors.__doc__
         assert kind.__name__ in veritas_peewee.__all__
+
+
+def test_an_error_s_default_message_is_one_line_also_without_docstrings():
+    assert "\n" not in str(TransactionEnded())
+    source = "from veritas_peewee import StoreClosed; print(StoreClosed())"
+    done = subprocess.run(
+        [sys.executable, "-OO", "-c", source], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "StoreClosed\n"
 
 
 def test_every_public_method_of_the_store_is_documented():

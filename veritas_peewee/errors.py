@@ -22,7 +22,15 @@ class StoreError(Exception):
     """The store could not do this."""
 
     def __init__(self, message: str | None = None) -> None:
-        super().__init__(message or " ".join((type(self).__doc__ or "").split()))
+        super().__init__(message or meaning(type(self)))
+
+
+def meaning(kind: type[BaseException]) -> str:
+    """The default message of a class of errors, on one line.
+
+    It is the class's docstring; where there is none, as under `python -OO`, it is the class's name.
+    """
+    return " ".join((kind.__doc__ or kind.__name__).split())
 
 
 class AuditNotFound(StoreError):

@@ -16,12 +16,12 @@ from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
 from veritas_peewee.errors import NoDatabase, ReadOnlyStore, StoreError
 
 if TYPE_CHECKING:
-    from veritas_peewee.database.sqlite import SqliteStore
+    from veritas_peewee.database.backends import Connection
 
 # The modules that open a database are imported inside functions, when the first one is opened.
 
 
-def open_writable(location: Location, durability: Durability = "normal") -> SqliteStore:
+def open_writable(location: Location, durability: Durability = "normal") -> Connection:
     """The connection of a store's writer, to a file that is created or upgraded first.
 
     Raises SchemaTooNew, DatabaseCorrupt, ReadOnlyStore or StoreBusy.
@@ -29,14 +29,14 @@ def open_writable(location: Location, durability: Durability = "normal") -> Sqli
     return _prepare(connection(location, "writer", durability))
 
 
-def open_reader(location: Location) -> SqliteStore:
+def open_reader(location: Location) -> Connection:
     """A connection that cannot write, to a file that a writer has prepared."""
     database = connection(location, "reader")
     database.connect()
     return database
 
 
-def _prepare(database: SqliteStore) -> SqliteStore:
+def _prepare(database: Connection) -> Connection:
     from veritas_peewee import migrations
     from veritas_peewee.ledger import keeper, seals
     from veritas_peewee.recording.recorder import disconnect_dead
@@ -56,11 +56,11 @@ def _prepare(database: SqliteStore) -> SqliteStore:
     return database
 
 
-def _open_script(location: Location) -> SqliteStore:
+def _open_script(location: Location) -> Connection:
     return _prepare(connection(location, "script"))
 
 
-def _open_viewer(location: Location) -> SqliteStore:
+def _open_viewer(location: Location) -> Connection:
     try:
         return _look_at(connection(location, "viewer"))
     except ReadOnlyStore:
@@ -71,7 +71,7 @@ def _open_viewer(location: Location) -> SqliteStore:
         return _look_at(connection(location, "viewer", immutable=True))
 
 
-def _look_at(database: SqliteStore) -> SqliteStore:
+def _look_at(database: Connection) -> Connection:
     from veritas_peewee import migrations
 
     location = database.location
@@ -109,7 +109,7 @@ def connect(
     *,
     read_only: bool = False,
     screenshots: str | os.PathLike[str] | None = None,
-) -> Iterator[SqliteStore]:
+) -> Iterator[Connection]:
     """Open a database for this thread: inside the `with` block the models talk to it.
 
     The file is created or upgraded first, unless `read_only`. The arguments are those of

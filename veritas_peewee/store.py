@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Iterable
 from contextlib import ExitStack
 from datetime import datetime
 from functools import cached_property, partial
-from types import TracebackType
+from types import CoroutineType, TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack
 from warnings import warn
 
@@ -29,7 +29,7 @@ from veritas_peewee.values.ids import key_of
 if TYPE_CHECKING:
     from anyio.lowlevel import EventLoopToken
 
-    from veritas_peewee.database.sqlite import SqliteStore
+    from veritas_peewee.database.connection import StoreDatabase
     from veritas_peewee.files.images import ScreenshotFolder
     from veritas_peewee.following.follower import Follower
     from veritas_peewee.following.hub import Hub
@@ -493,7 +493,7 @@ class AuditStore:
         `fn`, and ReadOnlyStore if it writes.
         """
         writer = self._opened()
-        call = partial(fn, *args, **kwargs)
+        call = partial(_call, fn, *args, **kwargs)
         if self._readers is None:  # a database in memory has one connection: the writer's
             result: T = await writer.submit(_read_on_writer, call)
         else:
@@ -598,7 +598,7 @@ if not TYPE_CHECKING:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def _open(location: Location, durability: Durability) -> SqliteStore:
+def _open(location: Location, durability: Durability) -> StoreDatabase:
     """Open the writer's connection; called on its thread, so that loading modules does not stall
     the event loop."""
     global ScreenshotFolder, in_thread, ingest, preparing, recorder
@@ -627,6 +627,17 @@ def _look(location: Location, call: Callable[[], T]) -> T:
 def _tell(hub: Hub, in_memory: bool, done: list[Job]) -> None:
     # In memory, reads (the followers' own too) are jobs of the writer: they are not counted.
     hub.notice(len([j for j in done if j.fn is not _read_on_writer]) if in_memory else len(done))
+
+
+def _call(fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call a function for a read; TypeError if it is not a function, or an async one."""
+    if not callable(fn):
+        raise TypeError(f"store.read takes a function, not {type(fn).__name__}")
+    result = fn(*args, **kwargs)
+    if isinstance(result, CoroutineType):
+        result.close()
+        raise TypeError("store.read takes a plain function, not an async one")
+    return result
 
 
 def _read_on_writer(fn: Callable[[], T]) -> T:

@@ -20,8 +20,9 @@ from veritas_peewee.database.current import current_database
 from veritas_peewee.maintenance.repair import repair
 from veritas_peewee.maintenance.verify import verify
 from veritas_peewee.models import AuditFinding
+from veritas_peewee.queries import walks
 from veritas_peewee.queries.counting import count, facets
-from veritas_peewee.queries.filters import FILTERS, Filter, Filters
+from veritas_peewee.queries.filters import FILTERS, Filter, Filters, conditions_of
 from veritas_peewee.queries.history import history
 from veritas_peewee.queries.paging import write_cursor
 from veritas_peewee.queries.search import search
@@ -345,6 +346,35 @@ def test_a_new_filter_is_one_entry_and_its_key(
             assert {hit.audit.id for hit in page.items} == set(found) & ended
         with pytest.raises(InvalidAudit, match="min_pages: must be a whole number"):
             count(min_pages="many")  # type: ignore[call-arg]
+
+
+def test_a_column_that_a_filter_marks_as_common_is_not_looked_up_beside_another(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(walks, "COMMON", walks.COMMON | {"verdict_mode"})
+    monkeypatch.setitem(FILTERS, "verdict_mode", Filter("verdict_mode", common=True))
+    filters: Row = {"verdict_mode": "expert", "audit_tier": "quick", "url": "https://a.example"}
+    with connect(tmp_path / "audits.db") as database:
+        database.execute_sql("CREATE INDEX by_mode ON audits (verdict_mode, created_at, id)")
+
+        def index_for(*names: str) -> str:
+            conditions = conditions_of({name: filters[name] for name in names})  # type: ignore[misc]
+            text = walks._time_sql.__wrapped__(conditions.shape, True, False)
+            (row,) = database.execute_sql(f"EXPLAIN QUERY PLAN {text}", [*conditions.values, 20])
+            return str(row[3])
+
+        assert " by_mode " in index_for("verdict_mode")
+        assert " idx_audits_url_history " in index_for("verdict_mode", "audit_tier", "url")
+
+
+@pytest.mark.parametrize("score", [2**70, -(2**70), 1e300, -1e300])
+def test_a_bound_on_scores_may_be_any_finite_number(tmp_path: Any, score: float) -> None:
+    with connect(tmp_path / "audits.db"):
+        write(list(some_audits(20)))
+        scored = count(min_score=0)
+        for filters, high in (({"min_score": score}, score < 0), ({"max_score": score}, score > 0)):
+            number = scored if high else 0
+            assert count(**filters) == facets(**filters).total == number  # type: ignore[arg-type]
 
 
 def test_every_filter_is_a_key_and_every_key_a_filter() -> None:

@@ -2,6 +2,7 @@
 
 import base64
 import os
+from contextlib import suppress
 from datetime import datetime
 
 import pytest
@@ -14,6 +15,7 @@ from veritas_peewee import (
     InvalidAudit,
     ReadOnlyStore,
     StoreError,
+    sync,
 )
 
 
@@ -219,3 +221,45 @@ async def test_an_audit_is_not_ingested_twice_under_one_id(store):
     with pytest.raises(InvalidAudit, match="'vrts_told' has already ended"):
         await store.ingest(events, audit_id="vrts_told")
     assert await everything(store) == before
+
+
+@pytest.mark.parametrize("path", ["", "a\0b", "\ud800"])
+async def test_a_text_that_cannot_be_the_path_of_an_export(store, path):
+    for call in (store.export, store.import_):
+        with pytest.raises(StoreError, match=r"^'.*': cannot be the path of a file$"):
+            await call(path)
+
+
+async def test_a_read_that_writes_is_told_so_by_every_function(store):
+    for call in (
+        lambda: sync.create("https://example.com"),
+        lambda: Audit.create(url="https://example.com"),
+    ):
+        with pytest.raises(ReadOnlyStore, match=r"^a read may not write: use `store.write`"):
+            await store.read(call)
+    assert await everything(store) == [[], []]
+
+
+async def test_an_async_function_is_given_neither_to_read_nor_to_write(store):
+    async def wrong():
+        raise AssertionError
+
+    for call, name in ((store.read, "read"), (store.write, "write")):
+        with pytest.raises(TypeError, match=f"^store.{name} takes a plain function, not an async"):
+            await call(wrong)
+    with pytest.raises(TypeError, match=r"^store.read takes a function, not NoneType$"):
+        await store.read(None)
+
+
+async def test_what_the_error_for_a_commit_advises_is_public_and_works(store):
+    with pytest.raises(StoreError, match=r"use `with Audit\._meta\.database\.atomic\(\)`"):
+        await store.write(lambda: Audit._meta.database.commit())
+
+    def write():
+        sync.create("https://one.example")
+        with suppress(ZeroDivisionError), Audit._meta.database.atomic():
+            sync.create("https://two.example")
+            raise ZeroDivisionError
+
+    await store.write(write)
+    assert [audit.url for audit in (await store.history()).items] == ["https://one.example"]

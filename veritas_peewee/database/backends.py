@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from veritas_peewee.config import Durability, Location
 
@@ -10,10 +10,13 @@ if TYPE_CHECKING:
     from veritas_peewee.database.connection import Role
     from veritas_peewee.database.sqlite import SqliteStore
 
+    Connection: TypeAlias = SqliteStore
+    """A connection of any backend: with a second one, either of two classes."""
+
 
 def connection(
     location: Location, role: Role, durability: Durability = "normal", *, immutable: bool = False
-) -> SqliteStore:
+) -> Connection:
     """A connection for a role, not yet opened.
 
     `immutable` promises that nobody changes the database while it is open: then it can be read

@@ -13,7 +13,7 @@ from veritas_peewee.config import Location
 from veritas_peewee.database.event_loop import refuse_on_event_loop
 from veritas_peewee.database.failures import DRIVER_ERRORS
 from veritas_peewee.database.transactions import Transactions
-from veritas_peewee.errors import DatabaseCorrupt
+from veritas_peewee.errors import DatabaseCorrupt, meaning
 from veritas_peewee.files.database_files import DatabaseFile
 from veritas_peewee.files.sessions import Session
 
@@ -39,6 +39,8 @@ class StoreDatabase(Transactions):
     def __init__(self, location: Location, role: Role, name: str, **options: Any) -> None:
         self.location = location
         self.role = role
+        self.reading = role == "reader"
+        """Whether it serves a store's read, so that a write refused by it is the caller's fault."""
         self.process = os.getpid()
         self.session = Session(location.sessions)
         self.file = DatabaseFile(location.path)
@@ -97,6 +99,10 @@ class StoreDatabase(Transactions):
         """Call `asked` now and then while a statement runs; True ends the statement."""
         raise NotImplementedError
 
+    def interrupt(self) -> None:
+        """End the statement that runs now, if there is one; called from any thread."""
+        raise NotImplementedError
+
     def release_memory(self) -> None:
         """Free memory that only saves time, such as caches."""
         raise NotImplementedError
@@ -138,7 +144,7 @@ class StoreDatabase(Transactions):
         try:
             return self._execute(sql, params)
         except UnicodeDecodeError as error:  # of a name in the schema, for example
-            text = f"{self.location.name}: {DatabaseCorrupt.__doc__} ({error})"
+            text = f"{self.location.name}: {meaning(DatabaseCorrupt)} ({error})"
             raise DatabaseCorrupt(text) from error
 
     def _execute(self, sql: str, params: Any) -> Any:

@@ -140,7 +140,8 @@ def atomic(fn: Callable[P, T]) -> Atomic[P, T]:
             with opened.unit():
                 return fn(*args, **kwargs)
         except DRIVER_ERRORS as error:
-            raise (store_error(error, opened.location.name) or error) from error
+            where = opened.location.name
+            raise (store_error(error, where, reading=opened.reading) or error) from error
 
     made = cast(Atomic[P, T], unit)
     made.inside_unit = fn

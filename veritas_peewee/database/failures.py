@@ -14,6 +14,7 @@ from veritas_peewee.errors import (
     StoreError,
     StoreFull,
     WriteUndone,
+    meaning,
 )
 
 DRIVER_ERRORS = (peewee.PeeweeException, sqlite_errors.driver.Error)
@@ -93,6 +94,6 @@ def store_error(
         return None
     if kind is ReadOnlyStore and reading:
         return ReadOnlyStore("a read may not write: use `store.write` for this")
-    found = kind(f"{prefix}{(kind.__doc__ or '').strip()} (SQLite: {error})")
+    found = kind(f"{prefix}{meaning(kind)} (SQLite: {error})")
     found.__cause__ = error
     return found

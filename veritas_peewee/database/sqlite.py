@@ -145,9 +145,11 @@ class SqliteStore(StoreDatabase, SqliteDatabase):
         """Refuse writes for the length of a `with` block."""
         raw = self.raw
         raw.execute("PRAGMA query_only = 1")
+        self.reading = True
         try:
             yield
         finally:
+            self.reading = False
             # By the driver: it has to be undone also if the transaction has ended meanwhile.
             raw.execute("PRAGMA query_only = 0")
 
@@ -156,6 +158,10 @@ class SqliteStore(StoreDatabase, SqliteDatabase):
     def cancel_when(self, asked: Callable[[], bool], steps: int) -> None:
         """Call `asked` every `steps` steps of SQLite's virtual machine; True ends the statement."""
         self.raw.set_progress_handler(asked, steps)
+
+    def interrupt(self) -> None:
+        if (connection := self.state.conn) is not None:
+            connection.interrupt()
 
     def release_memory(self) -> None:
         """Free the page cache, which may be 64 MB; the operating system caches the pages too."""

@@ -115,7 +115,7 @@ class Transactions(peewee.Database):
         if any(isinstance(scope, Unit) for scope in self.state.transactions):
             raise StoreError(
                 f"{what} inside a write would end what it shares with others: use "
-                "`with current_database().atomic()` for a part that can be undone"
+                "`with Audit._meta.database.atomic()` for a part that can be undone"
             )
 
     @property

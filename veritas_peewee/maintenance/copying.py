@@ -13,7 +13,7 @@ from veritas_peewee.database.current import bound
 from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
 from veritas_peewee.database.sqlite import SqliteStore
 from veritas_peewee.database.sqlite_errors import driver
-from veritas_peewee.errors import DatabaseCorrupt, StoreError, StoreFull
+from veritas_peewee.errors import DatabaseCorrupt, StoreError, StoreFull, meaning
 from veritas_peewee.files.platform import create_private, os_error, sync
 
 DATABASE = os.path.basename(DEFAULT_DATABASE)
@@ -85,7 +85,7 @@ def copy_database(source: SqliteStore, target: Path, progress: Progress | None) 
         kind = _BY_TEXT.get(str(error))
         raise (
             store_error(error, where)
-            or (kind and kind(f"{where}: {kind.__doc__} (SQLite: {error})"))
+            or (kind and kind(f"{where}: {meaning(kind)} (SQLite: {error})"))
             or error
         ) from error
     sync(target)

@@ -98,7 +98,7 @@ def _by_score(others: Conditions, ranges: Conditions) -> Buckets:
             parts.append(part if most is None else [*part, _up_to(most)])
     if most is not None:
         high = score_bucket(most)
-        begin = math.floor(most)
+        begin = float(math.floor(most))  # an int could be larger than SQLite's
         if least is None or least <= begin:
             parts.append([Condition("trust_score", "ge", begin), _up_to(most)])
     return Buckets(low, high, "", others, [_with(part, others) for part in parts])

@@ -54,6 +54,8 @@ class Filter(NamedTuple):
     """Turns the filter's name and the value that was given into a value that the column takes."""
     pins: bool = False
     """Whether one value selects so few audits that other conditions are checked on each of them."""
+    common: bool = False
+    """Whether nearly all audits have the same value, so that any other filter selects fewer."""
 
 
 class Condition(NamedTuple):
@@ -159,7 +161,7 @@ FILTERS: dict[str, Filter] = {
     "url": Filter("url", pins=True),
     "host": Filter("host", read=_host, pins=True),
     "site_type": Filter("site_type"),
-    "audit_tier": Filter("audit_tier"),
+    "audit_tier": Filter("audit_tier", common=True),
     "min_score": Filter("trust_score", "ge"),
     "max_score": Filter("trust_score", "le"),
     "since": Filter("created_at", "ge", read=moment),
@@ -170,6 +172,8 @@ in order if the column has an index that continues with `created_at` and `id`.""
 
 PINNED = frozenset(one.column for one in FILTERS.values() if one.pins)
 """The columns of the filters that `pins` marks."""
+COMMON = frozenset(one.column for one in FILTERS.values() if one.common)
+"""The columns of the filters that `common` marks."""
 
 
 def conditions_of(filters: Filters) -> Conditions:
@@ -183,7 +187,7 @@ def conditions_of(filters: Filters) -> Conditions:
 
 
 def _condition(name: str, value: Any) -> Condition:
-    column, compare, read, _ = FILTERS[name]
+    column, compare, read, *_ = FILTERS[name]
     if read is not None:
         value = read(name, value)
     try:

@@ -18,7 +18,7 @@ from veritas_peewee.database.current import current_database
 from veritas_peewee.database.expressions import passed_over
 from veritas_peewee.database.statements import MARK, execute, text_of
 from veritas_peewee.models import Audit, AuditPattern, score_band
-from veritas_peewee.queries.filters import PINNED, Condition, Conditions, Shape, where
+from veritas_peewee.queries.filters import COMMON, PINNED, Condition, Conditions, Shape, where
 
 Row = tuple[Any, ...]
 Position = tuple[Any, ...]
@@ -148,8 +148,8 @@ def _time_sql(
     left = (Audit.created_at, Audit.id)
     query = Audit.select(*left) if band or ids else Audit.select()
     looked_up = shape.names
-    if looked_up - {"audit_tier", "created_at"}:
-        looked_up -= {"audit_tier"}  # nearly all audits have the same one
+    if looked_up - COMMON - {"created_at"}:
+        looked_up -= COMMON
     if ids:
         looked_up -= {"trust_score"}
     if band:

@@ -14,7 +14,7 @@ from veritas_peewee.database.statements import (
     MARK,
     execute,
     insert_rows,
-    insert_sql,
+    insert_values,
     stored_forms,
     text_of,
     update_sql,
@@ -154,7 +154,7 @@ def insert(model: Any, values: dict[str, Any]) -> int:
     for position, convert in stored_forms(model, names):
         if row[position] is not None:
             row[position] = convert(row[position])
-    return int(current_database().execute_sql(insert_sql(model, *names), row).lastrowid or 0)
+    return insert_values(model, names, row)[0]
 
 
 _STATE = ("status", "started_at", "completed_at", "errors", "security_results")

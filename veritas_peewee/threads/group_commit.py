@@ -20,7 +20,7 @@ from veritas_peewee.database.connection import StoreDatabase, statement_size
 from veritas_peewee.database.current import inside_unit
 from veritas_peewee.database.failures import OWN_ERRORS, first_failure, store_error
 from veritas_peewee.database.transactions import TransactionEnded
-from veritas_peewee.errors import StoreError, WriteUndone
+from veritas_peewee.errors import StoreError, WriteUndone, meaning
 
 if TYPE_CHECKING:
     import asyncio
@@ -234,7 +234,7 @@ def _run(database: StoreDatabase, job: Job) -> None:
 
 def _fail_all(database: StoreDatabase, done: list[Job], error: BaseException) -> None:
     kind: type[StoreError] = WriteUndone
-    text = f"{WriteUndone.__doc__} ({text_of_error(error)})"
+    text = f"{meaning(WriteUndone)} ({text_of_error(error)})"
     if known := store_error(error, database.location.name):
         # A caller's own subclass is not used: it may not accept a text as its only argument.
         kind = type(known) if type(known) in OWN_ERRORS else StoreError

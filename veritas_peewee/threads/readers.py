@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sqlite3
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -107,7 +106,7 @@ class Readers:
             self._leave(call)
             raise
         with self._lock:
-            call.connection = database.raw
+            call.database = database
             database.cancel_when(call.go_on, PROGRESS_STEPS)
         return database
 
@@ -117,8 +116,8 @@ class Readers:
             database.work = 0
             database.release_memory()
         with self._lock:
-            call.connection = None
-            late = self._closing or database.raw.in_transaction
+            call.database = None
+            late = self._closing or database.transaction_is_open
             if not late:
                 self._idle.append(database)
         if late:
@@ -140,8 +139,8 @@ class Readers:
     def _interrupt(self, call: _Call) -> None:
         """Call under the lock: a moment later the connection may serve another read."""
         call.cancelled = True
-        if call.connection is not None:
-            call.connection.interrupt()
+        if call.database is not None:
+            call.database.interrupt()
 
     def longest(self) -> float:
         """Seconds for which the oldest read under way has been running; 0 if there is none."""
@@ -164,7 +163,7 @@ class Readers:
 class _Call:
     """One read, so that a caller who is cancelled interrupts this read and no other."""
 
-    connection: sqlite3.Connection | None = None
+    database: StoreDatabase | None = None
     cancelled = False
     abandoned = False
     began = 0.0

@@ -38,7 +38,7 @@ def new_file(target: Target) -> Iterator[BinaryIO]:
     if not isinstance(target, str | os.PathLike):
         yield _stream(target, "write")
         return
-    path = Path(os.path.abspath(target))
+    path = Path(os.path.abspath(_usable(target)))
     _refuse_existing(path)
     try:
         with appearing_stream(path) as file, ExitStack() as stack:
@@ -70,6 +70,22 @@ def _stream(given: object, needed: str) -> BinaryIO:
     return cast(BinaryIO, given)
 
 
+def _usable(path: str | os.PathLike[str]) -> str:
+    """A path as text; raises StoreError for a text that cannot be a path."""
+    text = os.fspath(path)
+    if not isinstance(text, str) or not text or "\0" in text or not _is_encodable(text):
+        raise StoreError(f"{text!a}: cannot be the path of a file")
+    return text
+
+
+def _is_encodable(text: str) -> bool:
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _refuse_existing(path: Path) -> None:
     if os.path.lexists(path):
         raise StoreError(f"{path}: is there already; an export never replaces a file")
@@ -88,7 +104,7 @@ class LineReader:
     def __init__(self, source: Target) -> None:
         self._stack = ExitStack()
         if isinstance(source, str | os.PathLike):
-            self.name = os.fspath(source)
+            self.name = _usable(source)
             self._raw: BinaryIO = self._stack.enter_context(_opened(self.name))
         else:
             self.name, self._raw = "the input", _stream(source, "readline")
