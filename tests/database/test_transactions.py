@@ -2,8 +2,6 @@
 
 import contextlib
 import functools
-import subprocess
-import sys
 from functools import partial
 
 import anyio
@@ -12,9 +10,8 @@ import pytest
 
 from veritas_peewee import Audit, AuditNotFound, AuditStore, StoreError, connect, sync
 from veritas_peewee.database.current import current_database, database
-from veritas_peewee.ledger.heads import newest_head
 from veritas_peewee.maintenance.verify import verify
-from veritas_peewee.models import AuditEvent, AuditFinding
+from veritas_peewee.models import AuditEvent
 from veritas_peewee.recording import operations, recorder, removal
 from veritas_peewee.testing import make_event
 
@@ -169,25 +166,6 @@ async def test_a_callers_wrapper_around_a_function_of_ours_is_run(file_store, au
     assert ran == [(audit.id,)] * writes
 
 
-def test_each_way_to_begin_a_transaction_looks_for_what_others_wrote(tmp_path):
-    """The log is a chain: a remembered end of it is wrong once another process has added to it."""
-    path = tmp_path / "audits.db"
-    event = {"type": "log_entry", "message": "one"}
-    with connect(path) as mine:
-        audit = operations.create("https://example.com")
-        recorder.record(audit.id, event)
-        for begin in (mine.atomic, mine.transaction, mine.unit):
-            code = (
-                "import sys; from veritas_peewee import connect\n"
-                "from veritas_peewee.recording import recorder\n"
-                f"with connect(sys.argv[1]): recorder.record(sys.argv[2], {event!r})"
-            )
-            subprocess.run([sys.executable, "-c", code, path, audit.id], check=True)
-            with begin():
-                recorder.record(audit.id, event)
-        assert verify().problems == []
-
-
 @pytest.mark.parametrize("how", ["unit", "atomic"])
 def test_what_was_to_follow_a_transaction_that_sqlite_ended_does_not(tmp_path, how):
     with connect(tmp_path / "audits.db") as opened:
@@ -270,39 +248,3 @@ def test_a_commit_that_was_refused_can_be_tried_again(tmp_path):
         opened.commit()
         assert not opened.transaction_is_open
         assert Audit.get().risk_level == "high"
-
-
-def test_what_is_written_in_manual_mode_is_sealed_when_it_is_committed(tmp_path):
-    with connect(tmp_path / "audits.db") as opened, opened.manual_commit():
-        audit = operations.create("https://one.example/")
-        Audit.update(risk_level="trusted").where(Audit.id == audit.id).execute()
-        code = (
-            "import sys; from veritas_peewee import connect\n"
-            "from veritas_peewee.maintenance.verify import verify\n"
-            "with connect(sys.argv[1], read_only=True): print(verify().problems)"
-        )
-        command = [sys.executable, "-c", code, tmp_path / "audits.db"]
-        assert subprocess.check_output(command, text=True) == "[]\n"
-
-
-@pytest.mark.parametrize("how", ["unit", "atomic"])
-def test_what_a_part_had_sealed_before_it_was_undone_is_sealed_again(tmp_path, how):
-    """A part that is undone takes back the seals that it made, also of rows changed before it."""
-    with connect(tmp_path / "audits.db") as opened:
-        ended = operations.create("https://one.example/").id
-        recorder.record(ended, {"type": "audit_complete", "elapsed": 1})
-        other = operations.create("https://two.example/").id
-        before = newest_head().changes
-        with opened.unit():
-            Audit.update(narrative="changed").where(Audit.id == ended).execute()
-            AuditEvent.create(audit=other, event_type="log_entry", data={"type": "log_entry"})
-            AuditFinding.create(
-                audit=ended, pattern_type="p", severity="low", confidence=0.5, description="d"
-            )
-            with contextlib.suppress(LookupError), getattr(opened, how)():
-                new = operations.create("https://three.example/").id
-                operations.update(new, trust_score=40.0)  # seals all that was changed so far
-                raise LookupError
-        assert verify().problems == []
-        assert newest_head().changes - before == 2
-        assert Audit.get_by_id(ended).narrative == "changed"

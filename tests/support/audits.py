@@ -6,8 +6,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from veritas_peewee.database import current
+from veritas_peewee.queries.search import search
 from veritas_peewee.recording import operations, recorder
-from veritas_peewee.testing import make_event, make_png
+from veritas_peewee.testing import make_event, make_finding, make_png
+
+VOCABULARY = ("hidden", "hide", "cost", "timer", "décide", "価格")
+"""Words for texts and for what is searched."""
 
 
 def add_audit(url: str, findings: Iterable[dict[str, Any]] = (), **columns: Any) -> str:
@@ -50,3 +54,16 @@ def fill(audits: int = 3) -> list[str]:
             operations.update(audit_id, trust_score=50.0 + number % 50, risk_level="suspicious")
             recorder.record(audit_id, {"type": "audit_complete", "elapsed": 5})
     return ids
+
+
+def ended(url: str = "https://shop.example/", *told: str, **changes: Any) -> str:
+    """An audit that ended, with a finding for each text."""
+    findings = [
+        make_finding(number, category="obstruction", plain_english=None, description=text)
+        for number, text in enumerate(told)
+    ]
+    return add_audit(url, findings, status="completed", **changes)
+
+
+def found(text: str, **options: Any) -> list[str]:
+    return [hit.audit.id for hit in search(text, **options).items]

@@ -1,0 +1,68 @@
+"""The keeper: digests, seals and heads follow what is written on a connection, however it ends."""
+
+import contextlib
+import subprocess
+import sys
+
+import pytest
+
+from veritas_peewee import Audit, connect
+from veritas_peewee.ledger.heads import newest_head
+from veritas_peewee.maintenance.verify import verify
+from veritas_peewee.models import AuditEvent, AuditFinding
+from veritas_peewee.recording import operations, recorder
+
+
+def test_each_way_to_begin_a_transaction_looks_for_what_others_wrote(tmp_path):
+    """The log is a chain: a remembered end of it is wrong once another process has added to it."""
+    path = tmp_path / "audits.db"
+    event = {"type": "log_entry", "message": "one"}
+    with connect(path) as mine:
+        audit = operations.create("https://example.com")
+        recorder.record(audit.id, event)
+        for begin in (mine.atomic, mine.transaction, mine.unit):
+            code = (
+                "import sys; from veritas_peewee import connect\n"
+                "from veritas_peewee.recording import recorder\n"
+                f"with connect(sys.argv[1]): recorder.record(sys.argv[2], {event!r})"
+            )
+            subprocess.run([sys.executable, "-c", code, path, audit.id], check=True)
+            with begin():
+                recorder.record(audit.id, event)
+        assert verify().problems == []
+
+
+def test_what_is_written_in_manual_mode_is_sealed_when_it_is_committed(tmp_path):
+    with connect(tmp_path / "audits.db") as opened, opened.manual_commit():
+        audit = operations.create("https://one.example/")
+        Audit.update(risk_level="trusted").where(Audit.id == audit.id).execute()
+        code = (
+            "import sys; from veritas_peewee import connect\n"
+            "from veritas_peewee.maintenance.verify import verify\n"
+            "with connect(sys.argv[1], read_only=True): print(verify().problems)"
+        )
+        command = [sys.executable, "-c", code, tmp_path / "audits.db"]
+        assert subprocess.check_output(command, text=True) == "[]\n"
+
+
+@pytest.mark.parametrize("how", ["unit", "atomic"])
+def test_what_a_part_had_sealed_before_it_was_undone_is_sealed_again(tmp_path, how):
+    """A part that is undone takes back the seals that it made, also of rows changed before it."""
+    with connect(tmp_path / "audits.db") as opened:
+        ended = operations.create("https://one.example/").id
+        recorder.record(ended, {"type": "audit_complete", "elapsed": 1})
+        other = operations.create("https://two.example/").id
+        before = newest_head().changes
+        with opened.unit():
+            Audit.update(narrative="changed").where(Audit.id == ended).execute()
+            AuditEvent.create(audit=other, event_type="log_entry", data={"type": "log_entry"})
+            AuditFinding.create(
+                audit=ended, pattern_type="p", severity="low", confidence=0.5, description="d"
+            )
+            with contextlib.suppress(LookupError), getattr(opened, how)():
+                new = operations.create("https://three.example/").id
+                operations.update(new, trust_score=40.0)  # seals all that was changed so far
+                raise LookupError
+        assert verify().problems == []
+        assert newest_head().changes - before == 2
+        assert Audit.get_by_id(ended).narrative == "changed"
