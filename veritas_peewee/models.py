@@ -390,7 +390,7 @@ of the history."""
 audit_time = peewee.fn.COALESCE(Audit.started_at, Audit.created_at)
 """When an audit ran: the start that its engine reported, or else when it was stored."""
 
-told_finding_id = part_of_json(AuditEvent.data, "$.finding.id")
+reported_finding_id = part_of_json(AuditEvent.data, "$.finding.id")
 """The engine's own id of the finding that a `finding` event reports."""
 
 
@@ -444,6 +444,6 @@ _index(
     AuditEvent,
     "idx_events_finding",
     AuditEvent.audit,
-    told_finding_id,
+    reported_finding_id,
     where=AuditEvent.event_type == "finding",
 )

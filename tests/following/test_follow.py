@@ -174,7 +174,7 @@ async def test_a_huge_event_is_read_once_for_all_who_wait_for_it(store, monkeypa
     audit = await store.create("https://example.com")
     reads, got = [], []
     stored = feed.stored
-    monkeypatch.setattr(hub, "KEPT_TEXT", 1)
+    monkeypatch.setattr(hub, "CACHED_TEXT", 1)
     monkeypatch.setattr(feed, "stored", lambda *args: (reads.append(args), stored(*args))[1])
 
     async def follow(follower):
@@ -506,7 +506,7 @@ async def test_a_store_that_was_followed_can_be_forgotten(database):
 
 
 async def test_a_slow_follower_holds_nobody_up_and_misses_nothing(file_store, monkeypatch):
-    monkeypatch.setattr(hub, "KEPT_TEXT", 20_000)  # some 30 events
+    monkeypatch.setattr(hub, "CACHED_TEXT", 20_000)  # some 30 events
     store = file_store
     audit = await store.create("https://example.com")
     slow, fast = await store.follow(audit.id), store.follow(audit.id)
@@ -523,7 +523,7 @@ async def test_a_slow_follower_holds_nobody_up_and_misses_nothing(file_store, mo
             for number in range(1, 61):
                 told += await store.record_many(audit.id, [LOG] * 10)
                 await until(lambda number=number: len(got) == number * 10)
-                assert store._hub._kept_text <= 20_000
+                assert store._hub._cached_text <= 20_000
             assert sum(len(c.events) for c in store._hub._channels.values()) < 50
             told.append(await store.record(audit.id, END))
         assert await ids_of(slow) == told == got

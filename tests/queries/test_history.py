@@ -136,6 +136,6 @@ def test_other_reads_are_searches_by_index_too(audits):
         values = ["x"] * text.count("?")
         plan = database.execute_sql(f"EXPLAIN QUERY PLAN {text}", values).fetchall()
         assert plan[0][3].startswith("SEARCH t1 USING"), (text, plan)
-    told = f"EXPLAIN QUERY PLAN {log.finding_told_sql()}"
+    told = f"EXPLAIN QUERY PLAN {log.finding_reported_sql()}"
     plan = database.execute_sql(told, ("x", "f", 5)).fetchone()[3]
     assert plan == "SEARCH t1 USING INDEX idx_events_finding (audit_id=? AND <expr>=? AND rowid<?)"

@@ -117,7 +117,7 @@ def test_one_with_an_image_has_it_stored(script, new_kind):
 
 
 def test_one_that_names_the_audit_and_its_url_is_ingested_without_either(script, new_kind):
-    new_kind("audit_summary", tells_url=True, names_audit=True)
+    new_kind("audit_summary", has_url=True, names_audit=True)
     event = {"type": "audit_summary", "audit_id": "own", "result": {"url": "https://a.example"}}
     assert ingest.ingest([LOG, event]).id == "own"
     assert lookups.get("own").url == "https://a.example"

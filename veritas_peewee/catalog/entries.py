@@ -15,7 +15,7 @@ from typing import Any
 
 from peewee import SQL
 
-from veritas_peewee.catalog.full_text import KEPT_OUT, words_of
+from veritas_peewee.catalog.full_text import LEFT_OUT, words_of
 from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.failures import add_hint
@@ -137,7 +137,7 @@ def score_bucket(score: float) -> str:
 
 
 def _text(value: object) -> str:
-    return "" if value is None else str(value).translate(KEPT_OUT)
+    return "" if value is None else str(value).translate(LEFT_OUT)
 
 
 def _errors(stored: object, message: object) -> list[str]:

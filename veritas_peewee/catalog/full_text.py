@@ -28,7 +28,7 @@ WEIGHTS = "4.0, 2.0, 1.0, 1.0"
 MARKS = "\ufdd0", "\ufdd1"
 """Put around the matches in a snippet. They are noncharacters of Unicode, which no text needs, so
 they are removed from texts before these are indexed."""
-KEPT_OUT = {0: " "} | {ord(mark): " " for mark in MARKS}
+LEFT_OUT = {0: " "} | {ord(mark): " " for mark in MARKS}
 """Replaces, by `str.translate`, the characters that texts of the index must not have by spaces."""
 BREAK = "\u200b"
 """Separates words and has no width: a snippet that leaves it out loses nothing."""

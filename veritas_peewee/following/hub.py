@@ -30,7 +30,7 @@ WINDOW = 0.02
 """Seconds over which writes are counted."""
 GROUP = 64
 """How many followers are woken together, before other tasks run."""
-KEPT_TEXT = 8_000_000
+CACHED_TEXT = 8_000_000
 """The most characters of events that channels hold, besides the last batch, for followers that have
 not taken them yet."""
 _ROW = 500
@@ -83,8 +83,8 @@ class Hub:
     def __init__(self) -> None:
         self.closed = False
         self._channels: WeakValueDictionary[str | None, Channel] = WeakValueDictionary()
-        self._kept: deque[tuple[ref[Channel], int, int]] = deque()
-        self._kept_text = 0
+        self._cached: deque[tuple[ref[Channel], int, int]] = deque()
+        self._cached_text = 0
         self._position = 0
         self._waiting: dict[anyio.Event, None] = {}
         self._leader: Waiter | None = None
@@ -218,19 +218,19 @@ class Hub:
         by_audit: dict[str | None, list[AuditEvent]] = {None: news.events}
         for event in news.events:
             by_audit.setdefault(event.audit_id, []).append(event)
-        size, older = news.size + _ROW * len(news.events), len(self._kept)
+        size, older = news.size + _ROW * len(news.events), len(self._cached)
         for audit_id, events in by_audit.items():
             if events and (channel := channels.get(audit_id)) is not None:
                 channel.events += events
                 part = size * len(events) // len(news.events)
-                self._kept.append((ref(channel), events[-1].id, part))
-                self._kept_text += part
+                self._cached.append((ref(channel), events[-1].id, part))
+                self._cached_text += part
         # The batch itself stays, however large: each follower waiting for it would read it again.
-        while self._kept_text > KEPT_TEXT and older > 0:
+        while self._cached_text > CACHED_TEXT and older > 0:
             older -= 1
-            kept, upto, part = self._kept.popleft()
-            self._kept_text -= part
-            if (old := kept()) is not None:
+            channel_of, upto, part = self._cached.popleft()
+            self._cached_text -= part
+            if (old := channel_of()) is not None:
                 old.begin_at(upto)
 
     async def _wake(self, signals: list[anyio.Event]) -> None:

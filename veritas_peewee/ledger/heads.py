@@ -104,7 +104,7 @@ def _since_sql() -> str:
     return f"{text_of(present)} UNION ALL {text_of(removed)} ORDER BY 1"
 
 
-def keep_heads(memory: Remembered, newest: int) -> None:
+def store_heads(memory: Remembered, newest: int) -> None:
     """Store a head for each full thousand events up to `newest`, and note when the next is due."""
     position, digest = _last_head()
     due = position - position % HEAD_EVERY + HEAD_EVERY

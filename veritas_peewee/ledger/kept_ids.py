@@ -53,7 +53,7 @@ def removed(ids: list[int]) -> bool:
 
 
 @atomic
-def insert_kept(rows: list[tuple[Any, ...]]) -> None:
+def insert_with_ids(rows: list[tuple[Any, ...]]) -> None:
     """Add events of another store under the ids that they have.
 
     Each row is (id, audit id, type, JSON text, stored time, digest). The rows are whole logs whose

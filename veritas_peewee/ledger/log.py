@@ -26,7 +26,7 @@ from veritas_peewee.database.statements import (
 )
 from veritas_peewee.ledger import heads
 from veritas_peewee.ledger.memory import MOST_CHAINS, Remembered, remembered
-from veritas_peewee.models import AuditEvent, told_finding_id
+from veritas_peewee.models import AuditEvent, reported_finding_id
 from veritas_peewee.values.ids import key_of, not_found
 from veritas_peewee.values.moments import format_datetime
 
@@ -121,7 +121,7 @@ def _added(
         memory.since_head += digests
     if ids[-1] >= memory.next_head:
         with database.unit():
-            heads.keep_heads(memory, ids[-1])
+            heads.store_heads(memory, ids[-1])
 
 
 def _append_alone(database: StoreDatabase, row: list[Any], before: bytes) -> list[int]:
@@ -212,38 +212,38 @@ def _event_data_sql() -> str:
     return text_of(query.order_by(AuditEvent.id))
 
 
-def findings_told(audit_id: str, before: int) -> bool:
+def findings_reported(audit_id: str, before: int) -> bool:
     """Whether a `finding` event older than the event `before` has reported a finding with an id."""
-    return bool(execute(_findings_told_sql(), (audit_id, before)))
+    return bool(execute(_findings_reported_sql(), (audit_id, before)))
 
 
 @functools.cache
-def _findings_told_sql() -> str:
+def _findings_reported_sql() -> str:
     query = AuditEvent.select(SQL("1")).where(
         AuditEvent.audit == MARK,
         AuditEvent.event_type == SQL("'finding'"),
-        told_finding_id > SQL("''"),  # so that only the index of these is read
+        reported_finding_id > SQL("''"),  # so that only the index of these is read
         AuditEvent.id < MARK,
     )
     return text_of(query.limit(SQL("1")))
 
 
-def finding_told(audit_id: str, finding_id: str, before: int) -> bool:
+def finding_reported(audit_id: str, finding_id: str, before: int) -> bool:
     """Whether a `finding` event older than the event `before` has reported this finding.
 
     `finding_id` is the engine's own id of the finding.
     """
-    return bool(execute(finding_told_sql(), (audit_id, finding_id, before)))
+    return bool(execute(finding_reported_sql(), (audit_id, finding_id, before)))
 
 
 @functools.cache
-def finding_told_sql() -> str:
+def finding_reported_sql() -> str:
     query = AuditEvent.select(SQL("1")).where(
         AuditEvent.audit == MARK,
         # In the text and not as a value: SQLite uses a partial index only if the query states
         # its condition.
         AuditEvent.event_type == SQL("'finding'"),
-        told_finding_id == MARK,
+        reported_finding_id == MARK,
         AuditEvent.id < MARK,
     )
     return text_of(query.limit(SQL("1")))

@@ -142,8 +142,8 @@ class Conditions(NamedTuple):
 
     def but_on(self, *columns: str) -> Conditions:
         """All conditions but those on some columns."""
-        kept = tuple(one for one in self.columns if one.column not in columns)
-        return Conditions(kept, self.finding)
+        left = tuple(one for one in self.columns if one.column not in columns)
+        return Conditions(left, self.finding)
 
     def without_finding(self) -> Conditions:
         return Conditions(self.columns)

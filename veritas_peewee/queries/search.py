@@ -16,7 +16,7 @@ from typing import NamedTuple, Unpack
 
 from peewee import SQL
 
-from veritas_peewee.catalog.full_text import AUDIT_ID, KEPT_OUT, all_of, any_of, matches_sql, term
+from veritas_peewee.catalog.full_text import AUDIT_ID, LEFT_OUT, all_of, any_of, matches_sql, term
 from veritas_peewee.database.statements import MARK, execute, models_of, text_of
 from veritas_peewee.models import Audit, CatalogEntry
 from veritas_peewee.queries.filters import (
@@ -156,7 +156,7 @@ def _hits(words: str, some: str, found: list[tuple[int, float]]) -> list[Hit]:
 # ---- what people type ----
 
 _QUOTES = dict.fromkeys(map(ord, "“”„‟«»\uff02"), '"')
-_UNSEARCHABLE = dict.fromkeys(range(0xD800, 0xE000), " ") | KEPT_OUT | _QUOTES
+_UNSEARCHABLE = dict.fromkeys(range(0xD800, 0xE000), " ") | LEFT_OUT | _QUOTES
 _WORD = re.compile(r'(?P<no>-*)(?:"(?P<phrase>[^"]*)"?|(?P<word>[^\s"]+))(?P<more>\*?)')
 
 

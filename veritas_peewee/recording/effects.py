@@ -42,7 +42,7 @@ class Kind:
     """Whether preparing such an event may take long, however short its texts are."""
     has_image: bool = False
     """Whether it brings an image, which becomes a file; the stored event has a reference to it."""
-    tells_url: bool = False
+    has_url: bool = False
     """Whether the event's `result.url` is the address of the audit."""
     names_audit: bool = False
     """Whether the event's `audit_id` is the id that the engine gave the audit."""
@@ -157,10 +157,10 @@ KINDS: dict[str, Kind] = {
     "security_result": Kind(_security_result),
     "finding": Kind(_finding, for_many=finding_rows.add_reported),
     "stats_update": Kind(_stats_update),
-    "audit_result": Kind(result_effects.audit_result, heavy=True, tells_url=True),
+    "audit_result": Kind(result_effects.audit_result, heavy=True, has_url=True),
     "audit_complete": Kind(_audit_complete, closes=True, names_audit=True),
     "audit_error": Kind(_audit_error, closes=True, names_audit=True),
-    RESULT_EVENT: Kind(result_effects.engine_result, closes=True, heavy=True, tells_url=True),
+    RESULT_EVENT: Kind(result_effects.engine_result, closes=True, heavy=True, has_url=True),
     "audit_disconnected": Kind(_audit_disconnected, closes=True),
     "audit_update": Kind(_audit_update, closes=True),
 }

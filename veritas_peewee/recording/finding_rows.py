@@ -19,7 +19,7 @@ def add_reported(rows: Projection, events: list[tuple[int, Event]]) -> None:
     A finding that an earlier event reported adds no row. It is recognised by the engine's id, or
     if it has none by its content.
     """
-    first = len(events) > 1 and not log.findings_told(rows.audit_id, events[0][0])
+    first = len(events) > 1 and not log.findings_reported(rows.audit_id, events[0][0])
     seen: set[str] = set()
     new: list[dict[str, Any]] = []
     for event_id, event in events:
@@ -34,7 +34,7 @@ def add_reported(rows: Projection, events: list[tuple[int, Event]]) -> None:
             if finding_id in seen:
                 continue
             seen.add(finding_id)
-            if not first and log.finding_told(rows.audit_id, finding_id, event_id):
+            if not first and log.finding_reported(rows.audit_id, finding_id, event_id):
                 continue
         else:
             operations.add_findings(rows.audit_id, new, rows.when)
@@ -58,7 +58,7 @@ def add_missing(rows: Projection, findings: list[tuple[object, dict[str, Any]]])
         exact = (*_content(values), values["screenshot_index"], finding_id)
         if _content(values) in reported or exact in own:
             continue
-        if isinstance(finding_id, str) and log.finding_told(
+        if isinstance(finding_id, str) and log.finding_reported(
             rows.audit_id, finding_id, rows.event_id
         ):
             continue

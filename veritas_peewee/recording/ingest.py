@@ -139,7 +139,7 @@ def _urls_in(events: list[Event]) -> Iterator[str]:
     for event in events:
         result = event.get("result")
         if (
-            kind_named(event.get("type")).tells_url
+            kind_named(event.get("type")).has_url
             and isinstance(result, dict)
             and result.get("url") is not None
         ):

@@ -33,17 +33,17 @@ from veritas_peewee.values.states import StatusText
 if TYPE_CHECKING:
     from veritas_peewee.values.columns import AuditChanges
 
-KEPT_BY_STORE = frozenset(
+SET_BY_STORE = frozenset(
     {"id", "screenshots_count", "created_at", "updated_at", "seal", "sealed_events", "host"}
 )
-COLUMNS = tuple(name for name in Audit._meta.fields if name not in KEPT_BY_STORE)
+COLUMNS = tuple(name for name in Audit._meta.fields if name not in SET_BY_STORE)
 """The columns that a caller may change, in the model's order."""
 
 
 def check_column(name: str, value: Any) -> Any:
     """`value` as column `name` takes it; else raises InvalidAudit, which names both."""
     if name not in COLUMNS:
-        if name in KEPT_BY_STORE:
+        if name in SET_BY_STORE:
             raise InvalidAudit(f"{name}: is kept by the store and cannot be set")
         raise InvalidAudit(
             f"{named(name)}: there is no such column; there are {', '.join(sorted(COLUMNS))}"

@@ -274,6 +274,6 @@ def _insert(unit: list[Incoming]) -> int:
         taken = kept_ids.removed(ids) or (len(unit) == 1 and kept_ids.taken(ids))
         rows = with_ids if can_keep and not taken else renumbered
         rows += [(event[0], audit.id, *event[1:]) for event in audit.events]
-    kept_ids.insert_kept(with_ids)
+    kept_ids.insert_with_ids(with_ids)
     append_chained([row[1:] for row in renumbered])
     return len(renumbered)
