@@ -38,13 +38,18 @@ def test_a_fault_of_processes_costs_nothing(tmp_path, name, rounds):
 def test_a_forked_child_does_not_keep_its_parents_session_alive(tmp_path):
     """The parent dies while its child lives on: its audits are told."""
     path = tmp_path / "audits.db"
-    ready, go = os.pipe(), os.pipe()
+    ready, go, up = os.pipe(), os.pipe(), os.pipe()
+
+    def live_on():
+        os.write(up[1], b"x")
+        os.read(go[0], 1)
 
     def parent():
         with connect(path) as database:
             audit = operations.create("https://example.com", id="running")
             operations.update_status(audit.id, "running")
-            in_child(lambda: os.read(go[0], 1))
+            in_child(live_on)
+            os.read(up[0], 1)  # it has let go of what it was given by the fork
             os.write(ready[1], database.session.id.encode())
             os._exit(0)  # without a word, as a process that is killed
 
@@ -54,7 +59,7 @@ def test_a_forked_child_does_not_keep_its_parents_session_alive(tmp_path):
     with connect(path):
         assert Audit.get_by_id("running").status == "disconnected"
     os.write(go[1], b"x")
-    for one in (*ready, *go):
+    for one in (*ready, *go, *up):
         os.close(one)
 
 
