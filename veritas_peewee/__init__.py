@@ -127,7 +127,7 @@ _MODULES = {
     "web": ("get_store", "store_lifespan"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
-_PUBLIC = ("config", "errors", "models", "sync")
+_PUBLIC = ("config", "errors", "models", "sync", "testing", "web")
 """Modules that are attributes of the package without an import of their own."""
 
 
