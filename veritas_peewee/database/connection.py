@@ -148,12 +148,15 @@ class StoreDatabase(Transactions):
             raise DatabaseCorrupt(text) from error
 
     def _execute(self, sql: str, params: Any) -> Any:
-        if self.keeper is not None:
-            self.keeper.before(sql)
-        self.refuse_after_end()
+        keeper = self.keeper
+        if keeper is not None and keeper.watched in sql:
+            keeper.before(sql)
+        is_open = self.transaction_is_open
+        if not is_open and self.state.transactions:
+            self.refuse_after_end()
         if self.role in ("script", "viewer"):
             refuse_on_event_loop()
-            if self.keeper is None or self.transaction_is_open or not _CHANGE.match(sql):
+            if keeper is None or is_open or not _CHANGE.match(sql):
                 return super().execute_sql(sql, params)
             with self.unit():  # so that the rows it changes are sealed with it
                 return super().execute_sql(sql, params)

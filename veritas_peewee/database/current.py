@@ -110,12 +110,18 @@ def snapshot() -> Iterator[None]:
 
 def screenshot_folder() -> ScreenshotFolder:
     """The screenshot folder of the current database."""
-    from veritas_peewee.files.images import ScreenshotFolder
-
     folder = current_database().location.screenshots
     if folder is None:
         raise StoreError("this database in memory has no screenshot folder: give it one")
-    return ScreenshotFolder(folder)
+    return _folder_class()(folder)
+
+
+@functools.cache
+def _folder_class() -> type[ScreenshotFolder]:
+    # Not with the models, which need no images.
+    from veritas_peewee.files.images import ScreenshotFolder
+
+    return ScreenshotFolder
 
 
 class Atomic(Protocol[P, T_co]):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import sys
-from importlib import import_module
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from veritas_peewee.errors import NoDatabase
@@ -23,12 +24,17 @@ _NOT_OPEN = (
 )
 
 
+@functools.cache
+def _anyio() -> Callable[[], EventLoopToken]:
+    # Imported here, because code that imports the models alone does not need it.
+    from anyio.lowlevel import current_token
+
+    return current_token
+
+
 def current_token() -> EventLoopToken:
     """anyio's token of the event loop that runs in this thread; RuntimeError if there is none."""
-    # Imported here, because code that imports the models alone does not need it.
-    lowlevel = sys.modules.get("anyio.lowlevel") or import_module("anyio.lowlevel")
-    token: EventLoopToken = lowlevel.current_token()
-    return token
+    return _anyio()()
 
 
 def on_event_loop() -> bool:
@@ -48,8 +54,11 @@ def asyncio_loop() -> asyncio.AbstractEventLoop | None:
 
 def refuse_on_event_loop() -> None:
     """Raise NoDatabase on an event loop's thread."""
-    if on_event_loop():
-        raise NoDatabase(_ON_LOOP)
+    try:
+        _anyio()()
+    except RuntimeError:
+        return
+    raise NoDatabase(_ON_LOOP)
 
 
 def not_open_here() -> NoDatabase:

@@ -11,6 +11,9 @@ class Keeper(Protocol):
     The connection calls it at the turning points of a transaction and knows nothing else about it.
     """
 
+    watched: str
+    """A part of the text of those statements that `before` is called for."""
+
     def before(self, sql: str) -> None:
         """A statement is about to run."""
 

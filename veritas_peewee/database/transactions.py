@@ -91,10 +91,12 @@ class Transactions(peewee.Database):
         """
         keeper = self.keeper
         if commit:
-            if keeper is not None and self.in_whole_transaction:
-                keeper.before_commit()
             if not self.in_whole_transaction:
                 raise TransactionEnded
+            if keeper is not None:
+                keeper.before_commit()
+                if self.lost or not self.transaction_is_open:
+                    raise TransactionEnded
             try:
                 self.state.conn.execute("COMMIT")
             except BaseException:

@@ -9,13 +9,15 @@ from typing import Any
 from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.ledger import log, seals
 from veritas_peewee.ledger.memory import Remembered
-from veritas_peewee.models import Audit, AuditFinding, AuditScreenshot
+from veritas_peewee.models import Audit, AuditEvent, AuditFinding, AuditScreenshot
 
 _INSERT = re.compile(r"\s*(?:INSERT|REPLACE|WITH)\b", re.I)
 
 
 class LedgerKeeper(Remembered):
     """Implements `database.keeper.Keeper` for one connection."""
+
+    watched = AuditEvent._meta.table_name
 
     def __init__(self, database: StoreDatabase) -> None:
         super().__init__()
@@ -35,12 +37,7 @@ class LedgerKeeper(Remembered):
         """Notice a statement that may add events without `log`: such events lack digests."""
         # Not a trigger, as for other tables: the log is written most, and a trigger on it costs
         # 0.4 µs an event.
-        if (
-            "audit_events" in sql
-            and not self.appending
-            and self.unchained_after is None
-            and _INSERT.match(sql)
-        ):
+        if not self.appending and self.unchained_after is None and _INSERT.match(sql):
             self.unchained_after = log.newest_id(self._database)
 
     def began(self, others_wrote: bool) -> None:
