@@ -80,7 +80,7 @@ def public_results() -> set[type]:
     for function in (*methods, *SYNC):
         hints = inspect.get_annotations(function)
         if "return" in hints:
-            scope = {**names, **inspect.getmodule(function).__dict__}  # type: ignore[union-attr]
+            scope = {**names, **inspect.getmodule(function).__dict__}
             found.update(results_of(typing.get_type_hints(_Return(hints), scope)["return"]))
     return found
 
@@ -142,7 +142,7 @@ def test_a_public_result_has_names_and_is_frozen() -> None:
     assert len(found) >= 22
     for kind in found - UNFROZEN:
         assert dataclasses.is_dataclass(kind), kind
-        assert kind.__dataclass_params__.frozen, kind  # type: ignore[attr-defined]
+        assert kind.__dataclass_params__.frozen, kind
         assert kind.__doc__, kind
         assert not kind.__doc__.startswith(f"{kind.__name__}("), kind  # its own words
 
@@ -248,13 +248,13 @@ def test_none_is_taken_for_no_value_in_counts() -> None:
     assert counts == {"a": 2, None: 1}
     for other in ({"a": 2, None: 2}, {"a": 2, "": 1}, {"a": 2}, [("a", 2)]):
         assert counts != other
-    assert counts[None] == counts[NO_VALUE] == counts.get(None) == 1  # type: ignore[index]
+    assert counts[None] == counts[NO_VALUE] == counts.get(None) == 1
     assert None in counts
     assert None not in Counts({"a": 2})
     assert Counts({"a": 2}).get(None, 0) == 0
     for wrong in (None, "b"):
         with pytest.raises(KeyError):
-            Counts({"a": 2})[wrong]  # type: ignore[index]
+            Counts({"a": 2})[wrong]
 
 
 # ---- one piece of knowledge: the command line prints the same ----
@@ -287,9 +287,9 @@ def test_the_command_line_prints_the_same(
 
 
 def test_a_change_is_compared_and_replaced_by_name() -> None:
-    change = FindingChange(None, None, 1)  # type: ignore[arg-type]
+    change = FindingChange(None, None, 1)
     assert dataclasses.replace(change, severity_steps=2).severity_steps == 2
     with pytest.raises(dataclasses.FrozenInstanceError):
-        change.severity_steps = 3  # type: ignore[misc]
+        change.severity_steps = 3
     with pytest.raises(TypeError):
-        _, _, _ = change  # type: ignore[misc]
+        _, _, _ = change

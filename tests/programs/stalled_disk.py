@@ -35,7 +35,7 @@ writer.CLOSE_TIMEOUT = 0.5
 
 async def outcome(name: str, call: object, *args: object) -> None:
     try:
-        print(name, "done", await call(*args), flush=True)  # type: ignore[operator]
+        print(name, "done", await call(*args), flush=True)
     except Exception as error:
         print(name, type(error).__name__, str(error)[:100], flush=True)
 

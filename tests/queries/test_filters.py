@@ -234,7 +234,7 @@ def test_pages_stay_right_while_audits_are_added(tmp_path: Any) -> None:
                 seen: list[str] = []
                 cursor = None
                 while True:
-                    page = history(**filters, order=order, limit=7, cursor=cursor)  # type: ignore
+                    page = history(**filters, order=order, limit=7, cursor=cursor)
                     seen += [audit.id for audit in page.items]
                     cursor = page.next_cursor
                     if cursor is None:
@@ -253,7 +253,7 @@ def test_a_cursor_belongs_to_its_order(audits: list[Row]) -> None:
     by_time, by_score = history(limit=5), history(limit=5, order="lowest")
     for order, cursor in (("highest", by_time.next_cursor), ("newest", by_score.next_cursor)):
         with pytest.raises(InvalidAudit, match=r"cursor: is not one that history\(\) returned"):
-            history(order=order, cursor=cursor)  # type: ignore[arg-type]
+            history(order=order, cursor=cursor)
 
 
 def test_what_another_program_has_for_times_and_scores_is_paged_through(tmp_path: Any) -> None:
@@ -316,10 +316,10 @@ def test_bad_values_are_refused_by_name(audits: list[Row]) -> None:
     ]:
         for ask in (history, count, facets)[: 1 if "order" in filters else 3]:
             with pytest.raises(InvalidAudit, match=told):
-                ask(**filters)  # type: ignore[arg-type]
+                ask(**filters)
     for ask in (history, count, facets):
         with pytest.raises(TypeError, match=f"{ask.__name__}.. got an unexpected keyword"):
-            ask(stat="x")  # type: ignore[call-arg]
+            ask(stat="x")
 
 
 def test_a_new_filter_is_one_entry_and_its_key(
@@ -345,7 +345,7 @@ def test_a_new_filter_is_one_entry_and_its_key(
             ended = {row["id"] for row in rows if row["status"] not in ("queued", "running")}
             assert {hit.audit.id for hit in page.items} == set(found) & ended
         with pytest.raises(InvalidAudit, match="min_pages: must be a whole number"):
-            count(min_pages="many")  # type: ignore[call-arg]
+            count(min_pages="many")
 
 
 def test_a_column_that_a_filter_marks_as_common_is_not_looked_up_beside_another(
@@ -358,7 +358,7 @@ def test_a_column_that_a_filter_marks_as_common_is_not_looked_up_beside_another(
         database.execute_sql("CREATE INDEX by_mode ON audits (verdict_mode, created_at, id)")
 
         def index_for(*names: str) -> str:
-            conditions = conditions_of({name: filters[name] for name in names})  # type: ignore[misc]
+            conditions = conditions_of({name: filters[name] for name in names})
             text = walks._time_sql.__wrapped__(conditions.shape, True, False)
             (row,) = database.execute_sql(f"EXPLAIN QUERY PLAN {text}", [*conditions.values, 20])
             return str(row[3])
@@ -374,7 +374,7 @@ def test_a_bound_on_scores_may_be_any_finite_number(tmp_path: Any, score: float)
         scored = count(min_score=0)
         for filters, high in (({"min_score": score}, score < 0), ({"max_score": score}, score > 0)):
             number = scored if high else 0
-            assert count(**filters) == facets(**filters).total == number  # type: ignore[arg-type]
+            assert count(**filters) == facets(**filters).total == number
 
 
 def test_every_filter_is_a_key_and_every_key_a_filter() -> None:
@@ -403,12 +403,12 @@ def plans(audits: list[Row], monkeypatch: pytest.MonkeyPatch) -> list[tuple[str,
 
 def test_every_page_is_read_in_order_by_index(plans: list[tuple[str, str]]) -> None:
     """Also with a cursor, and without statistics: nothing depends on ANALYZE having been run."""
-    cursors = {order: history(limit=5, order=order).next_cursor for order in ORDERS}  # type: ignore
+    cursors = {order: history(limit=5, order=order).next_cursor for order in ORDERS}
     for filters in some_filters(2):
         for order, position in itertools.product(ORDERS, (False, True)):
             plans.clear()
             cursor = cursors[order] if position else None
-            history(**filters, limit=5, order=order, cursor=cursor)  # type: ignore[arg-type]
+            history(**filters, limit=5, order=order, cursor=cursor)
             for text, plan in plans:
                 case = (filters, order, text, plan)
                 if order in ("highest", "lowest"):
@@ -437,14 +437,14 @@ def test_the_right_index_is_chosen(plans: list[tuple[str, str]]) -> None:
         ({"pattern_type": "nagging", "since": NOW}, "(pattern_type=? AND created_at>?)"),
     ]:
         plans.clear()
-        history(**filters, limit=5)  # type: ignore[arg-type]
+        history(**filters, limit=5)
         assert wanted in plans[0][1], (filters, plans[0])
 
 
 def test_counts_read_no_more_than_they_must(plans: list[tuple[str, str]]) -> None:
     for filters in ({}, {"status": "completed", "audit_tier": "deep"}, {"pattern_type": "x"}):
         plans.clear()
-        count(**filters)  # type: ignore[arg-type]
+        count(**filters)
         ended, alive = (plan for _, plan in plans)
         assert "audit_counts" in plans[0][0]
         assert ended.startswith(("SCAN t1", "SEARCH t1 USING PRIMARY KEY"))
@@ -542,7 +542,7 @@ async def test_the_facade_filters_and_counts(store: AuditStore, finding: Any) ->
     with pytest.raises(InvalidAudit, match="pattern_type"):
         await store.facets(pattern_type="")
     with pytest.raises(TypeError, match="unexpected keyword"):
-        await store.count(colour="red")  # type: ignore[call-arg]
+        await store.count(colour="red")
 
 
 @pytest.mark.anyio

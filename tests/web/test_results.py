@@ -54,7 +54,7 @@ ASKED: dict[str, tuple[Any, Ask]] = {
 
 
 def add_routes(app: FastAPI, name: str, kind: Any, ask: Ask) -> None:
-    async def bare(store: Store):  # type: ignore[no-untyped-def]
+    async def bare(store: Store):
         return await ask(store, app.state.ids)
 
     async def anything(store: Store) -> Any:
