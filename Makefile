@@ -9,7 +9,7 @@ demo: $(READY)  ## run the samples as concurrent audits and show what the store 
 	$(BIN)/veritas-peewee demo
 
 test: check  ## every check and every test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: docs  ## format, lint, types, floors, the guide
 	$(BIN)/ruff format --check .

@@ -362,7 +362,8 @@ def site(tmp_path, monkeypatch):
     return path
 
 
-def test_a_line_and_a_table(site, capsys):
+def test_a_line_and_a_table(site, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
     code, out, err = run_here(capsys, "trend", "--host", "a.example")
     assert (code, err) == (0, "")
     lines = out.splitlines()
