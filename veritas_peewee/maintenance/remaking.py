@@ -6,6 +6,9 @@ ROWID, collations and triggers are lost.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from veritas_peewee import migrations
 from veritas_peewee.catalog import rebuilding
 from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
@@ -44,16 +47,31 @@ def _make_tables(database: SqliteStore) -> list[str]:
         if part.name in rebuilding.TABLES:
             continue  # derived
         wanted = fresh_parts()[part.key]
-        if part.key in missing:
-            database.execute_sql(wanted.text)
-            _count_on(database, wanted)
-            done.append(f"made the table {part.name}, which was missing, without any row")
-        else:
-            rows = _make_again(database, wanted)
-            done.append(f"made the table {part.name} again, with its {rows} rows as they are")
+        with _named(database, wanted.name):
+            if part.key in missing:
+                database.execute_sql(wanted.text)
+                _count_on(database, wanted)
+                done.append(f"made the table {part.name}, which was missing, without any row")
+            else:
+                rows = _make_again(database, wanted)
+                done.append(f"made the table {part.name} again, with its {rows} rows as they are")
     if not missing and (broken := migrations.broken_rows(database) - known):
         raise StoreError(f"{database.name}: without their audit: {broken}; nothing was made again")
     return done
+
+
+@contextmanager
+def _named(database: SqliteStore, table: str) -> Iterator[None]:
+    try:
+        yield
+    except DRIVER_ERRORS as error:
+        known = store_error(error, database.name)
+        if known is not None and type(known) is not StoreError:
+            raise known from error
+        raise StoreError(
+            f"{database.name}: the table {table} cannot be made again, because its rows do not fit "
+            f"or its name is taken ({error}): mend that by hand, or restore a backup"
+        ) from error
 
 
 def _make_again(database: SqliteStore, wanted: Part) -> int:
@@ -75,14 +93,6 @@ def _make_again(database: SqliteStore, wanted: Part) -> int:
         counted = execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,))
         database.execute_sql(f"DROP TABLE main.{table}")
         database.execute_sql(f"ALTER TABLE main.{new} RENAME TO {table}")
-    except DRIVER_ERRORS as error:
-        known = store_error(error, database.name)
-        if known is not None and type(known) is not StoreError:
-            raise known from error
-        raise StoreError(
-            f"{database.name}: the table {table} has rows that do not fit into it as this version "
-            f"makes it ({error}): restore a backup, or mend these rows"
-        ) from error
     finally:
         database.pragma("legacy_alter_table", 0)
     _count_on(database, wanted, *(seq for (seq,) in counted))
