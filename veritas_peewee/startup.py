@@ -40,13 +40,13 @@ def open_reader(location: Location) -> Connection:
 
 def _prepare(database: Connection, settle: Settle | None = None) -> Connection:
     from veritas_peewee import migrations
-    from veritas_peewee.ledger import keeper, schema, seals
+    from veritas_peewee.ledger import evidence, keeper, schema
     from veritas_peewee.recording.recorder import disconnect_dead
 
     database.connect()
     try:
         with bound(database):
-            migrations.upgrade(database, seals.complete)
+            migrations.upgrade(database, evidence.complete)
             keeper.keep(database, (settle or schema.settle)(database))
             disconnect_dead()
     except DRIVER_ERRORS as error:

@@ -23,7 +23,7 @@ _SCHEMA_CHANGES = frozenset(
 )  # fmt: skip
 _OK: int = driver.SQLITE_OK
 _DENY: int = driver.SQLITE_DENY
-_TOKEN = "$TOKEN"
+_CALL = re.compile(r"\b(veritas_\w+)\(")
 _INSERT = re.compile(r"\s*(?:INSERT|REPLACE|WITH)\b", re.I)
 
 
@@ -53,7 +53,7 @@ class LedgerKeeper(Remembered):
         ):
             connection.create_function(f"veritas_{name}_{token}", arguments, function)
         for trigger in _triggers():
-            connection.execute(trigger.replace(_TOKEN, token))
+            connection.execute(_CALL.sub(rf"\1_{token}(", trigger))
         connection.set_authorizer(self._compiling)
 
     def _compiling(self, action: int, name: str | None, *_: object) -> int:
@@ -137,24 +137,24 @@ def _triggers() -> tuple[str, ...]:
     """The SQL of temporary triggers: they belong to one connection, unseen by other programs."""
     found = [
         "CREATE TEMP TRIGGER veritas_audit_gone AFTER DELETE ON main.audits "
-        "BEGIN SELECT veritas_gone_$TOKEN(OLD.id); END",
+        "BEGIN SELECT veritas_gone(OLD.id); END",
         "CREATE TEMP TRIGGER veritas_audit_new AFTER INSERT ON main.audits "
         # An imported audit has its seal; if it has ended, it is not in the catalog yet.
         "WHEN NEW.seal IS NULL OR NEW.sealed_events IS NOT NULL "
-        "BEGIN SELECT veritas_touch_$TOKEN(NEW.id); END",
+        "BEGIN SELECT veritas_touch(NEW.id); END",
         f"CREATE TEMP TRIGGER veritas_audit_changed AFTER UPDATE OF {_columns(Audit)} "
-        "ON main.audits BEGIN SELECT veritas_touch_$TOKEN(NEW.id); END",
+        "ON main.audits BEGIN SELECT veritas_touch(NEW.id); END",
     ]
     for model in (AuditFinding, AuditScreenshot):
         table = model._meta.table_name
-        touch = f"SELECT veritas_touch_row_$TOKEN('{table}', NEW.id, NEW.audit_id)"
+        touch = f"SELECT veritas_touch_row('{table}', NEW.id, NEW.audit_id)"
         found += [
             f"CREATE TEMP TRIGGER veritas_{table}_new AFTER INSERT ON main.{table} "
             f"WHEN NEW.digest IS NULL BEGIN {touch}; END",
             f"CREATE TEMP TRIGGER veritas_{table}_changed AFTER UPDATE OF {_columns(model)} "
-            f"ON main.{table} BEGIN {touch}; SELECT veritas_touch_$TOKEN(OLD.audit_id); END",
+            f"ON main.{table} BEGIN {touch}; SELECT veritas_touch(OLD.audit_id); END",
             f"CREATE TEMP TRIGGER veritas_{table}_gone AFTER DELETE ON main.{table} "
-            "BEGIN SELECT veritas_touch_$TOKEN(OLD.audit_id); END",
+            "BEGIN SELECT veritas_touch(OLD.audit_id); END",
         ]
     return tuple(found)
 

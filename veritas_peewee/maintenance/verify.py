@@ -204,6 +204,8 @@ def _check_image(
         return
     if is_other_image(image, size, sha256):
         report.problems.add(f"{where}: the file {file} was altered")
+    elif sha256 is None:
+        report.notes.append(f"{where}: has no hash, so a change of the file {file} is not noticed")
 
 
 # ---- what is read ----
