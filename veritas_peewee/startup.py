@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,8 @@ from veritas_peewee.errors import NoDatabase, ReadOnlyStore, StoreError
 
 if TYPE_CHECKING:
     from veritas_peewee.database.backends import Connection
+
+    Settle = Callable[[Connection], int]
 
 # The modules that open a database are imported inside functions, when the first one is opened.
 
@@ -36,16 +38,16 @@ def open_reader(location: Location) -> Connection:
     return database
 
 
-def _prepare(database: Connection) -> Connection:
+def _prepare(database: Connection, settle: Settle | None = None) -> Connection:
     from veritas_peewee import migrations
-    from veritas_peewee.ledger import keeper, seals
+    from veritas_peewee.ledger import evidence, keeper, schema
     from veritas_peewee.recording.recorder import disconnect_dead
 
     database.connect()
     try:
         with bound(database):
-            migrations.upgrade(database, seals.complete)
-            keeper.keep(database)
+            migrations.upgrade(database, evidence.complete)
+            keeper.keep(database, (settle or schema.settle)(database))
             disconnect_dead()
     except DRIVER_ERRORS as error:
         database.close()
@@ -56,8 +58,8 @@ def _prepare(database: Connection) -> Connection:
     return database
 
 
-def _open_script(location: Location) -> Connection:
-    return _prepare(connection(location, "script"))
+def _open_script(location: Location, settle: Settle | None = None) -> Connection:
+    return _prepare(connection(location, "script"), settle)
 
 
 def _open_viewer(location: Location) -> Connection:
@@ -118,12 +120,33 @@ def connect(
     """
     if on_event_loop():
         raise NoDatabase("connect() would stall the event loop: use `AuditStore.open()` there")
-    with ExitStack() as stack:
-        location = stack.enter_context(with_screenshots(locate(database, screenshots)))
-        opened = _open_viewer(location) if read_only else _open_script(location)
-        stack.callback(opened.close)
-        stack.enter_context(bound(opened))
+    with (
+        with_screenshots(locate(database, screenshots)) as location,
+        _closing(_open_viewer(location) if read_only else _open_script(location)) as opened,
+    ):
         yield opened
+
+
+@contextmanager
+def connect_to_repair(
+    database: str | os.PathLike[str] | None, settle: Settle
+) -> Iterator[Connection]:
+    """As `connect`, but `settle` brings the file's schema to what it should be: it may do more
+    than an opening does."""
+    with (
+        with_screenshots(locate(database)) as location,
+        _closing(_open_script(location, settle)) as opened,
+    ):
+        yield opened
+
+
+@contextmanager
+def _closing(opened: Connection) -> Iterator[Connection]:
+    try:
+        with bound(opened):
+            yield opened
+    finally:
+        opened.close()
 
 
 def create_or_upgrade(database: str | os.PathLike[str] | None = None) -> Location:

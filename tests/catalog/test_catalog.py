@@ -18,7 +18,7 @@ from peewee import fn
 from tests.support.audits import VOCABULARY, ended, found
 from veritas_peewee import Audit, AuditStore, DatabaseCorrupt, connect, migrations
 from veritas_peewee.database.current import current_database
-from veritas_peewee.maintenance.repair import repair
+from veritas_peewee.maintenance.repair import repair, repairing
 from veritas_peewee.maintenance.verify import verify
 from veritas_peewee.models import AuditFinding, AuditPattern, CatalogEntry
 from veritas_peewee.queries import counting
@@ -141,12 +141,12 @@ SPOILED = {
     "DELETE FROM search_index_data WHERE id = 10": "the catalog cannot be read",
     "DELETE FROM search_index_data WHERE id > 10": "the catalog cannot be read",
     "DELETE FROM search_index_config": "the catalog cannot be read",
-    "DROP TABLE search_index_data": "the schema of search_index_data is not",
-    "DROP TABLE search_index_idx": "the schema of search_index_idx is not",
-    "DROP TABLE search_index": "the schema of search_index is not",
-    "DROP TABLE audit_catalog": "the schema of audit_catalog is not",
-    "DROP TABLE audit_patterns": "the schema of audit_patterns is not",
-    "DROP TABLE audit_counts": "the schema of audit_counts is not",
+    "DROP TABLE search_index_data": "the table search_index_data is missing",
+    "DROP TABLE search_index_idx": "the table search_index_idx is missing",
+    "DROP TABLE search_index": "the table search_index is missing",
+    "DROP TABLE audit_catalog": "the table audit_catalog is missing",
+    "DROP TABLE audit_patterns": "the table audit_patterns is missing",
+    "DROP TABLE audit_counts": "the table audit_counts is missing",
     "UPDATE audit_catalog SET audit_id = 'nobody' WHERE id = 1": "is missing",
     "DROP TRIGGER catalog_counts_update; UPDATE audit_catalog SET patterns = '?'": "catalog",
     "DROP TRIGGER catalog_delete; DELETE FROM audit_catalog": "its entry in the catalog",
@@ -155,13 +155,7 @@ SPOILED = {
 
 @pytest.mark.parametrize(
     "statement",
-    [
-        "DROP TABLE search_index",
-        "DELETE FROM search_index_data",
-        "DELETE FROM search_index_config",
-        "DROP TABLE audit_counts",
-        "DROP TABLE audit_catalog",
-    ],
+    ["DELETE FROM search_index_data", "DELETE FROM search_index_config"],
 )
 def test_a_catalog_that_is_lost_is_told_with_what_makes_it_again(
     tmp_path: Path, statement: str
@@ -178,7 +172,7 @@ def test_a_catalog_that_is_lost_is_told_with_what_makes_it_again(
             with pytest.raises(DatabaseCorrupt, match="verify --fix"):
                 await store.record(audit.id, {"type": "audit_complete"})
             with pytest.raises(DatabaseCorrupt, match="verify --fix"):
-                await (store.facets() if "counts" in statement else store.search("kept"))
+                await store.search("kept")
             assert (await store.get(audit.id)).status == "queued"
             return audit.id
 
@@ -186,6 +180,32 @@ def test_a_catalog_that_is_lost_is_told_with_what_makes_it_again(
     with connect(path):
         assert repair()
         recorder.record(audit_id, {"type": "audit_complete"})
+        assert found("kept") == [kept]
+        assert verify().problems == []
+
+
+@pytest.mark.parametrize(
+    "table", ["search_index", "search_index_idx", "audit_counts", "audit_catalog"]
+)
+def test_a_catalog_without_one_of_its_tables_is_made_again_when_it_is_opened(
+    tmp_path: Path, table: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "audits.db"
+    with connect(path):
+        kept = ended(narrative="kept words")
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute(f"DROP TABLE {table}")
+
+    async def use() -> str:
+        async with AuditStore.open(path) as store:
+            audit = await store.create("https://shop.example/")
+            await store.record(audit.id, {"type": "audit_complete"})
+            assert (await store.facets()).total == 2
+            return audit.id
+
+    anyio.run(use)
+    assert "made the catalog and the full-text index anew" in caplog.text
+    with connect(path):
         assert found("kept") == [kept]
         assert verify().problems == []
 
@@ -199,8 +219,8 @@ def test_what_is_out_of_step_is_named_and_built_again(tmp_path: Path, statement:
         other.executescript(statement)
     with connect(path, read_only=True):
         assert SPOILED[statement] in "; ".join(verify().problems)
-    with connect(path):
-        assert repair()
+    with repairing(path) as done:
+        assert done
         assert verify().problems == []
         assert [found(f"word{n}") for n in range(3)] == [[audit_id] for audit_id in ids]
         if statement == "DROP TABLE search_index":

@@ -20,7 +20,7 @@ from veritas_peewee.ledger.checking import problem_of
 from veritas_peewee.ledger.heads import HEAD_EVERY, newest_head, parse_head
 from veritas_peewee.ledger.problems import Problems
 from veritas_peewee.ledger.stored import read_stored
-from veritas_peewee.maintenance.repair import repair
+from veritas_peewee.maintenance.repair import repair, repairing
 from veritas_peewee.maintenance.verify import Report, verify
 from veritas_peewee.models import AuditEvent, AuditFinding, AuditScreenshot, AuditStatus
 from veritas_peewee.recording import ingest, operations, recorder, removal
@@ -320,15 +320,15 @@ def test_what_can_be_made_again_is(path, ids):
         "DROP TRIGGER count_screenshots_delete",
         "UPDATE audits SET screenshots_count = 5",
     )
-    with connect(path):
+    with connect(path, read_only=True):
         stray = current.screenshot_folder().root / ids[0] / "000-home-00000000.png"
         stray.write_bytes(make_png())
         os.utime(stray, (0, 0))
         new = stray.with_name("new.png")
         new.write_bytes(make_png())
-        done = repair()
-        assert "built the index idx_audits_status" in done
-        assert "made the trigger count_screenshots_delete" in done
+    with repairing(path) as done:
+        assert "the index idx_audits_status was missing, and is made again" in done
+        assert "the trigger count_screenshots_delete was missing, and is made again" in done
         assert f"audit {ids[0]}: screenshots_count is 1" in done
         assert not stray.exists()
         assert new.exists()  # its row may be on the way

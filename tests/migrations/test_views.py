@@ -15,7 +15,7 @@ import pytest
 
 from tests.support.database_files import by_hand, verified
 from veritas_peewee import connect
-from veritas_peewee.maintenance.repair import repair
+from veritas_peewee.maintenance.repair import repairing
 from veritas_peewee.migrations.fresh import VIEWS
 from veritas_peewee.recording import removal
 
@@ -95,17 +95,19 @@ def test_removed_tells_what_is_left(path, ids):
 def test_a_view_that_is_missing_is_told_and_made_again(path, ids):
     by_hand(path, *(f"DROP VIEW {name}" for name in VIEWS))
     assert verified(path).problems == [f"the view {name} is missing" for name in sorted(VIEWS)]
-    with connect(path):
-        assert repair() == [f"made the view {name}" for name in sorted(VIEWS)]
-        assert repair() == []
+    with repairing(path) as done:
+        assert done == [f"the view {name} was missing, and is made again" for name in sorted(VIEWS)]
+    with repairing(path) as done:
+        assert done == []
     assert verified(path).problems == []
 
 
-def test_what_the_user_has_under_such_a_name_stays(path, ids):
+def test_a_table_that_the_user_has_under_such_a_name_stays(path, ids):
     by_hand(path, "DROP VIEW removed", "CREATE TABLE removed (mine TEXT)")
     assert verified(path).problems == []
-    with connect(path):
-        assert repair() == []
+    with repairing(path) as done:
+        assert done == []
+    assert verified(path).problems == []
 
 
 def test_a_view_reads_its_rows_by_index(plain, ids):

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from veritas_peewee.catalog import checking, entries
 from veritas_peewee.catalog.full_text import SEARCH_INDEX
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
+from veritas_peewee.database.sqlite import SqliteStore
 from veritas_peewee.database.statements import execute
 from veritas_peewee.errors import DatabaseCorrupt
-from veritas_peewee.migrations.fresh import fresh_schema
+from veritas_peewee.migrations import parts
+from veritas_peewee.migrations.fresh import fresh_parts
 from veritas_peewee.models import Audit, AuditCount, AuditPattern, CatalogEntry
 
 _SHADOWS = tuple(f"{SEARCH_INDEX}_{part}" for part in ("data", "idx", "docsize", "config"))
@@ -20,14 +21,9 @@ _ENTRIES, _PATTERNS, _COUNTS = (
     model._meta.table_name for model in (CatalogEntry, AuditPattern, AuditCount)
 )
 
-
-def make_missing() -> list[str]:
-    """Make the catalog's tables if one of them is gone; returns what was done, in words."""
-    there = {name for (name,) in execute("SELECT name FROM main.sqlite_master", ())}
-    if there >= {_ENTRIES, _PATTERNS, _COUNTS, SEARCH_INDEX, *_SHADOWS}:
-        return []
-    _make_tables()
-    return ["made the tables of the catalog"]
+_MADE = "made the catalog and the full-text index anew"
+TABLES = frozenset((SEARCH_INDEX, *_SHADOWS, _ENTRIES, _PATTERNS, _COUNTS))
+"""The names of the catalog's tables."""
 
 
 def rebuild() -> list[str]:
@@ -45,7 +41,7 @@ def rebuild() -> list[str]:
             raise
     _make_tables()
     entries.fill()
-    return ["made the catalog and the full-text index anew"]
+    return [_MADE]
 
 
 def _rebuild() -> list[str]:
@@ -77,6 +73,22 @@ def _rebuild() -> list[str]:
     return done
 
 
+def make_again(database: SqliteStore, tables: Iterable[str]) -> list[str]:
+    """Make the catalog anew if one of these tables is its own; returns what was done, in words.
+
+    The caller must have begun a transaction. Raises StoreError if there are values in a column that
+    is not ours.
+    """
+    if TABLES.isdisjoint(tables):
+        return []
+    for model in (CatalogEntry, AuditPattern, AuditCount):
+        ours = [field.column_name for field in model._meta.sorted_fields]
+        parts.refuse_columns(database, model._meta.table_name, ours)
+    _make_tables()
+    entries.fill()
+    return [_MADE]
+
+
 def _make_tables() -> None:
     database = current_database()
     last = execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (_ENTRIES,))
@@ -98,12 +110,10 @@ def _make_tables() -> None:
 
 def _wanted() -> Iterator[str]:
     """The statements of this version's schema that make the catalog."""
-    for name, text in fresh_schema().items():
-        if name in (SEARCH_INDEX, _ENTRIES, _PATTERNS, _COUNTS) or (
-            not text.startswith("CREATE TABLE")
-            and re.search(rf"\bON \W?({_ENTRIES}|{_PATTERNS}|{_COUNTS})\b", text)
-        ):
-            yield text
+    for part in fresh_parts().values():
+        # With the full-text index SQLite makes its tables.
+        if part.table in TABLES and part.name not in _SHADOWS:
+            yield part.text
 
 
 @contextmanager

@@ -74,18 +74,15 @@ Cursor = Annotated[str | None, typer.Option(help="Continue after the page that t
 @contextmanager
 def opened(database: str | None) -> Iterator[None]:
     """Open a database for writing; it is created or upgraded if need be."""
-    with _typed(database), connect(database):
+    with typed(database), connect(database):
         yield
 
 
 @contextmanager
 def existing(database: str | None, *, reading: bool = False) -> Iterator[None]:
     """Open a database that must exist; for `reading` it may be one that cannot be written."""
-    path = locate(database).path
-    if path is not None and not path.is_file():
-        option = "" if database is None else f" --database {database}"
-        raise StoreError(f"{path}: there is no such database; `{PROGRAM} init{option}` creates it")
-    with _typed(database), ExitStack() as stack:
+    must_exist(database)
+    with typed(database), ExitStack() as stack:
         try:
             stack.enter_context(connect(database))
         except ReadOnlyStore:
@@ -95,18 +92,26 @@ def existing(database: str | None, *, reading: bool = False) -> Iterator[None]:
         yield
 
 
+def must_exist(database: str | None) -> None:
+    """Raise StoreError if there is no such database; it says how to create one."""
+    path = locate(database).path
+    if path is not None and not path.is_file():
+        option = "" if database is None else f" --database {database}"
+        raise StoreError(f"{path}: there is no such database; `{PROGRAM} init{option}` creates it")
+
+
 @contextmanager
 def looked_at(database: str | None) -> Iterator[None]:
     """Open a database that must exist, without changing anything of it."""
     path = locate(database).path
     if path is not None and not path.is_file():
         raise StoreError(f"{path}: there is no such database")
-    with _typed(database), connect(database, read_only=True):
+    with typed(database), connect(database, read_only=True):
         yield
 
 
 @contextmanager
-def _typed(database: str | None) -> Iterator[None]:
+def typed(database: str | None) -> Iterator[None]:
     """Raise the store's own errors for those of the driver."""
     try:
         yield

@@ -8,12 +8,12 @@ from typing import Annotated
 import typer
 
 from veritas_peewee.cli import progress, terminal
-from veritas_peewee.cli.options import Database, Json, existing, looked_at
+from veritas_peewee.cli.options import Database, Json, looked_at, must_exist, typed
 from veritas_peewee.cli.output import print_json
 from veritas_peewee.cli.text import PROGRAM, complain, one_line
 from veritas_peewee.errors import DatabaseCorrupt, StoreError
 from veritas_peewee.ledger.heads import Head, newest_head, parse_head
-from veritas_peewee.maintenance.repair import orphans, repair
+from veritas_peewee.maintenance.repair import orphans, repairing
 from veritas_peewee.maintenance.verify import Report
 from veritas_peewee.maintenance.verify import verify as verify_store
 from veritas_peewee.presentation.data import as_dict
@@ -55,8 +55,9 @@ def verify(
     """Check everything: the file, each event, row and screenshot, and that none is missing."""
     done: list[str] = []
     if fix:
-        with existing(database):
-            done = repair()
+        must_exist(database)
+        with typed(database), repairing(database) as done:
+            pass
     try:
         with looked_at(database), progress.whole("audits") as advance:
             report = verify_store(against=against, files=files, progress=advance)

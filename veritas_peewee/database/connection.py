@@ -13,7 +13,7 @@ from veritas_peewee.config import Location
 from veritas_peewee.database.event_loop import refuse_on_event_loop
 from veritas_peewee.database.failures import DRIVER_ERRORS
 from veritas_peewee.database.transactions import Transactions
-from veritas_peewee.errors import DatabaseCorrupt, meaning
+from veritas_peewee.errors import DatabaseCorrupt, StoreError, meaning
 from veritas_peewee.files.database_files import DatabaseFile
 from veritas_peewee.files.sessions import Session
 
@@ -61,10 +61,14 @@ class StoreDatabase(Transactions):
 
     def connect(self, reuse_if_open: bool = False) -> bool:
         """Open the connection; raises a StoreError that names the file or folder at fault."""
+        if self.keeper is not None and self.location.path is None and self.is_closed():
+            raise StoreError(f"{self.name}: a database in memory ends when it is closed")
         self.file.prepare(create=self.writes(self.role))
         opened = bool(super().connect(reuse_if_open))
         if opened:
             self.file.opened()
+            if self.keeper is not None:  # closed and opened again by its user
+                self.keeper.install()
         return opened
 
     def close(self) -> bool:

@@ -14,11 +14,17 @@ class Keeper(Protocol):
     watched: str
     """A part of the text of those statements that `before` is called for."""
 
+    def install(self) -> None:
+        """Begin to notice changes on the connection, which has just been opened."""
+
     def before(self, sql: str) -> None:
         """A statement is about to run."""
 
     def began(self, others_wrote: bool) -> None:
-        """A transaction has begun; `others_wrote` if other connections wrote since the last one."""
+        """A transaction has begun; `others_wrote` if other connections wrote since the last one.
+
+        What this raises undoes the transaction.
+        """
 
     def touched(self, audit_id: str) -> None:
         """Rows of this audit were changed."""

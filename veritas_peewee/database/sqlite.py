@@ -85,6 +85,7 @@ class SqliteStore(StoreDatabase, SqliteDatabase):
 
     def connect(self, reuse_if_open: bool = False) -> bool:
         path = self.location.path
+        self._data_version = -1
         try:
             return super().connect(reuse_if_open)
         except OSError as error:

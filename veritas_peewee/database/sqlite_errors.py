@@ -21,6 +21,8 @@ locks would be lost (sqlite.org/howtocorrupt.html, section 2.2.1)."""
 
 FOREIGN_KEY = 787
 """SQLITE_CONSTRAINT_FOREIGNKEY: a row's parent does not exist."""
+AUTH = 23
+"""SQLITE_AUTH: a statement that the connection's own callback has refused to compile."""
 CORRUPT = 11
 """SQLITE_CORRUPT."""
 CORRUPT_VIRTUAL_TABLE = 267

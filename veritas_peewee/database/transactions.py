@@ -66,7 +66,11 @@ class Transactions(peewee.Database):
         self.lost = False
         super().begin(lock_type)  # type: ignore[call-arg]
         if self.keeper is not None:
-            self.keeper.began(self.others_wrote())
+            try:
+                self.keeper.began(self.others_wrote())
+            except BaseException:
+                self.finish(commit=False)
+                raise
 
     def commit(self) -> None:
         self._refuse_in_unit("COMMIT")

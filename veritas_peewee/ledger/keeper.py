@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
 from typing import Any
 
-from veritas_peewee.database.connection import StoreDatabase
-from veritas_peewee.ledger import log, seals
+from veritas_peewee.database.sqlite import SqliteStore
+from veritas_peewee.database.sqlite_errors import driver
+from veritas_peewee.ledger import log, schema, seals
 from veritas_peewee.ledger.memory import Remembered
+from veritas_peewee.migrations import parts
 from veritas_peewee.models import Audit, AuditEvent, AuditFinding, AuditScreenshot
 
+_SCHEMA_CHANGES = frozenset(
+    getattr(driver, f"SQLITE_{name}")
+    for name in (
+        "CREATE_INDEX", "CREATE_TABLE", "CREATE_TRIGGER", "CREATE_VIEW", "CREATE_VTABLE",
+        "DROP_INDEX", "DROP_TABLE", "DROP_TRIGGER", "DROP_VIEW", "DROP_VTABLE", "ALTER_TABLE",
+    )
+)  # fmt: skip
+_OK: int = driver.SQLITE_OK
+_DENY: int = driver.SQLITE_DENY
+_CALL = re.compile(r"\b(veritas_\w+)\(")
 _INSERT = re.compile(r"\s*(?:INSERT|REPLACE|WITH)\b", re.I)
 
 
@@ -19,9 +32,39 @@ class LedgerKeeper(Remembered):
 
     watched = AuditEvent._meta.table_name
 
-    def __init__(self, database: StoreDatabase) -> None:
+    def __init__(self, database: SqliteStore, schema_version: int | None) -> None:
         super().__init__()
         self._database = database
+        self._schema = schema_version
+        """The `schema_version` that was found right; None if the schema has to be looked at."""
+        self._looked = False
+
+    def install(self) -> None:
+        self.forget_log()
+        self.forget_changes()
+        connection = self._database.raw
+        # Under names that nobody can know before: what is stored in the file must not call them,
+        # for it would have us seal what others changed.
+        token = os.urandom(8).hex()
+        for name, arguments, function in (
+            ("touch", 1, self.touched),
+            ("gone", 1, self.gone),
+            ("touch_row", 3, self.touched_row),
+        ):
+            connection.create_function(f"veritas_{name}_{token}", arguments, function)
+        for trigger in _triggers():
+            connection.execute(_CALL.sub(rf"\1_{token}(", trigger))
+        connection.set_authorizer(self._compiling)
+
+    def _compiling(self, action: int, name: str | None, *_: object) -> int:
+        """SQLite compiles a statement: a new one, or anew after a change of the schema.
+
+        A lone event's statement is compiled before, so that another one's trigger, index or table
+        cannot have a part in it: with a transaction around it, the schema is looked at first.
+        """
+        if action in _SCHEMA_CHANGES or name == "writable_schema":
+            self._schema = None
+        return _DENY if self.alone else _OK
 
     def gone(self, audit_id: str) -> None:
         """An audit was removed: another one with its id has a log of its own."""
@@ -42,8 +85,17 @@ class LedgerKeeper(Remembered):
 
     def began(self, others_wrote: bool) -> None:
         self.renewed.clear()
+        self._looked = False
         if others_wrote:
             self.forget_log()
+        if self._schema is None or others_wrote:
+            self._look()
+
+    def _look(self) -> None:
+        """Look at the schema if it has changed, now that nobody else can change it."""
+        if self._schema is None or parts.schema_version(self._database) != self._schema:
+            self._looked = True
+            self._schema = schema.settle(self._database)
 
     def seal(self) -> None:
         if self.has_unsealed:
@@ -62,19 +114,20 @@ class LedgerKeeper(Remembered):
         self.forget_log()
         if since is None:
             self.forget_changes()
+            if self._looked:  # and what was made again is undone
+                self._schema = None
         else:
             self.renew_again(since)
 
 
-def keep(database: StoreDatabase) -> LedgerKeeper:
-    """Give a connection a keeper, which from now on notices every change of a row made on it."""
-    keeper = LedgerKeeper(database)
-    connection = database.raw
-    connection.create_function("veritas_touch", 1, keeper.touched)
-    connection.create_function("veritas_gone", 1, keeper.gone)
-    connection.create_function("veritas_touch_row", 3, keeper.touched_row)
-    for trigger in _triggers():
-        connection.execute(trigger)
+def keep(database: SqliteStore, schema_version: int | None = None) -> LedgerKeeper:
+    """Give a connection a keeper, which from now on notices every change of a row made on it.
+
+    `schema_version` is the one whose schema was found right; without it, the first transaction
+    looks.
+    """
+    keeper = LedgerKeeper(database, schema_version)
+    keeper.install()
     database.keeper = keeper
     return keeper
 

@@ -15,7 +15,8 @@ from peewee import SQL
 
 from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.current import current_database
-from veritas_peewee.database.failures import is_missing_parent
+from veritas_peewee.database.failures import DRIVER_ERRORS, error_code, is_missing_parent
+from veritas_peewee.database.sqlite_errors import AUTH
 from veritas_peewee.database.statements import (
     MARK,
     execute,
@@ -74,7 +75,7 @@ def append_events(events: list[tuple[str, str, str]], when: datetime) -> list[in
             values += audit_id, kind, text, moment, digest
         memory.appending = True
         if len(events) == 1 and not database.transaction_is_open:
-            ids = _append_alone(database, values, before)
+            ids = _append_alone(database, memory, values, before)
         else:
             ids = insert_values(AuditEvent, _COLUMNS, values)
     except BaseException as error:
@@ -85,9 +86,10 @@ def append_events(events: list[tuple[str, str, str]], when: datetime) -> list[in
         raise
     finally:
         memory.appending = False
-    if not ids:  # another process has added to the same log
+    if not ids:  # another process has added to the same log, or changed the schema
         chain.clear()
         with database.unit():
+            _compile_alone(database)
             return append_events(events, when)
     _added(database, memory, ids, digests)
     return ids
@@ -124,14 +126,31 @@ def _added(
             heads.store_heads(memory, ids[-1])
 
 
-def _append_alone(database: StoreDatabase, row: list[Any], before: bytes) -> list[int]:
+def _append_alone(
+    database: StoreDatabase, memory: Remembered, row: list[Any], before: bytes
+) -> list[int]:
     """Insert one event without a transaction around it; returns its id in a list.
 
-    The list is empty if the audit's log does not end with the digest `before`.
+    The list is empty if the audit's log does not end with the digest `before`, or if the statement
+    would have to be compiled first.
     """
     last = None if before == row[0].encode() else before
-    cursor = database.execute_sql(_alone_sql(), (*row, row[0], last))
+    memory.alone = database.role == "writer"  # in a script there is a transaction around it
+    try:
+        cursor = database.execute_sql(_alone_sql(), (*row, row[0], last))
+    except DRIVER_ERRORS as error:
+        if memory.alone and error_code(error) == AUTH:
+            return []
+        raise
+    finally:
+        memory.alone = False
     return [int(cursor.lastrowid)] if cursor.rowcount == 1 else []
+
+
+def _compile_alone(database: StoreDatabase) -> None:
+    """Have SQLite compile the statement of a lone event, in a transaction that has looked at the
+    schema."""
+    database.execute_sql(_alone_sql(), (None, None, None, None, None, None, b""))  # adds nothing
 
 
 @functools.cache

@@ -27,6 +27,8 @@ class Remembered:
         """The event id after which there are events without a digest; None if there are none."""
         self.appending = False
         """Whether the statement that is running adds events together with their digests."""
+        self.alone = False
+        """Whether the statement that is running adds an event without a transaction around it."""
         self.audits: set[str] = set()
         """Audits whose rows were changed."""
         self.rows: set[tuple[str, int]] = set()

@@ -64,7 +64,7 @@ def renew(database: StoreDatabase, memory: Remembered) -> None:
     memory.renewed += rows
     for table, row_id in rows:
         model = AuditFinding if table == AuditFinding._meta.table_name else AuditScreenshot
-        for values in execute(_row_sql(model), (row_id,)):
+        for values in execute(row_sql(model), (row_id,)):
             database.execute_sql(update_sql(model, "digest"), (digest_of(values), row_id))
     audits, memory.audits = memory.audits, set()
     memory.renewed += audits
@@ -174,7 +174,8 @@ def _audit_sql() -> str:
 
 
 @functools.cache
-def _row_sql(model: Any) -> str:
+def row_sql(model: Any) -> str:
+    """SQL for the values of a finding or screenshot, by its id, that its digest covers."""
     fields = [model._meta.fields[name] for name in covered(model)]
     return text_of(model.select(*fields).where(model.id == MARK))
 

@@ -14,6 +14,7 @@ from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
 from veritas_peewee.database.sqlite import SqliteStore, pragmas_of
 from veritas_peewee.errors import DatabaseCorrupt, ReadOnlyStore, StoreBusy, StoreError
 from veritas_peewee.maintenance.diagnosis import Finding
+from veritas_peewee.migrations import parts
 
 _ROLES: tuple[Role, ...] = ("writer", "reader")
 _PATIENCE = 1000
@@ -37,7 +38,7 @@ def inside(location: Location) -> Iterator[Finding]:
     reported: set[str] = set()
     try:
         with bound(database):
-            for part in (_schema, _counts, _pages, _pragmas):
+            for part in (_schema, _parts, _counts, _pages, _pragmas):
                 try:
                     yield from part(database)
                 except (*DRIVER_ERRORS, StoreError, UnicodeError) as error:
@@ -99,6 +100,17 @@ def _schema(database: SqliteStore) -> Iterator[Finding]:
             "of the older SQLAlchemy store: `veritas-peewee init` upgrades it, and keeps a copy",
             value,
         )  # fmt: skip
+
+
+def _parts(database: SqliteStore) -> Iterator[Finding]:
+    """What is not ours in the file, and what of ours is missing or altered."""
+    if migrations.pending(database):
+        return
+    found = parts.differences(database)
+    for text in parts.disagreements(found):
+        yield Finding("problem", "schema", text)
+    for text in parts.notes(database, found.harmless):
+        yield Finding("note", "schema", text)
 
 
 def _counts(database: SqliteStore) -> Iterator[Finding]:

@@ -1,26 +1,40 @@
-"""Repair what is derived: counts, hosts, indexes, triggers, views; and remove stray files."""
+"""Repair what is derived: counts, hosts, indexes, the catalog; and remove stray files."""
 
 from __future__ import annotations
 
 import os
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from veritas_peewee import migrations
 from veritas_peewee.catalog import rebuilding
 from veritas_peewee.database.current import atomic, current_database
 from veritas_peewee.database.statements import MARK, execute, rows_of, text_of
 from veritas_peewee.ledger import kept_ids, seals
-from veritas_peewee.migrations.fresh import missing_parts
-from veritas_peewee.models import TABLES, Audit, AuditScreenshot, RemovedAudit
+from veritas_peewee.maintenance import remaking
+from veritas_peewee.models import Audit, AuditScreenshot, RemovedAudit
+from veritas_peewee.startup import connect_to_repair
 
 ORPHAN_AGE = 3600.0
 """Seconds for which a file may be without a row: a writer stores the file before the row."""
 
 
+@contextmanager
+def repairing(database: str | os.PathLike[str] | None = None) -> Iterator[list[str]]:
+    """Open a database that `connect` may refuse, with its schema made again and all else repaired.
+
+    The arguments are those of `connect`; gives what was done, in words. Raises its errors, and
+    StoreError for what has to be mended by hand.
+    """
+    done: list[str] = []
+    with connect_to_repair(database, lambda opened: remaking.settle(opened, done)):
+        done += repair()
+        yield done
+
+
 def repair(*, orphan_age: float = ORPHAN_AGE) -> list[str]:
-    """Make again what is derived in the current database; returns what was done.
+    """Make again what is derived from the rows of the current database; returns what was done.
 
     It never touches what was lost or altered: for that there are backups. A file that no row
     names is removed if it is older than `orphan_age`, in seconds.
@@ -30,21 +44,7 @@ def repair(*, orphan_age: float = ORPHAN_AGE) -> list[str]:
 
 @atomic
 def _rebuild() -> list[str]:
-    database = current_database()
-    done = rebuilding.make_missing()
-    indexes, triggers, views = missing_parts()
-    for model in TABLES:
-        for index in model._meta.indexes:
-            if index._name in indexes:
-                database.execute(index)
-                done.append(f"built the index {index._name}")
-    for name, trigger in migrations.triggers().items():
-        if name in triggers:
-            database.execute_sql(trigger)
-            done.append(f"made the trigger {name}")
-    for name in sorted(views):
-        database.execute_sql(migrations.views()[name])
-        done.append(f"made the view {name}")
+    database, done = current_database(), []
     if any("index" in text for (text,) in execute("PRAGMA integrity_check(100)", ())):
         database.execute_sql("REINDEX")
         done.append("built all indexes again")

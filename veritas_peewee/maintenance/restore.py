@@ -20,7 +20,7 @@ from veritas_peewee.errors import DatabaseCorrupt, NoDatabase, StoreBusy, StoreE
 from veritas_peewee.files.durable import partial_folder
 from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.files.platform import Identity, holders, identity_of, sync
-from veritas_peewee.ledger import seals
+from veritas_peewee.ledger import evidence
 from veritas_peewee.maintenance.copying import (
     DATABASE,
     Progress,
@@ -91,7 +91,7 @@ def _prepared(source: Location, new: Location, progress: Progress | None) -> tup
         copy_database(original, new.path, progress)
     with opened(SqliteStore(new, "script")) as copy:
         if migrations.pending(copy):
-            migrations.upgrade(copy, seals.complete)
+            migrations.upgrade(copy, evidence.complete)
             copy.journal_mode = "delete"
     with opened(SqliteStore(new, "viewer")):
         report = verify(progress=progress and (lambda n, total: progress("verify", n, total)))

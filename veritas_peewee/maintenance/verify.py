@@ -13,6 +13,7 @@ import peewee
 from veritas_peewee.catalog import checking, entries
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.failures import DRIVER_ERRORS
+from veritas_peewee.database.sqlite import current_sqlite
 from veritas_peewee.database.statements import MARK, execute, text_of
 from veritas_peewee.errors import StoreError
 from veritas_peewee.files.images import ScreenshotFolder
@@ -22,7 +23,7 @@ from veritas_peewee.ledger.heads import Head, parse_head
 from veritas_peewee.ledger.problems import Problems
 from veritas_peewee.ledger.stored import EVENT, FINDING, SCREENSHOT, Row
 from veritas_peewee.maintenance.log_check import check_log
-from veritas_peewee.migrations import fresh
+from veritas_peewee.migrations import parts
 from veritas_peewee.models import Audit, AuditEvent, AuditFinding, AuditScreenshot
 
 
@@ -74,7 +75,9 @@ def verify(
         with report.part("the file"):
             _check_file(report)
         with report.part("the schema"):
-            report.problems += fresh.disagreements()
+            found = parts.differences(current_sqlite("verify"))
+            report.problems += parts.disagreements(found)
+            report.notes += parts.notes(current_sqlite("verify"), found.harmless)
         with report.part("the audits"):
             _check_audits(report, files, progress)
         with report.part("the catalog"):
@@ -201,6 +204,8 @@ def _check_image(
         return
     if is_other_image(image, size, sha256):
         report.problems.add(f"{where}: the file {file} was altered")
+    elif sha256 is None:
+        report.notes.append(f"{where}: has no hash, so a change of the file {file} is not noticed")
 
 
 # ---- what is read ----

@@ -1,8 +1,8 @@
 # mypy: ignore-errors
 """The first schema: for an empty file, or in place of the tables of the older SQLAlchemy code.
 
-It has a frozen copy of the models as they were, which does not follow them. Longer than most
-modules, because it also copies the older store's rows and mends values that no longer fit.
+It has the tables as they were, and does not follow the models. Longer than most modules, because
+it also copies the older store's rows and mends values that no longer fit.
 """
 
 import json
@@ -11,134 +11,60 @@ from collections import defaultdict
 from datetime import UTC, datetime
 from pathlib import PureWindowsPath
 
-from peewee import (
-    SQL,
-    AutoField,
-    CharField,
-    DateTimeField,
-    FloatField,
-    ForeignKeyField,
-    Index,
-    IntegerField,
-    JSONField,
-    Model,
-    TextField,
-    chunked,
-)
+from peewee import chunked
 
 STATUSES = ("queued", "running", "completed", "error", "disconnected")
-
-
-def default(value):
-    return [SQL(f"DEFAULT {value}")]
-
-
-class Base(Model):
-    class Meta:
-        legacy_table_names = False
-
-
-class Audit(Base):
-    id = CharField(16, primary_key=True)
-    url = TextField()
-    status = CharField(12, constraints=default("'queued'"))
-    audit_tier = CharField(50, constraints=default("'standard_audit'"))
-    verdict_mode = CharField(20, constraints=default("'expert'"))
-    trust_score = FloatField(null=True)
-    risk_level = CharField(50, null=True)
-    signal_scores = JSONField(constraints=default("'{}'"))
-    narrative = TextField(null=True)
-    site_type = CharField(50, null=True)
-    site_type_confidence = FloatField(null=True)
-    security_results = JSONField(constraints=default("'{}'"))
-    pages_scanned = IntegerField(constraints=default("0"))
-    screenshots_count = IntegerField(constraints=default("0"))
-    elapsed_seconds = FloatField(constraints=default("0"))
-    errors = JSONField(constraints=default("'[]'"))
-    error_message = TextField(null=True)
-    started_at = DateTimeField(null=True)
-    completed_at = DateTimeField(null=True)
-    created_at = DateTimeField()
-    updated_at = DateTimeField()
-
-    class Meta:
-        table_name = "audits"
-
-
-class AuditFinding(Base):
-    audit = ForeignKeyField(Audit, on_delete="CASCADE", index=False)
-    pattern_type = CharField(100)
-    category = CharField(50, null=True)
-    severity = CharField(20)
-    confidence = FloatField()
-    description = TextField()
-    plain_english = TextField(null=True)
-    screenshot_index = IntegerField(null=True, constraints=default("-1"))
-    created_at = DateTimeField(null=True)
-
-    class Meta:
-        table_name = "audit_findings"
-
-
-class AuditScreenshot(Base):
-    audit = ForeignKeyField(Audit, on_delete="CASCADE", index=False)
-    file_path = TextField()
-    label = TextField()
-    index_num = IntegerField()
-    file_size_bytes = IntegerField(null=True)
-    media_type = CharField(50, null=True)
-    sha256 = CharField(64, null=True)
-    created_at = DateTimeField(null=True)
-
-    class Meta:
-        table_name = "audit_screenshots"
-
-
-class AuditEvent(Base):
-    id = AutoField(constraints=[SQL("AUTOINCREMENT")])
-    audit = ForeignKeyField(Audit, on_delete="CASCADE", index=False)
-    event_type = CharField(100)
-    data = JSONField(null=True)
-    timestamp = DateTimeField(null=True)
-
-    class Meta:
-        table_name = "audit_events"
-
-
-class AuditRunner(Base):
-    audit = ForeignKeyField(Audit, on_delete="CASCADE", primary_key=True, index=False)
-    session = CharField(32)
-
-    class Meta:
-        table_name = "audit_runners"
-
-
-TABLES = (Audit, AuditFinding, AuditScreenshot, AuditEvent, AuditRunner)
+CHILD = 'FOREIGN KEY ("audit_id") REFERENCES "audits" ("id") ON DELETE CASCADE)'
+# As text, and not made by Peewee from models: a file's schema is held against this version's, and
+# another version of Peewee could word it otherwise.
+TABLES = (
+    'CREATE TABLE "audits" ("id" VARCHAR(16) NOT NULL PRIMARY KEY, "url" TEXT NOT NULL, '
+    "\"status\" VARCHAR(12) NOT NULL DEFAULT 'queued', "
+    "\"audit_tier\" VARCHAR(50) NOT NULL DEFAULT 'standard_audit', "
+    '"verdict_mode" VARCHAR(20) NOT NULL DEFAULT \'expert\', "trust_score" FLOAT, '
+    '"risk_level" VARCHAR(50), "signal_scores" JSON NOT NULL DEFAULT \'{}\', "narrative" TEXT, '
+    '"site_type" VARCHAR(50), "site_type_confidence" FLOAT, '
+    "\"security_results\" JSON NOT NULL DEFAULT '{}', "
+    '"pages_scanned" INTEGER NOT NULL DEFAULT 0, "screenshots_count" INTEGER NOT NULL DEFAULT 0, '
+    '"elapsed_seconds" FLOAT NOT NULL DEFAULT 0, "errors" JSON NOT NULL DEFAULT \'[]\', '
+    '"error_message" TEXT, "started_at" DATETIME, "completed_at" DATETIME, '
+    '"created_at" DATETIME NOT NULL, "updated_at" DATETIME NOT NULL)',
+    'CREATE TABLE "audit_findings" ("id" INTEGER NOT NULL PRIMARY KEY, '
+    '"audit_id" VARCHAR(16) NOT NULL, "pattern_type" VARCHAR(100) NOT NULL, '
+    '"category" VARCHAR(50), "severity" VARCHAR(20) NOT NULL, "confidence" FLOAT NOT NULL, '
+    '"description" TEXT NOT NULL, "plain_english" TEXT, "screenshot_index" INTEGER DEFAULT -1, '
+    f'"created_at" DATETIME, {CHILD}',
+    'CREATE TABLE "audit_screenshots" ("id" INTEGER NOT NULL PRIMARY KEY, '
+    '"audit_id" VARCHAR(16) NOT NULL, "file_path" TEXT NOT NULL, "label" TEXT NOT NULL, '
+    '"index_num" INTEGER NOT NULL, "file_size_bytes" INTEGER, "media_type" VARCHAR(50), '
+    f'"sha256" VARCHAR(64), "created_at" DATETIME, {CHILD}',
+    'CREATE TABLE "audit_events" ("id" INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, '
+    '"audit_id" VARCHAR(16) NOT NULL, "event_type" VARCHAR(100) NOT NULL, "data" JSON, '
+    f'"timestamp" DATETIME, {CHILD}',
+    'CREATE TABLE "audit_runners" ("audit_id" VARCHAR(16) NOT NULL PRIMARY KEY, '
+    f'"session" VARCHAR(32) NOT NULL, {CHILD}',
+)
 OLD = ("audits", "audit_findings", "audit_screenshots", "audit_events")
 INDEXES = (
-    (Audit, "idx_audits_status", ("status",)),
-    (Audit, "idx_audits_created_at", ("created_at",)),
-    (Audit, "idx_audits_trust_score", ("trust_score",)),
-    (Audit, "idx_audits_url", ("url",)),
-    (Audit, "idx_audits_history", ("created_at", "id")),
-    (Audit, "idx_audits_status_history", ("status", "created_at", "id")),
-    (Audit, "idx_audits_risk_history", ("risk_level", "created_at", "id")),
-    (Audit, "idx_audits_url_history", ("url", "created_at", "id")),
-    (Audit, "idx_audits_site_history", ("site_type", "created_at", "id")),
-    (Audit, "idx_audits_status_risk_history", ("status", "risk_level", "created_at", "id")),
-    (Audit, "idx_audits_status_site_history", ("status", "site_type", "created_at", "id")),
-    (Audit, "idx_audits_risk_site_history", ("risk_level", "site_type", "created_at", "id")),
-    (
-        Audit,
-        "idx_audits_status_risk_site_history",
-        ("status", "risk_level", "site_type", "created_at", "id"),
-    ),
-    (Audit, "idx_audits_url_status_history", ("url", "status", "created_at", "id")),
-    (AuditFinding, "idx_findings_audit_id", ("audit",)),
-    (AuditFinding, "idx_findings_pattern_type", ("pattern_type",)),
-    (AuditScreenshot, "idx_screenshots_audit_id", ("audit",)),
-    (AuditScreenshot, "idx_screenshots_file_path", ("file_path",)),
-    (AuditEvent, "idx_events_audit_id", ("audit",)),
+    ("audits", "idx_audits_status", "status"),
+    ("audits", "idx_audits_created_at", "created_at"),
+    ("audits", "idx_audits_trust_score", "trust_score"),
+    ("audits", "idx_audits_url", "url"),
+    ("audits", "idx_audits_history", "created_at id"),
+    ("audits", "idx_audits_status_history", "status created_at id"),
+    ("audits", "idx_audits_risk_history", "risk_level created_at id"),
+    ("audits", "idx_audits_url_history", "url created_at id"),
+    ("audits", "idx_audits_site_history", "site_type created_at id"),
+    ("audits", "idx_audits_status_risk_history", "status risk_level created_at id"),
+    ("audits", "idx_audits_status_site_history", "status site_type created_at id"),
+    ("audits", "idx_audits_risk_site_history", "risk_level site_type created_at id"),
+    ("audits", "idx_audits_status_risk_site_history", "status risk_level site_type created_at id"),
+    ("audits", "idx_audits_url_status_history", "url status created_at id"),
+    ("audit_findings", "idx_findings_audit_id", "audit_id"),
+    ("audit_findings", "idx_findings_pattern_type", "pattern_type"),
+    ("audit_screenshots", "idx_screenshots_audit_id", "audit_id"),
+    ("audit_screenshots", "idx_screenshots_file_path", "file_path"),
+    ("audit_events", "idx_events_audit_id", "audit_id"),
 )
 EXPRESSION_INDEXES = (
     'CREATE INDEX "idx_audits_status_score_history" ON "audits" '
@@ -168,14 +94,13 @@ def up(migrator, db):
     old = "audits" in db.get_tables()
     if old:
         set_aside(db)
-    with db.bind_ctx(TABLES, bind_refs=False, bind_backrefs=False):
-        for model in TABLES:
-            model.create_table(safe=False)
-        if old:
-            copy_rows(db)
-        for model, name, columns in INDEXES:
-            fields = [getattr(model, column) for column in columns]
-            db.execute(Index(name, model._meta.table, fields))
+    for table in TABLES:
+        db.execute_sql(table)
+    if old:
+        copy_rows(db)
+    for table, name, columns in INDEXES:
+        listed = ", ".join(f'"{column}"' for column in columns.split())
+        db.execute_sql(f'CREATE INDEX "{name}" ON "{table}" ({listed})')
     for index in EXPRESSION_INDEXES:
         db.execute_sql(index)
     if old:

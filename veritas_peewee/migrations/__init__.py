@@ -83,10 +83,12 @@ def _apply(
                 return []
             # Rows without an audit that another program left (it need not enforce foreign keys) are
             # for `verify` to report. In an older store's file the first migration mends them.
-            known = set() if KNOWN[0] in needed else _broken(database)
+            known = set() if KNOWN[0] in needed else broken_rows(database)
+            if KNOWN[0] not in needed:
+                _refuse_others(database, [name for name in KNOWN if name not in needed])
             applied = _run(database)
             afterwards(database, applied)
-            if broken := _broken(database) - known:
+            if broken := broken_rows(database) - known:
                 row = next(iter(broken))
                 raise StoreError(f"{database.location.name}: upgrade would break a row: {row}")
             return applied
@@ -94,7 +96,7 @@ def _apply(
         database.pragma("foreign_keys", 1)
 
 
-def _broken(database: SqliteStore) -> set[tuple[object, ...]]:
+def broken_rows(database: SqliteStore) -> set[tuple[object, ...]]:
     """The rows whose audit is gone, as `PRAGMA foreign_key_check` names them."""
     return set(database.execute_sql("PRAGMA foreign_key_check"))
 
@@ -159,19 +161,24 @@ def unfinished_backups(path: Path) -> list[Path]:
     return list(path.parent.glob(f".{path.name}.backup-*.partial"))
 
 
-def triggers() -> dict[str, str]:
-    """The statements that make the triggers of the schema, by the triggers' names."""
+def _refuse_others(database: SqliteStore, applied: list[str]) -> None:
+    """Raise StoreError for another program's triggers, and make ours as these migrations do.
+
+    What an upgrade writes is sealed afterwards, so nobody else may have a hand in it.
+    """
+    from veritas_peewee.migrations import parts
+
+    found = parts.differences(database)
+    parts.refuse_acting(database, found)
     # A later migration's trigger replaces an earlier one with the same name.
-    return {text.split()[2]: text for text in _statements("TRIGGERS")}
+    texts = {text.split()[2]: text for text in _statements("TRIGGERS", applied)}
+    for name, text in texts.items():
+        database.execute_sql(f"DROP TRIGGER IF EXISTS main.{name}")
+        database.execute_sql(text)
 
 
-def views() -> dict[str, str]:
-    """The statements that make the views of the schema, by the views' names."""
-    return {text.split()[5]: text for text in _statements("VIEWS")}  # IF NOT EXISTS
-
-
-def _statements(kind: str) -> list[str]:
+def _statements(kind: str, names: list[str]) -> list[str]:
     found: list[str] = []
-    for name in KNOWN:
+    for name in names:
         found += runpy.run_path(str(DIRECTORY / f"{name}.py")).get(kind, ())
     return found

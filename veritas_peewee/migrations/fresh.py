@@ -1,13 +1,15 @@
-"""This version's schema, as a new database in memory has it, and whether a file has the same."""
+"""This version's schema, as a new database in memory has it."""
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
+from hashlib import blake2b
+from typing import NamedTuple
 
 from veritas_peewee import migrations
 from veritas_peewee.database.current import bound
-from veritas_peewee.database.sqlite import SqliteStore, current_sqlite
-from veritas_peewee.database.statements import execute
+from veritas_peewee.database.sqlite import SqliteStore
 from veritas_peewee.models import TABLES
 
 TRIGGERS = frozenset(
@@ -33,43 +35,84 @@ VIEWS = frozenset(
         "removed",
     )
 )
+DIGEST = "2d8914b3dd2c1e4c4b8410ed2f12035e"
+"""The digest of the parts of a new file. Whoever adds a migration puts the new one here: to make
+the whole schema only to compare a file with it would take longer than to open the file."""
+
+_SEARCH = "search_index"
+_SHADOWS = frozenset(f"{_SEARCH}_{part}" for part in ("data", "idx", "docsize", "config"))
+_HISTORY = frozenset((migrations.HISTORY, f"{migrations.HISTORY}_name"))
+_OF_SQLITE = frozenset(("sqlite_sequence", *(f"sqlite_stat{number}" for number in range(1, 5))))
 
 
-def missing_parts() -> tuple[set[str], set[str], set[str]]:
-    """The names of the indexes, triggers and views that the current database lacks."""
-    rows = execute("SELECT type, name FROM main.sqlite_master", ())
-    indexes = {index._name for model in TABLES for index in model._meta.indexes}
-    present = {name for kind, name in rows if kind in ("index", "trigger")}
-    # A table or view that the user has made under a view's name stays, so it is not missing.
-    taken = {name for _, name in rows}
-    return indexes - present, set(TRIGGERS) - present, set(VIEWS) - taken
+class Part(NamedTuple):
+    """A table, index, trigger or view, as SQLite's own table of them has it."""
 
+    kind: str
+    name: str
+    table: str
+    """The name of the table or view that it belongs to."""
+    text: str
 
-def disagreements() -> list[str]:
-    """A message for each part of the current database's schema that is missing or differs."""
-    found = []
-    for kind, names in zip(("index", "trigger", "view"), missing_parts(), strict=True):
-        found += [f"the {kind} {name} is missing" for name in sorted(names)]
-    wanted, present = fresh_schema(), _schema(current_sqlite("verify"))
-    for name in sorted(wanted.keys() - set(VIEWS).union(*missing_parts())):
-        if present.get(name) != wanted[name]:
-            found.append(f"the schema of {name} is not that of this version")
-    return found
+    @property
+    def key(self) -> tuple[str, str]:
+        """What it is found by: SQLite takes names for equal that differ in their case."""
+        return self.kind, self.name.lower()
+
+    def __str__(self) -> str:
+        on = f" on {self.table}" if self.kind in ("index", "trigger") else ""
+        return f"the {self.kind} {self.name}{on}"
 
 
 @functools.cache
-def fresh_schema() -> dict[str, str]:
-    """The statements that make this version's schema, by the name of the table or other part."""
+def our_names() -> frozenset[tuple[str, str]]:
+    """The keys of all parts of this version's schema."""
+    tables = {model._meta.table_name for model in TABLES} | {_SEARCH, *_SHADOWS}
+    indexes = {index._name for model in TABLES for index in model._meta.indexes}
+    tables.add(migrations.HISTORY)
+    # Peewee names these two after the column that is unique.
+    indexes |= {f"{migrations.HISTORY}_name", "audit_catalog_audit_id"}
+    kinds = {"table": tables, "index": indexes, "trigger": TRIGGERS, "view": VIEWS}
+    return frozenset((kind, name) for kind, names in kinds.items() for name in names)
+
+
+def parts_of(database: SqliteStore) -> list[Part]:
+    """The parts of a database's schema, without SQLite's own tables and indexes."""
+    rows = database.execute_sql("SELECT type, name, tbl_name, sql FROM main.sqlite_master")
+    return [
+        Part(*row)
+        for row in rows.fetchall()
+        # An index without a text is part of its table's.
+        if row[3] is not None and not (row[0] == "table" and row[1] in _OF_SQLITE)
+    ]
+
+
+def digest_of(parts: Iterable[Part]) -> str:
+    """A digest over parts of a schema, in whatever order they come."""
+    return blake2b(repr(sorted(map(_compared, parts))).encode(), digest_size=16).hexdigest()
+
+
+def are_alike(part: Part, other: Part) -> bool:
+    """Whether two parts of one name are the same but for the white space in their texts."""
+    return _compared(part, plain=True) == _compared(other, plain=True)
+
+
+def _compared(part: Part, *, plain: bool = False) -> tuple[str, str, str, str]:
+    kind, name, table, text = part
+    # Of these the names alone count: SQLite words its own tables, and Peewee its history.
+    if name in _SHADOWS or name in _HISTORY:
+        text = ""
+    return kind, name, table.lower(), " ".join(text.split()) if plain else text
+
+
+@functools.cache
+def fresh_parts() -> dict[tuple[str, str], Part]:
+    """The parts of this version's schema, by their keys."""
     fresh = SqliteStore.in_memory()
     fresh.connect()
     try:
         with bound(fresh):
             migrations.upgrade(fresh, lambda *_: None)  # there are no rows to complete
-            return _schema(fresh)
+            return {part.key: part for part in parts_of(fresh)}
     finally:
         fresh.close()
-
-
-def _schema(database: SqliteStore) -> dict[str, str]:
-    rows = database.execute_sql("SELECT name, sql FROM main.sqlite_master").fetchall()
-    return {name: " ".join(text.split()) for name, text in rows if text}
