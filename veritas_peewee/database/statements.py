@@ -15,7 +15,8 @@ import peewee
 
 from veritas_peewee.database.connection import statement_size
 from veritas_peewee.database.current import current_database
-from veritas_peewee.values.fields import DateTimeField, EnumField, JSONField
+from veritas_peewee.values.fields import DateTimeField, EnumField
+from veritas_peewee.values.json_field import JSONField
 
 M = TypeVar("M", bound=peewee.Model)
 
