@@ -12,6 +12,7 @@ from peewee import SQL, BlobField, ForeignKeyField, Index, Model
 
 from veritas_peewee.database.current import database
 from veritas_peewee.database.expressions import part_of_json
+from veritas_peewee.values.addresses import check_url
 from veritas_peewee.values.fields import (
     CharField,
     DateTimeField,
@@ -19,14 +20,16 @@ from veritas_peewee.values.fields import (
     FloatField,
     IdField,
     IntegerField,
-    JSONField,
     TextField,
+    check_number,
 )
-from veritas_peewee.values.ids import new_audit_id
+from veritas_peewee.values.ids import check_id, new_audit_id
+from veritas_peewee.values.image_files import check_media_type, check_path, check_sha256
+from veritas_peewee.values.json_field import JSONField
 from veritas_peewee.values.json_schema import object_of
 from veritas_peewee.values.moments import utc_now
 from veritas_peewee.values.named import Named
-from veritas_peewee.values.plain import check_text
+from veritas_peewee.values.plain import check_text, invalid
 from veritas_peewee.values.states import AuditStatus as AuditStatus
 from veritas_peewee.values.states import Severity as Severity
 
@@ -45,6 +48,20 @@ if TYPE_CHECKING:
 def _default(value: str) -> list[Any]:
     """A constraint that puts a default into the DDL too, for rows inserted from a SQL shell."""
     return [SQL(f"DEFAULT {value}")]
+
+
+def check_score(name: str, value: object) -> float:
+    """`value` as a score from 0 to 100; else raises InvalidAudit, which begins with `name`."""
+    if value is None:
+        raise invalid(name, "is missing", value)
+    return check_number(name, value, 0, 100)
+
+
+def _event_type(value: object) -> str:
+    text = check_text("event_type", value, 100)
+    if not text:
+        raise invalid("event_type", "cannot be empty", text)
+    return text
 
 
 class _Table(Named, Model):
@@ -83,8 +100,8 @@ class Audit(_Table):
         @classmethod
         def create(cls, **columns: Unpack[AuditColumns]) -> Self: ...  # type: ignore[override]
 
-    id = IdField(16, primary_key=True, default=new_audit_id)
-    url = TextField()
+    id = IdField(16, primary_key=True, default=new_audit_id, rule=check_id)
+    url = TextField(rule=check_url)
     status = EnumField(
         AuditStatus, 12, default=AuditStatus.QUEUED, constraints=_default("'queued'")
     )
@@ -93,7 +110,7 @@ class Audit(_Table):
     trust_score = FloatField(null=True, low=0, high=100)
     risk_level = CharField(50, null=True)
     signal_scores: JSONField[dict[str, float]] = JSONField(
-        default=dict, constraints=_default("'{}'")
+        each=check_score, default=dict, constraints=_default("'{}'")
     )
     narrative = TextField(null=True)
     site_type = CharField(50, null=True)
@@ -104,7 +121,9 @@ class Audit(_Table):
     pages_scanned = IntegerField(default=0, low=0, constraints=_default("0"))
     screenshots_count = IntegerField(default=0, low=0, constraints=_default("0"))
     elapsed_seconds = FloatField(default=0.0, low=0, constraints=_default("0"))
-    errors: JSONField[list[str]] = JSONField(list, default=list, constraints=_default("'[]'"))
+    errors: JSONField[list[str]] = JSONField(
+        list, each=check_text, default=list, constraints=_default("'[]'")
+    )
     error_message = TextField(null=True)
     started_at = DateTimeField(null=True)
     completed_at = DateTimeField(null=True)
@@ -194,12 +213,12 @@ class AuditScreenshot(_Child):
     """A screenshot's file, by its path relative to the screenshot folder."""
 
     audit = ForeignKeyField(Audit, backref="screenshots", on_delete="CASCADE", index=False)
-    file_path = TextField()
+    file_path = TextField(rule=check_path)
     label = TextField()
     index_num = IntegerField(low=0)
     file_size_bytes = IntegerField(null=True, low=0)
-    media_type = CharField(50, null=True)
-    sha256 = CharField(64, null=True)
+    media_type = CharField(50, null=True, rule=check_media_type)
+    sha256 = CharField(64, null=True, rule=check_sha256)
     created_at = DateTimeField(null=True, default=utc_now)
     digest = BlobField(null=True)
 
@@ -223,7 +242,7 @@ class AuditEvent(_Child):
     # An id is never used twice: a follower's resume token must not point at another event.
     id = peewee.AutoField(constraints=[SQL("AUTOINCREMENT")])
     audit = ForeignKeyField(Audit, backref="events", on_delete="CASCADE", index=False)
-    event_type = CharField(100)
+    event_type = CharField(100, rule=_event_type)
     data: JSONField[dict[str, Any] | None] = JSONField(null=True)
     timestamp = DateTimeField(null=True, default=utc_now)
     digest = BlobField(null=True)

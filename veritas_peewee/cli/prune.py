@@ -12,7 +12,7 @@ import typer
 from veritas_peewee.cli import progress, terminal
 from veritas_peewee.cli.options import Database, Json, existing, looked_at, moment
 from veritas_peewee.cli.output import print_json
-from veritas_peewee.cli.text import PROGRAM
+from veritas_peewee.cli.text import PROGRAM, one_line
 from veritas_peewee.maintenance.prune import prune as prune_audits
 from veritas_peewee.maintenance.removing import PruneReport
 
@@ -94,6 +94,11 @@ def _print(report: PruneReport) -> None:
     if report.skipped:
         audits = terminal.counted(report.skipped, "audit")
         console.print(f"left alone: {audits}, taken up again or deleted meanwhile", soft_wrap=True)
+    for audit_id in report.undated:
+        console.print(
+            f"left alone: audit {one_line(audit_id)}, whose created_at is not a moment",
+            soft_wrap=True,
+        )
     if not report.dry_run:
         size, free = (f"{size / 1e6:.1f} MB" for size in (report.bytes_after, report.free_bytes))
         note = f"the database has {size}, of which {free} are free for new audits"

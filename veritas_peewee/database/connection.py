@@ -103,6 +103,11 @@ class StoreDatabase(Transactions):
         """Call `asked` now and then while a statement runs; True ends the statement."""
         raise NotImplementedError
 
+    def accept_odd_text(self, error: BaseException) -> None:
+        """From now on give text that cannot be decoded as `OddText`, if it is what `error` is
+        about; else raise `error`."""
+        raise error
+
     def interrupt(self) -> None:
         """End the statement that runs now, if there is one; called from any thread."""
         raise NotImplementedError

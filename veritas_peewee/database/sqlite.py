@@ -18,9 +18,10 @@ from veritas_peewee.config import MEMORY, Durability, Location
 from veritas_peewee.database.connection import BUSY_TIMEOUT, Role, StoreDatabase
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
-from veritas_peewee.database.sqlite_errors import driver
+from veritas_peewee.database.sqlite_errors import driver, is_odd_text
 from veritas_peewee.errors import ReadOnlyStore, StoreError, StoreFull
 from veritas_peewee.files.platform import os_error
+from veritas_peewee.values.odd_text import decoded
 
 # By its mode a reader's connection cannot write, even if its `query_only` is switched off.
 _OPEN_MODE: dict[Role, str] = {"writer": "rw", "script": "rw", "reader": "ro", "viewer": "ro"}
@@ -33,10 +34,30 @@ else:
     _Cursor = driver.Cursor  # of the SQLite that Peewee uses
 
 
-class _LongRead(_Cursor):
-    """A cursor that calls `pause` now and then while many rows are fetched one by one."""
+class _Rows(_Cursor):
+    """A cursor that also gives rows with text that is not valid UTF-8, one by one."""
 
     database: SqliteStore
+
+    def fetchone(self) -> Any:
+        try:
+            return super().fetchone()
+        except driver.OperationalError as error:
+            # The driver has not left the row yet: the next call gives the same one.
+            self.database.accept_odd_text(error)
+            return super().fetchone()
+
+    def __next__(self) -> Any:
+        try:
+            return super().__next__()
+        except driver.OperationalError as error:
+            self.database.accept_odd_text(error)
+            return super().__next__()
+
+
+class _LongRead(_Rows):
+    """A cursor that calls `pause` now and then while many rows are fetched one by one."""
+
     rows = 0
 
     def fetchone(self) -> Any:
@@ -102,14 +123,26 @@ class SqliteStore(StoreDatabase, SqliteDatabase):
         connection: sqlite3.Connection = self.connection()
         return connection
 
-    def cursor(self, named_cursor: None = None) -> sqlite3.Cursor:
-        if self.role == "reader":
-            cursor = self.raw.cursor(_LongRead)
-            cursor.database = self
-        else:
+    def cursor(self, named_cursor: None = None) -> Any:
+        cursor: Any
+        if self.role == "writer":  # whose reads are by `statements.execute`
             cursor = super().cursor(named_cursor)
+        else:
+            cursor = self.raw.cursor(_LongRead if self.role == "reader" else _Rows)
+            cursor.database = self
         self.last_cursor = cursor
         return cursor
+
+    def accept_odd_text(self, error: BaseException) -> None:
+        """From now on give text that is not valid UTF-8 as `OddText`, if it is what `error` is
+        about; else raise `error`.
+
+        Not from the beginning: each text would take more than twice as long to read.
+        """
+        connection = self.raw
+        if not is_odd_text(error) or connection.text_factory is decoded:
+            raise error
+        connection.text_factory = decoded
 
     # ---- transactions ----
 

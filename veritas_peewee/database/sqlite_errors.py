@@ -52,8 +52,12 @@ def code_of(error: BaseException, default: int | None = None) -> int | None:
 
 def code_without(error: BaseException) -> int | None:
     """The code for an error to which the driver gives none; None if its cause is not known."""
-    # An error of the driver itself: a text in the file is not valid UTF-8.
-    return CORRUPT if "Could not decode to UTF-8" in str(error) else None
+    return CORRUPT if is_odd_text(error) else None
+
+
+def is_odd_text(error: BaseException) -> bool:
+    """Whether the driver has met a text in the file that is not valid UTF-8."""
+    return "Could not decode to UTF-8" in str(error)
 
 
 def kind_of(code: int, where: str) -> type[StoreError] | None:

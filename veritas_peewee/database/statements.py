@@ -15,7 +15,9 @@ import peewee
 
 from veritas_peewee.database.connection import statement_size
 from veritas_peewee.database.current import current_database
-from veritas_peewee.values.fields import DateTimeField, EnumField, JSONField
+from veritas_peewee.database.failures import DRIVER_ERRORS
+from veritas_peewee.values.fields import DateTimeField, EnumField
+from veritas_peewee.values.json_field import JSONField
 
 M = TypeVar("M", bound=peewee.Model)
 
@@ -88,7 +90,13 @@ def update_sql(model: type[peewee.Model], *columns: str) -> str:
 
 def execute(text: str, values: Iterable[Any]) -> list[tuple[Any, ...]]:
     """The rows, as stored values, that a `SELECT` gives in the current database."""
-    rows: list[tuple[Any, ...]] = current_database().execute_sql(text, values).fetchall()
+    database = current_database()
+    rows: list[tuple[Any, ...]]
+    try:
+        rows = database.execute_sql(text, values).fetchall()
+    except DRIVER_ERRORS as error:
+        database.accept_odd_text(error)
+        rows = database.execute_sql(text, values).fetchall()
     return rows
 
 

@@ -17,15 +17,14 @@ from typing import NamedTuple
 from veritas_peewee.errors import InvalidAudit, StoreError
 from veritas_peewee.files.durable import write_whole
 from veritas_peewee.files.platform import OF_THE_PATH, Folder, is_regular, os_error
+from veritas_peewee.values.image_files import EXTENSIONS, check_path, split_path
 from veritas_peewee.values.plain import check_text, shown
 
 MAX_BYTES = 50 * 1024 * 1024
 """The largest image that is stored, in bytes."""
 
-_EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
 _HEADER = 16
 """The number of bytes at the beginning of a file that show its type."""
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 _SAFE_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 
 
@@ -132,7 +131,7 @@ class ScreenshotFolder:
             raise InvalidAudit(f"audit id {shown(audit_id)} cannot name a folder")
         slug = re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-")[:40] or "screenshot"
         token = os.urandom(4).hex()
-        name = f"{max(index, 0):03d}-{slug}-{token}.{_EXTENSIONS[kind]}"
+        name = f"{max(index, 0):03d}-{slug}-{token}.{EXTENSIONS[kind]}"
         try:
             for attempt in range(10):
                 try:
@@ -150,7 +149,7 @@ class ScreenshotFolder:
 
     def read(self, file: str) -> bytes:
         """The bytes of a stored image; raises StoreError if it cannot be read."""
-        folder, name = _split(file)
+        folder, name = split_path(file)
         try:
             with self._folder(folder) as handle:
                 return _read(name, handle)
@@ -165,7 +164,7 @@ class ScreenshotFolder:
 
         Raises InvalidAudit if the name leads outside the folder, and OSError.
         """
-        folder, name = _split(file)
+        folder, name = split_path(file)
         with self._folder(folder, create=True) as handle:
             write_whole(handle, name, data)
 
@@ -176,11 +175,7 @@ class ScreenshotFolder:
         name is not suitable for an image, and StoreError if the file cannot be written.
         """
         check_image(data, f"screenshot {file!r}")
-        folder, name = _split(file)
-        if len(file) > 1000 or file.count("/") > 8 or not file.isprintable():
-            raise InvalidAudit(f"screenshot path {file[:80]!r}… is too long, or no plain text")
-        if not name.lower().endswith(_SUFFIXES) or name.startswith("."):
-            raise InvalidAudit(f"screenshot path {file!r} is not one of an image")
+        folder, name = split_path(check_path(file))
         try:
             with self._folder(folder, create=True) as handle:
                 try:
@@ -202,7 +197,7 @@ class ScreenshotFolder:
 
         A file that already has that name there stays. Raises InvalidAudit or OSError.
         """
-        folder, name = _split(file)
+        folder, name = split_path(file)
         with (
             self._folder(folder) as mine,
             other._folder(folder, create=True) as its,
@@ -214,7 +209,7 @@ class ScreenshotFolder:
         """Remove stored images, and each folder that is then empty; a failure raises no error."""
         for file in files:
             with suppress(OSError, InvalidAudit):
-                folder, name = _split(file)
+                folder, name = split_path(file)
                 with self._folder(folder) as handle:
                     handle.remove(name)
                 parent, _, last = folder.rpartition("/")
@@ -239,11 +234,3 @@ class ScreenshotFolder:
             yield folder
         finally:
             folder.close()
-
-
-def _split(file: str) -> tuple[str, str]:
-    """The folder and the name in a relative path; raises InvalidAudit if it could lead outside."""
-    parts = check_text("screenshot path", file).split("/")
-    if any(part in ("", ".", "..") or "\\" in part for part in parts):
-        raise InvalidAudit(f"screenshot path {shown(file)} is not below the screenshot folder")
-    return "/".join(parts[:-1]) or ".", parts[-1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
 
 import peewee
 
@@ -44,20 +45,37 @@ def _moment(older_than: object) -> datetime:
         return datetime.min.replace(tzinfo=UTC)
 
 
-def expired(older_than: timedelta | datetime | None, keep_newest: int | None) -> list[str]:
-    """The ids of the audits that may be removed, the oldest first."""
-    before = "9999" if older_than is None else format_datetime(_moment(older_than))
+class Expired(NamedTuple):
+    """Which ended audits may be removed."""
+
+    ids: list[str]
+    """The oldest first."""
+    undated: list[Any]
+    """The ids of audits of which nobody knows how old they are: another program has stored
+    something else than a moment as `created_at`. They stay."""
+
+
+def expired(older_than: timedelta | datetime | None, keep_newest: int | None) -> Expired:
+    """The ended audits of the current database that may be removed."""
+    before = None if older_than is None else format_datetime(_moment(older_than))
     newest: Counter[str] = Counter()
-    found: list[str] = []
+    found = Expired([], [])
+    check_stored = Audit._meta.fields["created_at"].check_stored
     for audit_id, url, created in current_database().execute_sql(_ended_sql(), ()):
+        try:
+            check_stored(created)
+        except InvalidAudit:
+            found.undated.append(audit_id)
+            continue
         if keep_newest is not None:
-            site = host_of(url) or url
+            site = host_of(url) if isinstance(url, str) else ""
+            site = site or str(url)
             newest[site] += 1
             if newest[site] <= keep_newest:
                 continue
-        if created < before:
-            found.append(audit_id)
-    found.reverse()
+        if before is None or created < before:
+            found.ids.append(audit_id)
+    found.ids.reverse()
     return found
 
 

@@ -60,7 +60,8 @@ def prune(
     `older_than` is an age or a moment (with a time zone): audits created before it are removed.
     `keep_newest` is a number: of each site (its url's host) that many ended audits stay, the
     newest by creation. With both limits, an audit is removed if it is older *and* not among the
-    newest. An audit that is queued or running is never removed. `vacuum` also rewrites the whole
+    newest. An audit that is queued or running is never removed, nor is one whose `created_at` is
+    not a moment: the report's `undated` names it. `vacuum` also rewrites the whole
     file, which gives all free space back at once; writers wait for it, and it needs the file's
     size once more on the disk. Later prunes of that file give space back in small steps.
 
@@ -75,8 +76,8 @@ def prune(
             "use `prune_store(store, ...)`"
         )
     with _typed(database):
-        ids = expired(older_than, keep_newest)
-        report = PruneReport(dry_run, bytes_before=size_of(database)[0])
+        ids, undated = expired(older_than, keep_newest)
+        report = PruneReport(dry_run, bytes_before=size_of(database)[0], undated=undated)
         if dry_run:
             for piece in _pieces(ids):
                 report += count(piece)
@@ -112,9 +113,9 @@ async def prune_store(
 ) -> PruneReport:
     """`prune` for an open `AuditStore`, between its other writes; it cannot rewrite the file."""
     check_limits(older_than, keep_newest)
-    ids: list[str] = await store.read(expired, older_than, keep_newest)
+    ids, undated = await store.read(expired, older_than, keep_newest)
     size, _ = await store.read(size_here)
-    report = PruneReport(dry_run, bytes_before=size)
+    report = PruneReport(dry_run, bytes_before=size, undated=undated)
     if dry_run:
         for piece in _pieces(ids):
             report += await store.read(count, piece)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import peewee
 
@@ -32,6 +33,8 @@ class PruneReport:
     screenshot_bytes: int = 0
     skipped: int = 0
     """Audits that were taken up again, or deleted by others, before their turn came."""
+    undated: list[Any] = field(default_factory=list)
+    """The ids of ended audits that stay because their `created_at` is not a moment."""
     bytes_before: int = 0
     bytes_after: int = 0
     """The size of the database file, in bytes."""
@@ -56,7 +59,7 @@ def _belongings(audit_id: str) -> tuple[PruneReport, list[str]]:
     """What belongs to an audit, and the files that no other audit shows."""
     sizes = dict(execute(_files_sql(), (audit_id,)))
     ((events,),) = execute(_events_sql(), (audit_id,))
-    size = sum(size or 0 for size in sizes.values())
+    size = sum(size for size in sizes.values() if isinstance(size, int))
     return PruneReport(False, 1, events, len(sizes), size), list(sizes)
 
 

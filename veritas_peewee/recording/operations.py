@@ -27,7 +27,7 @@ from veritas_peewee.recording.removal import keep_files
 from veritas_peewee.values.addresses import check_url, host_of
 from veritas_peewee.values.ids import check_id, key_of, new_audit_id, not_found
 from veritas_peewee.values.moments import format_datetime, utc_now
-from veritas_peewee.values.plain import check_text, encode_json, invalid, named
+from veritas_peewee.values.plain import encode_json, invalid, named
 from veritas_peewee.values.states import StatusText
 
 if TYPE_CHECKING:
@@ -48,30 +48,10 @@ def check_column(name: str, value: Any) -> Any:
         raise InvalidAudit(
             f"{named(name)}: there is no such column; there are {', '.join(sorted(COLUMNS))}"
         )
-    if name == "url":
-        return check_url(value)
     field = Audit._meta.fields[name]
     if value is None and not field.null:
         raise invalid(name, "cannot be empty", value)
-    checked = field.check(value)
-    if name == "errors":
-        for number, text in enumerate(checked):
-            check_text(f"errors[{number}]", text)
-    elif name == "signal_scores":
-        for signal, score in checked.items():
-            check_score(f"signal_scores.{named(str(signal))}", score)
-    return checked
-
-
-def check_score(name: str, value: Any) -> float:
-    """`value` as a score from 0 to 100; else raises InvalidAudit, which begins with `name`."""
-    try:
-        score: float | None = Audit._meta.fields["trust_score"].check(value)
-        if score is not None:
-            return score
-    except InvalidAudit as error:
-        raise InvalidAudit(str(error).replace("trust_score", name, 1)) from None
-    raise invalid(name, "is missing", value)
+    return field.check(value)
 
 
 @atomic

@@ -6,7 +6,7 @@ from typing import Any
 
 from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.ledger import log
-from veritas_peewee.models import AuditStatus
+from veritas_peewee.models import AuditStatus, check_score
 from veritas_peewee.recording import operations
 from veritas_peewee.recording.finding_rows import add_missing, finding_values
 from veritas_peewee.recording.output import IMAGE_EVENT, RESULT_EVENT, Event
@@ -91,7 +91,7 @@ def _take(rows: Projection, name: str, value: object, where: str) -> None:
         for signal, score in value.items():
             try:
                 if score is not None:
-                    scores[signal] = operations.check_score(f"{where}.{named(signal)}", score)
+                    scores[signal] = check_score(f"{where}.{named(signal)}", score)
             except InvalidAudit as error:
                 rows.errors.append(str(error))
     elif name == "security_results" and isinstance(value, dict):

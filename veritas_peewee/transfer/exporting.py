@@ -14,6 +14,7 @@ from veritas_peewee.ledger.problems import Problems
 from veritas_peewee.ledger.stored import StoredAudit, image_file, read_stored
 from veritas_peewee.queries.filters import Filters
 from veritas_peewee.queries.history import Order
+from veritas_peewee.transfer.accepting import refusal
 from veritas_peewee.transfer.files import Target, new_file, too_large
 from veritas_peewee.transfer.lines import to_line
 from veritas_peewee.transfer.selection import Selection
@@ -64,10 +65,14 @@ def export_jsonl(
 
     def line(stored: StoredAudit) -> bytes:
         nonlocal screenshots
+        before = len(problems)
         found = _images(stored, folder, problems)
         screenshots += sum(image is not None for image in found)
         if problem := problem_of(stored):
             problems.add(f"audit {stored.id}: {problem}")
+        # Whatever is wrong already is refused for that.
+        if len(problems) == before and (problem := refusal(stored, found)):
+            problems.add(f"audit {stored.id}: an import will refuse it: {problem}")
         text = to_line(stored, found)
         if problem := too_large(text):
             problems.add(f"audit {stored.id}: its line {problem}")

@@ -23,6 +23,7 @@ from veritas_peewee.ledger.problems import Problems
 from veritas_peewee.ledger.stored import AUDIT, FINDING, SCREENSHOT, StoredAudit, image_file
 from veritas_peewee.models import Audit, AuditFinding, AuditRunner, AuditScreenshot, AuditStatus
 from veritas_peewee.recording.removal import is_shown, keep_files
+from veritas_peewee.transfer.accepting import MAX_KEPT_ID, check_values
 from veritas_peewee.transfer.files import LineReader, Target, too_large
 from veritas_peewee.transfer.lines import ForeignLine, from_line
 
@@ -244,6 +245,7 @@ def _checked(number: int, line: bytes) -> Incoming:
     if reason := too_large(line):
         raise InvalidAudit(reason)
     stored, images = from_line(line)
+    check_values(stored, images)
     problem = problem_of(stored)
     for row, image in zip(stored.screenshots, images, strict=True):
         if image is not None:
@@ -271,7 +273,11 @@ def _insert(unit: list[Incoming]) -> int:
     for audit in audits:
         ids = [event[0] for event in audit.events]
         # An id that another audit's event has fails below; then each audit comes by itself.
-        taken = kept_ids.removed(ids) or (len(unit) == 1 and kept_ids.taken(ids))
+        taken = (
+            bool(ids and ids[-1] > MAX_KEPT_ID)
+            or kept_ids.removed(ids)
+            or (len(unit) == 1 and kept_ids.taken(ids))
+        )
         rows = with_ids if can_keep and not taken else renumbered
         rows += [(event[0], audit.id, *event[1:]) for event in audit.events]
     kept_ids.insert_with_ids(with_ids)

@@ -1,29 +1,31 @@
 """Field types that refuse values that cannot be stored.
 
 `check(value)` is the full test of a value for a column: it returns the value as a plain Python
-value, or raises InvalidAudit, which names the column. `db_value` gives the form on disk; Peewee
-applies it to the values in a query's conditions too, so it does not test ranges.
+value, or raises InvalidAudit, which names the column. `check_stored(value)` is the same test of a
+value in its form on disk, for rows that come from elsewhere. `db_value` gives the form on disk;
+Peewee applies it to the values in a query's conditions too, so it does not test ranges.
+`python_value` raises nothing: a value that another program has stored, and that cannot be read as
+the column's type, is returned as it is, so that it costs its own row at most.
 """
 
 from __future__ import annotations
 
-import json
 import math
+from collections.abc import Callable
 from datetime import UTC, datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
 import peewee
-from peewee import Node, SqliteDatabase
 
+from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.values.moments import format_datetime
 from veritas_peewee.values.plain import (
-    MAX_DEPTH,
     check_text,
-    encode_json,
     invalid,
     plain_number,
     plain_text,
+    shown,
 )
 
 if TYPE_CHECKING:
@@ -34,25 +36,76 @@ else:
 V = TypeVar("V")
 E = TypeVar("E", bound=Enum)
 
+Rule = Callable[[object], str]
+"""Returns a column's text if it is one that the column can hold; else raises InvalidAudit."""
+
 _MAX_INTEGER = 2**63 - 1
 
 
-class TextField(Typed[V], peewee.TextField):
+class Stored:
+    """A field whose values have the same form on disk as in Python."""
+
+    if TYPE_CHECKING:
+        name: str
+        null: bool
+
+        def check(self, value: Any) -> Any: ...
+
+    def python_value(self, value: Any) -> Any:
+        return value  # not Peewee's, which converts, and raises for what cannot be converted
+
+    def check_stored(self, value: Any) -> Any:
+        """The value as it is read, if the store itself would have stored it in this form.
+
+        Else raises InvalidAudit, also for a value that SQLite would convert in this column.
+        """
+        if value is None:
+            if not self.null:
+                raise InvalidAudit(f"{self.name}: cannot be empty")
+            return None
+        return self._read_stored(value)
+
+    def _read_stored(self, value: Any) -> Any:
+        checked = self.check(value)
+        if type(checked) is not type(value) or checked != value:
+            raise _not_held(self.name, value)
+        return value
+
+
+def _not_held(name: str, value: object) -> InvalidAudit:
+    return InvalidAudit(f"{name}: {shown(value)} is nothing that this column can hold")
+
+
+class _Text(Stored):
+    """A field of text, whose values `rule` tests."""
+
+    rule: Rule | None = None
+
+    if TYPE_CHECKING:
+
+        def db_value(self, value: Any) -> Any: ...
+
+    def check(self, value: Any) -> Any:
+        return self.db_value(value) if value is None or self.rule is None else self.rule(value)
+
+
+class TextField(Typed[V], _Text, peewee.TextField):
     if TYPE_CHECKING:
 
         @overload
         def __init__(self: TextField[str | None], *, null: Literal[True], **rest: Any) -> None: ...
         @overload
         def __init__(self: TextField[str], **rest: Any) -> None: ...
-        def __init__(self, **rest: Any) -> None: ...
+
+    def __init__(self, *, rule: Rule | None = None, **rest: Any) -> None:
+        self.rule = rule
+        super().__init__(**rest)
 
     def db_value(self, value: Any) -> Any:
         return value if value is None else check_text(self.name, value)
 
-    check = db_value
 
-
-class CharField(Typed[V], peewee.CharField):
+class CharField(Typed[V], _Text, peewee.CharField):
     if TYPE_CHECKING:
 
         @overload
@@ -61,12 +114,13 @@ class CharField(Typed[V], peewee.CharField):
         ) -> None: ...
         @overload
         def __init__(self: CharField[str], max_length: int, **rest: Any) -> None: ...
-        def __init__(self, max_length: int, **rest: Any) -> None: ...
+
+    def __init__(self, max_length: int = 255, *, rule: Rule | None = None, **rest: Any) -> None:
+        self.rule = rule
+        super().__init__(max_length, **rest)
 
     def db_value(self, value: Any) -> Any:
         return value if value is None else check_text(self.name, value, self.max_length)
-
-    check = db_value
 
 
 class IdField(CharField[str]):
@@ -77,7 +131,7 @@ class IdField(CharField[str]):
         return value if value is None else check_text(self.name, value)
 
 
-class EnumField(Typed[E], peewee.CharField):
+class EnumField(Typed[E], Stored, peewee.CharField):
     """A text column with a closed set of values, which are read back as members of `enum`."""
 
     def __init__(self, enum: type[E], *args: Any, **kwargs: Any) -> None:
@@ -97,11 +151,31 @@ class EnumField(Typed[E], peewee.CharField):
     check = db_value
 
     def python_value(self, value: Any) -> Any:
-        # A text that another program wrote is returned as it is: an error would hide the row.
         return self._members.get(value, value)
 
 
-class FloatField(Typed[V], peewee.FloatField):
+def check_number(
+    name: str, value: object, low: float | None = None, high: float | None = None
+) -> float:
+    """`value` as a finite float, if it is a number from `low` to `high`; else raises InvalidAudit,
+    which begins with `name`."""
+    plain = plain_number(value)
+    if plain is None:
+        raise invalid(name, "must be a number", value)
+    try:
+        number = float(plain)
+    except OverflowError:
+        raise invalid(name, "is too large", value) from None
+    if not math.isfinite(number):
+        raise invalid(name, "must be a finite number", value)
+    if low is not None and number < low:
+        raise invalid(name, f"must be at least {low:g}", value)
+    if high is not None and number > high:
+        raise invalid(name, f"must be at most {high:g}", value)
+    return number
+
+
+class FloatField(Typed[V], Stored, peewee.FloatField):
     @overload
     def __init__(self: FloatField[float | None], *, null: Literal[True], **rest: Any) -> None: ...
     @overload
@@ -113,30 +187,13 @@ class FloatField(Typed[V], peewee.FloatField):
         super().__init__(*args, **kwargs)
 
     def db_value(self, value: Any) -> Any:
-        if value is None:
-            return None
-        plain = plain_number(value)
-        if plain is None:
-            raise invalid(self.name, "must be a number", value)
-        try:
-            number = float(plain)
-        except OverflowError:
-            raise invalid(self.name, "is too large", value) from None
-        if not math.isfinite(number):
-            raise invalid(self.name, "must be a finite number", value)
-        return number
+        return None if value is None else check_number(self.name, value)
 
     def check(self, value: Any) -> Any:
-        number = self.db_value(value)
-        if number is not None:
-            if self.low is not None and number < self.low:
-                raise invalid(self.name, f"must be at least {self.low:g}", value)
-            if self.high is not None and number > self.high:
-                raise invalid(self.name, f"must be at most {self.high:g}", value)
-        return number
+        return None if value is None else check_number(self.name, value, self.low, self.high)
 
 
-class IntegerField(Typed[V], peewee.IntegerField):
+class IntegerField(Typed[V], Stored, peewee.IntegerField):
     @overload
     def __init__(self: IntegerField[int | None], *, null: Literal[True], **rest: Any) -> None: ...
     @overload
@@ -162,7 +219,7 @@ class IntegerField(Typed[V], peewee.IntegerField):
         return number
 
 
-class DateTimeField(Typed[V], peewee.DateTimeField):
+class DateTimeField(Typed[V], Stored, peewee.DateTimeField):
     """An aware datetime, stored and read back in UTC. A naive one is refused: its zone would be a
     guess."""
 
@@ -202,37 +259,15 @@ class DateTimeField(Typed[V], peewee.DateTimeField):
                     return datetime.fromisoformat(value + "+00:00")
                 value = datetime.fromisoformat(value)
             except ValueError:
-                return value  # written by another program: an error would hide the row
+                return value
         if isinstance(value, datetime) and value.tzinfo is None:
             return value.replace(tzinfo=UTC)
         return value
 
-
-class JSONField(Typed[V], peewee.JSONField):
-    """Strict JSON of one kind (dict or list), stored as text; the models state its contents."""
-
-    # Peewee asks the database for its JSON dialect when a model is defined, but which database a
-    # model has is known only once one is open. SQLite's dialect is the only one so far.
-    _dialect = SqliteDatabase(None)
-
-    def __init__(self, kind: type = dict, **kwargs: Any) -> None:
-        self.kind = kind
-        super().__init__(**kwargs)
-
-    def _db_hook(self, database: Any) -> None:
-        super()._db_hook(database or self._dialect)  # type: ignore[misc]
-
-    def db_value(self, value: Any) -> Any:
-        if value is None or isinstance(value, Node):
-            return value
-        return encode_json(value, self.name)
-
-    def check(self, value: Any) -> Any:
-        if value is not None:
-            if not issubclass(type(value), self.kind):
-                raise invalid(self.name, f"must be a {self.kind.__name__}", value)
-            # The event that records the value holds it a few levels deeper.
-            text = encode_json(value, self.name, MAX_DEPTH - 8)
-            if type(value) is not self.kind:
-                return json.loads(text)
-        return value
+    def _read_stored(self, value: Any) -> Any:
+        moment = self.python_value(value)
+        if not isinstance(moment, datetime) or self.db_value(moment) != value:
+            raise invalid(
+                self.name, "must be a moment in UTC such as 2026-01-31 18:00:00.000000", value
+            )
+        return moment

@@ -7,7 +7,8 @@ from typing import Any
 
 import peewee
 
-from veritas_peewee.values.fields import EnumField, JSONField
+from veritas_peewee.values.fields import EnumField
+from veritas_peewee.values.json_field import JSONField
 
 
 def object_of(fields: Iterable[peewee.Field], **more: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import math
 import re
 import reprlib
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 from veritas_peewee.errors import InvalidAudit
 
@@ -178,6 +178,31 @@ def encode_json(value: object, name: str, max_depth: int = MAX_DEPTH) -> str:
     for path, reason in unstorable(value, name):
         raise InvalidAudit(f"{path}: {reason}")
     return text
+
+
+def decode_json(text: str) -> Any:
+    """The value of strict JSON text.
+
+    Raises InvalidAudit if the text is not strict JSON, or if it is JSON that `encode_json` would
+    not write: nested too deeply, with a NUL character or a lone surrogate.
+    """
+    try:
+        value = _decode(text)
+    except (ValueError, RecursionError) as error:
+        reason = _TOO_DEEP if isinstance(error, RecursionError) else f"is not JSON: {error}"
+        raise InvalidAudit(reason) from None
+    if text.count("{") + text.count("[") > MAX_DEPTH and _is_deeper(value, MAX_DEPTH):
+        raise EndlessJSON(_TOO_DEEP)
+    if "\\u" in text:  # only so can it have such a character
+        encode_json(value, "it")
+    return value
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+_decode = json.JSONDecoder(parse_constant=_no_constant).decode
 
 
 def plain(value: object, name: str, depth: int = 0) -> Any:

@@ -1,0 +1,89 @@
+"""What an import accepts of an audit: exactly the values that the store's own writes would store.
+
+The rules are the fields' own. An export asks here too, so it names what an import would refuse.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import peewee
+
+from veritas_peewee.errors import InvalidAudit
+from veritas_peewee.files.images import check_image
+from veritas_peewee.ledger.stored import (
+    AUDIT,
+    EVENT,
+    FINDING,
+    SCREENSHOT,
+    Row,
+    StoredAudit,
+    image_file,
+)
+from veritas_peewee.models import Audit, AuditEvent, AuditFinding, AuditScreenshot
+from veritas_peewee.values.plain import check_text, shown
+
+MAX_EVENT_ID = 2**53
+"""The largest event id that is accepted: a number of JSON is exact up to there (RFC 8259)."""
+MAX_KEPT_ID = 2**52
+"""The largest event id that an imported event keeps: the ids of later events follow it, and these
+too must be accepted elsewhere."""
+_MEDIA_TYPE, _SHA256 = SCREENSHOT.index("media_type"), SCREENSHOT.index("sha256")
+
+
+def check_values(stored: StoredAudit, images: list[bytes | None]) -> None:
+    """Raise InvalidAudit for the first value that no write of the store would have stored.
+
+    Digests and the seal are not checked here; see `ledger.checking`.
+    """
+    _check("audit", Audit, AUDIT, stored.audit)
+    for number, row in enumerate(stored.findings, 1):
+        _check(f"finding {number}", AuditFinding, FINDING[1:], row[1:])
+    for number, (row, image) in enumerate(zip(stored.screenshots, images, strict=True), 1):
+        _check_screenshot(f"screenshot {number}", row, image)
+    last = 0
+    for number, row in enumerate(stored.events, 1):
+        _check(f"event {number}", AuditEvent, EVENT[1:], row[1:])
+        if type(row[0]) is not int or not last < row[0] <= MAX_EVENT_ID:
+            raise InvalidAudit(
+                f"event {number}: id {shown(row[0])} is not after {last}, or too large"
+            )
+        last = row[0]
+
+
+def refusal(stored: StoredAudit, images: list[bytes | None]) -> str | None:
+    """The reason why an import would refuse these values; None if it would not."""
+    try:
+        check_values(stored, images)
+    except InvalidAudit as error:
+        return str(error)
+    return None
+
+
+def _check(
+    where: str, model: Any, names: tuple[str, ...], row: Row, *, without: str | None = None
+) -> None:
+    for name, value in zip(names, row, strict=True):
+        field = model._meta.fields[name]
+        if name == without or isinstance(field, peewee.BlobField):
+            continue
+        try:
+            field.check_stored(value)
+        except InvalidAudit as error:
+            raise InvalidAudit(f"{where}: {error}") from None
+
+
+def _check_screenshot(where: str, row: Row, image: bytes | None) -> None:
+    # Paths of the older store may be of another machine, and then lead to no image.
+    elsewhere = image is None and row[_SHA256] is None
+    path = "file_path" if elsewhere else None
+    _check(where, AuditScreenshot, SCREENSHOT[1:], row[1:], without=path)
+    try:
+        if elsewhere:
+            check_text("file_path", row[SCREENSHOT.index("file_path")], 1000)
+        if image is not None:
+            kind = check_image(image, f"the image {shown(image_file(row))}")
+            if row[_MEDIA_TYPE] not in (None, kind):
+                raise InvalidAudit(f"media_type: {row[_MEDIA_TYPE]}, but its image is {kind}")
+    except InvalidAudit as error:
+        raise InvalidAudit(f"{where}: {error}") from None
