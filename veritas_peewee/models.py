@@ -236,6 +236,17 @@ class AuditScreenshot(_Child):
         table_name = "audit_screenshots"
 
 
+class AbsentImage(_Table):
+    """A screenshot whose image was not in the import that brought its row, and is not lost here."""
+
+    screenshot = ForeignKeyField(
+        AuditScreenshot, on_delete="CASCADE", primary_key=True, index=False
+    )
+
+    class Meta:
+        table_name = "absent_images"
+
+
 class AuditEvent(_Child):
     """One event as the engine reported it; the log of events is the truth about an audit."""
 
@@ -399,6 +410,7 @@ TABLES: tuple[type[_Table], ...] = (
     RemovedAudit,
     StoreChanges,
     StoreHead,
+    AbsentImage,
 )
 
 

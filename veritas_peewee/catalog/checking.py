@@ -8,8 +8,9 @@ from typing import Any
 
 from veritas_peewee.catalog import entries
 from veritas_peewee.catalog.full_text import SEARCH_INDEX, TOKENIZER, WORDS
+from veritas_peewee.config import MEMORY
 from veritas_peewee.database.current import current_database
-from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
+from veritas_peewee.database.failures import DRIVER_ERRORS, lacking, store_error
 from veritas_peewee.database.sqlite_errors import driver
 from veritas_peewee.database.statements import execute
 from veritas_peewee.errors import DatabaseCorrupt
@@ -71,6 +72,17 @@ def _fts5_agrees() -> bool:
 
 def _index_agrees() -> bool:
     """Whether each word is in as many entries as the index says, and the index has all entries."""
+    try:
+        # A temporary file, which SQLite removes: the words may not fit into memory.
+        return _agrees_with_new_one("")
+    except DRIVER_ERRORS as error:
+        if lacking(error) is None:
+            raise
+        return _agrees_with_new_one(MEMORY)
+
+
+def _agrees_with_new_one(scratch: str) -> bool:
+    """Whether the index agrees with one that is made anew in the database `scratch`."""
     database, entries = current_database(), CatalogEntry._meta.table_name
     sizes = f"{SEARCH_INDEX}_docsize"
     for one, other in ((entries, sizes), (sizes, entries)):
@@ -83,8 +95,7 @@ def _index_agrees() -> bool:
         raw.execute("DROP TABLE IF EXISTS temp.indexed")
         raw.execute(f"CREATE VIRTUAL TABLE temp.indexed USING fts5vocab(main, {SEARCH_INDEX}, row)")
         try:
-            # A temporary file, which SQLite removes: the words may not fit into memory.
-            with closing(driver.connect("")) as again:
+            with closing(driver.connect(scratch)) as again:
                 again.execute(
                     "CREATE VIRTUAL TABLE words USING fts5"
                     f"({', '.join(WORDS)}, content = '', detail = none, {TOKENIZER})"

@@ -59,6 +59,8 @@ def backup(
         console = terminal.console()
         console.print(f"backed up to {one_line(report.path)}", soft_wrap=True)
         console.print(_verified(report.audits, report.events, report.screenshots), style="dim")
+        for text in report.notes:
+            console.print(f"note: {one_line(text)}", style="dim", soft_wrap=True)
         for name in report.deleted:
             console.print(f"deleted meanwhile, and so not in it: {one_line(name)}", style="dim")
         console.print(f"head: {report.head}", style="dim", soft_wrap=True)

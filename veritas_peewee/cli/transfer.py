@@ -181,6 +181,8 @@ def _print_export(report: ExportReport, output: str | None, json: bool) -> None:
             if number
         ]
         console = terminal.console(wide=True)
+        for text in report.notes:
+            console.print(f"note: {one_line(text)}", style="dim", soft_wrap=True)
         console.print(f"{', '.join(extent)}: {one_line(output)}", soft_wrap=True)
     if not report.ok:
         raise typer.Exit(1)

@@ -18,6 +18,9 @@ from veritas_peewee.maintenance.verify import Report
 from veritas_peewee.maintenance.verify import verify as verify_store
 from veritas_peewee.presentation.data import as_dict
 
+UNCHECKED = 3
+"""The exit code if nothing is wrong with what could be looked at, and something could not."""
+
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands of this module."""
@@ -52,7 +55,11 @@ def verify(
     database: Database = None,
     json: Json = False,
 ) -> None:
-    """Check everything: the file, each event, row and screenshot, and that none is missing."""
+    """Check everything: the file, each event, row and screenshot, and that none is missing.
+
+    It ends with 1 if anything is missing or altered, with 3 if nothing is as far as it could be
+    looked at, and something could not.
+    """
     done: list[str] = []
     if fix:
         must_exist(database)
@@ -68,14 +75,15 @@ def verify(
     report.notes += [f"{name}: no row names this file (--fix removes it)" for name in stray]
     if json:
         print_json({
-            "ok": report.ok, "problems": report.problems, "notes": report.notes, "fixed": done,
+            "ok": report.ok, "problems": report.problems, "unchecked": report.unchecked,
+            "notes": report.notes, "fixed": done,
             "audits": report.audits, "events": report.events, "screenshots": report.files,
             "head": None if report.head is None else str(report.head),
         })  # fmt: skip
     else:
         _print(report, done)
     if not report.ok:
-        raise typer.Exit(1)
+        raise typer.Exit(1 if report.problems else UNCHECKED)
 
 
 def _print(report: Report, done: list[str]) -> None:
@@ -84,7 +92,7 @@ def _print(report: Report, done: list[str]) -> None:
         console.print(f"fixed: {one_line(text)}", style="green")
     for text in report.notes:
         console.print(f"note: {one_line(text)}", style="dim")
-    for text in report.problems:
+    for text in (*report.problems, *report.unchecked):
         complain(one_line(text))
     checked = (
         f"{terminal.counted(report.audits, 'audit')}, {terminal.counted(report.events, 'event')} "
@@ -94,7 +102,10 @@ def _print(report: Report, done: list[str]) -> None:
         console.print(f"{checked}: all is there, as it was", style="green")
         console.print(f"head: {report.head}", style="dim", soft_wrap=True)
     else:
-        console.print(f"{checked}: {terminal.counted(len(report.problems), 'problem')}")
+        found = terminal.counted(len(report.problems), "problem")
+        if report.unchecked:
+            found += f", {len(report.unchecked)} that could not be checked here"
+        console.print(f"{checked}: {found}")
 
 
 def head(database: Database = None, json: Json = False) -> None:

@@ -16,6 +16,7 @@ from veritas_peewee.errors import (
     WriteUndone,
     meaning,
 )
+from veritas_peewee.files.platform import NOT_OF_THE_FILE
 
 DRIVER_ERRORS = (peewee.PeeweeException, sqlite_errors.driver.Error)
 
@@ -97,3 +98,18 @@ def store_error(
     found = kind(f"{prefix}{meaning(kind)} (SQLite: {error})")
     found.__cause__ = error
     return found
+
+
+def lacking(error: BaseException) -> str | None:
+    """What the system did not give while a file was read: memory, descriptors, a permission, room
+    for temporary files, a lock. None if `error` has another cause, such as the file itself."""
+    for found in _chain(error):
+        if isinstance(found, MemoryError):
+            return "there is not enough memory"
+        if isinstance(found, OSError) and found.errno in NOT_OF_THE_FILE:
+            return found.strerror or str(found)
+    code = error_code(error)
+    if code is not None and sqlite_errors.is_of_the_system(code):
+        failure = first_failure(error)
+        return f"SQLite: {failure}"
+    return None

@@ -144,6 +144,16 @@ class SqliteStore(StoreDatabase, SqliteDatabase):
             raise error
         connection.text_factory = decoded
 
+    @contextmanager
+    def any_text(self) -> Iterator[None]:
+        """Inside the block give text that is not valid UTF-8 as `OddText` in any statement."""
+        connection = self.raw
+        before, connection.text_factory = connection.text_factory, decoded
+        try:
+            yield
+        finally:
+            connection.text_factory = before
+
     # ---- transactions ----
 
     @property

@@ -23,6 +23,8 @@ FOREIGN_KEY = 787
 """SQLITE_CONSTRAINT_FOREIGNKEY: a row's parent does not exist."""
 AUTH = 23
 """SQLITE_AUTH: a statement that the connection's own callback has refused to compile."""
+INTERRUPTED = 9
+"""SQLITE_INTERRUPT: the statement was ended by its caller."""
 CORRUPT = 11
 """SQLITE_CORRUPT."""
 CORRUPT_VIRTUAL_TABLE = 267
@@ -40,6 +42,28 @@ _BY_CODE: dict[int, type[StoreError]] = {
     778: StoreFull,  # SQLITE_IOERR_WRITE
     4874: StoreFull,  # SQLITE_IOERR_SHMSIZE
 }
+
+_OF_THE_SYSTEM = frozenset((
+    3,  # SQLITE_PERM
+    5,  # SQLITE_BUSY
+    6,  # SQLITE_LOCKED
+    7,  # SQLITE_NOMEM
+    13,  # SQLITE_FULL: in a read it is about temporary files
+    14,  # SQLITE_CANTOPEN
+    15,  # SQLITE_PROTOCOL
+    778,  # SQLITE_IOERR_WRITE
+    3082,  # SQLITE_IOERR_NOMEM
+    3850,  # SQLITE_IOERR_LOCK
+    4618,  # SQLITE_IOERR_SHMOPEN
+    4874,  # SQLITE_IOERR_SHMSIZE
+    5386,  # SQLITE_IOERR_SHMMAP
+    6410,  # SQLITE_IOERR_GETTEMPPATH
+))  # fmt: skip
+
+
+def is_of_the_system(code: int) -> bool:
+    """Whether a read that failed with this code says nothing about the database file."""
+    return code in _OF_THE_SYSTEM or (code & 0xFF != 10 and code & 0xFF in _OF_THE_SYSTEM)
 
 
 def code_of(error: BaseException, default: int | None = None) -> int | None:

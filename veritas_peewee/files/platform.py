@@ -22,6 +22,12 @@ _NEW = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
 # The errors of a path itself, or of the file or link that is there, and not of the disk.
 OF_THE_PATH = (errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EINVAL)
 
+# The errors that say nothing about whether a file is there, or what is in it.
+NOT_OF_THE_FILE = (
+    errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN,
+    errno.ENOSPC, errno.EDQUOT,
+)  # fmt: skip
+
 
 def os_error(error: OSError, path: object, what: str) -> StoreError:
     """The store's own error for a file that could not be `what` ("stored", "opened", …).

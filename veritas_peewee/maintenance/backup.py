@@ -11,7 +11,7 @@ from veritas_peewee.config import Location, locate
 from veritas_peewee.database.current import bound, current_database
 from veritas_peewee.database.sqlite import SqliteStore
 from veritas_peewee.database.statements import rows_of
-from veritas_peewee.errors import DatabaseCorrupt, StoreError
+from veritas_peewee.errors import StoreError
 from veritas_peewee.files.durable import appearing_folder, write_private
 from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.ledger import keeper
@@ -24,7 +24,8 @@ from veritas_peewee.maintenance.copying import (
     typed,
 )
 from veritas_peewee.maintenance.restore import RestoreReport, restore
-from veritas_peewee.maintenance.verify import Report, verify
+from veritas_peewee.maintenance.verified import Report, refuse_unless_whole
+from veritas_peewee.maintenance.verify import verify
 from veritas_peewee.models import Audit, AuditScreenshot
 from veritas_peewee.recording import removal
 from veritas_peewee.startup import connect
@@ -50,7 +51,10 @@ class BackupReport:
     """Audits and image files that were deleted from the store while it was copied; the backup is
     without them."""
     problems: list[str] = field(default_factory=list)
-    """What was damaged in the store already; empty unless `damaged` was given."""
+    """What was damaged in the store already, or could not be looked at; empty unless `damaged` was
+    given."""
+    notes: list[str] = field(default_factory=list)
+    """What `verify` notes of the backup, such as images that were lost before an import."""
     seconds: float = 0.0
 
 
@@ -77,7 +81,8 @@ def backup(
     the work ("database", "screenshots", "verify"), how much of it is done, and of how much. The
     folder appears under its name when all of it is on disk and has been verified. A damaged store
     is backed up only if `damaged` is true; `problems` then lists what is wrong. Raises StoreFull,
-    ReadOnlyStore, DatabaseCorrupt for a damaged store, StoreError if `target` exists.
+    ReadOnlyStore, DatabaseCorrupt for a damaged store, StoreError if `target` exists or the backup
+    cannot be verified here.
     """
     location = current_database().location if database is None else locate(database)
     if location.path is None:
@@ -109,7 +114,8 @@ def backup(
         report.files,
         size,
         deleted,
-        report.problems,
+        [*report.problems, *report.unchecked],
+        report.notes,
         perf_counter() - began,
     )
 
@@ -117,11 +123,8 @@ def backup(
 def _verified(copy: Location, source: Location, progress: Progress | None, damaged: bool) -> Report:
     with connect(copy.path, read_only=True):
         report = verify(progress=progress and (lambda n, total: progress("verify", n, total)))
-    if report.problems and not damaged:
-        more = f" (and {len(report.problems) - 1} more)" if len(report.problems) > 1 else ""
-        raise DatabaseCorrupt(
-            f"{source.name}: not backed up, for it is damaged: {report.problems[0]}{more}"
-        )
+    if not damaged:
+        refuse_unless_whole(report, f"{source.name}: not backed up", "it is damaged")
     return report
 
 

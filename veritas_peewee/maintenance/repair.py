@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from veritas_peewee.catalog import rebuilding
 from veritas_peewee.database.current import atomic, current_database
 from veritas_peewee.database.statements import MARK, execute, rows_of, text_of
+from veritas_peewee.errors import StoreError
+from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.ledger import kept_ids, seals
+from veritas_peewee.ledger.checking import is_other_image
 from veritas_peewee.maintenance import remaking
-from veritas_peewee.models import Audit, AuditScreenshot, RemovedAudit
+from veritas_peewee.models import AbsentImage, Audit, AuditScreenshot, RemovedAudit
 from veritas_peewee.startup import connect_to_repair
 
 ORPHAN_AGE = 3600.0
@@ -53,9 +56,33 @@ def _rebuild() -> list[str]:
     for audit_id, count in execute(_wrong_counts_sql(), ()):
         Audit.update(screenshots_count=count).where(Audit.id == audit_id).execute()
         done.append(f"audit {audit_id}: screenshots_count is {count}")
+    done += [f"screenshot {one}: its image is there by now" for one in _no_longer_absent()]
     if number := seals.fill_hosts(database):
         done.append(f"gave {number} audits the host of their url")
     return [*done, *rebuilding.rebuild()]
+
+
+def _no_longer_absent() -> list[int]:
+    """Forget of images that they were not in an import, if they are there; gives their rows' ids.
+
+    From then on they are missed if they are lost.
+    """
+    root = current_database().location.screenshots
+    if root is None:
+        return []
+    query = AuditScreenshot.select(
+        AuditScreenshot.id,
+        AuditScreenshot.file_path,
+        AuditScreenshot.file_size_bytes,
+        AuditScreenshot.sha256,
+    ).join(AbsentImage)
+    found = []
+    for row_id, file, size, sha256 in rows_of(query):
+        with suppress(StoreError):
+            if not is_other_image(ScreenshotFolder(root).read(file), size, sha256):
+                found.append(row_id)
+                AbsentImage.delete().where(AbsentImage.screenshot == row_id).execute()
+    return found
 
 
 def _wrong_counts_sql() -> str:

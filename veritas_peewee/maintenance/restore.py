@@ -31,7 +31,8 @@ from veritas_peewee.maintenance.copying import (
 )
 from veritas_peewee.maintenance.holders import alone
 from veritas_peewee.maintenance.newer import State, newer_than, state_of_store
-from veritas_peewee.maintenance.verify import Report, verify
+from veritas_peewee.maintenance.verified import Report, refuse_unless_whole
+from veritas_peewee.maintenance.verify import verify
 from veritas_peewee.models import AuditScreenshot
 
 _BESIDE = ("-wal", "-shm", "-journal")
@@ -95,11 +96,7 @@ def _prepared(source: Location, new: Location, progress: Progress | None) -> tup
             copy.journal_mode = "delete"
     with opened(SqliteStore(new, "viewer")):
         report = verify(progress=progress and (lambda n, total: progress("verify", n, total)))
-        if report.problems:
-            more = f" (and {len(report.problems) - 1} more)" if len(report.problems) > 1 else ""
-            raise DatabaseCorrupt(
-                f"{source.name}: not restored, the backup is damaged: {report.problems[0]}{more}"
-            )
+        refuse_unless_whole(report, f"{source.name}: not restored", "the backup is damaged")
         state = state_of_store()
     sync(new.path)
     return report, state

@@ -4,87 +4,70 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import peewee
 
 from veritas_peewee.catalog import checking, entries
 from veritas_peewee.database.current import current_database
-from veritas_peewee.database.failures import DRIVER_ERRORS
 from veritas_peewee.database.sqlite import current_sqlite
 from veritas_peewee.database.statements import MARK, execute, text_of
-from veritas_peewee.errors import StoreError
 from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.ledger import seals
-from veritas_peewee.ledger.checking import Flaw, flaws, is_other_image
+from veritas_peewee.ledger.checking import Flaw, flaws
 from veritas_peewee.ledger.heads import Head, parse_head
-from veritas_peewee.ledger.problems import Problems
 from veritas_peewee.ledger.stored import EVENT, FINDING, SCREENSHOT, Row
+from veritas_peewee.maintenance.image_check import ImageCheck
 from veritas_peewee.maintenance.log_check import check_log
+from veritas_peewee.maintenance.verified import CallersError
+from veritas_peewee.maintenance.verified import Report as Report
 from veritas_peewee.migrations import parts
 from veritas_peewee.models import Audit, AuditEvent, AuditFinding, AuditScreenshot
+from veritas_peewee.values.odd_text import OddText
 
-
-@dataclass(slots=True)
-class Report:
-    """What `verify` found."""
-
-    problems: Problems = field(default_factory=Problems)
-    """What is missing or altered; empty if the store is whole."""
-    notes: list[str] = field(default_factory=list)
-    """What costs nothing but space or speed."""
-    audits: int = 0
-    events: int = 0
-    files: int = 0
-    """How many were checked."""
-    head: Head | None = None
-    """The store's head now; None if the log could not be read."""
-
-    @property
-    def ok(self) -> bool:
-        return not self.problems
-
-    @contextmanager
-    def part(self, name: str) -> Iterator[None]:
-        """A part of the check: if it cannot be read, that is a problem, and the check continues."""
-        try:
-            yield
-        except (*DRIVER_ERRORS, StoreError, UnicodeError, ValueError) as error:
-            self.problems.add(f"{name} cannot be read: {error}")
+Progress = Callable[[int, int], object]
+"""Called with how many audits have been checked, and of how many."""
 
 
 def verify(
     *,
     against: str | Head | None = None,
     files: bool = True,
-    progress: Callable[[int, int], object] | None = None,
+    progress: Progress | None = None,
 ) -> Report:
     """Check the current database and, unless `files` is false, every screenshot file.
 
     `against` is an earlier head of this store, stored elsewhere: whatever has gone since is a
     problem. `progress` is called with how many audits have been checked, of how many. The check
-    is of one consistent snapshot; writers continue meanwhile. Raises StoreError for a text that
-    is not a head.
+    is of one consistent snapshot; writers continue meanwhile, and an image that they remove is not
+    a problem. Whatever is in the file, the check comes to its end. Raises StoreError for a text
+    that is not a head.
     """
     earlier = parse_head(against) if isinstance(against, str) else against
     report = Report()
+    try:
+        _check(report, earlier, files, progress)
+    except CallersError as error:
+        raise error.args[0] from None
+    return report
+
+
+def _check(report: Report, earlier: Head | None, files: bool, progress: Progress | None) -> None:
+    database = current_sqlite("verify")
     # Even the end of a read transaction can fail on a damaged file.
-    with report.part("the file"), current_database().unit():
+    with report.part("the file"), database.any_text(), database.unit():
         with report.part("the file"):
             _check_file(report)
         with report.part("the schema"):
-            found = parts.differences(current_sqlite("verify"))
+            found = parts.differences(database)
             report.problems += parts.disagreements(found)
-            report.notes += parts.notes(current_sqlite("verify"), found.harmless)
+            report.notes += parts.notes(database, found.harmless)
         with report.part("the audits"):
             _check_audits(report, files, progress)
         with report.part("the catalog"):
             report.problems += checking.disagreements()
         with report.part("the log"):
             report.head = check_log(report.problems, report.notes, earlier)
-    return report
 
 
 def _check_file(report: Report) -> None:
@@ -99,43 +82,52 @@ def _check_file(report: Report) -> None:
 # ---- audits: rows, seals, files ----
 
 
-def _check_audits(
-    report: Report, files: bool, progress: Callable[[int, int], object] | None
-) -> None:
+def _check_audits(report: Report, files: bool, progress: Progress | None) -> None:
     location = current_database().location
     folder = ScreenshotFolder(location.screenshots) if files and location.screenshots else None
     total = Audit.select().count()
-    last = ""
-    # In pieces: a cursor over all of them would end at the first page that is damaged.
-    while ids := execute(_ids_sql(), (last,)):
-        for (audit_id,) in ids:
-            with report.part(f"audit {audit_id}"):
-                _check_audit(report, audit_id, folder)
-            report.audits += 1
-        last = ids[-1][0]
-        if progress is not None:
-            progress(report.audits, total)
+    last: Any = ""
+    with ImageCheck(report, folder) as images:
+        # In pieces: a cursor over all of them would end at the first page that is damaged.
+        while ids := execute(_ids_sql(), (last,)):
+            for (audit_id,) in ids:
+                _check_audit(report, audit_id, images)
+                report.audits += 1
+            last = ids[-1][0]
+            if isinstance(last, OddText):
+                last = last.after
+            if progress is not None:
+                try:
+                    progress(report.audits, total)
+                except Exception as error:
+                    raise CallersError(error) from error
     if report.audits != total:
         report.problems.add(f"{total} audits are counted and {report.audits} are found by their id")
 
 
-def _check_audit(report: Report, audit_id: str, folder: ScreenshotFolder | None) -> None:
-    stored = seals.stored_audit(audit_id)
-    if stored is None:
-        report.problems.add(f"audit {audit_id} is in an index, but its row is missing")
+def _check_audit(report: Report, audit_id: Any, images: ImageCheck) -> None:
+    """Check one audit; what is odd in one of its parts leaves the others to be checked."""
+    where = f"audit {audit_id}"
+    if isinstance(audit_id, OddText):
+        report.problems.add(f"{where}: its id is not valid text, and it can be read by no other")
         return
-    *audit, host = stored
-    *values, _, _ = audit
-    _check_rows(report, audit_id, tuple(audit))
-    if host != seals.host_in(values):
-        report.problems.add(f"audit {audit_id}: host is not that of its url")
-    names = seals.covered(Audit)
-    if not entries.is_current(audit_id, dict(zip(names, values, strict=True))):
-        report.problems.add(f"audit {audit_id}: its entry in the catalog is not what it holds")
-    if folder is not None:
-        for row_id, *image in execute(_images_sql(), (audit_id,)):
-            report.files += 1
-            _check_image(report, folder, f"screenshot {row_id} of audit {audit_id}", *image)
+    with report.part(where):
+        stored = seals.stored_audit(audit_id)
+        if stored is None:
+            report.problems.add(f"{where} is in an index, but its row is missing")
+            return
+        *audit, host = stored
+        *values, _, _ = audit
+        with report.part(where):
+            _check_rows(report, audit_id, tuple(audit))
+        with report.part(f"{where}: its host"):
+            if host != seals.host_in(values):
+                report.problems.add(f"{where}: host is not that of its url")
+        with report.part(f"{where}: its entry in the catalog"):
+            row = dict(zip(seals.covered(Audit), values, strict=True))
+            if not entries.is_current(audit_id, row):
+                report.problems.add(f"{where}: its entry in the catalog is not what it holds")
+        images.check(audit_id)
 
 
 class _Rows:
@@ -186,28 +178,6 @@ def _text_of(flaw: Flaw, audit_id: str, row_id: int, altered: bool) -> str:
     return f"{where} was altered{', or one before it is missing' * (flaw.part == 'event')}"
 
 
-def _check_image(
-    report: Report,
-    folder: ScreenshotFolder,
-    where: str,
-    file: str,
-    size: int | None,
-    sha256: str | None,
-) -> None:
-    try:
-        image = folder.read(file)
-    except StoreError as error:
-        if sha256 is None:  # of the older store, whose paths may be of another machine
-            report.notes.append(f"{where}: {error}")
-        else:
-            report.problems.add(f"{where}: {error}")
-        return
-    if is_other_image(image, size, sha256):
-        report.problems.add(f"{where}: the file {file} was altered")
-    elif sha256 is None:
-        report.notes.append(f"{where}: has no hash, so a change of the file {file} is not noticed")
-
-
 # ---- what is read ----
 
 
@@ -222,14 +192,3 @@ def _rows_sql(model: Any, names: tuple[str, ...]) -> str:
     """The rows of one audit: the id, then the columns that the check is given."""
     query = model.select(model.id, *[model._meta.fields[name] for name in names])
     return text_of(query.where(model.audit == MARK).order_by(model.id))
-
-
-@functools.cache
-def _images_sql() -> str:
-    query = AuditScreenshot.select(
-        AuditScreenshot.id,
-        AuditScreenshot.file_path,
-        AuditScreenshot.file_size_bytes,
-        AuditScreenshot.sha256,
-    )
-    return text_of(query.where(AuditScreenshot.audit == MARK).order_by(AuditScreenshot.id))

@@ -1,9 +1,16 @@
 # mypy: ignore-errors
-"""Images of the older store get the hash, the media type and the size of their files.
+"""Images of the older store are hashed and typed; absent images are remembered as such.
 
-They are filled in after it by the current code, in the same transaction.
+The hashes, media types and sizes are filled in after it by the current code, in the same
+transaction.
 """
+
+TABLES = (
+    'CREATE TABLE "absent_images" ("screenshot_id" INTEGER NOT NULL PRIMARY KEY, '
+    'FOREIGN KEY ("screenshot_id") REFERENCES "audit_screenshots" ("id") ON DELETE CASCADE)',
+)
 
 
 def up(migrator, db):
-    pass
+    for table in TABLES:
+        db.execute_sql(table)

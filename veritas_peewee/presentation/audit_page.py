@@ -26,6 +26,8 @@ class Picture(NamedTuple):
     image: bytes | None
     problem: str | None
     """Why it could not be read, or how it differs from its row."""
+    note: str | None = None
+    """Why there is no image, though nothing was lost here."""
 
 
 def page_parts(
@@ -56,7 +58,7 @@ def page_parts(
             # An older store's row may name a file of another machine that was never here.
             if picture.problem and (image or shot.sha256 is not None):
                 problems.append(picture.problem)
-            yield _screenshot(shot, image, picture.problem)
+            yield _screenshot(shot, image, picture)
         yield "</div>\n</section>\n"
     if errors := _errors(audit):
         items = "".join(f'<li class="text">{safe(text)}</li>' for text in errors)
@@ -214,13 +216,14 @@ def _image(shot: AuditScreenshot, image: bytes | None) -> str:
     return f'<img src="{source}" alt="{safe(shot.label)}">'
 
 
-def _screenshot(shot: AuditScreenshot, image: str, problem: str | None) -> str:
+def _screenshot(shot: AuditScreenshot, image: str, picture: Picture) -> str:
     label = safe(shot.label)
     digest = (
         f'<div class="soft small mono">SHA-256 {safe(shot.sha256)}</div>' if shot.sha256 else ""
     )
-    shown = image or '<p class="soft">the image cannot be shown</p>'
-    warning = f'<p class="warn">{safe(problem)}</p>' if problem else ""
+    reason = safe(picture.note or "the image cannot be shown")
+    shown = image or f'<p class="soft">{reason}</p>'
+    warning = f'<p class="warn">{safe(picture.problem)}</p>' if picture.problem else ""
     return (
         f'<figure id="screenshot-{safe(shot.index_num)}"><div class="frame">{shown}</div>'
         f"<figcaption>{safe(shot.index_num)} · {label}{warning}{digest}</figcaption></figure>\n"

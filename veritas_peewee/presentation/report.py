@@ -6,15 +6,20 @@ The page has its screenshots inside, no script, and loads nothing; every text in
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from veritas_peewee.database.current import current_database, snapshot
+from veritas_peewee.database.failures import lacking
 from veritas_peewee.errors import StoreError
 from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.ledger.checking import image_problem, problem_of
-from veritas_peewee.ledger.stored import SCREENSHOT, read_stored
+from veritas_peewee.ledger.stored import SCREENSHOT, Row, image_file, read_stored
 from veritas_peewee.models import AuditScreenshot
 from veritas_peewee.presentation.audit_page import Picture, page_parts
 from veritas_peewee.queries import lookups
+from veritas_peewee.queries.absent import absent_images
+from veritas_peewee.queries.present import Present
+from veritas_peewee.values.ids import not_found
 
 
 def report_html(audit_id: str) -> str:
@@ -32,17 +37,36 @@ def report_parts(audit_id: str) -> Iterator[str]:
         events = lookups.events(audit_id)
         stored = read_stored(audit_id)
     problem = None if stored is None else problem_of(stored)
-    yield from page_parts(audit, events, problem, _picture)
+    with Present() as present:
+        yield from page_parts(audit, events, problem, partial(_picture, present))
 
 
-def _picture(shot: AuditScreenshot) -> Picture:
+def _picture(present: Present, shot: AuditScreenshot) -> Picture:
     """A screenshot's image from the store's folder, checked against its row."""
     location = current_database().location
     if location.screenshots is None:
         return Picture(None, None)
-    try:
-        image = ScreenshotFolder(location.screenshots).read(shot.file_path)
-    except StoreError as error:
-        return Picture(None, str(error))
     row = tuple([shot.__data__.get(name) for name in SCREENSHOT])
-    return Picture(image, image_problem(row, image))
+    folder = ScreenshotFolder(location.screenshots)
+    picture, missing = _read(folder, row)
+    if picture.problem is None:
+        return picture
+    # Asked again: the audit may have been removed since, and then its images go too.
+    if not present.image_rows(shot.audit_id, image_file(row)):
+        if not present.has_audit(shot.audit_id):
+            raise not_found(shot.audit_id)
+        return Picture(None, None, "this screenshot was removed while the page was made")
+    picture, missing = _read(folder, row)
+    if missing and image_file(row) in absent_images(shot.audit_id):
+        return Picture(None, None, "the image was not in the import that brought this audit")
+    return picture
+
+
+def _read(folder: ScreenshotFolder, row: Row) -> tuple[Picture, bool]:
+    try:
+        image = folder.read(image_file(row))
+    except StoreError as error:
+        if lacking(error):  # this says nothing about the image
+            raise
+        return Picture(None, str(error)), isinstance(error.__cause__, FileNotFoundError)
+    return Picture(image, image_problem(row, image)), False

@@ -11,9 +11,11 @@ from veritas_peewee.errors import StoreError
 from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.ledger.checking import image_problem, problem_of
 from veritas_peewee.ledger.problems import Problems
-from veritas_peewee.ledger.stored import StoredAudit, image_file, read_stored
+from veritas_peewee.ledger.stored import Row, StoredAudit, image_file, read_stored
+from veritas_peewee.queries.absent import absent_images
 from veritas_peewee.queries.filters import Filters
 from veritas_peewee.queries.history import Order
+from veritas_peewee.queries.present import Present
 from veritas_peewee.transfer.accepting import refusal
 from veritas_peewee.transfer.files import Target, new_file, too_large
 from veritas_peewee.transfer.lines import to_line
@@ -33,8 +35,11 @@ class ExportReport:
     """Images that were written."""
     events: int = 0
     problems: Problems = field(default_factory=Problems)
-    """What is missing or was altered. An audit that was altered is written as it is, and
-    an import refuses it; an image that is missing is left out."""
+    """What is missing or was altered. An audit that was altered, or holds values that the store
+    itself would not have stored, is written as it is, and an import refuses it; an image that is
+    missing is left out."""
+    notes: Problems = field(default_factory=Problems)
+    """Images that were lost before: they were not in the import that brought their rows."""
 
     @property
     def ok(self) -> bool:
@@ -61,12 +66,14 @@ def export_jsonl(
     """
     location = current_database().location
     folder = ScreenshotFolder(location.screenshots) if images and location.screenshots else None
-    screenshots, problems = 0, Problems()
+    screenshots, problems, notes = 0, Problems(), Problems()
 
-    def line(stored: StoredAudit) -> bytes:
+    def line(stored: StoredAudit) -> bytes | None:
         nonlocal screenshots
         before = len(problems)
-        found = _images(stored, folder, problems)
+        found = _images(stored, folder, present, problems, notes)
+        if found is None:
+            return None
         screenshots += sum(image is not None for image in found)
         if problem := problem_of(stored):
             problems.add(f"audit {stored.id}: {problem}")
@@ -78,25 +85,31 @@ def export_jsonl(
             problems.add(f"audit {stored.id}: its line {problem}")
         return text
 
-    report = write_each(target, line, Selection(ids, order, **filters), progress)
-    return replace(report, screenshots=screenshots, problems=problems)
+    with Present() as present:
+        report = write_each(target, line, Selection(ids, order, **filters), progress)
+    return replace(report, screenshots=screenshots, problems=problems, notes=notes)
 
 
 def write_each(
     target: Target,
-    text_of: Callable[[StoredAudit], bytes],
+    text_of: Callable[[StoredAudit], bytes | None],
     selection: Selection,
     progress: Progress | None,
     header: bytes = b"",
 ) -> ExportReport:
-    """Write `header`, then what `text_of` makes of each selected audit; count them."""
+    """Write `header`, then what `text_of` makes of each selected audit; count them.
+
+    An audit of which it makes None was removed just now, and is left out.
+    """
     audits = findings = events = 0
     with new_file(target) as file:
         file.write(header)
         for audit_id in selection:
             if (stored := read_stored(audit_id)) is None:
                 continue  # removed just now
-            file.write(text_of(stored))
+            if (text := text_of(stored)) is None:
+                continue
+            file.write(text)
             audits += 1
             findings += len(stored.findings)
             events += len(stored.events)
@@ -106,18 +119,40 @@ def write_each(
 
 
 def _images(
-    stored: StoredAudit, folder: ScreenshotFolder | None, problems: Problems
-) -> list[bytes | None]:
+    stored: StoredAudit,
+    folder: ScreenshotFolder | None,
+    present: Present,
+    problems: Problems,
+    notes: Problems,
+) -> list[bytes | None] | None:
+    """The images of an audit; None if the audit was removed while they were read."""
     images: list[bytes | None] = []
+    absent: set[str] | None = None
     for row in stored.screenshots:
-        image = None
-        if folder is not None:
-            try:
-                image = folder.read(image_file(row))
-                problem = image_problem(row, image)
-            except StoreError as error:
-                problem = str(error)
-            if problem:
-                problems.add(f"audit {stored.id}: {problem}")
+        if folder is None:
+            images.append(None)
+            continue
+        image, problem, missing = _image(folder, row)
+        if problem and not present.image_rows(stored.id, image_file(row)):
+            if not present.has_audit(stored.id):
+                return None
+            image = problem = None  # only this screenshot was removed
+        elif problem:
+            # It may be there by now: of a row that was removed, and brought back by an import.
+            image, problem, missing = _image(folder, row)
+        if problem:
+            absent = absent_images(stored.id) if absent is None else absent
+            noted = missing and image_file(row) in absent
+            what = "its image was not in the import" if noted else problem
+            (notes if noted else problems).add(f"audit {stored.id}: {what}")
         images.append(image)
     return images
+
+
+def _image(folder: ScreenshotFolder, row: Row) -> tuple[bytes | None, str | None, bool]:
+    """The image of a screenshot's row, what is wrong with it, and whether it is missing."""
+    try:
+        image = folder.read(image_file(row))
+    except StoreError as error:
+        return None, str(error), isinstance(error.__cause__, FileNotFoundError)
+    return image, image_problem(row, image), False

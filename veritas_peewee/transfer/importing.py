@@ -21,7 +21,14 @@ from veritas_peewee.ledger.checking import image_problem, problem_of
 from veritas_peewee.ledger.log import append_chained
 from veritas_peewee.ledger.problems import Problems
 from veritas_peewee.ledger.stored import AUDIT, FINDING, SCREENSHOT, StoredAudit, image_file
-from veritas_peewee.models import Audit, AuditFinding, AuditRunner, AuditScreenshot, AuditStatus
+from veritas_peewee.models import (
+    AbsentImage,
+    Audit,
+    AuditFinding,
+    AuditRunner,
+    AuditScreenshot,
+    AuditStatus,
+)
 from veritas_peewee.recording.removal import is_shown, keep_files
 from veritas_peewee.transfer.accepting import MAX_KEPT_ID, check_values
 from veritas_peewee.transfer.files import LineReader, Target, too_large
@@ -51,7 +58,7 @@ class ImportReport:
     refused: int = 0
     """Lines that were not imported; `problems` says why."""
     without_image: int = 0
-    """Screenshots whose image was not in the file."""
+    """Screenshots whose image was not in the file; from then on `verify` notes that of each."""
     new_ids: int = 0
     """Events that got another id than they had in their own store: a token to resume following
     there means nothing here."""
@@ -262,7 +269,11 @@ def _insert(unit: list[Incoming]) -> int:
     audits = [one.stored for one in unit]
     insert_rows(Audit, AUDIT, [audit.audit for audit in audits])
     insert_rows(AuditFinding, FINDING, [row for audit in audits for row in audit.findings])
-    insert_rows(AuditScreenshot, SCREENSHOT, [row for audit in audits for row in audit.screenshots])
+    shots = [row for audit in audits for row in audit.screenshots]
+    images = [image for one in unit for image in one.images]
+    with_image = zip(insert_rows(AuditScreenshot, SCREENSHOT, shots), images, strict=True)
+    absent = [(row_id,) for row_id, image in with_image if image is None]
+    insert_rows(AbsentImage, ("screenshot",), absent)
     status = AUDIT.index("status")
     running = [audit.id for audit in audits if audit.audit[status] == AuditStatus.RUNNING]
     insert_rows(AuditRunner, ("audit", "session"), [(one, IMPORTED) for one in running])

@@ -17,6 +17,23 @@ class OddText(str):
         made.raw = raw
         return made
 
+    @property
+    def before(self) -> str:
+        """A text that sorts before the stored one: SQLite is not given the stored one itself."""
+        return str(self)  # a backslash sorts before any byte that is not of ASCII
+
+    @property
+    def after(self) -> str | bytes:
+        """A text that sorts after the stored one, and after nearly nothing else that does."""
+        sound = self.raw.decode(errors="ignore")
+        while sound and not self.raw.startswith(sound.encode()):
+            sound = sound[:-1]
+        while sound:
+            sound, last = sound[:-1], ord(sound[-1])
+            if last < 0x10FFFF:
+                return sound + chr(0xE000 if last == 0xD7FF else last + 1)
+        return b""  # every text sorts before every blob
+
 
 def decoded(raw: bytes) -> str:
     """The text of these bytes of a file; an `OddText` if they are not valid UTF-8."""

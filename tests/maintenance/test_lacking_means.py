@@ -1,0 +1,134 @@
+"""A check that lacks means of its own says so, and calls nothing damaged."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from tests.support.audits import fill
+from tests.support.command_line import run_here
+from tests.support.database_files import verified
+from veritas_peewee import DatabaseCorrupt, StoreError, connect
+from veritas_peewee.catalog import checking
+from veritas_peewee.files.images import ScreenshotFolder
+from veritas_peewee.files.platform import Folder
+from veritas_peewee.ledger import seals
+from veritas_peewee.maintenance import backup as backups
+from veritas_peewee.maintenance import verify as verifying
+from veritas_peewee.presentation.report import report_html
+
+OF_THE_SYSTEM = [errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EACCES, errno.EPERM]
+OF_THE_FILE = [errno.ENOENT, errno.EIO, errno.ELOOP, errno.ENOTDIR]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "audits.db"
+    with connect(path):
+        fill(2)
+    with connect(path):
+        return path
+
+
+def refuse(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    def opened(folder: Folder, name: str) -> int:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(Folder, "open_to_read", opened)
+
+
+@pytest.mark.parametrize("code", OF_THE_SYSTEM, ids=os.strerror)
+def test_an_image_that_cannot_be_looked_at_is_not_missing(path, monkeypatch, capsys, code) -> None:
+    refuse(monkeypatch, code)
+    report = verified(path)
+    assert (report.problems, report.ok) == ([], False)
+    assert len(report.unchecked) == 3
+    assert os.strerror(code) in report.unchecked[0]
+    told = run_here(capsys, "verify", "--database", path)
+    assert told.code == 3
+    assert "could not be checked" in told.err
+    found = run_here(capsys, "verify", "--json", "--database", path).json
+    assert (found["ok"], found["problems"], len(found["unchecked"])) == (False, [], 3)
+
+
+@pytest.mark.parametrize("code", OF_THE_FILE, ids=os.strerror)
+def test_an_image_that_is_not_there_or_is_another_thing_is_a_problem(
+    path, monkeypatch, capsys, code
+) -> None:
+    refuse(monkeypatch, code)
+    report = verified(path)
+    assert (len(report.problems), report.unchecked) == (3, [])
+    assert run_here(capsys, "verify", "--database", path).code == 1
+
+
+def test_a_backup_that_cannot_be_verified_says_that(path, monkeypatch, tmp_path) -> None:
+    read, calls = ScreenshotFolder.read, []
+
+    def reading(folder: ScreenshotFolder, file: str) -> bytes:
+        calls.append(file)
+        if len(calls) > 3:  # the copies have been made
+            raise StoreError("no descriptors") from OSError(errno.EMFILE, "too many")
+        return read(folder, file)
+
+    monkeypatch.setattr(ScreenshotFolder, "read", reading)
+    with pytest.raises(StoreError, match="cannot be verified here") as caught:
+        backups.backup(tmp_path / "backup", database=path)
+    assert not isinstance(caught.value, DatabaseCorrupt)
+    assert not (tmp_path / "backup").exists()
+
+
+def test_a_report_is_not_made_without_means_to_look(path, monkeypatch) -> None:
+    with connect(path, read_only=True):
+        audit_id = seals.Audit.select().get().id
+        refuse(monkeypatch, errno.EMFILE)
+        with pytest.raises(StoreError, match=os.strerror(errno.EMFILE)):
+            report_html(audit_id)
+
+
+def test_without_descriptors_nothing_is_called_damaged(path) -> None:
+    with connect(path, read_only=True):
+        verifying.verify()  # whatever is imported and opened once
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        used = len(os.listdir("/proc/self/fd"))
+        try:
+            for spare in range(4):
+                resource.setrlimit(resource.RLIMIT_NOFILE, (used + spare, hard))
+                report = verifying.verify()
+                assert report.problems == []
+                assert report.audits == 3
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert verifying.verify().ok
+
+
+def test_no_memory_is_no_damage(path, monkeypatch) -> None:
+    def without(audit_id: str) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(verifying.seals, "stored_audit", without)
+    report = verified(path)
+    assert report.problems == []
+    assert "there is not enough memory" in report.unchecked[0]
+
+
+def test_the_words_are_compared_where_there_is_no_temporary_folder(path, monkeypatch) -> None:
+    """SQLITE_TMPDIR is only one of the folders that SQLite tries, so a driver stands in here."""
+    code = sqlite3.OperationalError("unable to open database file")
+    code.sqlite_errorcode = 14  # type: ignore[misc]
+    tried = []
+    agrees = checking._agrees_with_new_one
+
+    def without_files(scratch: str) -> bool:
+        tried.append(scratch)
+        if scratch == "":
+            raise code
+        return agrees(scratch)
+
+    monkeypatch.setattr(checking, "_agrees_with_new_one", without_files)
+    assert verified(path).ok
+    assert tried == ["", ":memory:"]
