@@ -562,8 +562,9 @@ class AuditStore:
         StoreError if the file is not an export or cannot be read.
         """
         self._opened()
-        importer = await in_thread(_importer, source, skip_existing, self._folder())
+        importer = await in_thread(_importer, source, skip_existing, self.location)
         with importer:
+            await self.write(importer.begin)
             units = importer.units()
             while unit := await in_thread(next, units, []):
                 chosen = await self.read(importer.choose, unit)
@@ -613,10 +614,12 @@ def _export(target: Target, **options: Any) -> ExportReport:
     return sync.export(target, **options)
 
 
-def _importer(source: Any, skip_existing: bool, folder: ScreenshotFolder) -> Importer:
+def _importer(source: Any, skip_existing: bool, location: Location) -> Importer:
     from veritas_peewee.transfer.importing import Importer
 
-    return Importer(source, skip_existing=skip_existing, folder=folder)
+    assert location.screenshots is not None
+    folder = ScreenshotFolder(location.screenshots)
+    return Importer(source, skip_existing=skip_existing, folder=folder, database=location.path)
 
 
 def _look(location: Location, call: Callable[[], T]) -> T:

@@ -180,17 +180,17 @@ def test_files_go_when_the_removal_of_their_rows_is_on_disk(
     """After a power cut the rows may be back, if their removal was only committed."""
     old = add(days=91)
     steps: list[str] = []
-    for name in ("sync_wal", "remove"):
-        owner = DatabaseFile if name == "sync_wal" else ScreenshotFolder
+    for name in ("sync_commits", "remove"):
+        owner = DatabaseFile if name == "sync_commits" else ScreenshotFolder
         real = getattr(owner, name)
         monkeypatch.setattr(
-            owner, name, lambda *a, name=name, real=real: steps.append(name) or real(*a)
+            owner, name, lambda *a, name=name, real=real, **k: steps.append(name) or real(*a, **k)
         )
     if how == "delete":
         removal.delete(old)
     else:
         prune(older_than=timedelta(days=90))
-    assert steps == ["sync_wal", "remove"]
+    assert steps == ["sync_commits", "remove"]
     assert files(script) == set()
 
 

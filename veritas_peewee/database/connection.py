@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from time import perf_counter, sleep
 from typing import Any, Literal
 
@@ -47,7 +47,6 @@ class StoreDatabase(Transactions):
         self.last_cursor: Any = None
         self.paused = 0.0
         self.work = 0
-        self._synced = False
         super().__init__(name, **options)
 
     @staticmethod
@@ -127,17 +126,34 @@ class StoreDatabase(Transactions):
         """
         raise NotImplementedError
 
-    # ---- statements ----
+    def sync_commits(self) -> None:
+        """Wait until all commits so far are on disk; StoreError if that cannot be said."""
+        raise NotImplementedError
 
-    def begin(self, lock_type: str | None = None) -> None:
-        super().begin(lock_type)
-        self._synced = False
+    def commits_of_others(self) -> int:
+        """A number that is another one after any other connection has committed."""
+        raise NotImplementedError
 
-    def sync_wal(self) -> None:
-        """Make the commits so far durable, before files are removed that no row names any more."""
-        if not self._synced:
-            self._synced = True
-            self.file.sync_wal()
+    # ---- transactions and statements ----
+
+    @contextmanager
+    def durable_unit(self) -> Iterator[None]:
+        """A transaction of its own, whose beginning every commit before it is on disk.
+
+        What it reads of the rows is therefore also what a power cut would leave. For callbacks,
+        which run between two transactions of a block. StoreError if commits may not be on disk.
+        """
+        state = self.state
+        scopes, state.transactions = state.transactions, []
+        try:
+            seen = self.commits_of_others()
+            self.sync_commits()  # not under the lock, because it can take long
+            with self.unit():
+                if self.commits_of_others() != seen:
+                    self.sync_commits()
+                yield
+        finally:
+            state.transactions = scopes
 
     def pause(self) -> None:
         """Let other threads run, above all the event loop's; called again and again in a long read.

@@ -162,13 +162,21 @@ class SqliteStore(StoreDatabase, SqliteDatabase):
         return connection is not None and connection.in_transaction
 
     def others_wrote(self) -> bool:
-        (version,) = self.state.conn.execute("PRAGMA data_version").fetchone()
+        version = self.commits_of_others()
         if version == self._data_version:
             return False
         if self._data_version != -1:
             self._warn_of_others()
         self._data_version = version
         return True
+
+    def commits_of_others(self) -> int:
+        (version,) = self.state.conn.execute("PRAGMA data_version").fetchone()
+        return int(version)
+
+    def sync_commits(self) -> None:
+        (mode,) = self.state.conn.execute("PRAGMA journal_mode").fetchone()
+        self.file.sync_commits(in_wal=mode == "wal")
 
     def _warn_of_others(self) -> None:
         """Warn in the log, once for each file, if writes by others can make it lose commits."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import peewee
 
-from veritas_peewee.database.failures import DRIVER_ERRORS
+from veritas_peewee.database.failures import DRIVER_ERRORS, error_code
 from veritas_peewee.database.keeper import Keeper
 from veritas_peewee.database.savepoint import Savepoint
 from veritas_peewee.errors import StoreError
@@ -34,6 +34,8 @@ class Transactions(peewee.Database):
         self.keeper: Keeper | None = None
         self.lost = False
         """Whether the transaction that was begun is no longer the one that is open."""
+        self.is_undone = True
+        """Whether nothing of the unit that failed last can have been committed."""
         self.undo: list[Callable[[], object]] = []
         """The `after_rollback` callbacks of the open transaction."""
         self.cursors: list[Any] = []
@@ -85,6 +87,7 @@ class Transactions(peewee.Database):
             with _AS_PEEWEE:
                 self.finish(commit=False)
         finally:
+            self.state.commit_callbacks.clear()
             self.run_undo(0)
 
     def finish(self, *, commit: bool) -> None:
@@ -191,10 +194,13 @@ class Transactions(peewee.Database):
             self._guard(fn)
 
     def _guard(self, fn: Callable[[], object]) -> None:
+        # Of the transaction that has ended; a callback may have one of its own.
+        ended = self.lost, self.is_undone
         try:
             fn()
         except BaseException:  # SystemExit too: the transaction has ended, whatever is raised
             _logger.exception("%s: a callback after a transaction failed", self.name)
+        self.lost, self.is_undone = ended
 
     def close_cursors(self, first: int = 0) -> None:
         """Close the open cursors but for the `first` oldest ones."""
@@ -245,10 +251,10 @@ class Unit:
             if kind is None:
                 self._commit()
         except BaseException as failure:
-            self._roll_back(known=not isinstance(failure, TransactionEnded))
+            self._roll_back(failure)
             raise
-        if kind is not None:
-            self._roll_back(known=not isinstance(error, TransactionEnded))
+        if error is not None:
+            self._roll_back(error)
         elif self.outermost:
             database.run_commit_callbacks()
             database.settle()
@@ -269,8 +275,12 @@ class Unit:
             self.database.lost = True
             raise TransactionEnded from error
 
-    def _roll_back(self, *, known: bool) -> None:
+    def _roll_back(self, error: BaseException) -> None:
         database = self.database
+        # A transaction that is over was ended by SQLite, which then gave an error, or it was
+        # committed: by SQL given to the driver, or just before Ctrl-C arrived.
+        certain = database.in_whole_transaction or error_code(error) is not None
+        database.is_undone = certain and not isinstance(error, TransactionEnded)
         try:
             if self.outermost:
                 database.finish(commit=False)
@@ -288,7 +298,7 @@ class Unit:
             del database.state.commit_callbacks[self.callbacks :]
             # If the rows may have been committed, their files stay: better one too many than one
             # missing.
-            if known:
+            if database.is_undone:
                 database.run_undo(self.undo)
             else:
                 del database.undo[self.undo :]

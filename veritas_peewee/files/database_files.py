@@ -8,7 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from veritas_peewee.errors import DatabaseCorrupt, StoreError
-from veritas_peewee.files.platform import Identity, create_private, identity_of, sync
+from veritas_peewee.files.durable import make_folders
+from veritas_peewee.files.platform import Identity, create_private, identity_of, os_error, sync
 
 _open: Counter[tuple[int, Identity]] = Counter()
 """How many connections to a file are open, by process (this one, or the one it was forked from)."""
@@ -21,6 +22,7 @@ class DatabaseFile:
         self.path = path
         self.process = os.getpid()
         self.identity: Identity | None = None
+        self._wal_is_named = False
 
     def prepare(self, *, create: bool) -> None:
         """Check the file before it is opened; with `create` make it if it is missing.
@@ -74,11 +76,25 @@ class DatabaseFile:
             what = "removed" if found is None else "replaced by another one"
             raise StoreError(f"{self.path}: the file was {what} while it was open")
 
-    def sync_wal(self) -> None:
-        """Wait until the commits so far are on disk, if the file system reports no error."""
-        if self.path is not None:
-            with suppress(OSError):
-                sync(f"{self.path}-wal")
+    def sync_commits(self, *, in_wal: bool) -> None:
+        """Wait until the commits so far are on disk; StoreError if that cannot be said.
+
+        `in_wal` says where commits go. If it is not the WAL, SQLite has synced the file itself, and
+        what is left is that its journal is gone. The file is never opened for that: closing it
+        again would drop the locks that SQLite has on it in this process.
+        """
+        if self.path is None:
+            return
+        wal = f"{self.path}-wal"
+        try:
+            if in_wal:
+                sync(wal)
+            # SQLite makes the WAL once, and leaves it while a connection is open.
+            if not (in_wal and self._wal_is_named):
+                sync(self.path.parent)
+                self._wal_is_named = in_wal
+        except OSError as error:
+            raise os_error(error, wal if in_wal else self.path, "brought to disk") from error
 
 
 def _check_not_emptied(path: Path) -> None:
@@ -94,7 +110,7 @@ def _check_not_emptied(path: Path) -> None:
 
 def _create(path: Path) -> None:
     """Create an empty file for its owner alone; SQLite gives its WAL the same mode."""
-    os.makedirs(path.parent, exist_ok=True)
+    make_folders(path.parent)
     try:
         os.close(create_private(path))
     except FileExistsError:

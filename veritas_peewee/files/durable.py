@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -20,8 +19,7 @@ from veritas_peewee.files.platform import (
     sync,
     try_lock_folder,
 )
-
-_PARTIAL_FOLDER = re.compile(r"\..+\.[0-9a-f]{16}\.partial")
+from veritas_peewee.values.image_files import is_partial
 
 
 def write_whole(folder: Folder, name: str, data: bytes, temporary: str | None = None) -> None:
@@ -32,15 +30,33 @@ def write_whole(folder: Folder, name: str, data: bytes, temporary: str | None = 
     """
     temporary = temporary or f".{name}.tmp"
     try:
-        with open(folder.create(temporary), "wb") as file:
-            file.write(data)
-            _sync_open(file)
+        write_new(folder, temporary, data)
         folder.rename(temporary, name)
         folder.sync()
     except BaseException:
         with suppress(OSError):
             folder.remove(temporary)
         raise
+
+
+def write_new(folder: Folder, name: str, data: bytes) -> None:
+    """Write a new file in an open folder; its content is on disk on return, but not its name.
+
+    Raises FileExistsError if the name is taken, and OSError.
+    """
+    with open(folder.create(name), "wb") as file:
+        file.write(data)
+        _sync_open(file)
+
+
+def make_folders(path: Path, *, mode: int = 0o777) -> None:
+    """Make a folder, with this mode, and those above it that are missing; on disk on return."""
+    if path.is_dir():
+        return
+    make_folders(path.parent)
+    path.mkdir(mode=mode, exist_ok=True)
+    with suppress(PermissionError):  # a folder that may be written but not read
+        sync(path.parent)
 
 
 def write_private(path: Path, data: bytes) -> None:
@@ -93,8 +109,7 @@ def _named_at_the_end(partial: Path, path: Path) -> Iterator[None]:
         yield
         if os.path.lexists(path):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
-        os.rename(partial, path)
-        sync(path.parent)
+        _rename_durably(partial, path)
     finally:
         with suppress(OSError):
             os.unlink(partial)
@@ -113,8 +128,17 @@ def appearing_folder(path: Path) -> Iterator[Path]:
         yield folder
         _sync_all(folder)
         # A rename replaces neither a folder that is not empty nor a file.
-        os.rename(folder, path)
+        _rename_durably(folder, path)
+
+
+def _rename_durably(partial: Path, path: Path) -> None:
+    """Give a file or folder its name, on disk; if it cannot be brought to disk it is taken back."""
+    os.rename(partial, path)
+    try:
         sync(path.parent)
+    except BaseException:
+        os.rename(path, partial)
+        raise
 
 
 @contextmanager
@@ -125,17 +149,12 @@ def partial_folder(beside: Path) -> Iterator[Path]:
     killed; such folders are removed first.
     """
     for left in _candidates(beside.parent):
-        with _claimed(left) as dead:
+        with claimed(left) as dead:
             # We hold its lock now. If another process is just making it, that one notices and
             # makes another folder.
             if dead:
                 shutil.rmtree(left, ignore_errors=True)
-    handle = None
-    while handle is None:
-        folder = beside.with_name(f".{beside.name[:100]}.{os.urandom(8).hex()}.partial")
-        folder.mkdir(mode=0o700)
-        # Where folders cannot be locked, no process takes a folder for a dead one's either.
-        handle = lock_folder(folder)  # None if another process has just removed it as a dead one's
+    folder, handle = locked_folder(beside)
     try:
         yield folder
     finally:
@@ -143,11 +162,24 @@ def partial_folder(beside: Path) -> Iterator[Path]:
         os.close(handle)
 
 
-def leftovers(parent: Path) -> list[Path]:
-    """The folders in `parent` that killed processes left unfinished."""
+def locked_folder(beside: Path) -> tuple[Path, int]:
+    """A new private folder beside a path, and the descriptor that holds it locked."""
+    while True:
+        folder = beside.with_name(f".{beside.name[:100]}.{os.urandom(8).hex()}.partial")
+        folder.mkdir(mode=0o700)
+        # Where folders cannot be locked, no process takes a folder for a dead one's either.
+        handle = lock_folder(folder)  # None if another process has just removed it as a dead one's
+        if handle is not None:
+            return folder, handle
+
+
+def leftovers(parent: Path, beginning: str = "") -> list[Path]:
+    """The folders in `parent` that killed processes left unfinished; by how their names begin."""
     found = []
     for folder in _candidates(parent):
-        with _claimed(folder) as dead:
+        if not folder.name.startswith(beginning):
+            continue
+        with claimed(folder) as dead:
             if dead:
                 found.append(folder)
     return found
@@ -155,13 +187,13 @@ def leftovers(parent: Path) -> list[Path]:
 
 def _candidates(parent: Path) -> list[Path]:
     try:
-        return sorted(entry for entry in parent.iterdir() if _PARTIAL_FOLDER.fullmatch(entry.name))
+        return sorted(entry for entry in parent.iterdir() if is_partial(entry.name))
     except OSError:
         return []
 
 
 @contextmanager
-def _claimed(folder: Path) -> Iterator[bool]:
+def claimed(folder: Path) -> Iterator[bool]:
     """Whether the process that made the folder is dead; if so, it is locked inside the block."""
     handle = try_lock_folder(folder)
     try:
@@ -169,6 +201,13 @@ def _claimed(folder: Path) -> Iterator[bool]:
     finally:
         if handle is not None:
             os.close(handle)
+
+
+def sync_folders(folder: Path) -> None:
+    """Wait until the names of everything in a folder are on disk."""
+    flush_disks()
+    for at, _, _ in os.walk(folder, topdown=False):
+        sync(Path(at))
 
 
 def _sync_all(folder: Path) -> None:

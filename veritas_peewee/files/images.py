@@ -9,15 +9,15 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from veritas_peewee.errors import InvalidAudit, StoreError
-from veritas_peewee.files.durable import write_whole
-from veritas_peewee.files.platform import OF_THE_PATH, Folder, is_regular, os_error
-from veritas_peewee.values.image_files import EXTENSIONS, check_path, split_path
+from veritas_peewee.files.durable import make_folders, write_whole
+from veritas_peewee.files.platform import FileState, Folder, is_regular, os_error
+from veritas_peewee.values.image_files import EXTENSIONS, split_path
 from veritas_peewee.values.plain import check_text, shown
 
 MAX_BYTES = 50 * 1024 * 1024
@@ -135,7 +135,7 @@ class ScreenshotFolder:
         try:
             for attempt in range(10):
                 try:
-                    with self._folder(audit_id, create=True) as folder:
+                    with self.opened(audit_id, create=True) as folder:
                         write_whole(folder, name, data)
                     break
                 except FileNotFoundError:
@@ -151,7 +151,7 @@ class ScreenshotFolder:
         """The bytes of a stored image; raises StoreError if it cannot be read."""
         folder, name = split_path(file)
         try:
-            with self._folder(folder) as handle:
+            with self.opened(folder) as handle:
                 return _read(name, handle)
         except OSError as error:
             name = shown(file)
@@ -165,32 +165,24 @@ class ScreenshotFolder:
         Raises InvalidAudit if the name leads outside the folder, and OSError.
         """
         folder, name = split_path(file)
-        with self._folder(folder, create=True) as handle:
+        with self.opened(folder, create=True) as handle:
             write_whole(handle, name, data)
 
-    def take_over(self, file: str, data: bytes) -> bool:
-        """Store an image of another store durably under its name there; True if it is new.
-
-        No file is ever replaced. Raises InvalidAudit if another image has that name here, or if the
-        name is not suitable for an image, and StoreError if the file cannot be written.
-        """
-        check_image(data, f"screenshot {file!r}")
-        folder, name = split_path(check_path(file))
+    def state(self, file: str) -> FileState | None:
+        """The state of a stored file; None if there is no such file. InvalidAudit and OSError."""
+        folder, name = split_path(file)
         try:
-            with self._folder(folder, create=True) as handle:
-                try:
-                    there = _read(name, handle)
-                except FileNotFoundError:
-                    write_whole(handle, name, data, f".{os.urandom(8).hex()}.tmp")
-                    return True
-        except OSError as error:
-            if error.errno in OF_THE_PATH:
-                reason = error.strerror
-                raise InvalidAudit(f"screenshot path {file[:80]!r}: {reason}") from error
-            raise os_error(error, self.root / file, "stored") from error
-        if there != data:
-            raise InvalidAudit(f"screenshot {file!r}: another image has that name here")
-        return False
+            with self.opened(folder) as handle:
+                return handle.state(name)
+        except FileNotFoundError:
+            return None
+
+    def sync(self, file: str) -> None:
+        """Wait until a stored image and its name are on disk; InvalidAudit or OSError."""
+        folder, name = split_path(file)
+        with self.opened(folder) as handle:
+            handle.sync_file(name)
+            handle.sync()
 
     def link(self, file: str, other: ScreenshotFolder) -> None:
         """Give a stored image the same name in another folder of this file system, by a hard link.
@@ -199,28 +191,39 @@ class ScreenshotFolder:
         """
         folder, name = split_path(file)
         with (
-            self._folder(folder) as mine,
-            other._folder(folder, create=True) as its,
+            self.opened(folder) as mine,
+            other.opened(folder, create=True) as its,
             suppress(FileExistsError),
         ):
             mine.link(name, its)
 
-    def remove(self, files: list[str]) -> None:
-        """Remove stored images, and each folder that is then empty; a failure raises no error."""
+    def remove(self, files: Iterable[str]) -> list[str]:
+        """Remove stored images, and each folder that is then empty; returns those that are gone.
+
+        Nobody else knows whether a row names them: `recording.removal` asks. A failure raises no
+        error.
+        """
+        gone = []
         for file in files:
             with suppress(OSError, InvalidAudit):
                 folder, name = split_path(file)
-                with self._folder(folder) as handle:
+                with self.opened(folder) as handle:
                     handle.remove(name)
+                gone.append(file)
                 parent, _, last = folder.rpartition("/")
                 if last != ".":
-                    with self._folder(parent or ".") as handle:
+                    with self.opened(parent or ".") as handle:
                         handle.remove_folder(last)
+        return gone
 
     @contextmanager
-    def _folder(self, name: str, *, create: bool = False) -> Iterator[Folder]:
+    def opened(self, name: str, *, create: bool = False) -> Iterator[Folder]:
+        """A folder in it, open; with `create` it is made, on disk, if it is missing.
+
+        Raises OSError, above all where a link or a file is on the way.
+        """
         if create:
-            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folders(self.root, mode=0o700)
         folder = Folder.open(self.root, follow_links=True)
         try:
             for part in name.split("/"):

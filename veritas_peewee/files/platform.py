@@ -48,6 +48,19 @@ def os_error(error: OSError, path: object, what: str) -> StoreError:
     return found
 
 
+Identity = tuple[int, int]
+"""A file's device and inode, which no other file on this machine has at the same time."""
+
+
+class FileState(NamedTuple):
+    """Two equal states of a name are of one file, that was not written to in between."""
+
+    identity: Identity
+    size: int
+    written: int
+    changed: int
+
+
 class Folder:
     """An open folder, held by a descriptor; its methods raise OSError.
 
@@ -93,6 +106,13 @@ class Folder:
         found = os.stat(name, dir_fd=self._handle, follow_symlinks=False)
         return stat.S_ISREG(found.st_mode)
 
+    def state(self, name: str) -> FileState:
+        """The state of an entry; OSError if there is no such entry."""
+        found = os.stat(name, dir_fd=self._handle, follow_symlinks=False)
+        return FileState(
+            (found.st_dev, found.st_ino), found.st_size, found.st_mtime_ns, found.st_ctime_ns
+        )
+
     def open_to_read(self, name: str) -> int:
         """A descriptor for reading an entry; to open a pipe or a device does not block."""
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -128,6 +148,14 @@ class Folder:
     def remove_folder(self, name: str) -> None:
         """Remove an empty folder from it."""
         os.rmdir(name, dir_fd=self._handle)
+
+    def sync_file(self, name: str) -> None:
+        """Wait until the content of a file in it is on disk."""
+        handle = self.open_to_read(name)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
     def sync(self) -> None:
         """Wait until its entries are on disk."""
@@ -200,10 +228,6 @@ def try_lock_folder(path: Path) -> int | None:
         os.close(handle)
         return None
     return handle
-
-
-Identity = tuple[int, int]
-"""A file's device and inode, which no other file on this machine has at the same time."""
 
 
 def identity_of(path: str | os.PathLike[str]) -> Identity:

@@ -13,7 +13,9 @@ from veritas_peewee.config import Location, locate
 from veritas_peewee.database.sqlite import has_wal_reset_bug
 from veritas_peewee.database.sqlite_errors import driver
 from veritas_peewee.errors import StoreError
+from veritas_peewee.files.arrivals import left_behind
 from veritas_peewee.files.durable import leftovers
+from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.files.platform import holders, open_to_others, other_owner
 from veritas_peewee.maintenance.diagnosis import Finding
 from veritas_peewee.maintenance.holders import sessions
@@ -44,6 +46,7 @@ def diagnose(database: str | os.PathLike[str] | None = None) -> list[Finding]:
         except OSError as error:
             found.append(Finding("problem", part.__name__[1:], f"cannot be seen: {error}"))
     found += _screenshots(location)
+    found += _arrivals(location)
     found += _holders(location)
     if path.is_file() and path.stat().st_size:
         found += inside(location)
@@ -141,6 +144,15 @@ def _leftovers(path: Path) -> Iterator[Finding]:
             "note", "leftover", f"{left}: half a copy, whose maker was killed; the next one of "
             "its kind removes it", str(left),
         )  # fmt: skip
+
+
+def _arrivals(location: Location) -> Iterator[Finding]:
+    if location.screenshots is not None:
+        for left, images in left_behind(ScreenshotFolder(location.screenshots), location.path):
+            yield Finding(
+                "note", "leftover", f"{left}: {len(images)} images of an import that was killed; "
+                "the next import, or `verify --fix`, removes them", str(left),
+            )  # fmt: skip
 
 
 def _holders(location: Location) -> Iterator[Finding]:

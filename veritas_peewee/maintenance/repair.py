@@ -10,13 +10,15 @@ from pathlib import Path
 
 from veritas_peewee.catalog import rebuilding
 from veritas_peewee.database.current import atomic, current_database
-from veritas_peewee.database.statements import MARK, execute, rows_of, text_of
+from veritas_peewee.database.statements import execute, rows_of
 from veritas_peewee.errors import StoreError
 from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.ledger import kept_ids, seals
 from veritas_peewee.ledger.checking import is_other_image
 from veritas_peewee.maintenance import remaking
 from veritas_peewee.models import AbsentImage, Audit, AuditScreenshot, RemovedAudit
+from veritas_peewee.recording.arriving import clear_left
+from veritas_peewee.recording.removal import is_named, remove_unnamed
 from veritas_peewee.startup import connect_to_repair
 
 ORPHAN_AGE = 3600.0
@@ -101,19 +103,17 @@ def orphans(age: float = ORPHAN_AGE) -> Iterator[Path]:
         return
     audits = {audit_id for (audit_id,) in rows_of(Audit.select(Audit.id))}
     audits |= {audit_id for (audit_id,) in rows_of(RemovedAudit.select(RemovedAudit.audit_id))}
-    known = text_of(AuditScreenshot.select(AuditScreenshot.id).where(
-        AuditScreenshot.file_path == MARK))  # fmt: skip
     for folder, _, names in os.walk(root):
         for name in names:
             file = Path(folder, name)
             relative = file.relative_to(root)
             try:
                 stored = relative.as_posix().encode().decode()
-                if relative.parts[0] not in audits or time.time() - file.lstat().st_mtime < age:
+                if relative.parts[0] not in audits or not _is_old(file, age):
                     continue
             except (FileNotFoundError, UnicodeEncodeError):
                 continue  # removed just now, or a name that this library does not give
-            if not execute(known, (stored,)):
+            if not is_named(stored):
                 yield file
 
 
@@ -124,8 +124,22 @@ def _others(path: Path) -> list[Path]:
 
 
 def _sweep(age: float) -> list[str]:
-    done = []
-    for path in list(orphans(age)):
-        path.unlink(missing_ok=True)
-        done.append(f"removed {path.name}, which no row names")
+    cleared = clear_left()
+    done = [f"removed {cleared} images that an interrupted import has left"] if cleared else []
+    if (root := current_database().location.screenshots) is not None:
+        files = [path.relative_to(root).as_posix() for path in orphans(age)]
+
+        # Looked at again under the write lock: much can have been recorded since.
+        def may_go(file: str) -> bool:
+            with suppress(FileNotFoundError):
+                return _is_old(root / file, age)
+            return False
+
+        gone = remove_unnamed(ScreenshotFolder(root), files, may_go)
+        done += [f"removed {os.path.basename(file)}, which no row names" for file in gone]
     return done
+
+
+def _is_old(file: Path, age: float) -> bool:
+    """Whether a file is older than `age`, in seconds; OSError if there is no such file."""
+    return time.time() - file.lstat().st_mtime >= age

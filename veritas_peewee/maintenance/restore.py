@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from veritas_peewee.database.failures import DRIVER_ERRORS
 from veritas_peewee.database.sqlite import SqliteStore
 from veritas_peewee.database.statements import rows_of
 from veritas_peewee.errors import DatabaseCorrupt, NoDatabase, StoreBusy, StoreError
-from veritas_peewee.files.durable import partial_folder
+from veritas_peewee.files.durable import make_folders, partial_folder, sync_folders
 from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.files.platform import Identity, holders, identity_of, sync
 from veritas_peewee.ledger import evidence
@@ -34,7 +35,9 @@ from veritas_peewee.maintenance.newer import State, newer_than, state_of_store
 from veritas_peewee.maintenance.verified import Report, refuse_unless_whole
 from veritas_peewee.maintenance.verify import verify
 from veritas_peewee.models import AuditScreenshot
+from veritas_peewee.recording.removal import FAILURES, is_named, remove_unnamed
 
+_logger = logging.getLogger("veritas_peewee")
 _BESIDE = ("-wal", "-shm", "-journal")
 
 
@@ -75,7 +78,7 @@ def restore(
     if not (backup / DATABASE).is_file():
         raise StoreError(f"{backup}: is no backup: there is no {DATABASE} in it")
     with typed(path, "restored"):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folders(path.parent)
         with partial_folder(path) as folder:
             new = Location(folder / DATABASE, backup / SCREENSHOTS)
             report, state = _prepared(Location(backup / DATABASE, None), new, progress)
@@ -120,17 +123,19 @@ def _put(
         if aside is not None:
             retained.mkdir(mode=0o700)
             _retain_images(location, retained, before)
-        added = _bring_images(new, location, wanted, progress)
+            sync_folders(retained)
+        added: list[str] = []
         try:
+            _bring_images(new, location, wanted, added, progress)
             if aside is not None:
                 os.rename(retained, aside)
             _swap(new.path, path, aside)
         except BaseException:
-            _folder(location).remove(added)
+            _remove_images(location, old, added)
             raise
         if before is not None:
-            # They have been set aside; here no row names them any longer.
-            _folder(location).remove(sorted(set(before) - set(wanted)))
+            # They have been set aside.
+            _remove_images(location, None, sorted(set(before) - set(wanted)))
         return aside
 
 
@@ -200,31 +205,53 @@ def _retain_images(location: Location, aside: Path, names: dict[str, str | None]
 
 
 def _bring_images(
-    new: Location, location: Location, wanted: dict[str, str | None], progress: Progress | None
-) -> list[str]:
-    """Put the backup's images into the folder; returns those that were not there."""
+    new: Location,
+    location: Location,
+    wanted: dict[str, str | None],
+    added: list[str],
+    progress: Progress | None,
+) -> None:
+    """Put the backup's images into the folder, and into `added` those that were not there."""
     source, folder = _folder(new), _folder(location)
-    added: list[str] = []
+    for number, (name, digest) in enumerate(wanted.items(), 1):
+        present: bytes | None = None
+        with suppress(StoreError):
+            present = folder.read(name)
+        data: bytes | None = None
+        with suppress(StoreError):  # what is missing in a verified backup may be
+            data = source.read(name)
+        if data is not None and data != present:
+            if digest is not None and hashlib.sha256(data).hexdigest() != digest:
+                raise DatabaseCorrupt(f"{source.root / name}: was altered just now")
+            if present is None:
+                added.append(name)
+            folder.keep(name, data)
+        if progress is not None:
+            progress("screenshots", number, len(wanted))
+
+
+def _remove_images(location: Location, old: SqliteStore | None, files: list[str]) -> None:
+    """Remove those of these files that no row names of the store that is in place now.
+
+    `old` is the store that we hold locked, with all that it says on disk. If what the rows name
+    cannot be found out, the files remain.
+    """
+    path, folder = location.path, _folder(location)
+    assert path is not None
     try:
-        for number, (name, digest) in enumerate(wanted.items(), 1):
-            present: bytes | None = None
-            with suppress(StoreError):
-                present = folder.read(name)
-            data: bytes | None = None
-            with suppress(StoreError):  # what is missing in a verified backup may be
-                data = source.read(name)
-            if data is not None and data != present:
-                if digest is not None and hashlib.sha256(data).hexdigest() != digest:
-                    raise DatabaseCorrupt(f"{source.root / name}: was altered just now")
-                if present is None:
-                    added.append(name)
-                folder.keep(name, data)
-            if progress is not None:
-                progress("screenshots", number, len(wanted))
-    except BaseException:
-        folder.remove(added)
-        raise
-    return added
+        if old is not None and _identity(path) == old.file.identity:
+            folder.remove([file for file in files if not is_named(file)])
+        elif os.path.lexists(path):
+            with opened(SqliteStore(location, "script")):
+                remove_unnamed(folder, files)
+        else:
+            folder.remove(files)
+    except FAILURES:
+        _logger.warning(
+            "%s: image files remain that no row may name; `verify --fix` removes them",
+            path,
+            exc_info=True,
+        )
 
 
 def _swap(new: Path, path: Path, aside: Path | None) -> None:

@@ -13,7 +13,13 @@ from veritas_peewee.models import Audit, AuditStatus
 from veritas_peewee.recording import operations
 from veritas_peewee.recording.effects import kind_named
 from veritas_peewee.recording.output import Event, events_of, parse
-from veritas_peewee.recording.preparing import NOTES, PreparedEvent, discard_all, prepare_all
+from veritas_peewee.recording.preparing import (
+    NOTES,
+    PreparedEvent,
+    discard_all,
+    discard_rest,
+    prepare_all,
+)
 from veritas_peewee.recording.recorder import apply_all, end_of_output
 from veritas_peewee.values import addresses, ids
 from veritas_peewee.values.ids import new_audit_id
@@ -95,7 +101,7 @@ def ingest(source: Source, *, audit_id: str | None = None, url: str | None = Non
     try:
         return write_audit(prepared)
     except BaseException:
-        prepared.discard()
+        discard_rest(prepared.events)
         raise
 
 

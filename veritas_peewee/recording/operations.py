@@ -23,7 +23,6 @@ from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.ledger import log, seals
 from veritas_peewee.models import Audit, AuditFinding, AuditRunner, AuditScreenshot, AuditStatus
 from veritas_peewee.queries import lookups
-from veritas_peewee.recording.removal import keep_files
 from veritas_peewee.values.addresses import check_url, host_of
 from veritas_peewee.values.ids import check_id, key_of, new_audit_id, not_found
 from veritas_peewee.values.moments import format_datetime, utc_now
@@ -266,7 +265,6 @@ def add_screenshot(audit_id: str, values: dict[str, Any], when: datetime) -> int
     stored = tuple([row[name] for name in seals.covered(AuditScreenshot)])
     columns = (*seals.covered(AuditScreenshot), "digest")
     _touch(audit_id)
-    keep_files([values["file_path"]])
     return insert_rows(AuditScreenshot, columns, [(*stored, seals.digest_of(stored))])[0]
 
 

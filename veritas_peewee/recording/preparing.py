@@ -38,7 +38,7 @@ _REPLACEMENT = str.maketrans({"\0": "\ufffd"} | {chr(c): "\ufffd" for c in range
 class PreparedEvent:
     """An event in its stored form; its image, if it has one, is on disk already."""
 
-    __slots__ = ("event", "files", "folder", "kind", "text")
+    __slots__ = ("event", "files", "folder", "has_begun", "kind", "text")
 
     def __init__(
         self,
@@ -52,6 +52,8 @@ class PreparedEvent:
         self.kind = kind
         self.folder = folder
         self.files: list[str] = []
+        self.has_begun = False
+        """Whether a transaction has taken it over: what becomes of it follows that one's end."""
 
     def discard(self) -> None:
         """Remove its image from disk: the event will never be recorded."""
@@ -246,3 +248,11 @@ def discard_all(prepared: Iterable[PreparedEvent]) -> None:
     """Remove the images of events that will never be recorded."""
     for one in prepared:
         one.discard()
+
+
+def discard_rest(prepared: Iterable[PreparedEvent]) -> None:
+    """Remove the images of events that no transaction has taken over.
+
+    With the others its end decides: Ctrl-C, for example, can arrive when they are committed.
+    """
+    discard_all([one for one in prepared if not one.has_begun])

@@ -20,7 +20,7 @@ from veritas_peewee.ledger import log
 from veritas_peewee.models import AuditEvent, AuditRunner, AuditStatus
 from veritas_peewee.recording import operations
 from veritas_peewee.recording.effects import kind_named
-from veritas_peewee.recording.preparing import NOTES, PreparedEvent, discard_all, prepare_all
+from veritas_peewee.recording.preparing import NOTES, PreparedEvent, discard_rest, prepare_all
 from veritas_peewee.recording.projection import Projection
 from veritas_peewee.values.ids import key_of
 from veritas_peewee.values.moments import utc_now
@@ -51,6 +51,7 @@ def _apply(audit_id: str, prepared: PreparedEvent, when: datetime) -> int:
     kind = prepared.kind
     if prepared.files:
         current_database().after_rollback(prepared.discard)
+        prepared.has_begun = True
     event_id = log.append_event(audit_id, kind, prepared.text, when)
     effect = kind_named(kind).effect
     if effect is not None or NOTES in prepared.text:
@@ -128,7 +129,7 @@ def record_many(
     try:
         return apply_all(audit_id, prepared)
     except BaseException:
-        discard_all(prepared)
+        discard_rest(prepared)
         raise
 
 

@@ -1,18 +1,33 @@
-"""Removing an audit: first its rows, then the files that no other audit uses."""
+"""Removing audits, and the one place where files go that rows named.
+
+The removal of the rows is committed and on disk first, else a power cut would bring the rows back.
+Then each file goes only if no row names it at that moment, and under the write lock, so that nobody
+can add such a row meanwhile: the same audit can be imported again at any time.
+"""
 
 from __future__ import annotations
 
 import functools
+import logging
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from peewee import SQL
 
 from veritas_peewee.database.connection import StoreDatabase
-from veritas_peewee.database.current import atomic, current_database
+from veritas_peewee.database.current import atomic, bound, current_database
+from veritas_peewee.database.failures import DRIVER_ERRORS
 from veritas_peewee.database.statements import MARK, execute, text_of
+from veritas_peewee.errors import StoreError
 from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.models import Audit, AuditScreenshot
 from veritas_peewee.values.ids import key_of, not_found
+
+PIECE = 100
+"""The most files that are removed while the write lock is held."""
+FAILURES = (OSError, StoreError, *DRIVER_ERRORS)
+"""With these a removal of files can fail; what the rows say is committed all the same."""
+_logger = logging.getLogger("veritas_peewee")
 
 
 @atomic
@@ -22,17 +37,27 @@ def delete(audit_id: str) -> None:
     Raises AuditNotFound.
     """
     audit_id = key_of(audit_id)
-    files = _own_files(audit_id)
+    files = _files_of(audit_id)
     if not Audit.delete().where(Audit.id == audit_id).execute():
         raise not_found(audit_id)
     remove_after_commit(files)
 
 
-def remove_after_commit(files: list[str]) -> None:
-    """Remove files once the removal of their rows is committed and on disk."""
+def remove_after_commit(files: Iterable[str]) -> None:
+    """Once the open transaction is committed, remove those of these files that no row then names.
+
+    A failure to remove them is logged: then they remain, for `verify --fix`.
+    """
     database = current_database()
-    if files and (root := database.location.screenshots) is not None:
-        database.after_commit(_Removal(database, ScreenshotFolder(root), files))
+    root = database.location.screenshots
+    if root is None or not (named := list(files)):
+        return
+    for removal in database.state.commit_callbacks:
+        # One for all writes of the transaction; what is undone of it is named by its row again.
+        if isinstance(removal, _Removal):
+            removal.files += named
+            return
+    database.after_commit(_Removal(database, ScreenshotFolder(root), named))
 
 
 class _Removal:
@@ -44,37 +69,49 @@ class _Removal:
         self.files = files
 
     def __call__(self) -> None:
-        self.database.sync_wal()
-        self.folder.remove(self.files)
+        try:
+            with bound(self.database):
+                remove_unnamed(self.folder, self.files)
+        except FAILURES:
+            _logger.warning(
+                "%s: image files of removed audits remain; `verify --fix` removes them",
+                self.database.name,
+                exc_info=True,
+            )
 
 
-def keep_files(files: list[str]) -> None:
-    """Keep files that rows name again, in the transaction that has removed rows with them."""
-    for removal in current_database().state.commit_callbacks:
-        if isinstance(removal, _Removal):
-            removal.files = [file for file in removal.files if file not in files]
+def remove_unnamed(
+    folder: ScreenshotFolder,
+    files: Sequence[str],
+    may_go: Callable[[str], bool] = lambda file: True,
+) -> list[str]:
+    """Remove those of these files that no row names, and that `may_go`; returns those removed.
+
+    To be called outside of a transaction. Raises StoreError, and removes nothing, if the commits so
+    far cannot be brought to disk; StoreError or a driver's error if there is no write lock.
+    """
+    database = current_database()
+    gone: list[str] = []
+    for start in range(0, len(files), PIECE):
+        with database.durable_unit():
+            piece = dict.fromkeys(files[start : start + PIECE])
+            gone += folder.remove([f for f in piece if not is_named(f) and may_go(f)])
+    return gone
 
 
-def _own_files(audit_id: str) -> list[str]:
-    """The audit's files that no other audit uses: older audits and replayed logs can share some."""
-    path = AuditScreenshot.file_path
-    own = AuditScreenshot.select(path).where(AuditScreenshot.audit == audit_id)
-    other = AuditScreenshot.alias()
-    shared = other.select(other.file_path).where(other.file_path.in_(own), other.audit != audit_id)
-    return sorted(_texts(own) - _texts(shared))
-
-
-def is_shown(file_path: str) -> bool:
+def is_named(file_path: str) -> bool:
     """Whether a row names this file of the screenshot folder."""
-    return bool(execute(_shown_sql(), (file_path,)))
+    return bool(execute(_named_sql(), (file_path,)))
 
 
 @functools.cache
-def _shown_sql() -> str:
+def _named_sql() -> str:
     query = AuditScreenshot.select(AuditScreenshot.id).where(AuditScreenshot.file_path == MARK)
     return text_of(query.limit(SQL("1")))
 
 
-def _texts(query: Any) -> set[str]:
-    """The texts that a query of one column gives, without other values that were stored by hand."""
-    return {found for (found,) in execute(*query.sql()) if isinstance(found, str)}
+def _files_of(audit_id: str) -> list[str]:
+    """The files that an audit's rows name, without other values that were stored by hand."""
+    query: Any = AuditScreenshot.select(AuditScreenshot.file_path)
+    rows = execute(*query.where(AuditScreenshot.audit == audit_id).sql())
+    return sorted({file for (file,) in rows if isinstance(file, str)})

@@ -135,7 +135,7 @@ def commit(database: StoreDatabase, batch: list[Job]) -> tuple[list[Job], list[J
     began = perf_counter()
     done: list[Job] = []
     committed, outcome = False, "not committed"
-    database.lost = False
+    database.lost, database.is_undone = False, True
     database.settle()
     try:
         if len(batch) == 1:
@@ -245,7 +245,7 @@ def _fail_all(database: StoreDatabase, done: list[Job], error: BaseException) ->
             job.error.__cause__ = error
             job.result = None
         # Where rows may have been committed, their files are left.
-        if not isinstance(error, TransactionEnded):
+        if database.is_undone:
             job.take_back()
 
 

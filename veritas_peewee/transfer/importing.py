@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
+from pathlib import Path
 from typing import Any
 
 from peewee import DataError, IntegrityError
 
 from veritas_peewee.database.current import atomic, current_database, screenshot_folder
-from veritas_peewee.database.failures import DRIVER_ERRORS
 from veritas_peewee.database.statements import MARK, execute, insert_rows, text_of
 from veritas_peewee.errors import InvalidAudit, StoreError
+from veritas_peewee.files.arrivals import Arrival, Arrivals, left_behind
 from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.ledger import kept_ids, seals
 from veritas_peewee.ledger.checking import image_problem, problem_of
@@ -29,7 +28,7 @@ from veritas_peewee.models import (
     AuditScreenshot,
     AuditStatus,
 )
-from veritas_peewee.recording.removal import is_shown, keep_files
+from veritas_peewee.recording.arriving import clear_left, place
 from veritas_peewee.transfer.accepting import MAX_KEPT_ID, check_values
 from veritas_peewee.transfer.files import LineReader, Target, too_large
 from veritas_peewee.transfer.lines import ForeignLine, from_line
@@ -77,7 +76,7 @@ class Incoming:
     line: int
     stored: StoredAudit
     images: list[bytes | None]
-    new_files: list[str] = field(default_factory=list)
+    arrival: Arrival | None = None
 
     def __str__(self) -> str:
         return f"audit {self.stored.id}"
@@ -96,8 +95,12 @@ def import_jsonl(
     `disconnected` at the next opening, because nobody runs it here. `progress` is called after
     each transaction. Raises StoreError if the file is not an export or cannot be read, StoreFull.
     """
-    importer = Importer(source, skip_existing=skip_existing, folder=screenshot_folder())
+    location = current_database().location
+    importer = Importer(
+        source, skip_existing=skip_existing, folder=screenshot_folder(), database=location.path
+    )
     with importer:
+        importer.begin()
         for unit in importer.units():
             importer.store(importer.take_images(importer.choose(unit)))
             if progress is not None:
@@ -109,20 +112,40 @@ def import_jsonl(
 class Importer:
     """The steps of an import, for a caller that runs each in the right thread.
 
-    `choose`, `store` and `finish` need a current database; `units` and `take_images` do not.
+    `begin`, `choose`, `store` and `finish` need a current database; `units` and `take_images` do
+    not. `database` is its path.
     """
 
-    def __init__(self, source: Target, *, skip_existing: bool, folder: ScreenshotFolder) -> None:
+    def __init__(
+        self,
+        source: Target,
+        *,
+        skip_existing: bool,
+        folder: ScreenshotFolder,
+        database: Path | None,
+    ) -> None:
         self.lines = LineReader(source)
         self.report = ImportReport()
         self._skip_existing = skip_existing
         self._folder = folder
+        self._database = database
+        # Here, because the folder can be large, and this is not the writer's thread.
+        self._has_left = any(True for _ in left_behind(folder, database))
 
     def __enter__(self) -> Importer:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.lines.__exit__()
+
+    def begin(self) -> None:
+        """Remove what killed imports have left in the screenshot folder."""
+        if not self._has_left:
+            return
+        if current_database().transaction_is_open:
+            current_database().after_commit(clear_left)
+        else:
+            clear_left()
 
     def units(self) -> Iterator[list[Incoming]]:
         """The audits of the file that are as they were written, a list for each transaction."""
@@ -175,15 +198,17 @@ class Importer:
             self._refuse(one.line, f"{one} is there already")
 
     def take_images(self, unit: list[Incoming]) -> list[Incoming]:
-        """Put images on disk before the rows that name them; returns the audits it worked for."""
+        """Put images on disk, under names of their own; returns the audits for which it worked."""
         taken: list[Incoming] = []
+        arrivals = Arrivals(self._folder, self._database)
         for one in unit:
+            one.arrival = arrivals.audit()
             try:
                 for row, image in zip(one.stored.screenshots, one.images, strict=True):
-                    if image is not None and self._folder.take_over(image_file(row), image):
-                        one.new_files.append(image_file(row))
+                    if image is not None:
+                        one.arrival.add(image_file(row), image)
             except InvalidAudit as error:
-                self._folder.remove(one.new_files)
+                one.arrival.forget()
                 self._refuse(one.line, f"{one}: {error}")
             except BaseException:
                 self.discard([*taken, one])
@@ -193,27 +218,24 @@ class Importer:
         return taken
 
     def store(self, unit: list[Incoming]) -> None:
-        """Insert the rows of audits whose images are on disk, in one transaction."""
+        """Insert the rows of audits, in one transaction, in which their images get their names."""
         try:
             new_ids = _insert(unit)
-        except (DataError, IntegrityError) as error:
+        except (DataError, IntegrityError, InvalidAudit) as error:
             # Once more, each in its own transaction, so that only the audit at fault is refused.
             for one in unit if len(unit) > 1 else ():
                 self.store([one])
             if len(unit) == 1:
-                self._remove_images(unit)
+                self.discard(unit)
                 if _is_stored(unit[0]):  # by another import, since it was chosen
                     self._note_stored(unit[0])
                 else:
-                    self._refuse(unit[0].line, f"{unit[0]}: cannot be stored: {error}")
+                    what = "" if isinstance(error, InvalidAudit) else "cannot be stored: "
+                    self._refuse(unit[0].line, f"{unit[0]}: {what}{error}")
             return
         except BaseException:
-            self._remove_images(unit)
+            self.discard(unit)
             raise
-        database = current_database()
-        if database.transaction_is_open:  # a larger one, which may yet fail
-            database.after_rollback(partial(self._remove_images, unit))
-            keep_files([image_file(row) for one in unit for row in one.stored.screenshots])
         images = [image is not None for one in unit for image in one.images]
         self._count(
             audits=len(unit),
@@ -224,14 +246,10 @@ class Importer:
         )
 
     def discard(self, unit: list[Incoming]) -> None:
-        """Remove the images of audits that were not stored."""
-        self._folder.remove([file for one in unit for file in one.new_files])
-
-    def _remove_images(self, unit: list[Incoming]) -> None:
-        with suppress(*DRIVER_ERRORS, StoreError):
-            files = [file for one in unit for file in one.new_files]
-            # Not those that another import of the same file has stored rows for meanwhile.
-            self._folder.remove([file for file in files if not is_shown(file)])
+        """Remove the images of audits that no transaction has taken over."""
+        for one in unit:
+            if one.arrival is not None and not one.arrival.has_begun:
+                one.arrival.forget()
 
     def finish(self) -> None:
         """Make the store's head over the events that retained their ids."""
@@ -293,4 +311,7 @@ def _insert(unit: list[Incoming]) -> int:
         rows += [(event[0], audit.id, *event[1:]) for event in audit.events]
     kept_ids.insert_with_ids(with_ids)
     append_chained([row[1:] for row in renumbered])
+    # Last, because until then the rows can be refused, and nothing has to be taken back.
+    if arrivals := [one.arrival for one in unit if one.arrival is not None]:
+        place(arrivals)
     return len(renumbered)

@@ -11,6 +11,12 @@ EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
 """The media types of images that are stored, with the endings that their files get."""
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_PARTIAL_FOLDER = re.compile(r"\..+\.[0-9a-f]{16}\.partial")
+
+
+def is_partial(name: str) -> bool:
+    """Whether a folder of this name is one in the making, which is removed again."""
+    return bool(_PARTIAL_FOLDER.fullmatch(name))
 
 
 def split_path(file: str) -> tuple[str, str]:
@@ -24,11 +30,13 @@ def split_path(file: str) -> tuple[str, str]:
 def check_path(value: object) -> str:
     """The text of `value`, if an image's file can have this path; else raises InvalidAudit."""
     file = check_text("file_path", value)
-    _, name = split_path(file)
+    folder, name = split_path(file)
     if len(file) > 1000 or file.count("/") > 8 or not file.isprintable():
         raise InvalidAudit(f"screenshot path {shown(file)} is too long, or no plain text")
     if not name.lower().endswith(_SUFFIXES) or name.startswith("."):
         raise InvalidAudit(f"screenshot path {shown(file)} is not one of an image")
+    if any(is_partial(part) for part in folder.split("/")):
+        raise InvalidAudit(f"screenshot path {shown(file)} is in a folder that is removed again")
     return file
 
 
