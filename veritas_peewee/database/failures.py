@@ -13,6 +13,7 @@ from veritas_peewee.errors import (
     StoreBusy,
     StoreError,
     StoreFull,
+    StoreMoved,
     WriteUndone,
     meaning,
 )
@@ -20,7 +21,7 @@ from veritas_peewee.errors import (
 DRIVER_ERRORS = (peewee.PeeweeException, sqlite_errors.driver.Error)
 
 OWN_ERRORS = frozenset(
-    (StoreError, StoreBusy, StoreFull, ReadOnlyStore, DatabaseCorrupt, WriteUndone)
+    (StoreError, StoreBusy, StoreFull, StoreMoved, ReadOnlyStore, DatabaseCorrupt, WriteUndone)
 )
 """The classes of errors that can report the failure of a whole transaction."""
 

@@ -24,6 +24,11 @@ class TransactionEnded(StoreError):
     known."""
 
 
+def is_known(error: BaseException | None) -> bool:
+    """Whether what failed with this error is certain not to have been saved."""
+    return not isinstance(error, TransactionEnded) and not getattr(error, "written", False)
+
+
 class Transactions(peewee.Database):
     """The transaction half of a store's connection, mixed into Peewee's class for a backend."""
 
@@ -56,6 +61,10 @@ class Transactions(peewee.Database):
 
     def others_wrote(self) -> bool:
         """Whether another connection has written since the last call of this."""
+        raise NotImplementedError
+
+    def check_written(self) -> None:
+        """Raise StoreMoved if what was just written is lost: called before it is acknowledged."""
         raise NotImplementedError
 
     # ---- beginning and ending ----
@@ -104,6 +113,7 @@ class Transactions(peewee.Database):
                 self.lost = not self.transaction_is_open
                 raise
             self.undo.clear()
+            self.check_written()
             return
         try:
             # If the backend has ended it, a ROLLBACK would only fail, and mask the cause.
@@ -241,10 +251,10 @@ class Unit:
             if kind is None:
                 self._commit()
         except BaseException as failure:
-            self._roll_back(known=not isinstance(failure, TransactionEnded))
+            self._roll_back(known=is_known(failure))
             raise
         if kind is not None:
-            self._roll_back(known=not isinstance(error, TransactionEnded))
+            self._roll_back(known=is_known(error))
         elif self.outermost:
             database.run_commit_callbacks()
             database.settle()

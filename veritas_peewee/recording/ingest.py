@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from veritas_peewee.database.current import atomic, screenshot_folder
+from veritas_peewee.database.transactions import is_known
 from veritas_peewee.errors import AuditNotFound, InvalidAudit, StoreError
 from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.models import Audit, AuditStatus
@@ -94,8 +95,9 @@ def ingest(source: Source, *, audit_id: str | None = None, url: str | None = Non
     prepared = prepare_audit(source, screenshot_folder(), audit_id=audit_id, url=url)
     try:
         return write_audit(prepared)
-    except BaseException:
-        prepared.discard()
+    except BaseException as error:
+        if is_known(error):
+            prepared.discard()
         raise
 
 
