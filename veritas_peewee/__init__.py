@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from veritas_peewee.errors import StoreClosed as StoreClosed
     from veritas_peewee.errors import StoreError as StoreError
     from veritas_peewee.errors import StoreFull as StoreFull
+    from veritas_peewee.errors import StoreMoved as StoreMoved
     from veritas_peewee.errors import WriteUndone as WriteUndone
     from veritas_peewee.following.follower import Follower as Follower
     from veritas_peewee.ledger.heads import Head as Head
@@ -77,6 +78,7 @@ __all__ = [
     "StoreClosed",
     "StoreError",
     "StoreFull",
+    "StoreMoved",
     "Trend",
     "TrendPoint",
     "WriteUndone",
@@ -103,6 +105,7 @@ _MODULES = {
         "StoreClosed",
         "StoreError",
         "StoreFull",
+        "StoreMoved",
         "WriteUndone",
     ),
     "following.follower": ("Follower",),

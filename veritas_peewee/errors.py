@@ -9,6 +9,7 @@ StoreError
 ├── ReadOnlyStore     the file, its folder or the connection does not allow writing
 ├── DatabaseCorrupt   the file is damaged or is not a database
 ├── SchemaTooNew      a newer version of this library wrote the file
+├── StoreMoved        the file, or its WAL, is no longer the one that is open
 ├── NoDatabase        a query ran where no database is open (also a RuntimeError)
 └── WriteUndone       another write ended the transaction; this one was not saved
 
@@ -63,6 +64,13 @@ class DatabaseCorrupt(StoreError):
 
 class SchemaTooNew(StoreError):
     """A newer version of veritas-peewee wrote this file; upgrade the library to open it."""
+
+
+class StoreMoved(StoreError):
+    """The file or its WAL is no longer the one that is open; later writes are not in it."""
+
+    written = False
+    """Whether the write that met it may have been made, in a file that has lost its name."""
 
 
 class NoDatabase(StoreError, RuntimeError):

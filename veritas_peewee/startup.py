@@ -47,6 +47,7 @@ def _prepare(database: Connection, settle: Settle | None = None) -> Connection:
     try:
         with bound(database):
             migrations.upgrade(database, evidence.complete)
+            database.file.watch()
             keeper.keep(database, (settle or schema.settle)(database))
             disconnect_dead()
     except DRIVER_ERRORS as error:
@@ -70,10 +71,10 @@ def _open_viewer(location: Location) -> Connection:
         # `immutable=1`, a promise that nobody changes it. With a WAL beside it that would be false.
         if location.path is None or Path(f"{location.path}-wal").exists():
             raise
-        return _look_at(connection(location, "viewer", immutable=True))
+        return _look_at(connection(location, "viewer", immutable=True), immutable=True)
 
 
-def _look_at(database: Connection) -> Connection:
+def _look_at(database: Connection, *, immutable: bool = False) -> Connection:
     from veritas_peewee import migrations
 
     location = database.location
@@ -84,6 +85,8 @@ def _look_at(database: Connection) -> Connection:
                 f"{location.name}: has an older schema; open it once for writing, for example "
                 "with `veritas-peewee init`, and it is upgraded"
             )
+        if not immutable:
+            database.file.watch()
     except DRIVER_ERRORS as error:
         database.close()
         raise (store_error(error, location.name) or error) from error

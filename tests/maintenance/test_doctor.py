@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -202,7 +203,23 @@ def test_a_process_that_runs_audits_is_told(good):
         audit = operations.create("https://example.com/")
         recorder.record(audit.id, {"type": "phase_start", "phase": "scout"})
         assert find(diagnose(good), "sessions").value == {"alive": 1, "dead": 0}
+    assert find(diagnose(good), "sessions").value == {"alive": 0, "dead": 1}
+    with connect(good):
+        pass
     assert [f for f in diagnose(good) if f.name == "sessions"] == []
+
+
+@pytest.mark.parametrize("what", ["the folder", "a session"])
+def test_a_session_that_cannot_be_looked_at_is_told(good, tmp_path, what):
+    folder = good.with_name(f"{good.name}-sessions")
+    if what == "the folder":
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.symlink_to(tmp_path)
+    else:
+        (folder / "0123456789abcdef").mkdir(parents=True)
+    told = [one.text for one in diagnose(good) if (one.level, one.name) == ("warning", "sessions")]
+    assert len(told) == 1
+    assert "looked at" in told[0]
 
 
 def test_a_locked_file_is_told_soon(good):

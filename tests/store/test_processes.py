@@ -9,7 +9,7 @@ from tests.support.processes import forked
 from torture import processes
 from torture.model import FAULTS, OK, Run
 from veritas_peewee import Audit, AuditStore, StoreError, connect
-from veritas_peewee.files.sessions import is_alive
+from veritas_peewee.files.sessions import State, look
 from veritas_peewee.recording import operations
 
 pytestmark = [
@@ -55,7 +55,7 @@ def test_a_forked_child_does_not_keep_its_parents_session_alive(tmp_path):
 
     os.waitpid(in_child(parent), 0)
     session = os.read(ready[0], 16).decode()
-    assert not is_alive(tmp_path / "audits.db-sessions", session)
+    assert look(tmp_path / "audits.db-sessions", session) is State.DEAD
     with connect(path):
         assert Audit.get_by_id("running").status == "disconnected"
     os.write(go[1], b"x")

@@ -24,13 +24,15 @@ BUSY_TIMEOUT = 30.0
 """Seconds a connection waits for another process's write lock."""
 PAUSE_EVERY, PAUSE = 0.001, 0.00002
 """Seconds after which a long read lets other threads run, and seconds for which it then sleeps."""
+KEEP_EVERY = 0.1
+"""Seconds of writing after which it is looked whether the session's file is still there."""
 LARGEST_STATEMENT = 64
 """The most rows in one statement: in a larger one the cost of each row is the same."""
 _CONTROL = re.compile(r"\s*(?:BEGIN|COMMIT|END|ROLLBACK(?!\s+(?:TRANSACTION\s+)?TO))\b", re.I)
 _CHANGE = re.compile(
     r"\s*(?:INSERT|REPLACE|UPDATE|DELETE|WITH\b.*\b(?:INSERT|UPDATE|DELETE))\b", re.I | re.S
 )
-_left_by_parent: list[object] = []
+_left_open: list[object] = []
 
 
 class StoreDatabase(Transactions):
@@ -47,6 +49,7 @@ class StoreDatabase(Transactions):
         self.last_cursor: Any = None
         self.paused = 0.0
         self.work = 0
+        self._keep_at = 0.0
         super().__init__(name, **options)
 
     @staticmethod
@@ -73,19 +76,33 @@ class StoreDatabase(Transactions):
     def close(self) -> bool:
         if self.process != os.getpid():
             # In a forked child the connection is the parent's: closing it would remove its WAL.
-            _left_by_parent.append(self.state.conn)
+            _left_open.append(self.state.conn)
             self.dispose()
             self.session.close()
             return False
-        closed = bool(super().close())
+        with self.file.closing() as can_be_closed:
+            if can_be_closed:
+                closed = bool(super().close())
+            else:
+                _left_open.append((self.state.conn, self.file))
+                self.dispose()
+                closed = False
         if closed:
             self.file.closed()
         self.session.close()
         return closed
 
+    # ---- is the file still the one that is open? ----
+
     def check_in_place(self) -> None:
-        """Raise StoreError if the file was removed or replaced by another one."""
+        """Raise StoreMoved if the file was removed or replaced by another one."""
         self.file.check_in_place()
+
+    def check_written(self) -> None:
+        self.file.check_written()
+        if self.file.looked > self._keep_at:
+            self._keep_at = self.file.looked + KEEP_EVERY
+            self.session.keep()
 
     @property
     def raw(self) -> Any:
@@ -96,6 +113,10 @@ class StoreDatabase(Transactions):
 
     def read_only(self) -> AbstractContextManager[None]:
         """Refuse writes for the length of a `with` block."""
+        raise NotImplementedError
+
+    def is_alone(self) -> bool:
+        """Whether no other connection, of any process, has the database open."""
         raise NotImplementedError
 
     def cancel_when(self, asked: Callable[[], bool], steps: int) -> None:
@@ -133,6 +154,10 @@ class StoreDatabase(Transactions):
     def commits_of_others(self) -> int:
         """A number that is another one after any other connection has committed."""
         raise NotImplementedError
+
+    def begin(self, lock_type: str | None = None) -> None:
+        self.file.check_before_write()
+        super().begin(lock_type)
 
     # ---- transactions and statements ----
 

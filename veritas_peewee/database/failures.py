@@ -13,6 +13,7 @@ from veritas_peewee.errors import (
     StoreBusy,
     StoreError,
     StoreFull,
+    StoreMoved,
     WriteUndone,
     meaning,
 )
@@ -21,7 +22,7 @@ from veritas_peewee.files.platform import NOT_OF_THE_FILE
 DRIVER_ERRORS = (peewee.PeeweeException, sqlite_errors.driver.Error)
 
 OWN_ERRORS = frozenset(
-    (StoreError, StoreBusy, StoreFull, ReadOnlyStore, DatabaseCorrupt, WriteUndone)
+    (StoreError, StoreBusy, StoreFull, StoreMoved, ReadOnlyStore, DatabaseCorrupt, WriteUndone)
 )
 """The classes of errors that can report the failure of a whole transaction."""
 

@@ -10,16 +10,17 @@ import logging
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Self
 
-from peewee import SqliteDatabase
+from peewee import OperationalError, SqliteDatabase
 
 from veritas_peewee.config import MEMORY, Durability, Location
 from veritas_peewee.database.connection import BUSY_TIMEOUT, Role, StoreDatabase
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
 from veritas_peewee.database.sqlite_errors import driver, is_odd_text
-from veritas_peewee.errors import ReadOnlyStore, StoreError, StoreFull
+from veritas_peewee.errors import ReadOnlyStore, StoreBusy, StoreError, StoreFull
 from veritas_peewee.files.platform import os_error
 from veritas_peewee.values.odd_text import decoded
 
@@ -205,6 +206,53 @@ class SqliteStore(StoreDatabase, SqliteDatabase):
             # By the driver: it has to be undone also if the transaction has ended meanwhile.
             raw.execute("PRAGMA query_only = 0")
 
+    # ---- the journal, and who else has the file open ----
+
+    def use_wal(self) -> None:
+        """Switch the file to WAL, a property of the file; raises OperationalError if others prevent
+        it for BUSY_TIMEOUT. SQLite does not wait for other connections by itself here."""
+        if self.location.path is None:
+            return
+        deadline = monotonic() + BUSY_TIMEOUT
+        while True:
+            try:
+                if self.journal_mode == "wal":
+                    return
+                if not self.pragma("page_count"):
+                    # A new file can then give free pages back in small steps:
+                    # `maintenance.freeing`.
+                    self.pragma("auto_vacuum", 2)
+                self.journal_mode = "wal"
+            except OperationalError as error:
+                failure = store_error(error, self.location.name)
+                if not isinstance(failure, StoreBusy) or monotonic() > deadline:
+                    raise
+                sleep(0.005)
+
+    def is_alone(self) -> bool:
+        """Whether no other connection, of any process, has the file open.
+
+        In WAL mode each connection, however idle, holds a shared lock until it is closed, and only
+        one that is alone can leave that mode. (`locking_mode = EXCLUSIVE` would ask the same, but
+        where it fails SQLite 3.40 keeps others from opening the file.)
+        """
+        if self.location.path is None:
+            return True
+        self.file.unwatch()
+        timeout = self.pragma("busy_timeout")
+        try:
+            self.pragma("busy_timeout", 0)
+            (mode,) = self.raw.execute("PRAGMA journal_mode = DELETE").fetchone()
+            return bool(mode == "delete")
+        except DRIVER_ERRORS as error:
+            if isinstance(store_error(error), StoreBusy):
+                return False
+            raise
+        finally:
+            self.pragma("busy_timeout", timeout)
+            self.use_wal()
+            self.file.watch()
+
     # ---- resources ----
 
     def cancel_when(self, asked: Callable[[], bool], steps: int) -> None:
@@ -229,6 +277,8 @@ class SqliteStore(StoreDatabase, SqliteDatabase):
 
         Waits up to `patience` seconds for reads that need it; False if they still did then.
         """
+        if not self.file.is_in_place():
+            return False  # it would go over what others have written to the file since
         mode = "TRUNCATE" if truncate else "RESTART"
         with suppress(*DRIVER_ERRORS):
             timeout = self.pragma("busy_timeout")

@@ -24,6 +24,11 @@ class TransactionEnded(StoreError):
     known."""
 
 
+def is_known(error: BaseException | None) -> bool:
+    """Whether what failed with this error is certain not to have been saved."""
+    return not isinstance(error, TransactionEnded) and not getattr(error, "written", False)
+
+
 class Transactions(peewee.Database):
     """The transaction half of a store's connection, mixed into Peewee's class for a backend."""
 
@@ -58,6 +63,10 @@ class Transactions(peewee.Database):
 
     def others_wrote(self) -> bool:
         """Whether another connection has written since the last call of this."""
+        raise NotImplementedError
+
+    def check_written(self) -> None:
+        """Raise StoreMoved if what was just written is lost: called before it is acknowledged."""
         raise NotImplementedError
 
     # ---- beginning and ending ----
@@ -111,6 +120,7 @@ class Transactions(peewee.Database):
                 self.lost = not self.transaction_is_open
                 raise
             self.undo.clear()
+            self.check_written()
             return
         try:
             # If the backend has ended it, a ROLLBACK would only fail, and mask the cause.
@@ -280,7 +290,7 @@ class Unit:
         # A transaction that is over was ended by SQLite, which then gave an error, or it was
         # committed: by SQL given to the driver, or just before Ctrl-C arrived.
         certain = database.in_whole_transaction or error_code(error) is not None
-        database.is_undone = certain and not isinstance(error, TransactionEnded)
+        database.is_undone = certain and is_known(error)
         try:
             if self.outermost:
                 database.finish(commit=False)

@@ -1,18 +1,46 @@
-"""The file of a database, as a file: made, recognised again, and not inherited by a fork."""
+"""The file of a database, as a file: made, recognised again, and not inherited by a fork.
+
+SQLite opens the file and its WAL once and never looks again at their names. If one of them loses
+its name (removed, moved, replaced), writing goes on into a file that nobody will ever open.
+"""
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import Counter
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from time import perf_counter
+from weakref import WeakValueDictionary
 
-from veritas_peewee.errors import DatabaseCorrupt, StoreError
+from veritas_peewee.errors import DatabaseCorrupt, StoreError, StoreMoved
 from veritas_peewee.files.durable import make_folders
-from veritas_peewee.files.platform import Identity, create_private, identity_of, os_error, sync
+from veritas_peewee.files.platform import (
+    Identity,
+    create_private,
+    identity_of,
+    in_place,
+    names_of,
+    os_error,
+    share_bytes,
+    sync,
+)
+
+FRESH = 0.02
+"""Seconds for which a look at the paths also serves the write that begins next."""
+SET_ASIDE = ".replaced-"
+"""What follows the database's name in the name of the folder where a restore keeps the old one."""
+# The bytes that each connection to a file locks, https://sqlite.org/src/file/src/os.h: who has
+# them for itself alone is the last one, and takes the WAL away when it closes.
+_SHARED_FIRST, _SHARED_SIZE = 0x40000002, 510
 
 _open: Counter[tuple[int, Identity]] = Counter()
 """How many connections to a file are open, by process (this one, or the one it was forked from)."""
+_watched: WeakValueDictionary[int, DatabaseFile] = WeakValueDictionary()
+"""The files whose WAL is known, of the connections that are open."""
+_logger = logging.getLogger("veritas_peewee")
 
 
 class DatabaseFile:
@@ -23,12 +51,20 @@ class DatabaseFile:
         self.process = os.getpid()
         self.identity: Identity | None = None
         self._wal_is_named = False
+        self.wal: Identity | None = None
+        self.moved = False
+        """Whether the last look found another file, or none, at one of the two paths."""
+        self._path, self._wal_path = str(path), f"{path}-wal"
+        self._are_in_place: Callable[[], bool] | None = None
+        self.looked = 0.0
+        """When both were last seen in their places, by `perf_counter`."""
 
     def prepare(self, *, create: bool) -> None:
         """Check the file before it is opened; with `create` make it if it is missing.
 
-        Raises StoreError for a missing file or one that was open before a fork, DatabaseCorrupt
-        for an emptied one, and OSError.
+        Raises StoreError for a missing file, one with a second name, or one that was open before a
+        fork, StoreMoved for one that this process has open without its WAL, DatabaseCorrupt for an
+        emptied one, and OSError.
         """
         if self.path is None:
             return
@@ -38,7 +74,9 @@ class DatabaseFile:
         elif not self.path.is_file():
             raise StoreError(f"{self.path}: there is no such database")
         self.identity = identity_of(self.path)
+        _check_one_name(self.path, self.identity)
         self._check_not_inherited(self.identity)
+        self._check_others_here(self.identity)
 
     def _check_not_inherited(self, identity: Identity) -> None:
         """Raise StoreError if the file was open in the process that was forked.
@@ -54,6 +92,23 @@ class DatabaseFile:
                     "opened"
                 )
 
+    def _check_others_here(self, identity: Identity) -> None:
+        """Raise StoreMoved if this process has another file open by this path, or this file with
+        another WAL: SQLite would share one index between two WALs, or the WAL between two files."""
+        wal = _identity_or_none(self._wal_path)
+        for reference in _watched.valuerefs():
+            other = reference()
+            if (
+                other is not None
+                and other.process == self.process
+                and (other.path == self.path or other.identity == identity)
+                and (other.identity, other.wal) != (identity, wal)
+            ):
+                raise StoreMoved(
+                    f"{self.path}: this process has it open as {other.path}, and since then the "
+                    "file or its WAL was removed, moved or replaced: close it there first"
+                )
+
     def opened(self) -> None:
         """Count a connection that was opened."""
         if self.identity is not None:
@@ -63,18 +118,115 @@ class DatabaseFile:
         """Count a connection that was closed."""
         if self.identity is not None:
             _open[self.process, self.identity] -= 1
+        _watched.pop(id(self), None)
+        self.wal = self._are_in_place = None
+
+    # ---- is it still the one that is open? ----
+
+    def watch(self) -> None:
+        """Remember which WAL belongs to the connection, once it has read in WAL mode.
+
+        Until the connection is closed, SQLite leaves the WAL where it is.
+        """
+        if self.path is None:
+            return
+        self.wal = _identity_or_none(self._wal_path)
+        if self.identity is not None and self.wal is not None:
+            files = (self._path, self.identity), (self._wal_path, self.wal)
+            self._are_in_place = in_place(files)
+            _watched[id(self)] = self
+
+    def unwatch(self) -> None:
+        """Forget the WAL: the connection itself has left WAL mode."""
+        _watched.pop(id(self), None)
+        self.wal = self._are_in_place = None
+        self.moved = False
+
+    def __enter__(self) -> None:
+        """Begin a write that has no transaction around it, and so is saved within the block."""
+        self.check_before_write()
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.check_written()
+
+    def check_written(self) -> None:
+        """Raise StoreMoved if what was just written is not in the file at the path.
+
+        It takes a look or three at the file system; it is called before a write is acknowledged.
+        """
+        if self._are_in_place is not None:
+            try:
+                if self._are_in_place():
+                    self.looked = perf_counter()
+                    return
+            except OSError:
+                pass  # the closer look says which of them it is
+            self._look_closer(": what was written since is not in it", written=True)
+
+    def check_before_write(self) -> None:
+        """Raise StoreMoved if a write would be lost; costs nothing just after the last check."""
+        if self._are_in_place is not None and (self.moved or perf_counter() - self.looked > FRESH):
+            self._look_closer(": nothing was written")
 
     def check_in_place(self) -> None:
-        """Raise StoreError if the file was removed or replaced: others' writes never show here."""
-        if self.path is None or self.identity is None:
+        """Raise StoreMoved if the file was removed or replaced: others' writes never show here."""
+        if self.path is not None and self.identity is not None:
+            self._look_closer()
+
+    def is_in_place(self) -> bool:
+        """Whether the file and its WAL, where these are known, are the ones that are open."""
+        return self.path is None or self.identity is None or self._difference() is None
+
+    def _look_closer(self, so: str = "", *, written: bool = False) -> None:
+        found = self._difference()
+        if found is None:
+            self.looked = perf_counter()
+            if self.moved:
+                self.moved = False
+                _logger.warning("%s: is in its place again: writing goes on", self.path)
             return
+        what, error = found
+        if so and not self.moved:  # a reader's caller alone is concerned
+            _logger.error("%s while it was open: nothing is written to it any more", what)
+        self.moved = True
+        failure = StoreMoved(f"{what} while it was open{so}")
+        failure.written = written
+        raise failure from error
+
+    def _difference(self) -> tuple[str, OSError | None] | None:
+        """What is not as it was when the file was opened; None if all is."""
+        for path, expected in ((self._path, self.identity), (self._wal_path, self.wal)):
+            if expected is None:
+                continue
+            name = "the file" if path is self._path else "its WAL"
+            try:
+                if identity_of(path) != expected:
+                    return f"{self.path}: {name} was replaced by another one", None
+            except (FileNotFoundError, NotADirectoryError) as error:
+                return f"{self.path}: {name} was removed", error
+            except OSError as error:
+                return f"{self.path}: {name} became invisible ({error.strerror})", error
+        return None
+
+    @contextmanager
+    def closing(self) -> Iterator[bool]:
+        """Close a connection in the block, unless it gives False.
+
+        The last connection to close copies the WAL into the file and removes what is at the WAL's
+        path. If that is another WAL by now, or none, others may have written to the file since,
+        and would be overwritten; so SQLite is made to believe that it is not the last one. A file
+        that was moved itself SQLite leaves alone.
+        """
+        if self.wal is None or self.is_in_place() or _identity_or_none(self._path) != self.identity:
+            yield True
+            return
+        give_back = share_bytes(self._path, _SHARED_FIRST, _SHARED_SIZE)
         try:
-            found = identity_of(self.path)
-        except OSError:
-            found = None
-        if found != self.identity:
-            what = "removed" if found is None else "replaced by another one"
-            raise StoreError(f"{self.path}: the file was {what} while it was open")
+            yield give_back is not None
+        finally:
+            if give_back is not None:
+                give_back()
 
     def sync_commits(self, *, in_wal: bool) -> None:
         """Wait until the commits so far are on disk; StoreError if that cannot be said.
@@ -97,15 +249,53 @@ class DatabaseFile:
             raise os_error(error, wal if in_wal else self.path, "brought to disk") from error
 
 
+def _identity_or_none(path: str) -> Identity | None:
+    try:
+        return identity_of(path)
+    except OSError:
+        return None
+
+
 def _check_not_emptied(path: Path) -> None:
-    """Raise DatabaseCorrupt for an empty file with a WAL beside it: SQLite would take the file for
-    a new store and discard the WAL."""
+    """Raise DatabaseCorrupt for an empty or missing file with a WAL beside it: SQLite would take
+    the file for a new store and discard the WAL."""
+    size = 0
     with suppress(OSError):
-        if os.path.getsize(path) == 0 and (size := os.path.getsize(f"{path}-wal")):
+        size = os.path.getsize(path)
+    with suppress(OSError):
+        if not size and (left := os.path.getsize(f"{path}-wal")):
+            how = "the database is empty" if path.exists() else "there is no database"
             raise DatabaseCorrupt(
-                f"{path}: the database is empty, but {size} bytes of its WAL are there: it was "
-                "cut; restore a backup, and keep both files until then"
+                f"{path}: {how}, but {left} bytes of its WAL are there: it was cut or moved; put "
+                "it back or restore a backup, and keep the WAL until then"
             )
+
+
+def _check_one_name(path: Path, identity: Identity) -> None:
+    """Raise StoreError for a file with a second name (a hard link).
+
+    SQLite names the WAL after the name by which the file was opened: who opens it by the other
+    name does not see what was written by this one, and damages it.
+    """
+    if (names := names_of(path)) > 1:
+        names -= sum(_identity_or_none(name) == identity for name in _names_of_a_restore(path))
+        if names > 1:
+            raise StoreError(
+                f"{path}: the file has {names} names (hard links), and each would get a WAL of its "
+                "own: remove the others, or copy the file and give the copy this name"
+            )
+
+
+def _names_of_a_restore(path: Path) -> Iterator[str]:
+    """The files that a restore may have left beside a database as a second name of it."""
+    with suppress(OSError), os.scandir(path.parent) as entries:
+        for entry in entries:
+            name = entry.name
+            if name.startswith(f"{path.name}{SET_ASIDE}") or (
+                name.startswith(f".{path.name[:100]}.") and name.endswith(".partial")
+            ):
+                with suppress(OSError), os.scandir(entry) as files:
+                    yield from [file.path for file in files if file.is_file(follow_symlinks=False)]
 
 
 def _create(path: Path) -> None:

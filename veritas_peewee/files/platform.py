@@ -1,6 +1,7 @@
 """What differs between POSIX and Windows: locks, folders, identities, forks, and their errors.
 
-This is the only module that knows either system; all others call it.
+This is the only module that knows either system; all others call it. Longer than most, because no
+other one may.
 """
 
 from __future__ import annotations
@@ -9,8 +10,11 @@ import errno
 import fcntl
 import os
 import stat
-from collections.abc import Callable
+import struct
+import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -18,6 +22,9 @@ from veritas_peewee.errors import ReadOnlyStore, StoreError, StoreFull
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _NEW = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+
+_STEP = 100_000_000  # nanoseconds; many times the step of the time in a folder's entry
+_FLOCK = "hhqqi"  # struct flock: type, whence, start, length, process
 
 # The errors of a path itself, or of the file or link that is there, and not of the disk.
 OF_THE_PATH = (errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EINVAL)
@@ -202,6 +209,32 @@ def try_lock(handle: int) -> None:
     fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+def share_bytes(
+    path: str | os.PathLike[str], start: int, length: int
+) -> Callable[[], object] | None:
+    """Share a lock on some bytes of a file, so that nobody can lock them for themselves, this
+    process included; returns what gives it back, or None where the system has no such lock.
+
+    The descriptor stays open for as long as the process lives: to close it would drop the locks
+    that SQLite has on the file in this process.
+    """
+    of_descriptor = getattr(fcntl, "F_OFD_SETLK", None)  # Linux
+    if of_descriptor is None:
+        return None
+    with suppress(OSError):
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        shared = struct.pack(_FLOCK, fcntl.F_RDLCK, os.SEEK_SET, start, length, 0)
+        unlocked = struct.pack(_FLOCK, fcntl.F_UNLCK, os.SEEK_SET, start, length, 0)
+        fcntl.fcntl(handle, of_descriptor, shared)
+        return partial(fcntl.fcntl, handle, of_descriptor, unlocked)
+    return None
+
+
+def try_lock_shared(handle: int) -> None:
+    """Share a lock on an open file; BlockingIOError if another process has locked it for itself."""
+    fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+
+
 def lock_folder(path: Path) -> int | None:
     """A descriptor that holds a folder locked until it is closed; None if the folder is gone."""
     try:
@@ -234,6 +267,43 @@ def identity_of(path: str | os.PathLike[str]) -> Identity:
     """The identity of the file at a path; OSError if there is no file."""
     found = os.stat(path)
     return found.st_dev, found.st_ino
+
+
+def in_place(files: Sequence[tuple[str, Identity]]) -> Callable[[], bool]:
+    """A function that returns whether these two files of one folder are still at their paths.
+
+    It is called for each write, so it looks at the folder alone where that is enough: whatever
+    removes, renames or replaces one of its files changes the time in the folder's own entry. That
+    time advances in steps of some milliseconds, so it says nothing until it is older than that.
+    The function raises OSError if the folder or a file is missing or cannot be seen.
+    """
+    (first, (device, number)), (second, (other_device, other_number)) = files
+    folder, look = os.path.dirname(first), os.stat
+    as_before: tuple[int, int, int] | None = None
+
+    def are_in_place() -> bool:
+        nonlocal as_before
+        at = look(folder)
+        now = at.st_ctime_ns, at.st_ino, at.st_dev
+        if now == as_before:
+            return True
+        found, other = look(first), look(second)
+        whether = (
+            found.st_ino == number
+            and other.st_ino == other_number
+            and found.st_dev == device
+            and other.st_dev == other_device
+        )
+        is_old = abs(time.time_ns() - at.st_ctime_ns) > _STEP
+        as_before = now if whether and is_old else None
+        return whether
+
+    return are_in_place
+
+
+def names_of(path: str | os.PathLike[str]) -> int:
+    """How many names (hard links) the file at a path has; OSError if there is no file."""
+    return os.stat(path).st_nlink
 
 
 def other_owner(path: str | os.PathLike[str]) -> int | None:

@@ -1,31 +1,52 @@
 """Which processes are alive: each process that runs audits has a locked file.
 
 The kernel drops the lock the moment a process dies, however it dies, so a lock that can be taken
-is proof of death; a process id is not (it is reused, and means nothing in another container).
+is proof of death; a process id is not (it is reused, and means nothing in another container). A
+file that cannot be looked at proves nothing, and one that is missing may have been removed by
+somebody who tidies up: neither is death.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from enum import Enum
 from pathlib import Path
 
+from veritas_peewee.errors import StoreError
 from veritas_peewee.files.platform import (
     Folder,
+    Identity,
     after_fork_in_child,
     create_private,
     host_name,
+    identity_of,
     is_regular,
     lock,
     os_error,
-    try_lock,
+    try_lock_shared,
 )
 
-_NAME = re.compile(r"\.?[0-9a-f]{16}")
+_NAME = re.compile(r"[0-9a-f]{16}")
+_HIDDEN = re.compile(r"\.[0-9a-f]{16}")
 _begun: weakref.WeakSet[Session] = weakref.WeakSet()
+_logged: set[Path] = set()
+_logger = logging.getLogger("veritas_peewee")
+
+
+class State(Enum):
+    """What can be found out about the process that began a session."""
+
+    ALIVE = "alive"
+    DEAD = "dead"
+    MISSING = "missing"
+    """Its file is not there: its owner has ended it, or somebody else has removed the file."""
+    UNKNOWN = "unknown"
+    """Its file cannot be looked at."""
 
 
 class Session:
@@ -35,29 +56,64 @@ class Session:
         self.folder = folder
         self._id: str | None = None
         self._handle = -1
+        self._identity: Identity | None = None
         self._process = 0
+        self._running: set[str] = set()
 
     @property
     def id(self) -> str:
         """The session's id, 16 hexadecimal digits; the first use of it begins the session.
 
-        Raises StoreError if the file cannot be written.
+        If its file has gone since, it is made again. Raises StoreError if it cannot be written.
         """
         if self._id is None:
-            self._id = self._begin()
+            self._id = os.urandom(8).hex()
+            try:
+                self._make()
+            except BaseException:
+                self._id = None
+                raise
+        elif not self._is_there():
+            self._make()
         return self._id
 
-    def _begin(self) -> str:
-        name = os.urandom(8).hex()
-        if self.folder is None:
-            return name
+    def runs(self, audit_id: str) -> str:
+        """Note that an audit runs in this session; returns the session's id, as `id` does."""
+        session = self.id
+        self._running.add(audit_id)
+        return session
+
+    def ran(self, audit_id: str) -> None:
+        """Note that an audit no longer runs, if it ran in this session."""
+        self._running.discard(audit_id)
+
+    def keep(self) -> None:
+        """Make the session's file again if somebody has removed it; failures are only logged."""
+        if self._handle >= 0 and not self._is_there():
+            try:
+                self._make()
+            except (OSError, StoreError) as error:
+                _log_once(self.folder, f"a session's file is gone and cannot be made: {error}")
+
+    def _is_there(self) -> bool:
+        if self.folder is None or self._id is None or self._process != os.getpid():
+            return True
         try:
-            while not self._lock(self.folder, name):
+            return identity_of(self.folder / self._id) == self._identity
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:
+            return True  # it cannot be looked at, so it could not be made either
+
+    def _make(self) -> None:
+        if self.folder is None or self._id is None:
+            return
+        try:
+            while not self._lock(self.folder, self._id):
                 pass  # a sweep has removed the folder, or the file before it was locked
         except OSError as error:
             raise os_error(error, self.folder, "given a session") from error
         self._process = os.getpid()
-        return name
 
     def _lock(self, folder: Path, name: str) -> bool:
         hidden = folder / f".{name}"
@@ -69,6 +125,7 @@ class Session:
         try:
             lock(handle)
             os.write(handle, f"{host_name()} {os.getpid()}\n".encode())
+            identity = identity_of(hidden)
             # Visible only once it is locked: nobody can find it unlocked while its owner lives.
             hidden.rename(folder / name)
         except BaseException as error:
@@ -78,20 +135,26 @@ class Session:
             if isinstance(error, FileNotFoundError):
                 return False
             raise
-        self._handle = handle
+        if self._handle >= 0:
+            os.close(self._handle)
+        self._handle, self._identity = handle, identity
         _begun.add(self)
         return True
 
     def close(self) -> None:
-        """End the session: remove its file and release the lock."""
+        """End the session: release the lock, and remove the file unless audits still run in it.
+
+        These are then found as those of a process that was killed are.
+        """
         if self._handle >= 0:
             # A forked child has a copy of the handle, but the session is its parent's.
             if self._process == os.getpid() and self._id is not None:
-                with _opened(self.folder) as folder:
-                    _forget(folder, self._id)
+                if not self._running:
+                    _remove(self.folder, [self._id])
                 _tidy(self.folder)
             os.close(self._handle)
-        self._handle, self._id = -1, None
+        self._handle, self._id, self._identity = -1, None, None
+        self._running.clear()
 
 
 def _leave_to_parent() -> None:
@@ -105,61 +168,104 @@ def _leave_to_parent() -> None:
 after_fork_in_child(_leave_to_parent)
 
 
-def is_alive(folder: Path | None, session: str) -> bool:
-    """Whether the process that began `session` still runs."""
+def look(folder: Path | None, session: str) -> State:
+    """What the sessions' folder shows of the process that began `session`."""
     # Any text can be in a database: only a name of the form that we give is used as a path.
     if not isinstance(session, str) or not _NAME.fullmatch(session):
-        return False
-    with _opened(folder) as handle:
-        return _is_locked(handle, session)
+        return State.DEAD
+    if folder is None:
+        return State.MISSING
+    with _opened(folder) as opened:
+        return opened if isinstance(opened, State) else _state(opened, session, folder)
 
 
-def sweep(folder: Path | None) -> None:
-    """Remove the files of dead sessions, and the folder if it is then empty."""
-    with _opened(folder) as handle:
-        for name in () if handle is None else handle.names():
-            if _NAME.fullmatch(name) and not _is_locked(handle, name):
-                _forget(handle, name)
+def names(folder: Path | None) -> list[str]:
+    """The sessions whose files are in the folder; OSError if that cannot be listed."""
+    if folder is None:
+        return []
+    try:
+        with Folder.open(folder) as opened:
+            return sorted(name for name in opened.names() if _NAME.fullmatch(name))
+    except FileNotFoundError:
+        return []
+
+
+def leftovers(folder: Path | None) -> list[str]:
+    """The files of dead sessions, and those that were never finished."""
+    found: list[str] = []
+    with suppress(OSError):
+        if folder is not None:
+            with Folder.open(folder) as opened:
+                found = [
+                    name
+                    for name in opened.names()
+                    if (_NAME.fullmatch(name) or _HIDDEN.fullmatch(name))
+                    and _state(opened, name, folder) is State.DEAD
+                ]
+    return found
+
+
+def sweep(folder: Path | None, dead: Iterable[str]) -> None:
+    """Remove the files of dead sessions, as `leftovers` named them, and the folder if empty."""
+    _remove(folder, dead)
     _tidy(folder)
 
 
 @contextmanager
-def _opened(path: Path | None) -> Iterator[Folder | None]:
-    """The folder itself, never one that a link leads to; None if it cannot be opened."""
-    folder = None
-    if path is not None:
-        with suppress(OSError):
-            folder = Folder.open(path)
+def _opened(path: Path) -> Iterator[Folder | State]:
+    """The folder itself, never one that a link leads to; else what that means for a session."""
+    folder: Folder | State
+    try:
+        folder = Folder.open(path)
+    except FileNotFoundError:
+        folder = State.MISSING
+    except OSError as error:
+        folder = _unknown(path, error)
     try:
         yield folder
     finally:
-        if folder is not None:
+        if isinstance(folder, Folder):
             folder.close()
 
 
-def _is_locked(folder: Folder | None, name: str) -> bool:
-    if folder is None:
-        return False
+def _state(folder: Folder, name: str, path: Path) -> State:
     try:
-        handle = folder.open_to_lock(name)
-    except PermissionError:
-        return True  # another user's file, which we cannot test
-    except OSError:
-        return False
+        # A lock that is shared lets two processes look at the same moment.
+        handle = folder.open_to_read(name)
+    except FileNotFoundError:
+        return State.MISSING
+    except OSError as error:
+        return _unknown(path, error)
     try:
-        if is_regular(handle):
-            try_lock(handle)
+        if not is_regular(handle):
+            return State.UNKNOWN
+        try_lock_shared(handle)
     except BlockingIOError:
-        return True
+        return State.ALIVE
+    except OSError as error:
+        return _unknown(path, error)
     finally:
         os.close(handle)
-    return False
+    return State.DEAD
 
 
-def _forget(folder: Folder | None, name: str) -> None:
-    if folder is not None:
-        with suppress(OSError):
-            folder.remove(name)
+def _unknown(folder: Path, error: OSError) -> State:
+    _log_once(folder, f"sessions cannot be looked at, so they count as alive: {error.strerror}")
+    return State.UNKNOWN
+
+
+def _log_once(folder: Path | None, text: str) -> None:
+    if folder is not None and folder not in _logged:
+        _logged.add(folder)
+        _logger.warning("%s: %s", folder, text)
+
+
+def _remove(path: Path | None, names: Iterable[str]) -> None:
+    if path is not None:
+        with suppress(OSError), Folder.open(path) as folder:
+            for name in names:
+                with suppress(OSError):
+                    folder.remove(name)
 
 
 def _tidy(folder: Path | None) -> None:

@@ -17,6 +17,7 @@ from veritas_peewee.files.arrivals import left_behind
 from veritas_peewee.files.durable import leftovers
 from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.files.platform import holders, open_to_others, other_owner
+from veritas_peewee.files.sessions import State
 from veritas_peewee.maintenance.diagnosis import Finding
 from veritas_peewee.maintenance.holders import sessions
 from veritas_peewee.maintenance.inside import inside
@@ -163,13 +164,27 @@ def _holders(location: Location) -> Iterator[Finding]:
             "note", "holder", f"process {holder.pid} has it open: {holder.command}",
             holder._asdict(),
         )  # fmt: skip
-    living = dead = 0
-    for _, alive in sessions(location):
-        living, dead = living + alive, dead + (not alive)
+    counts = dict.fromkeys(State, 0)
+    unseen = False
+    try:
+        for _, state in sessions(location):
+            counts[state] += 1
+    except OSError as error:
+        unseen = True
+        yield Finding(
+            "warning", "sessions", f"{location.sessions}: cannot be looked at: {error.strerror}; "
+            "all audits stay running, dead or alive", {"unknown": None},
+        )  # fmt: skip
+    if (unknown := counts[State.UNKNOWN]) and location.sessions is not None:
+        yield Finding(
+            "warning", "sessions", f"{location.sessions}: {unknown} sessions in it cannot be "
+            "looked at: their audits stay running, dead or alive", {"unknown": unknown},
+        )  # fmt: skip
+    living, dead = counts[State.ALIVE], counts[State.DEAD]
     if living or dead:
         text = f"{living} living sessions run audits"
         if dead:
             text += f"; {dead} are of dead processes, the next opening tells their audits so"
         yield Finding("note", "sessions", text, {"alive": living, "dead": dead})
-    if not found and not living:
+    if not found and not living and not unknown and not unseen:
         yield Finding("ok", "holder", "no other process that this user can see has it open")

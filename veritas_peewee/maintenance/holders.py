@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from veritas_peewee.config import Location
 from veritas_peewee.database.current import bound
@@ -12,19 +12,32 @@ from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
 from veritas_peewee.database.sqlite import SqliteStore
 from veritas_peewee.errors import ReadOnlyStore, StoreBusy, StoreError, StoreFull
 from veritas_peewee.files.platform import holders, identity_of
-from veritas_peewee.files.sessions import is_alive
+from veritas_peewee.files.sessions import State, look, names
 from veritas_peewee.maintenance.copying import opened
 
 
-def sessions(location: Location) -> Iterator[tuple[str, bool]]:
-    """The sessions beside a database, and whether the process of each still lives."""
-    folder = location.sessions
-    if folder is not None:
-        names: list[str] = []
-        with suppress(OSError):
-            names = os.listdir(folder)
-        for name in sorted(names):
-            yield name, is_alive(folder, name)
+def sessions(location: Location) -> Iterator[tuple[str, State]]:
+    """The sessions beside a database, and what is known of the process of each.
+
+    Raises OSError if the folder cannot be listed.
+    """
+    for name in names(location.sessions):
+        yield name, look(location.sessions, name)
+
+
+def _check_nobody_runs_audits(location: Location) -> None:
+    try:
+        states = {state for _, state in sessions(location)}
+    except OSError as error:
+        text = f"{location.sessions}: cannot be looked at, so it is not known who runs audits"
+        raise StoreBusy(f"{text}: {error.strerror}") from error
+    if State.ALIVE in states:
+        raise StoreBusy(f"{location.path}: a process is running audits in it; stop it first")
+    if State.UNKNOWN in states:
+        raise StoreBusy(
+            f"{location.sessions}: a session in it cannot be looked at, so a process may be "
+            "running audits; stop it, then remove that folder"
+        )
 
 
 @contextmanager
@@ -32,8 +45,7 @@ def alone(location: Location, force: bool) -> Iterator[SqliteStore | None]:
     """The existing store, locked so that nobody else can open it; None if it cannot be read."""
     path = location.path
     assert path is not None
-    if any(alive for _, alive in sessions(location)):
-        raise StoreBusy(f"{path}: a process is running audits in it; stop it first")
+    _check_nobody_runs_audits(location)
     if not path.is_file():
         if os.path.lexists(path):
             raise StoreError(f"{path}: is not a file")

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import runpy
-import time
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
-from peewee import OperationalError
-
-from veritas_peewee.database.connection import BUSY_TIMEOUT
 from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
 from veritas_peewee.database.sqlite import SqliteStore
 from veritas_peewee.database.sqlite_errors import driver
-from veritas_peewee.errors import SchemaTooNew, StoreBusy, StoreError
+from veritas_peewee.errors import SchemaTooNew, StoreError
 from veritas_peewee.files.durable import appearing
 
 HISTORY = "veritas_migrations"
@@ -58,9 +54,9 @@ def upgrade(
     """
     try:
         if not pending(database):
-            _use_wal(database)
+            database.use_wal()
             return []
-        _use_wal(database)
+        database.use_wal()
         return _apply(database, afterwards)
     except DRIVER_ERRORS as error:
         raise (store_error(error, database.location.name) or error) from error
@@ -107,27 +103,6 @@ def _run(database: SqliteStore) -> list[str]:
 
     applied: list[str] = Runner(database, str(DIRECTORY), HISTORY).up()
     return applied
-
-
-def _use_wal(database: SqliteStore) -> None:
-    """Switch the file to WAL, a property of the file; raises OperationalError if others prevent it
-    for BUSY_TIMEOUT. SQLite does not wait for other connections by itself here."""
-    if database.location.path is None:
-        return
-    deadline = time.monotonic() + BUSY_TIMEOUT
-    while True:
-        try:
-            if database.journal_mode == "wal":
-                return
-            if not database.pragma("page_count"):
-                # A new file can then give free pages back in small steps: `maintenance.freeing`.
-                database.pragma("auto_vacuum", 2)
-            database.journal_mode = "wal"
-        except OperationalError as error:
-            failure = store_error(error, database.location.name)
-            if not isinstance(failure, StoreBusy) or time.monotonic() > deadline:
-                raise
-            time.sleep(0.005)
 
 
 def back_up(database: SqliteStore) -> Path | None:

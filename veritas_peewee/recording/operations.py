@@ -197,9 +197,11 @@ def _change_status(
             changes["started_at"] = when
         if old != new:
             database = current_database()
-            database.execute_sql(_runner_sql()[0], (audit_id, database.session.id))
+            database.execute_sql(_runner_sql()[0], (audit_id, database.session.runs(audit_id)))
     elif old == AuditStatus.RUNNING:
-        current_database().execute_sql(_runner_sql()[1], (audit_id,))
+        database = current_database()
+        database.execute_sql(_runner_sql()[1], (audit_id,))
+        database.session.ran(audit_id)
     if new == AuditStatus.COMPLETED and old != new:
         changes.setdefault("completed_at", when)
 

@@ -15,7 +15,7 @@ from typing import Any
 from veritas_peewee.database.current import atomic, current_database, screenshot_folder
 from veritas_peewee.database.statements import rows_of
 from veritas_peewee.errors import InvalidAudit
-from veritas_peewee.files.sessions import is_alive, sweep
+from veritas_peewee.files.sessions import State, leftovers, look, sweep
 from veritas_peewee.ledger import log
 from veritas_peewee.models import AuditEvent, AuditRunner, AuditStatus
 from veritas_peewee.recording import operations
@@ -165,11 +165,19 @@ def end_of_output(audit_id: str, reason: str) -> bool:
 
 def disconnect_dead() -> list[str]:
     """Mark as disconnected the audits whose process has died; returns their ids."""
-    folder = current_database().location.sessions
+    database = current_database()
+    folder = database.location.sessions
+    # Before the rows are read: a dead session can get no more of them.
+    left = leftovers(folder)
     rows = rows_of(AuditRunner.select(AuditRunner.audit, AuditRunner.session))
-    dead = {session for _, session in rows if not is_alive(folder, session)}
+    states = {session: look(folder, session) for _, session in rows}
+    dead = {session for session, state in states.items() if state is State.DEAD}
+    missing = {session for session, state in states.items() if state is State.MISSING}
+    # The folder may have been removed, or copied without; but who runs an audit has the file open.
+    if missing and database.is_alone():
+        dead |= missing
     ended = _disconnect(dead) if dead else []
-    sweep(folder)
+    sweep(folder, left)
     return ended
 
 

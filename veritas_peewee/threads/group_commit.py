@@ -19,7 +19,7 @@ import anyio
 from veritas_peewee.database.connection import StoreDatabase, statement_size
 from veritas_peewee.database.current import inside_unit
 from veritas_peewee.database.failures import OWN_ERRORS, first_failure, store_error
-from veritas_peewee.database.transactions import TransactionEnded
+from veritas_peewee.database.transactions import is_known
 from veritas_peewee.errors import StoreError, WriteUndone, meaning
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def commit(database: StoreDatabase, batch: list[Job]) -> tuple[list[Job], list[J
             # transaction around it.
             if move(batch, QUEUED, RUNNING):
                 done = batch
-                with nullcontext() if batch[0].together else database.unit():
+                with database.file if batch[0].together else database.unit():
                     batch[0].run()
         else:
             with database.unit():
@@ -169,7 +169,7 @@ def commit(database: StoreDatabase, batch: list[Job]) -> tuple[list[Job], list[J
             batch[0].error = store_error(failure, database.location.name) or failure
         else:
             done += move(batch, QUEUED, DONE)
-        if isinstance(error, TransactionEnded):
+        if not is_known(error):
             outcome = "not known whether committed"
         _fail_all(database, done, error)
     move(done, RUNNING, DONE)
@@ -245,7 +245,7 @@ def _fail_all(database: StoreDatabase, done: list[Job], error: BaseException) ->
             job.error.__cause__ = error
             job.result = None
         # Where rows may have been committed, their files are left.
-        if database.is_undone:
+        if database.is_undone and is_known(error):
             job.take_back()
 
 

@@ -53,11 +53,14 @@ class Wal:
             return 0
 
     def look(self, now: float) -> None:
-        """Between two transactions: restart the WAL if it is large and reads allow it.
+        """Between two transactions: restart the WAL if it is large and reads allow it, and see to
+        the session's file.
 
         `now` is the time by `perf_counter`.
         """
         self.look_at = now + LOOK_EVERY
+        if not self._database.file.moved:
+            self._database.session.keep()
         size = self.size()
         self.is_large = size > LIMIT
         if not self.is_large:

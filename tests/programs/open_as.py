@@ -1,0 +1,34 @@
+"""Open a store as another user, or with few descriptors left, and say how its audits then are.
+
+usage: open_as.py DATABASE [--user ID] [--files N]
+"""
+
+import argparse
+import os
+import resource
+import sys
+
+import playhouse.migrations  # noqa: F401 — nothing is left to import once descriptors are few
+
+from veritas_peewee import Audit, StoreError, connect
+from veritas_peewee.ledger import seals  # noqa: F401
+from veritas_peewee.recording import recorder  # noqa: F401
+
+options = argparse.ArgumentParser()
+options.add_argument("path")
+options.add_argument("--user", type=int)
+options.add_argument("--files", type=int)
+chosen = options.parse_args()
+if chosen.user is not None:
+    os.setgid(chosen.user)
+    os.setuid(chosen.user)
+if chosen.files is not None:
+    used = len(os.listdir("/dev/fd")) - 1
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (used + chosen.files, hard))
+try:
+    with connect(chosen.path):
+        print("opened", *sorted({str(audit.status) for audit in Audit.select()}))
+except StoreError as error:
+    print("refused", error)
+sys.stdout.flush()
