@@ -26,6 +26,7 @@ from veritas_peewee.files.database_files import DatabaseFile
 from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.maintenance.prune import PruneReport, prune, prune_store
 from veritas_peewee.models import AuditEvent, AuditScreenshot, RemovedAudit, RemovedEvent
+from veritas_peewee.queries.trends import trend
 from veritas_peewee.recording import operations, recorder, removal
 from veritas_peewee.testing import make_event, make_png
 from veritas_peewee.values.moments import utc_now
@@ -36,7 +37,16 @@ def add(site: str = "example.com", days: float = 0, status: str = "completed") -
     audit_id: str = operations.create(f"https://{site}/page").id
     recorder.record_many(audit_id, [make_event("phase_start"), make_event("screenshot")])
     operations.update_status(audit_id, status)
-    Audit.update(created_at=utc_now() - timedelta(days=days)).where(Audit.id == audit_id).execute()
+    then = utc_now() - timedelta(days=days)
+    Audit.update(created_at=then, started_at=then).where(Audit.id == audit_id).execute()
+    return audit_id
+
+
+def add_stored(ran: float, stored: float) -> str:
+    """An audit that ran and was stored so many days ago."""
+    audit_id = add(days=stored)
+    then = utc_now() - timedelta(days=ran)
+    Audit.update(started_at=then).where(Audit.id == audit_id).execute()
     return audit_id
 
 
@@ -73,6 +83,29 @@ def test_the_newest_of_each_site_stay(script: Any) -> None:
     assert prune(keep_newest=2).audits == 4
     assert ids() == kept
     assert prune(keep_newest=0).audits == 4
+
+
+def test_the_newest_are_those_that_ran_last_however_late_an_older_one_was_stored(
+    script: Any,
+) -> None:
+    last, late = add_stored(ran=1, stored=1), add_stored(ran=900, stored=0)
+    assert [point.audit_id for point in trend(host="example.com").points] == [late, last]
+    assert prune(keep_newest=1).audits == 1
+    assert ids() == {last}
+
+
+def test_age_counts_from_when_an_audit_was_stored(script: Any) -> None:
+    late, long_ago = add_stored(ran=900, stored=1), add_stored(ran=10, stored=40)
+    assert prune(older_than=timedelta(days=30)).audits == 1
+    assert ids() == {late}
+    assert long_ago not in ids()
+
+
+def test_what_is_no_time_says_nothing_about_when_an_audit_ran(script: Any) -> None:
+    odd, _ = add(days=1), add(days=2)
+    script.execute_sql("UPDATE audits SET started_at = 5 WHERE id = ?", (odd,))
+    assert prune(keep_newest=1).audits == 1
+    assert ids() == {odd}
 
 
 def test_a_site_is_what_the_filter_by_host_takes_for_one(script: Any) -> None:

@@ -90,19 +90,17 @@ def test_one_that_closes_no_audit_leaves_it_open_for_a_while(script, new_kind):
     assert feed.stored(audit.id, 0).ended
 
 
-def test_one_with_an_effect_for_many_is_given_runs_of_events(script, new_kind):
-    runs = []
+def test_its_effect_sees_what_the_events_before_it_in_the_same_call_have_changed(script, new_kind):
+    def count(rows, event):
+        if rows.state["status"] == "running":
+            rows.take("pages_scanned", len(rows.state["errors"]), "pages")
 
-    def count(rows, events):
-        runs.append([event["number"] for _, event in events])
-        rows.changes["pages_scanned"] = events[-1][1]["number"]
-
-    new_kind("pages", effect=lambda rows, event: count(rows, [(0, event)]), for_many=count)
+    new_kind("pages", effect=count)
     audit = operations.create("https://example.com")
-    pages = [{"type": "pages", "number": number} for number in range(5)]
-    recorder.record_many(audit.id, [*pages[:3], LOG, *pages[3:]])
-    assert runs == [[0, 1, 2], [3, 4]]
-    assert lookups.get(audit.id).pages_scanned == 4
+    errors = [{"type": "phase_error", "error": str(number)} for number in range(3)]
+    pages, begun = {"type": "pages"}, {"type": "phase_start"}
+    recorder.record_many(audit.id, [pages, begun, *errors, LOG, pages, *errors])
+    assert lookups.get(audit.id).pages_scanned == 3
 
 
 def test_one_with_an_image_has_it_stored(script, new_kind):

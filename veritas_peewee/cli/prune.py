@@ -42,12 +42,14 @@ def prune(
         typer.Option(
             parser=_age,
             metavar="AGE|DATE",
-            help="Only audits created before: 36h, 90d, 12w, 2026-01-31.",
+            help="Only audits stored before: 36h, 90d, 12w, 2026-01-31.",
         ),
     ] = None,
     keep: Annotated[
         int | None,
-        typer.Option(min=0, metavar="N", help="Keep the newest N ended audits of each site."),
+        typer.Option(
+            min=0, metavar="N", help="Keep the N ended audits of each site that ran last."
+        ),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would go, and change nothing.")

@@ -50,6 +50,7 @@ class LedgerKeeper(Remembered):
             ("touch", 1, self.touched),
             ("gone", 1, self.gone),
             ("touch_row", 3, self.touched_row),
+            ("lost_row", 1, self.lost_row),
         ):
             connection.create_function(f"veritas_{name}_{token}", arguments, function)
         for trigger in _triggers():
@@ -74,7 +75,12 @@ class LedgerKeeper(Remembered):
     def touched_row(self, table: str, row_id: int, audit_id: str) -> None:
         """A finding or screenshot was added or changed: its digest is not up to date."""
         self.rows.add((table, row_id))
+        self.lost_row(audit_id)
+
+    def lost_row(self, audit_id: str) -> None:
+        """A finding or screenshot of this audit was removed or changed."""
         self.audits.add(audit_id)
+        self.forget_contents(audit_id)
 
     def before(self, sql: str) -> None:
         """Notice a statement that may add events without `log`: such events lack digests."""
@@ -152,9 +158,9 @@ def _triggers() -> tuple[str, ...]:
             f"CREATE TEMP TRIGGER veritas_{table}_new AFTER INSERT ON main.{table} "
             f"WHEN NEW.digest IS NULL BEGIN {touch}; END",
             f"CREATE TEMP TRIGGER veritas_{table}_changed AFTER UPDATE OF {_columns(model)} "
-            f"ON main.{table} BEGIN {touch}; SELECT veritas_touch(OLD.audit_id); END",
+            f"ON main.{table} BEGIN {touch}; SELECT veritas_lost_row(OLD.audit_id); END",
             f"CREATE TEMP TRIGGER veritas_{table}_gone AFTER DELETE ON main.{table} "
-            "BEGIN SELECT veritas_touch(OLD.audit_id); END",
+            "BEGIN SELECT veritas_lost_row(OLD.audit_id); END",
         ]
     return tuple(found)
 

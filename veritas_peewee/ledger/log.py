@@ -217,9 +217,9 @@ def _raw_sql() -> str:
 # ---- questions to the log ----
 
 
-def event_data(audit_id: str, event_type: str) -> list[dict[str, Any]]:
-    """The data of an audit's events of one type, in order."""
-    rows = execute(_event_data_sql(), (audit_id, event_type))
+def event_data(audit_id: str, event_type: str, before: int) -> list[dict[str, Any]]:
+    """The data of an audit's events of one type before the event `before`, in order."""
+    rows = execute(_event_data_sql(), (audit_id, event_type, before))
     found = [AuditEvent._meta.fields["data"].python_value(text) for (text,) in rows]
     return [data for data in found if isinstance(data, dict)]
 
@@ -228,7 +228,7 @@ def event_data(audit_id: str, event_type: str) -> list[dict[str, Any]]:
 def _event_data_sql() -> str:
     query = AuditEvent.select(AuditEvent.data)
     query = query.where(AuditEvent.audit == MARK, AuditEvent.event_type == MARK)
-    return text_of(query.order_by(AuditEvent.id))
+    return text_of(query.where(AuditEvent.id < MARK).order_by(AuditEvent.id))
 
 
 def findings_reported(audit_id: str, before: int) -> bool:

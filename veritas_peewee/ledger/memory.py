@@ -6,6 +6,8 @@ from veritas_peewee.database.connection import StoreDatabase
 
 MOST_CHAINS = 10_000
 """The most audits whose last digest is cached."""
+MOST_CONTENTS = 100_000
+"""The most findings whose contents are cached, of all audits together."""
 
 
 class Remembered:
@@ -19,6 +21,11 @@ class Remembered:
     def __init__(self) -> None:
         self.chain: dict[str, bytes] = {}
         """The digest of the last event in each log that was added to, by audit id."""
+        self.contents: dict[str, set[bytes] | bool] = {}
+        """The digests of the contents of an audit's findings, by audit id. True if they were
+        asked for once and not read yet, False if they are too many to be cached."""
+        self.cached_contents = 0
+        """The number of digests in `contents`."""
         self.next_head = 0
         """The event id at which the next head is due."""
         self.since_head: list[bytes] | None = None
@@ -49,9 +56,43 @@ class Remembered:
         self.audits.add(audit_id)
 
     def forget_log(self) -> None:
-        """Empty the cache of the logs: it may be wrong after a roll-back or another's write."""
+        """Empty the caches: they may be wrong after a roll-back or another's write."""
         self.chain.clear()
         self.next_head, self.since_head = 0, None
+        self.forget_contents()
+
+    def forget_contents(self, audit_id: str | None = None) -> None:
+        """Drop the contents of an audit's findings, or those of all audits, from the cache."""
+        if audit_id is None:
+            self.contents.clear()
+            self.cached_contents = 0
+        elif isinstance(known := self.contents.pop(audit_id, None), set):
+            self.cached_contents -= len(known)
+
+    def ask_for_contents(self, audit_id: str) -> None:
+        """Note that an audit's contents were asked for: the next time it pays to read them all."""
+        if len(self.contents) >= MOST_CHAINS:
+            self.forget_contents()
+        self.contents[audit_id] = True
+
+    def add_contents(self, audit_id: str, contents: set[bytes]) -> None:
+        """Cache the contents of an audit's findings in addition to those that are cached.
+
+        `contents` is not copied if none are: it grows with what is added later.
+        """
+        known = self.contents.get(audit_id)
+        if isinstance(known, set):
+            self.cached_contents -= len(known)
+            known |= contents
+        else:
+            known = contents
+        if len(known) > MOST_CONTENTS:
+            self.contents[audit_id] = False
+            return
+        if self.cached_contents + len(known) > MOST_CONTENTS:
+            self.forget_contents()
+        self.contents[audit_id] = known
+        self.cached_contents += len(known)
 
     def forget_changes(self) -> None:
         """Drop the collected changes: the transaction that made them was undone."""

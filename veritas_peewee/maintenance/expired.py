@@ -1,4 +1,8 @@
-"""Which audits are old enough to be removed."""
+"""Which audits are old enough to be removed.
+
+An audit's age counts from when it was stored, so that an old result that was ingested today is not
+gone tomorrow. The newest of a site are the audits that ran last, as its trend shows them.
+"""
 
 from __future__ import annotations
 
@@ -84,4 +88,9 @@ def _ended_sql() -> str:
     going = [peewee.SQL(f"'{status}'") for status in sorted(UNFINISHED)]
     query = Audit.select(Audit.id, Audit.url, Audit.created_at)
     query = query.where(Audit.status.not_in(going))
-    return text_of(query.order_by(Audit.created_at.desc(), Audit.id.desc()))
+    # What another program stored there instead of a time says nothing about when it ran.
+    started = peewee.Case(
+        None, [(peewee.fn.typeof(Audit.started_at) == peewee.SQL("'text'"), Audit.started_at)]
+    )
+    ran = peewee.fn.COALESCE(started, Audit.created_at)
+    return text_of(query.order_by(ran.desc(), Audit.id.desc()))

@@ -57,13 +57,14 @@ def prune(
 ) -> PruneReport:
     """Remove ended audits from the current database, with all that belongs to them.
 
-    `older_than` is an age or a moment (with a time zone): audits created before it are removed.
-    `keep_newest` is a number: of each site (its url's host) that many ended audits stay, the
-    newest by creation. With both limits, an audit is removed if it is older *and* not among the
-    newest. An audit that is queued or running is never removed, nor is one whose `created_at` is
-    not a moment: the report's `undated` names it. `vacuum` also rewrites the whole
-    file, which gives all free space back at once; writers wait for it, and it needs the file's
-    size once more on the disk. Later prunes of that file give space back in small steps.
+    `older_than` is an age or a moment (with a time zone): audits stored before it are removed.
+    `keep_newest` is a number: of each site (its url's host) that many ended audits stay, those
+    that ran last (by `started_at`, or else `created_at`). With both limits, an audit is removed if
+    it is older *and* not among the newest. An audit that is queued or running is never removed,
+    nor is one whose `created_at` is not a moment: the report's `undated` names it.
+    `vacuum` also rewrites the whole file, which gives all free space back at once; writers wait
+    for it, and it needs the file's size once more on the disk. Later prunes of that file give
+    space back in small steps.
 
     `progress` is called after each transaction. Raises InvalidAudit for a bad limit or without
     any, StoreError inside a transaction.

@@ -33,9 +33,6 @@ class Kind:
 
     effect: Callable[[Projection, Event], None] | None = None
     """What an event of this type does to the rows; None if it does nothing."""
-    for_many: Callable[[Projection, list[tuple[int, Event]]], None] | None = None
-    """The same effect, at less cost, for several (event id, event) in a row in one log; None if
-    each event is applied by itself."""
     closes: bool = False
     """Whether, once the audit has a final status, no further events are expected after this one."""
     heavy: bool = False
@@ -73,8 +70,7 @@ def _security_result(rows: Projection, event: Event) -> None:
             f"security_result.result ({named(module[:50])}): must be an object, got {shown(result)}"
         )
     else:
-        results = rows.state["security_results"]
-        rows.changes["security_results"] = {**results, module: result}
+        rows.added_results[module] = result
 
 
 def _stats_update(rows: Projection, event: Event) -> None:
@@ -118,10 +114,6 @@ def _screenshot(rows: Projection, event: Event) -> None:
     rows.changes["updated_at"] = rows.when
 
 
-def _finding(rows: Projection, event: Event) -> None:
-    finding_rows.add_reported(rows, [(rows.event_id, event)])
-
-
 def _audit_complete(rows: Projection, event: Event) -> None:
     rows.changes["status"] = AuditStatus.COMPLETED
     if (elapsed := event.get("elapsed")) is not None:
@@ -155,7 +147,7 @@ KINDS: dict[str, Kind] = {
     IMAGE_EVENT: Kind(_screenshot, heavy=True, has_image=True),
     "site_type": Kind(_site_type),
     "security_result": Kind(_security_result),
-    "finding": Kind(_finding, for_many=finding_rows.add_reported),
+    "finding": Kind(finding_rows.add_reported),
     "stats_update": Kind(_stats_update),
     "audit_result": Kind(result_effects.audit_result, heavy=True, has_url=True),
     "audit_complete": Kind(_audit_complete, closes=True, names_audit=True),

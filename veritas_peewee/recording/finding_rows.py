@@ -5,45 +5,33 @@ from __future__ import annotations
 from typing import Any
 
 from veritas_peewee.errors import InvalidAudit
-from veritas_peewee.ledger import log
 from veritas_peewee.models import AuditFinding, Severity
-from veritas_peewee.recording import operations
+from veritas_peewee.recording.known_findings import Row, content_of
 from veritas_peewee.recording.output import Event
 from veritas_peewee.recording.projection import Projection
 from veritas_peewee.values.plain import invalid, shown
 
 
-def add_reported(rows: Projection, events: list[tuple[int, Event]]) -> None:
-    """Add the findings of (event id, `finding` event) that follow each other in one log.
+def add_reported(rows: Projection, event: Event) -> None:
+    """Add the finding of a `finding` event, unless an earlier event reported it.
 
-    A finding that an earlier event reported adds no row. It is recognised by the engine's id, or
-    if it has none by its content.
+    It is recognised by the engine's id, or if it has none by its content.
     """
-    first = len(events) > 1 and not log.findings_reported(rows.audit_id, events[0][0])
-    seen: set[str] = set()
-    new: list[dict[str, Any]] = []
-    for event_id, event in events:
-        finding = event.get("finding")
-        if not isinstance(finding, dict):
-            rows.errors.append(f"finding.finding: must be an object, got {shown(finding)}")
-            continue
-        notes: list[str] = []
-        values = finding_values(finding, "finding", notes)
-        finding_id = finding.get("id")
-        if isinstance(finding_id, str) and finding_id:
-            if finding_id in seen:
-                continue
-            seen.add(finding_id)
-            if not first and log.finding_reported(rows.audit_id, finding_id, event_id):
-                continue
-        else:
-            operations.add_findings(rows.audit_id, new, rows.when)
-            new.clear()
-            if operations.finding_is_there(rows.audit_id, values):
-                continue
-        new.append(values)
+    finding = event.get("finding")
+    if not isinstance(finding, dict):
+        rows.errors.append(f"finding.finding: must be an object, got {shown(finding)}")
+        return
+    notes: list[str] = []
+    row = rows.findings.row(finding_values(finding, "finding", notes), rows.when)
+    finding_id = finding.get("id")
+    if isinstance(finding_id, str) and finding_id:
+        there = rows.findings.is_reported(finding_id, rows.event_id)
+        rows.findings.report(finding_id)
+    else:
+        there = rows.findings.is_there(row)
+    if not there:
+        rows.findings.add(row)
         rows.errors.extend(notes)
-    operations.add_findings(rows.audit_id, new, rows.when)
 
 
 def add_missing(rows: Projection, findings: list[tuple[object, dict[str, Any]]]) -> None:
@@ -51,25 +39,19 @@ def add_missing(rows: Projection, findings: list[tuple[object, dict[str, Any]]])
 
     A finding counts as reported if one with its id or with its content was.
     """
-    reported = set(operations.finding_contents(rows.audit_id)) if findings else set()
-    own: set[tuple[Any, ...]] = set()
-    new: list[dict[str, Any]] = []
+    own: set[tuple[Row, str]] = set()
+    new: list[Row] = []
     for finding_id, values in findings:
-        exact = (*_content(values), values["screenshot_index"], finding_id)
-        if _content(values) in reported or exact in own:
+        row = rows.findings.row(values, rows.when)
+        exact = (*content_of(row), values["screenshot_index"]), repr(finding_id)
+        if exact in own or rows.findings.is_there(row):
             continue
-        if isinstance(finding_id, str) and log.finding_reported(
-            rows.audit_id, finding_id, rows.event_id
-        ):
+        if isinstance(finding_id, str) and rows.findings.is_reported(finding_id, rows.event_id):
             continue
         own.add(exact)
-        new.append(values)
-    operations.add_findings(rows.audit_id, new, rows.when)
-
-
-def _content(values: dict[str, Any]) -> tuple[Any, ...]:
-    names = ("category", "pattern_type", "severity", "confidence", "description")
-    return tuple(values[name] for name in names)
+        new.append(row)
+    for row in new:  # only now, for within a result the same content may be two findings
+        rows.findings.add(row)
 
 
 def finding_values(finding: dict[str, Any], where: str, errors: list[str]) -> dict[str, Any]:

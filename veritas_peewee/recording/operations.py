@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Unpack
 
-from peewee import SQL, Expression, IntegrityError
+from peewee import IntegrityError
 
 from veritas_peewee.database.current import atomic, current_database
 from veritas_peewee.database.statements import (
@@ -21,7 +20,7 @@ from veritas_peewee.database.statements import (
 )
 from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.ledger import log, seals
-from veritas_peewee.models import Audit, AuditFinding, AuditRunner, AuditScreenshot, AuditStatus
+from veritas_peewee.models import Audit, AuditRunner, AuditScreenshot, AuditStatus
 from veritas_peewee.queries import lookups
 from veritas_peewee.values.addresses import check_url, host_of
 from veritas_peewee.values.ids import check_id, key_of, new_audit_id, not_found
@@ -161,49 +160,44 @@ def audit_state(audit_id: str) -> dict[str, Any]:
     return state
 
 
-def change_row(
-    audit_id: str,
-    when: datetime,
-    changes: dict[str, Any],
-    errors: Sequence[str] = (),
-    state: dict[str, Any] | None = None,
-) -> None:
-    """Write checked values, append `errors`, and set what follows from a new status.
+def change_row(audit_id: str, when: datetime, changes: dict[str, Any]) -> None:
+    """Write checked values to an audit's row, with what follows from a new status."""
+    columns = {**changes, "updated_at": when}
+    runs = None
+    if "status" in changes:
+        runs = follow_status(columns, audit_state(audit_id), when)
+    write_row(audit_id, columns, runs)
 
-    `state` is the audit's `audit_state`; it is read if it is needed and not given.
+
+def follow_status(changes: dict[str, Any], state: dict[str, Any], when: datetime) -> bool | None:
+    """Add to `changes`, which have a status, the times that follow from it.
+
+    `state` is the audit's `audit_state` before the changes. Returns whether the audit runs in this
+    session from now on; None if that stays as it is.
     """
-    changes = dict(changes)
-    if "status" in changes or errors:
-        state = audit_state(audit_id) if state is None else state
-        if errors:
-            changes["errors"] = [*changes.get("errors", state["errors"]), *errors]
-        if "status" in changes:
-            _change_status(audit_id, when, changes, state)
-    changes["updated_at"] = when
+    old, new = state["status"], AuditStatus(changes["status"])
+    if new == AuditStatus.RUNNING and changes.get("started_at", state["started_at"]) is None:
+        changes["started_at"] = when
+    if new == AuditStatus.COMPLETED and old != new:
+        changes.setdefault("completed_at", when)
+    if AuditStatus.RUNNING in (old, new) and old != new:
+        return new == AuditStatus.RUNNING
+    return None
+
+
+def write_row(audit_id: str, columns: dict[str, Any], runs: bool | None) -> None:
+    """Write checked values to an audit's row; `runs` is what `follow_status` gives."""
     fields = Audit._meta.fields
-    names = [name for name in Audit._meta.sorted_field_names if name in changes]
-    row = [fields[name].db_value(changes[name]) for name in names]
+    names = [name for name in Audit._meta.sorted_field_names if name in columns]
+    row = [fields[name].db_value(columns[name]) for name in names]
     database = current_database()
     if not database.execute_sql(update_sql(Audit, *names), [*row, audit_id]).rowcount:
         raise not_found(audit_id)
-
-
-def _change_status(
-    audit_id: str, when: datetime, changes: dict[str, Any], state: dict[str, Any]
-) -> None:
-    old, new = state["status"], AuditStatus(changes["status"])
-    if new == AuditStatus.RUNNING:
-        if changes.get("started_at", state["started_at"]) is None:
-            changes["started_at"] = when
-        if old != new:
-            database = current_database()
-            database.execute_sql(_runner_sql()[0], (audit_id, database.session.runs(audit_id)))
-    elif old == AuditStatus.RUNNING:
-        database = current_database()
+    if runs is True:
+        database.execute_sql(_runner_sql()[0], (audit_id, database.session.runs(audit_id)))
+    elif runs is False:
         database.execute_sql(_runner_sql()[1], (audit_id,))
         database.session.ran(audit_id)
-    if new == AuditStatus.COMPLETED and old != new:
-        changes.setdefault("completed_at", when)
 
 
 @functools.cache
@@ -213,63 +207,16 @@ def _runner_sql() -> tuple[str, str]:
     return text_of(begun.on_conflict_replace()), text_of(ended)
 
 
-def finding_contents(audit_id: str) -> list[tuple[Any, ...]]:
-    """The contents of an audit's findings: by these a finding without an id is recognised."""
-    return execute(_contents_sql(), (audit_id,))
-
-
-@functools.cache
-def _contents_sql() -> str:
-    fields = [AuditFinding._meta.fields[name] for name in _CONTENT]
-    return text_of(AuditFinding.select(*fields).where(AuditFinding.audit == MARK))
-
-
-_CONTENT = ("category", "pattern_type", "severity", "confidence", "description")
-
-
-def finding_is_there(audit_id: str, values: dict[str, Any]) -> bool:
-    """Whether the audit has a finding row with the content of these checked values."""
-    fields = AuditFinding._meta.fields
-    wanted = [fields[name].db_value(values[name]) for name in _CONTENT]
-    return bool(execute(_content_sql(), (audit_id, *wanted)))
-
-
-@functools.cache
-def _content_sql() -> str:
-    query = AuditFinding.select(SQL("1")).where(AuditFinding.audit == MARK)
-    for name in _CONTENT:
-        # IS and not =, because the category may be NULL.
-        query = query.where(Expression(AuditFinding._meta.fields[name], "IS", MARK))
-    return text_of(query.limit(SQL("1")))
-
-
-def add_findings(audit_id: str, findings: list[dict[str, Any]], when: datetime) -> None:
-    """Insert finding rows of checked values, each with the same columns."""
-    if not findings:
-        return
-    moment = format_datetime(when)
-    names = seals.covered(AuditFinding)
-    forms = stored_forms(AuditFinding, names[1:-1])
-    rows = []
-    for values in findings:
-        row = [values[name] for name in names[1:-1]]
-        for position, convert in forms:
-            row[position] = convert(row[position])
-        whole = (audit_id, *row, moment)
-        rows.append((*whole, seals.digest_of(whole)))
-    insert_rows(AuditFinding, (*names, "digest"), rows)
-    _touch(audit_id)
-
-
 def add_screenshot(audit_id: str, values: dict[str, Any], when: datetime) -> int:
     """Insert a screenshot row of checked values; its file is on disk already."""
     row = {"audit": audit_id, **values, "created_at": format_datetime(when)}
     stored = tuple([row[name] for name in seals.covered(AuditScreenshot)])
     columns = (*seals.covered(AuditScreenshot), "digest")
-    _touch(audit_id)
+    touch(audit_id)
     return insert_rows(AuditScreenshot, columns, [(*stored, seals.digest_of(stored))])[0]
 
 
-def _touch(audit_id: str) -> None:
+def touch(audit_id: str) -> None:
+    """Have an audit's seal renewed: rows of it were added with their digests."""
     if (keeper := current_database().keeper) is not None:
         keeper.touched(audit_id)

@@ -1,4 +1,4 @@
-"""The changes that one event makes to the rows of its audit.
+"""The changes that events make to the rows of their audit.
 
 An effect takes the values that it knows. A value of the wrong type is left out, with a note in the
 audit's `errors` that names where it was found; the rest of the event is recorded all the same.
@@ -11,27 +11,62 @@ from typing import Any
 
 from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.recording import operations
+from veritas_peewee.recording.known_findings import KnownFindings
 from veritas_peewee.recording.output import Event
 from veritas_peewee.values.plain import shown
 
 
 class Projection:
-    """The changes that one event makes to one audit, gathered and then written once."""
+    """The changes that the events of one call make to one audit, gathered and then written once.
 
-    def __init__(self, audit_id: str, event_id: int, when: datetime) -> None:
+    Each event sees what the events before it have changed, as if they were recorded one by one.
+    What an event adds to a collection is added in place: to copy the collection for each event
+    would take time with the square of their number.
+    """
+
+    def __init__(self, audit_id: str) -> None:
         self.audit_id = audit_id
-        self.event_id = event_id
-        self.when = when
-        self.changes: dict[str, Any] = {}
-        self.errors: list[str] = []
+        self._columns: dict[str, Any] = {}
+        """The columns that all events so far have changed."""
+        self._runs: bool | None = None
         self._state: dict[str, Any] | None = None
+        self._errors: set[str] | None = None
+        self._findings: KnownFindings | None = None
+
+    def begin(self, event_id: int, when: datetime) -> None:
+        """Apply this event next."""
+        self.event_id, self.when = event_id, when
+        self.changes: dict[str, Any] = {}
+        """The columns that the event sets."""
+        self.added_errors: list[str] = []
+        """Errors that the event adds to those before it."""
+        self.added_results: dict[str, Any] = {}
+        """Security results that the event adds to those before it."""
+        self.errors: list[str] = []
+        """Errors, and notes about the event's values, that follow all others."""
+
+    @property
+    def findings(self) -> KnownFindings:
+        """The audit's findings, with those that the events so far have added."""
+        if self._findings is None:
+            self._findings = KnownFindings(self.audit_id)
+        return self._findings
 
     @property
     def state(self) -> dict[str, Any]:
         """The audit's status, times, errors and security results before this event, by column."""
         if self._state is None:
-            self._state = operations.audit_state(self.audit_id)
+            state = operations.audit_state(self.audit_id)
+            state.update((name, self._columns[name]) for name in state if name in self._columns)
+            self._state = state
         return self._state
+
+    def has_error(self, text: str) -> bool:
+        """Whether the audit's errors before this event include `text`."""
+        if self._errors is None:
+            # In a file that was edited by hand they can be anything.
+            self._errors = {error for error in self.state["errors"] if isinstance(error, str)}
+        return text in self._errors
 
     def take(self, column: str, value: object, where: str) -> None:
         """Set a column; if it cannot hold `value`, add a note that names `where` instead."""
@@ -49,7 +84,33 @@ class Projection:
             self.errors.append(f"{event['type']}.{key}: must be text, got {shown(value)}")
         return default
 
-    def finish(self) -> None:
-        """Write the gathered changes, if there are any."""
-        if self.changes or self.errors:
-            operations.change_row(self.audit_id, self.when, self.changes, self.errors, self._state)
+    def settle(self) -> None:
+        """Add the changes of this event to those of the events before it."""
+        changes, columns = self.changes, self._columns
+        errors = self.added_errors + self.errors
+        if not (changes or errors or self.added_results):
+            return
+        if "status" in changes:
+            runs = operations.follow_status(changes, self.state, self.when)
+            self._runs = self._runs if runs is None else runs
+        if "errors" in changes:
+            self._errors = None
+        columns.update(changes)
+        if self._state is not None:
+            self._state.update((name, changes[name]) for name in self._state if name in changes)
+        if errors:
+            columns["errors"] = self.state["errors"]
+            columns["errors"] += errors
+            if self._errors is not None:
+                self._errors.update(errors)
+        if self.added_results:
+            columns["security_results"] = self.state["security_results"]
+            columns["security_results"].update(self.added_results)
+        columns["updated_at"] = self.when
+
+    def write(self) -> None:
+        """Write the changes of all events."""
+        if self._findings is not None:
+            self._findings.write()
+        if self._columns:
+            operations.write_row(self.audit_id, self._columns, self._runs)

@@ -6,7 +6,6 @@ stored event, its time and the rows before it, so replaying a log gives the same
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Iterable
 from datetime import datetime
@@ -29,8 +28,7 @@ from veritas_peewee.values.plain import encode_json
 
 def is_single(prepared: PreparedEvent) -> bool:
     """Whether recording the event takes a single statement: it has no effect on other rows."""
-    effect = kind_named(prepared.kind).effect
-    return effect is None and NOTES not in prepared.text and not prepared.files
+    return not _has_effect(prepared) and not prepared.files
 
 
 def apply_together(jobs: list[tuple[str, PreparedEvent]]) -> list[int]:
@@ -44,26 +42,7 @@ def apply_together(jobs: list[tuple[str, PreparedEvent]]) -> list[int]:
 @atomic
 def apply(audit_id: str, prepared: PreparedEvent) -> int:
     """Record one prepared event and its effect; returns the event's id. Raises AuditNotFound."""
-    return _apply(key_of(audit_id), prepared, utc_now())
-
-
-def _apply(audit_id: str, prepared: PreparedEvent, when: datetime) -> int:
-    kind = prepared.kind
-    if prepared.files:
-        current_database().after_rollback(prepared.discard)
-        prepared.has_begun = True
-    event_id = log.append_event(audit_id, kind, prepared.text, when)
-    effect = kind_named(kind).effect
-    if effect is not None or NOTES in prepared.text:
-        # The stored text and not the dict that was given: the caller may have changed that since.
-        event = json.loads(prepared.text)
-        projection = Projection(audit_id, event_id, when)
-        if effect is not None:
-            effect(projection, event)
-        if isinstance(notes := event.get(NOTES), list):
-            projection.errors.extend(note for note in notes if isinstance(note, str))
-        projection.finish()
-    return event_id
+    return _apply(key_of(audit_id), [prepared], utc_now())[0]
 
 
 @atomic
@@ -72,41 +51,45 @@ def apply_all(audit_id: str, prepared: Iterable[PreparedEvent]) -> list[int]:
 
     Raises AuditNotFound, also if there are no events.
     """
-    audit_id, when = key_of(audit_id), utc_now()
-    ids: list[int] = []
-    for shared, run in itertools.groupby(prepared, _shared_by_run):
-        if shared is None:
-            ids += [_apply(audit_id, one, when) for one in run]
-        else:
-            ids += _apply_run(audit_id, shared, list(run), when)
-    if not ids:
-        operations.audit_state(audit_id)  # raises AuditNotFound, which nothing above has tested
+    audit_id, events = key_of(audit_id), list(prepared)
+    if not events:
+        operations.audit_state(audit_id)  # raises AuditNotFound
+    return _apply(audit_id, events, utc_now())
+
+
+def _apply(audit_id: str, events: list[PreparedEvent], when: datetime) -> list[int]:
+    for one in events:
+        if one.files:
+            current_database().after_rollback(one.discard)
+            one.has_begun = True
+    ids = log.append_events([(audit_id, one.kind, one.text) for one in events], when)
+    projection = None
+    for event_id, one in zip(ids, events, strict=True):
+        if _has_effect(one):
+            projection = projection or Projection(audit_id)
+            _project(projection, event_id, one, when)
+    if projection is not None:
+        projection.write()
     return ids
 
 
-_NO_EFFECT = ""
+def _has_effect(prepared: PreparedEvent) -> bool:
+    return kind_named(prepared.kind).effect is not None or NOTES in prepared.text
 
 
-def _shared_by_run(prepared: PreparedEvent) -> str | None:
-    """What events that follow each other must share in order to be written together.
+def _project(projection: Projection, event_id: int, one: PreparedEvent, when: datetime) -> None:
+    """Add to `projection` what a recorded event changes.
 
-    It is `_NO_EFFECT`, or a type that has an effect for many events; None for an event that is
-    written by itself.
+    The log may have later events already: an effect looks only at those before its own.
     """
-    if is_single(prepared):
-        return _NO_EFFECT
-    alone = NOTES in prepared.text or prepared.files
-    return None if alone or kind_named(prepared.kind).for_many is None else prepared.kind
-
-
-def _apply_run(audit_id: str, shared: str, run: list[PreparedEvent], when: datetime) -> list[int]:
-    ids = log.append_events([(audit_id, one.kind, one.text) for one in run], when)
-    if for_many := kind_named(shared).for_many:
-        projection = Projection(audit_id, ids[0], when)
-        events = [json.loads(one.text) for one in run]
-        for_many(projection, list(zip(ids, events, strict=True)))
-        projection.finish()
-    return ids
+    # The stored text and not the dict that was given: the caller may have changed that since.
+    event = json.loads(one.text)
+    projection.begin(event_id, when)
+    if (effect := kind_named(one.kind).effect) is not None:
+        effect(projection, event)
+    if isinstance(notes := event.get(NOTES), list):
+        projection.errors.extend(note for note in notes if isinstance(note, str))
+    projection.settle()
 
 
 def record(audit_id: str, event: dict[str, Any], *, lenient: bool = False) -> int:
@@ -142,11 +125,15 @@ def replay(audit_id: str, events: Iterable[AuditEvent]) -> list[int]:
     if AuditEvent.select().where(AuditEvent.audit == audit_id).exists():
         raise InvalidAudit(f"audit {audit_id!r} already has events: replay into an empty one")
     ids = []
+    projection = Projection(audit_id)
     for stored in events:
         data = stored.data or {}
         text = encode_json(data, "event")
-        event = PreparedEvent(data, text, stored.event_type)
-        ids.append(_apply(audit_id, event, stored.timestamp or utc_now()))
+        when = stored.timestamp or utc_now()
+        ids.append(log.append_event(audit_id, stored.event_type, text, when))
+        if _has_effect(event := PreparedEvent(data, text, stored.event_type)):
+            _project(projection, ids[-1], event, when)
+    projection.write()
     return ids
 
 

@@ -48,16 +48,19 @@ def engine_result(rows: Projection, event: Event) -> None:
         # Without a usable status, an audit with a score has ended and one without has failed.
         ended = rows.changes.get("trust_score") is not None
         rows.changes["status"] = AuditStatus.COMPLETED if ended else AuditStatus.ERROR
-    if rows.changes["status"] == AuditStatus.ERROR and rows.changes.get("errors"):
-        rows.changes["error_message"] = rows.changes["errors"][-1]
-    add_missing(rows, _checked(rows, findings, _stored_images(rows.audit_id)))
+    if rows.changes["status"] == AuditStatus.ERROR and isinstance(result.get("errors"), list):
+        texts = rows.added_errors or rows.state["errors"]
+        if texts and isinstance(texts[-1], str):
+            rows.changes["error_message"] = texts[-1]
+    named = any("screenshot_path" in one for one, _ in findings if isinstance(one, dict))
+    add_missing(rows, _checked(rows, findings, _stored_images(rows) if named else {}))
 
 
-def _stored_images(audit_id: str) -> dict[str, int]:
-    """The index of each stored screenshot, by the path that the engine gave it, from the log."""
+def _stored_images(rows: Projection) -> dict[str, int]:
+    """The index of each screenshot that is stored by now, by the path that the engine gave it."""
     return {
         data["url"]: data["index"]
-        for data in log.event_data(audit_id, IMAGE_EVENT)
+        for data in log.event_data(rows.audit_id, IMAGE_EVENT, rows.event_id)
         if isinstance(data.get("url"), str)
         and isinstance(data.get("index"), int)
         and isinstance(data.get("data"), dict)
@@ -96,10 +99,11 @@ def _take(rows: Projection, name: str, value: object, where: str) -> None:
                 rows.errors.append(str(error))
     elif name == "security_results" and isinstance(value, dict):
         # Added to what events reported: a result that has none takes nothing away.
-        rows.changes[name] = {**rows.state[name], **value}
+        rows.added_results.update(value)
+        rows.changes["updated_at"] = rows.when
     elif name == "errors" and isinstance(value, list):
-        before = rows.state[name]
         texts = [text if isinstance(text, str) else shown(text) for text in value]
-        rows.changes[name] = [*before, *(text for text in texts if text not in before)]
+        rows.added_errors += [text for text in texts if not rows.has_error(text)]
+        rows.changes["updated_at"] = rows.when
     else:
         rows.take(name, value, where)

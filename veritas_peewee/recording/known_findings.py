@@ -1,0 +1,150 @@
+"""Which findings an audit has already: by the engine's ids in its log, and by their contents.
+
+However many findings a call reports, it reads the contents of the audit's findings once. Calls
+that report one each share what was read, through the connection's memory.
+"""
+
+from __future__ import annotations
+
+import functools
+from datetime import datetime
+from typing import Any
+
+from peewee import SQL, Expression
+
+from veritas_peewee.database.current import current_database
+from veritas_peewee.database.statements import MARK, execute, insert_rows, stored_forms, text_of
+from veritas_peewee.ledger import log, seals
+from veritas_peewee.ledger.memory import remembered
+from veritas_peewee.models import AuditFinding
+from veritas_peewee.recording.operations import touch
+from veritas_peewee.values.moments import format_datetime
+
+Row = tuple[Any, ...]
+"""A finding's stored values in the order of `_COLUMNS`."""
+_COLUMNS = seals.covered(AuditFinding)
+_CONTENT = ("category", "pattern_type", "severity", "confidence", "description")
+"""The columns by which a finding without an id is recognised."""
+_AT = tuple(_COLUMNS.index(name) for name in _CONTENT)
+
+
+class KnownFindings:
+    """The findings of one audit for the length of a call: those it has, and those it is given."""
+
+    def __init__(self, audit_id: str) -> None:
+        self.audit_id = audit_id
+        self._memory = remembered(current_database())
+        self._reported: set[str] = set()
+        self._first_asked = 0
+        """The event before which an id was first looked for; 0 if none was."""
+        self._none_before: bool | None = None
+        self._new: list[Row] = []
+        self._contents: set[bytes] = set()
+        """The contents of the first `_counted` new rows."""
+        self._counted = 0
+        self._stored: set[bytes] | None = None
+        """The contents of the stored rows; None if they were not read in this call."""
+        self._asked = False
+        self._moment: tuple[datetime | None, str] = (None, "")
+
+    # ---- by the engine's id ----
+
+    def is_reported(self, finding_id: str, before: int) -> bool:
+        """Whether a `finding` event older than the event `before` has reported this finding."""
+        if finding_id in self._reported:
+            return True
+        if not finding_id:
+            return log.finding_reported(self.audit_id, finding_id, before)
+        if not self._first_asked:
+            self._first_asked = before
+        elif self._none_before is None:
+            # Nearly always a call brings all findings of its audit: then one query is enough.
+            self._none_before = not log.findings_reported(self.audit_id, self._first_asked)
+        if self._none_before:
+            return False
+        return log.finding_reported(self.audit_id, finding_id, before)
+
+    def report(self, finding_id: str) -> None:
+        """Take a finding as reported by an event of this call."""
+        self._reported.add(finding_id)
+
+    # ---- by content ----
+
+    def row(self, values: dict[str, Any], when: datetime) -> Row:
+        """The row of a finding with these checked values."""
+        if self._moment[0] is not when:
+            self._moment = when, format_datetime(when)
+        row = [values[name] for name in _COLUMNS[1:-1]]
+        for position, convert in stored_forms(AuditFinding, _COLUMNS[1:-1]):
+            row[position] = convert(row[position])
+        return (self.audit_id, *row, self._moment[1])
+
+    def is_there(self, row: Row) -> bool:
+        """Whether the audit has a finding with this row's content."""
+        content = _digest(content_of(row))
+        self._count()
+        if content in self._contents:
+            return True
+        stored = self._read() if self._stored is None else self._stored
+        if stored is None:
+            return bool(execute(_content_sql(), (self.audit_id, *content_of(row))))
+        return content in stored
+
+    def add(self, row: Row) -> None:
+        """Add a finding to the audit; it is inserted by `write`."""
+        self._new.append((*row, seals.digest_of(row)))
+
+    def write(self) -> None:
+        """Insert the findings that were added."""
+        if not self._new:
+            return
+        insert_rows(AuditFinding, (*_COLUMNS, "digest"), self._new)
+        touch(self.audit_id)
+        if isinstance(self._memory.contents.get(self.audit_id), set):
+            self._count()
+            self._memory.add_contents(self.audit_id, self._contents)
+
+    def _count(self) -> None:
+        self._contents.update(_digest(content_of(row)) for row in self._new[self._counted :])
+        self._counted = len(self._new)
+
+    def _read(self) -> set[bytes] | None:
+        """The contents of the stored rows; None for a question that may well be the only one."""
+        contents = self._memory.contents
+        cached = contents.get(self.audit_id)
+        if isinstance(cached, set):
+            self._stored = cached
+        elif cached or self._asked:
+            rows = execute(_contents_sql(), (self.audit_id,))
+            self._stored = {_digest(row) for row in rows}
+            self._memory.add_contents(self.audit_id, self._stored)
+        else:
+            self._asked = True
+            if cached is None:
+                self._memory.ask_for_contents(self.audit_id)
+        return self._stored
+
+
+def content_of(row: Row) -> Row:
+    """The values of a row by which a finding without an id is recognised."""
+    category, pattern_type, severity, confidence, description = (row[at] for at in _AT)
+    # SQLite stores -0.0 as 0.0.
+    return category, pattern_type, severity, confidence or 0.0, description
+
+
+_digest = seals.digest_of
+
+
+@functools.cache
+def _contents_sql() -> str:
+    fields = [AuditFinding._meta.fields[name] for name in _CONTENT]
+    return text_of(AuditFinding.select(*fields).where(AuditFinding.audit == MARK))
+
+
+@functools.cache
+def _content_sql() -> str:
+    query = AuditFinding.select(SQL("1")).where(AuditFinding.audit == MARK)
+    for name in _CONTENT:
+        # IS and not =, because the category may be NULL.
+        query = query.where(Expression(AuditFinding._meta.fields[name], "IS", MARK))
+    return text_of(query.limit(SQL("1")))
