@@ -100,7 +100,7 @@ async def test_sql_that_would_end_the_transaction_is_refused(file_store, audit, 
 async def test_a_trigger_that_refuses_an_event_is_not_taken_for_a_missing_audit(file_store, audit):
     await file_store.write(
         lambda: current_database().execute_sql(
-            "CREATE TRIGGER no BEFORE INSERT ON audit_events WHEN NEW.event_type = 'no' "
+            "CREATE TEMP TRIGGER no BEFORE INSERT ON audit_events WHEN NEW.event_type = 'no' "
             "BEGIN SELECT RAISE(ABORT, 'not this'); END"
         )
     )

@@ -13,7 +13,13 @@ import pytest
 
 from tests.support.audits import fill
 from tests.support.database_files import by_hand, select, verified
-from veritas_peewee import Audit, AuditFinding, AuditStore, StoreError, connect
+from veritas_peewee import (
+    Audit,
+    AuditFinding,
+    AuditStore,
+    StoreError,
+    connect,
+)
 from veritas_peewee.cli.app import run
 from veritas_peewee.database.current import current_database
 from veritas_peewee.ledger.heads import newest_head
@@ -110,11 +116,17 @@ def test_every_way_to_open_for_writing_refuses(
     assert len(select(path, "SELECT 1 FROM audits")) == 4
 
 
-def test_reading_continues(path: Path, ids: list[str]) -> None:
-    by_hand(path, LOWERED)
+@pytest.mark.parametrize("statement", [LOWERED, "ALTER TABLE audits ADD COLUMN mine TEXT"])
+def test_reading_continues(
+    path: Path, ids: list[str], statement: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    by_hand(path, statement)
     with connect(path, read_only=True):
         assert Audit.select().count() == 4
         assert str(newest_head())
+    for command in (["history"], ["show", ids[0]], ["stats"], ["search", "finding"], ["head"]):
+        assert run([*command, "--database", str(path)]) == 0
+    assert run(["export", "--database", str(path), "--output", str(path.with_name("all"))]) == 0
 
 
 def test_backup_and_restore_do_not_hand_it_on(path: Path, ids: list[str], tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ async def test_an_error_that_ends_the_transaction_fails_the_whole_batch(store):
     """A RAISE(ROLLBACK) trigger ends the transaction inside SQLite, as a full disk does."""
     await store.write(
         lambda: current_database().execute_sql(
-            "CREATE TRIGGER deadly BEFORE INSERT ON audits WHEN NEW.url LIKE '%deadly%' "
+            "CREATE TEMP TRIGGER deadly BEFORE INSERT ON audits WHEN NEW.url LIKE '%deadly%' "
             "BEGIN SELECT RAISE(ROLLBACK, 'deadly row'); END"
         )
     )

@@ -14,14 +14,14 @@ import anyio
 from torture.checks import check_verify, select
 from torture.model import Row, Run, fault
 from torture.programs.record import finding, log_entry
-from veritas_peewee import AuditStore, StoreError, connect
+from veritas_peewee import AuditStore, StoreError
 from veritas_peewee.database.current import current_database
 
 CALLERS = 60
 ROUNDS_A_STORE = 5
 TABLES = ("audits", "audit_findings", "audit_events", "audit_screenshots", "audit_runners")
 TRIGGER = (
-    "CREATE TRIGGER torture BEFORE INSERT ON audit_events WHEN NEW.event_type = 'poison' "
+    "CREATE TEMP TRIGGER torture BEFORE INSERT ON audit_events WHEN NEW.event_type = 'poison' "
     "BEGIN SELECT RAISE(ROLLBACK, 'poisoned'); END"
 )
 
@@ -35,8 +35,6 @@ def run(run: Run) -> Iterator[Row]:
         rounds = range(first, min(first + ROUNDS_A_STORE, run.rounds))
         backend = ("asyncio", "trio")[first // ROUNDS_A_STORE % 2]
         anyio.run(_poison, row, path, rounds, chance, backend=backend)
-        with connect(path) as database:
-            database.execute_sql("DROP TRIGGER torture")
         check_verify(row, path)
     yield row
 

@@ -76,8 +76,8 @@ def _rebuild() -> list[str]:
 def make_again(database: SqliteStore, tables: Iterable[str]) -> list[str]:
     """Make the catalog anew if one of these tables is its own; returns what was done, in words.
 
-    The caller must have begun a transaction. Raises StoreError if there are values in a column that
-    is not ours.
+    The caller must have begun a transaction. Raises ReadOnlyStore if there are values in a column
+    that is not ours.
     """
     if TABLES.isdisjoint(tables):
         return []

@@ -21,7 +21,6 @@ _SCHEMA_CHANGES = frozenset(
         "DROP_INDEX", "DROP_TABLE", "DROP_TRIGGER", "DROP_VIEW", "DROP_VTABLE", "ALTER_TABLE",
     )
 )  # fmt: skip
-_OK: int = driver.SQLITE_OK
 _DENY: int = driver.SQLITE_DENY
 _CALL = re.compile(r"\b(veritas_\w+)\(")
 _INSERT = re.compile(r"\s*(?:INSERT|REPLACE|WITH)\b", re.I)
@@ -57,15 +56,16 @@ class LedgerKeeper(Remembered):
             connection.execute(_CALL.sub(rf"\1_{token}(", trigger))
         connection.set_authorizer(self._compiling)
 
-    def _compiling(self, action: int, name: str | None, *_: object) -> int:
+    def _compiling(self, action: int, name: str | None, _1: object, _2: object, _3: object) -> int:
         """SQLite compiles a statement: a new one, or anew after a change of the schema.
 
         A lone event's statement is compiled before, so that another one's trigger, index or table
         cannot have a part in it: with a transaction around it, the schema is looked at first.
         """
+        # It is called for each column that a statement names.
         if action in _SCHEMA_CHANGES or name == "writable_schema":
             self._schema = None
-        return _DENY if self.alone else _OK
+        return _DENY if self.alone else 0
 
     def gone(self, audit_id: str) -> None:
         """An audit was removed: another one with its id has a log of its own."""

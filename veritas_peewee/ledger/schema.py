@@ -14,7 +14,7 @@ _logger = logging.getLogger("veritas_peewee")
 def settle(database: SqliteStore) -> int:
     """Make again what is derived of our schema; returns the `schema_version` that is then right.
 
-    Outside a transaction it begins one if there is anything to do. Raises StoreError if another
+    Outside a transaction it begins one if there is anything to do. Raises ReadOnlyStore if another
     program's parts act on what we write, or if a table whose rows nothing else holds is not as it
     should be.
     """

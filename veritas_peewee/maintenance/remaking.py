@@ -24,8 +24,8 @@ from veritas_peewee.models import AuditEvent, RemovedEvent
 def settle(database: SqliteStore, done: list[str]) -> int:
     """Bring the file's schema to this version's, tables too; returns its `schema_version`.
 
-    What was done is added to `done`, in words. Raises StoreError if another program's parts act on
-    what we write, or if a table has rows that do not fit into ours.
+    What was done is added to `done`, in words. Raises ReadOnlyStore if another program's parts act
+    on what we write, StoreError if a table has rows that do not fit into ours.
     """
     # To drop a table with foreign keys on would delete its children by cascade.
     database.pragma("foreign_keys", 0)

@@ -137,7 +137,7 @@ def unfinished_backups(path: Path) -> list[Path]:
 
 
 def _refuse_others(database: SqliteStore, applied: list[str]) -> None:
-    """Raise StoreError for another program's triggers, and make ours as these migrations do.
+    """Raise ReadOnlyStore for another program's triggers, and make ours as these migrations do.
 
     What an upgrade writes is sealed afterwards, so nobody else may have a hand in it.
     """

@@ -35,13 +35,14 @@ VIEWS = frozenset(
         "removed",
     )
 )
-DIGEST = "015d2bbbff2346288932e2a05fafd75f"
+DIGEST = "e1bad688fae919ffb729b312a9908532"
 """The digest of the parts of a new file. Whoever adds a migration puts the new one here: to make
 the whole schema only to compare a file with it would take longer than to open the file."""
 
 _SEARCH = "search_index"
 _SHADOWS = frozenset(f"{_SEARCH}_{part}" for part in ("data", "idx", "docsize", "config"))
-_HISTORY = frozenset((migrations.HISTORY, f"{migrations.HISTORY}_name"))
+# FTS5 words its tables as its version likes, and Peewee the history: these have to be there only.
+_BY_NAME = _SHADOWS | {migrations.HISTORY, f"{migrations.HISTORY}_name"}
 _OF_SQLITE = frozenset(("sqlite_sequence", *(f"sqlite_stat{number}" for number in range(1, 5))))
 
 
@@ -80,7 +81,7 @@ def parts_of(database: SqliteStore) -> list[Part]:
     """The parts of a database's schema, without SQLite's own tables and indexes."""
     rows = database.execute_sql("SELECT type, name, tbl_name, sql FROM main.sqlite_master")
     return [
-        Part(*row)
+        Part._make(row)
         for row in rows.fetchall()
         # An index without a text is part of its table's.
         if row[3] is not None and not (row[0] == "table" and row[1] in _OF_SQLITE)
@@ -88,21 +89,17 @@ def parts_of(database: SqliteStore) -> list[Part]:
 
 
 def digest_of(parts: Iterable[Part]) -> str:
-    """A digest over parts of a schema, in whatever order they come."""
-    return blake2b(repr(sorted(map(_compared, parts))).encode(), digest_size=16).hexdigest()
+    """A digest over the parts of a schema that are compared by their texts, in any order."""
+    texts = sorted(["\0".join(part) for part in parts if part.name not in _BY_NAME])
+    return blake2b("\1".join(texts).encode(), digest_size=16).hexdigest()
 
 
 def are_alike(part: Part, other: Part) -> bool:
     """Whether two parts of one name are the same but for the white space in their texts."""
-    return _compared(part, plain=True) == _compared(other, plain=True)
-
-
-def _compared(part: Part, *, plain: bool = False) -> tuple[str, str, str, str]:
-    kind, name, table, text = part
-    # Of these the names alone count: SQLite words its own tables, and Peewee its history.
-    if name in _SHADOWS or name in _HISTORY:
-        text = ""
-    return kind, name, table.lower(), " ".join(text.split()) if plain else text
+    return part.name in _BY_NAME or (part.table.lower(), part.text.split()) == (
+        other.table.lower(),
+        other.text.split(),
+    )
 
 
 @functools.cache

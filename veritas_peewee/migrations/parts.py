@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
 from veritas_peewee.database.sqlite import SqliteStore
-from veritas_peewee.errors import StoreError
+from veritas_peewee.errors import ReadOnlyStore, StoreError
 from veritas_peewee.migrations.fresh import (
     DIGEST,
     Part,
@@ -62,13 +62,13 @@ def differences(database: SqliteStore) -> Differences:
     found = Differences()
     names = our_names()
     for part in parts_of(database):
-        if part.key in names:
-            ours[part.key] = part
+        if (key := part.key) in names:
+            ours[key] = part
         elif _acts(database, part):
             found.acting.append(part)
         else:
             found.harmless.append(part)
-    if digest_of(ours.values()) == DIGEST:
+    if len(ours) == len(names) and digest_of(ours.values()) == DIGEST:
         return found
     # A user's own table that has the name of one of our views is left alone.
     taken = {("view", part.name.lower()) for part in found.harmless}
@@ -109,36 +109,36 @@ def _removal(part: Part) -> str:
 
 
 def refuse_acting(database: SqliteStore, found: Differences) -> None:
-    """Raise StoreError if another program's parts act on what we write; it names them."""
+    """Raise ReadOnlyStore if another program's parts act on what we write; it names them."""
     if not found.acting:
         return
     named = ", ".join(map(str, found.acting[:_SHOWN]))
     if len(found.acting) > _SHOWN:
         named += f" and {len(found.acting) - _SHOWN} more"
-    raise StoreError(
+    raise ReadOnlyStore(
         f"{database.name}: not of this library, and acts on what it writes: {named}; nothing is "
         f"written until it is removed: {'; '.join(map(_removal, found.acting[:_SHOWN]))}"
     )
 
 
 def refuse_tables(database: SqliteStore, found: Differences) -> None:
-    """Raise StoreError if tables of ours are missing or altered; it names them."""
+    """Raise ReadOnlyStore if tables of ours are missing or altered; it names them."""
     if found.tables:
         names = ", ".join(part.name for part in found.tables[:_SHOWN])
-        raise StoreError(
+        raise ReadOnlyStore(
             f"{database.name}: not as this version makes it, or missing: the table {names}; "
             "nothing is written until `veritas-peewee verify --fix` has made it again"
         )
 
 
 def refuse_columns(database: SqliteStore, table: str, ours: Iterable[str]) -> None:
-    """Raise StoreError if a table has other columns than `ours` and there are values in them."""
+    """Raise ReadOnlyStore if a table has other columns than `ours` and there are values in them."""
     rows = database.execute_sql(f"PRAGMA main.table_info({quoted(table)})").fetchall()
     known = set(ours)
     for name in [row[1] for row in rows if row[1].lower() not in known]:
         sql = f"SELECT 1 FROM main.{quoted(table)} WHERE {quoted(name)} IS NOT NULL LIMIT 1"
         if database.execute_sql(sql).fetchall():
-            raise StoreError(
+            raise ReadOnlyStore(
                 f"{database.name}: the table {table} has a column {name} that is not of this "
                 "library, and there are values in it: copy them to a table of your own, then "
                 f"ALTER TABLE {quoted(table)} DROP COLUMN {quoted(name)}"
@@ -165,7 +165,7 @@ def mend(database: SqliteStore, found: Differences) -> list[str]:
         known = store_error(error, database.name)
         if known is not None and type(known) is not StoreError:
             raise known from error
-        raise StoreError(f"{database.name}: {part} cannot be made again: {error}") from error
+        raise ReadOnlyStore(f"{database.name}: {part} cannot be made again: {error}") from error
     return done
 
 
