@@ -139,7 +139,9 @@ def test_a_file_that_gets_the_name_meanwhile_is_never_replaced(
         if not found:
             (file,) = self.identities
             found.append(self.folder.root / file)
-            found[0].write_bytes(self._images[file] if same else make_png(99))
+            found[0].write_bytes(
+                self._images[file.rpartition("/")[0]][found[0].name] if same else make_png(99)
+            )
         look(self)
 
     monkeypatch.setattr(Arrival, "look", late)

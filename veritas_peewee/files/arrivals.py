@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -19,8 +19,8 @@ from typing import NamedTuple
 from veritas_peewee.errors import InvalidAudit, StoreError
 from veritas_peewee.files.durable import claimed, leftovers, locked_folder, make_folders, write_new
 from veritas_peewee.files.images import ScreenshotFolder, check_image
-from veritas_peewee.files.platform import OF_THE_PATH, FileState, Identity, os_error
-from veritas_peewee.values.image_files import check_path, split_path
+from veritas_peewee.files.platform import OF_THE_PATH, FileState, Folder, Identity, os_error
+from veritas_peewee.values.image_files import check_path, joined, split_path
 
 
 class Arrivals:
@@ -49,6 +49,18 @@ class Arrivals:
             self._path, self._handle = locked_folder(self.folder.root / _name(self._database))
         return ScreenshotFolder(self._path / part)
 
+    def make_ready(self, arriving: Iterable[Arrival]) -> None:
+        """Make the folders in which images will get their names, before the write lock is taken.
+
+        Raises StoreError if that cannot be done.
+        """
+        folders = [folder for one in arriving for folder in one.folders]
+        try:
+            if folders:
+                self.folder.make(folders)
+        except OSError as error:
+            raise os_error(error, self.folder.root, "given a folder") from error
+
     def discard(self, part: str) -> None:
         """Remove a folder in it, and then the whole if nothing else is in it."""
         if self._path is not None:
@@ -76,7 +88,8 @@ class Arrival:
         self._arrivals = arrivals
         self._part = part
         self.folder = arrivals.folder
-        self._images: dict[str, bytes] = {}
+        self._images: dict[str, dict[str, bytes]] = {}
+        """By the folder and the name that they are to have."""
         self._there: dict[str, FileState] = {}
         """The images that had their names here already, each with its state when it was read."""
         self._waiting: ScreenshotFolder | None = None
@@ -92,21 +105,36 @@ class Arrival:
         """
         check_image(data, f"screenshot {file!r}")
         check_path(file)
-        if self._images.setdefault(file, data) != data:
+        folder, name = split_path(file)
+        images = self._images.setdefault(folder, {})
+        if images.setdefault(name, data) != data:
             raise InvalidAudit(f"screenshot {file!r}: two images have that name")
         with self._typed(file):
-            if file in self.identities or self._is_there(file, data):
+            if file in self.identities or self._is_there(file, data, self.folder.state(file)):
                 return
-            self._write(file, data)
-            with self.folder.opened(split_path(file)[0], create=True):
-                pass  # already here, because it is synced, and the write lock is not yet taken
+            if len(images) == 1:
+                (self._make().root / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
+            with self._make().opened(folder) as waiting:
+                self._write(file, name, data, waiting)
 
-    def _is_there(self, file: str, data: bytes) -> bool:
-        """Whether this very image has its name here, on disk.
+    @property
+    def folders(self) -> list[str]:
+        """The folders in which its images will get their names."""
+        return list(self._images)
 
-        Raises InvalidAudit if another file has that name, and OSError.
+    def _make(self) -> ScreenshotFolder:
+        self._waiting = self._waiting or self._arrivals.make(self._part)
+        return self._waiting
+
+    def _write(self, file: str, name: str, data: bytes, waiting: Folder) -> None:
+        write_new(waiting, name, data)
+        self.identities[file] = waiting.state(name).identity
+
+    def _is_there(self, file: str, data: bytes, state: FileState | None) -> bool:
+        """Whether the file of this state, which has the name here, is this very image, on disk.
+
+        Raises InvalidAudit if it is another one, and OSError.
         """
-        state = self.folder.state(file)
         known = self._there.pop(file, None)
         if state is None:
             return False
@@ -125,52 +153,51 @@ class Arrival:
         self._there[file] = state
         return True
 
-    def _write(self, file: str, data: bytes) -> None:
-        self._waiting = waiting = self._waiting or self._arrivals.make(self._part)
-        folder, name = split_path(file)
-        (waiting.root / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
-        with waiting.opened(folder) as handle:
-            write_new(handle, name, data)
-            self.identities[file] = handle.state(name).identity
-
     def look(self) -> None:
         """Under the write lock: raise InvalidAudit if another file has the name of an image."""
-        for file, data in self._images.items():
-            with self._typed(file):
-                self._is_there(file, data)
+        for folder, images in self._images.items():
+            with self._typed(folder):
+                states = self.folder.states(folder, images)
+                for name, data in images.items():
+                    self._is_there(joined(folder, name), data, states.get(name))
 
     def place(self) -> set[str]:
         """Under the write lock: give the images their names; returns the folders to be synced."""
         folders = set()
-        for file, data in self._images.items():
-            if file not in self._there:
-                with self._typed(file):
-                    if file not in self.identities:  # it was there, and has been removed since
-                        self._write(file, data)
-                    self._place(file, data)
-                folders.add(split_path(file)[0])
+        for folder, images in self._images.items():
+            missing = {name: image for name, image in images.items()
+                       if joined(folder, name) not in self._there}  # fmt: skip
+            if missing:
+                with self._typed(folder):
+                    self._place(folder, missing)
+                folders.add(folder)
         return folders
 
-    def _place(self, file: str, data: bytes) -> None:
-        assert self._waiting is not None
-        folder, name = split_path(file)
+    def _place(self, folder: str, images: dict[str, bytes]) -> None:
+        (self._make().root / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
         with (
-            self._waiting.opened(folder) as first,
+            self._make().opened(folder) as waiting,
             self.folder.opened(folder, create=True) as final,
         ):
-            first.state(name)
-            try:
-                first.link(name, final)
-            except FileExistsError:
-                if not self._is_there(file, data):  # of an audit before it in the same unit
+            for name, data in images.items():
+                file = joined(folder, name)
+                if file not in self.identities:  # it was there, and has been removed since
+                    self._write(file, name, data, waiting)
+                try:
+                    waiting.link(name, final)
+                except FileExistsError:  # of an audit before it in the same unit
+                    self._is_there(file, data, final.state(name))
+                except FileNotFoundError:
                     raise
-            except OSError:  # a file system without links, or two
-                self.folder.keep(file, data)
-                self.identities[file] = final.state(name).identity
+                except OSError:  # a file system without links, or two
+                    self.folder.keep(file, data)
+                    self.identities[file] = final.state(name).identity
 
     def forget(self) -> None:
         """Remove the images' names of their own."""
         self.identities.clear()
+        if not self.has_begun:
+            self.folder.remove_empty(self.folders)
         if self._waiting is not None:
             self._waiting = None
             self._arrivals.discard(self._part)

@@ -171,11 +171,31 @@ class ScreenshotFolder:
     def state(self, file: str) -> FileState | None:
         """The state of a stored file; None if there is no such file. InvalidAudit and OSError."""
         folder, name = split_path(file)
-        try:
+        return self.states(folder, [name]).get(name)
+
+    def states(self, folder: str, names: Iterable[str]) -> dict[str, FileState]:
+        """The states of those of these files that are in a folder; OSError."""
+        found = {}
+        with suppress(FileNotFoundError), self.opened(folder) as handle:
+            for name in names:
+                with suppress(FileNotFoundError):
+                    found[name] = handle.state(name)
+        return found
+
+    def make(self, folders: Iterable[str]) -> None:
+        """Make folders, with what is missing above them; on disk on return. OSError."""
+        make_folders(self.root, mode=0o700)
+        changed: dict[str, None] = {}
+        for folder in folders:
+            parent = "."
+            for part in folder.split("/"):
+                with self.opened(parent) as handle, suppress(FileExistsError):
+                    handle.make_folder(part)
+                    changed[parent] = None
+                parent = joined(parent, part)
+        for folder in changed:
             with self.opened(folder) as handle:
-                return handle.state(name)
-        except FileNotFoundError:
-            return None
+                handle.sync()
 
     def sync(self, file: str) -> None:
         """Wait until a stored image and its name are on disk; InvalidAudit or OSError."""
@@ -210,11 +230,17 @@ class ScreenshotFolder:
                 with self.opened(folder) as handle:
                     handle.remove(name)
                 gone.append(file)
-                parent, _, last = folder.rpartition("/")
+                self.remove_empty([folder])
+        return gone
+
+    def remove_empty(self, folders: Iterable[str]) -> None:
+        """Remove those of these folders that are empty; a failure raises no error."""
+        for folder in folders:
+            parent, _, last = folder.rpartition("/")
+            with suppress(OSError):
                 if last != ".":
                     with self.opened(parent or ".") as handle:
                         handle.remove_folder(last)
-        return gone
 
     @contextmanager
     def opened(self, name: str, *, create: bool = False) -> Iterator[Folder]:

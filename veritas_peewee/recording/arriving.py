@@ -73,6 +73,15 @@ def _take_back(database: StoreDatabase, arrivals: Sequence[Arrival]) -> None:
             one.leave()
 
 
+def clear_left_soon() -> None:
+    """`clear_left` now, or after the transaction that is open."""
+    database = current_database()
+    if database.transaction_is_open:
+        database.state.commit_callbacks.append(clear_left)
+    else:
+        clear_left()
+
+
 def clear_left() -> int:
     """Remove what killed imports into the current database have left; returns how many images.
 

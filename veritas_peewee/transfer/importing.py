@@ -28,7 +28,7 @@ from veritas_peewee.models import (
     AuditScreenshot,
     AuditStatus,
 )
-from veritas_peewee.recording.arriving import clear_left, place
+from veritas_peewee.recording.arriving import clear_left_soon, place
 from veritas_peewee.transfer.accepting import MAX_KEPT_ID, check_values
 from veritas_peewee.transfer.files import LineReader, Target, too_large
 from veritas_peewee.transfer.lines import ForeignLine, from_line
@@ -140,12 +140,8 @@ class Importer:
 
     def begin(self) -> None:
         """Remove what killed imports have left in the screenshot folder."""
-        if not self._has_left:
-            return
-        if current_database().transaction_is_open:
-            current_database().after_commit(clear_left)
-        else:
-            clear_left()
+        if self._has_left:
+            clear_left_soon()
 
     def units(self) -> Iterator[list[Incoming]]:
         """The audits of the file that are as they were written, a list for each transaction."""
@@ -201,20 +197,21 @@ class Importer:
         """Put images on disk, under names of their own; returns the audits for which it worked."""
         taken: list[Incoming] = []
         arrivals = Arrivals(self._folder, self._database)
-        for one in unit:
-            one.arrival = arrivals.audit()
-            try:
-                for row, image in zip(one.stored.screenshots, one.images, strict=True):
-                    if image is not None:
-                        one.arrival.add(image_file(row), image)
-            except InvalidAudit as error:
-                one.arrival.forget()
-                self._refuse(one.line, f"{one}: {error}")
-            except BaseException:
-                self.discard([*taken, one])
-                raise
-            else:
-                taken.append(one)
+        try:
+            for one in unit:
+                one.arrival = arrivals.audit()
+                try:
+                    for row, image in zip(one.stored.screenshots, one.images, strict=True):
+                        if image is not None:
+                            one.arrival.add(image_file(row), image)
+                    taken.append(one)
+                except InvalidAudit as error:
+                    one.arrival.forget()
+                    self._refuse(one.line, f"{one}: {error}")
+            arrivals.make_ready(one.arrival for one in taken if one.arrival is not None)
+        except BaseException:
+            self.discard(unit)
+            raise
         return taken
 
     def store(self, unit: list[Incoming]) -> None:

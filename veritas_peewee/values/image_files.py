@@ -27,6 +27,11 @@ def split_path(file: str) -> tuple[str, str]:
     return "/".join(parts[:-1]) or ".", parts[-1]
 
 
+def joined(folder: str, name: str) -> str:
+    """The relative path that `split_path` has split."""
+    return name if folder == "." else f"{folder}/{name}"
+
+
 def check_path(value: object) -> str:
     """The text of `value`, if an image's file can have this path; else raises InvalidAudit."""
     file = check_text("file_path", value)
