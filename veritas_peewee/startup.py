@@ -35,6 +35,7 @@ def open_reader(location: Location) -> Connection:
     """A connection that cannot write, to a file that a writer has prepared."""
     database = connection(location, "reader")
     database.connect()
+    database.watch_file()  # the WAL is there already: the writer's
     return database
 
 
@@ -47,7 +48,7 @@ def _prepare(database: Connection, settle: Settle | None = None) -> Connection:
     try:
         with bound(database):
             migrations.upgrade(database, evidence.complete)
-            database.file.watch()
+            database.watch_file()
             keeper.keep(database, (settle or schema.settle)(database))
             disconnect_dead()
     except DRIVER_ERRORS as error:
@@ -86,7 +87,7 @@ def _look_at(database: Connection, *, immutable: bool = False) -> Connection:
                 "with `veritas-peewee init`, and it is upgraded"
             )
         if not immutable:
-            database.file.watch()
+            database.watch_file()
     except DRIVER_ERRORS as error:
         database.close()
         raise (store_error(error, location.name) or error) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 from pathlib import Path
 
@@ -126,6 +127,40 @@ async def test_a_slot_is_given_back_by_a_call_that_is_cancelled_as_it_gets_it(
                     scope.cancel()
             assert len(results) >= 11
         await all_slots_are_there(store, 3)
+
+
+@pytest.mark.parametrize("undo", [False, True], ids=["a write", "a write with a file"])
+def test_a_slot_is_given_back_if_asyncio_cancels_the_caller_in_the_turn_in_which_it_gets_it(
+    database: str, undo: bool
+) -> None:
+    async def main() -> None:
+        async with AuditStore.open(database, max_pending=1) as store:
+            gate, undone = Gate(), []
+            writer = store._opened()
+            first = asyncio.create_task(store.write(gate))
+            await gate.wait()
+            late = asyncio.create_task(
+                writer.submit(add, undo=(lambda: undone.append(1)) if undo else None)
+            )
+            while not store.stats().waiting:
+                await asyncio.sleep(0)
+            give = writer.slots.give
+
+            def give_and_cancel() -> None:
+                writer.slots.give = give
+                give()
+                late.cancel()
+
+            writer.slots.give = give_and_cancel
+            gate.release.set()
+            await first
+            await asyncio.gather(late, return_exceptions=True)
+            assert late.cancelled()
+            assert undone == [1] * undo
+            with anyio.fail_after(30):
+                await all_slots_are_there(store, 1)
+
+    asyncio.run(main())
 
 
 async def test_an_event_that_cannot_be_stored_costs_no_slot(database: str) -> None:

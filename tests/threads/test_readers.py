@@ -250,6 +250,47 @@ async def test_reads_that_are_stuck_in_python_do_not_pile_up_threads(tmp_path):
         assert await store.read(count) == 0
 
 
+async def test_an_abandoned_read_holds_its_slot_until_its_thread_has_ended(tmp_path):
+    started, release = threading.Event(), threading.Event()
+
+    def stuck():
+        started.set()
+        assert release.wait(60)
+
+    async with AuditStore.open(tmp_path / "audits.db", readers=1) as store:
+        with anyio.CancelScope() as scope:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(store.read, stuck)
+                await to_thread.run_sync(started.wait, 60)
+                scope.cancel()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(store.read, count)
+            await anyio.wait_all_tasks_blocked()
+            assert store._readers._slots.statistics().tasks_waiting == 1
+            release.set()
+
+
+@pytest.mark.ends_within(60)
+async def test_closing_waits_no_longer_than_the_reads_under_way(tmp_path, monkeypatch):
+    monkeypatch.setattr("veritas_peewee.threads.readers.CLOSE_TIMEOUT", 3600.0)
+    started, release = threading.Event(), threading.Event()
+
+    def slow():
+        started.set()
+        assert release.wait(60)
+
+    store = await AuditStore.open(tmp_path / "audits.db")
+    readers = store._readers
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(store.read, slow)
+        await to_thread.run_sync(started.wait, 60)
+        tasks.start_soon(store.close)
+        while not readers._closing:
+            await anyio.sleep(0)
+        await anyio.wait_all_tasks_blocked()
+        release.set()
+
+
 async def test_a_read_that_outlives_the_store_closes_its_connection(tmp_path, monkeypatch):
     monkeypatch.setattr("veritas_peewee.threads.readers.CLOSE_TIMEOUT", 0.1)
     started, release, kept = threading.Event(), threading.Event(), []

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
 
 import anyio
@@ -159,6 +159,21 @@ async def test_short_reads_that_overlap_without_a_pause_do_not_let_the_wal_grow(
         finally:
             stop.set()  # else the readers' threads would outlive a failure, and the test run
     assert rounds > 4
+
+
+@pytest.mark.parametrize("others", [False, True], ids=["alone", "while another process reads"])
+def test_what_is_asked_of_the_wal_leaves_the_patience_with_locks_as_it_was(
+    path: Path, others: bool
+) -> None:
+    with connect(path) as database:
+        operations.create("https://example.com")
+        before = database.pragma("busy_timeout")
+        with reading_process(path) if others else nullcontext():
+            operations.create("https://example.com")
+            assert database.checkpoint(truncate=True, patience=0.0) is not others
+            assert database.pragma("busy_timeout") == before >= 30_000
+            assert database.is_alone() is not others
+            assert database.pragma("busy_timeout") == before
 
 
 async def test_a_store_in_memory_has_no_wal() -> None:

@@ -80,7 +80,7 @@ class StoreDatabase(Transactions):
             self.dispose()
             self.session.close()
             return False
-        with self.file.closing() as can_be_closed:
+        with self.file.closing(last=self.writes(self.role)) as can_be_closed:
             if can_be_closed:
                 closed = bool(super().close())
             else:
@@ -93,6 +93,10 @@ class StoreDatabase(Transactions):
         return closed
 
     # ---- is the file still the one that is open? ----
+
+    def watch_file(self) -> None:
+        """Remember which files are open; to be called once the connection can read."""
+        raise NotImplementedError
 
     def check_in_place(self) -> None:
         """Raise StoreMoved if the file was removed or replaced by another one."""

@@ -229,6 +229,15 @@ class SqliteStore(StoreDatabase, SqliteDatabase):
                     raise
                 sleep(0.005)
 
+    def watch_file(self) -> None:
+        # SQLite opens the WAL, and makes it, when it first reads.
+        self.raw.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+        self.file.watch(self._uses_wal, writes=self.writes(self.role))
+
+    def _uses_wal(self) -> bool:
+        (mode,) = self.raw.execute("PRAGMA journal_mode").fetchone()
+        return bool(mode == "wal")
+
     def is_alone(self) -> bool:
         """Whether no other connection, of any process, has the file open.
 
@@ -251,7 +260,7 @@ class SqliteStore(StoreDatabase, SqliteDatabase):
         finally:
             self.pragma("busy_timeout", timeout)
             self.use_wal()
-            self.file.watch()
+            self.watch_file()
 
     # ---- resources ----
 

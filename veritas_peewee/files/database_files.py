@@ -10,19 +10,22 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
 from weakref import WeakValueDictionary
 
-from veritas_peewee.errors import DatabaseCorrupt, StoreError, StoreMoved
-from veritas_peewee.files.durable import make_folders
+from veritas_peewee.errors import StoreError, StoreMoved
+from veritas_peewee.files.database_path import (
+    check_not_emptied,
+    check_one_name,
+    create_empty,
+    identity_or_none,
+)
 from veritas_peewee.files.platform import (
     Identity,
-    create_private,
     identity_of,
     in_place,
-    names_of,
     os_error,
     share_bytes,
     sync,
@@ -30,8 +33,6 @@ from veritas_peewee.files.platform import (
 
 FRESH = 0.02
 """Seconds for which a look at the paths also serves the write that begins next."""
-SET_ASIDE = ".replaced-"
-"""What follows the database's name in the name of the folder where a restore keeps the old one."""
 # The bytes that each connection to a file locks, https://sqlite.org/src/file/src/os.h: who has
 # them for itself alone is the last one, and takes the WAL away when it closes.
 _SHARED_FIRST, _SHARED_SIZE = 0x40000002, 510
@@ -48,6 +49,8 @@ class DatabaseFile:
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
+        self.one_name = True
+        """Whether a file with a second name is refused."""
         self.process = os.getpid()
         self.identity: Identity | None = None
         self._wal_is_named = False
@@ -56,6 +59,7 @@ class DatabaseFile:
         """Whether the last look found another file, or none, at one of the two paths."""
         self._path, self._wal_path = str(path), f"{path}-wal"
         self._are_in_place: Callable[[], bool] | None = None
+        self._still_uses_wal: Callable[[], bool] = lambda: True
         self.looked = 0.0
         """When both were last seen in their places, by `perf_counter`."""
 
@@ -68,13 +72,14 @@ class DatabaseFile:
         """
         if self.path is None:
             return
-        _check_not_emptied(self.path)
+        check_not_emptied(self.path)
         if create:
-            _create(self.path)
+            create_empty(self.path)
         elif not self.path.is_file():
             raise StoreError(f"{self.path}: there is no such database")
         self.identity = identity_of(self.path)
-        _check_one_name(self.path, self.identity)
+        if self.one_name:
+            check_one_name(self.path, self.identity)
         self._check_not_inherited(self.identity)
         self._check_others_here(self.identity)
 
@@ -95,7 +100,7 @@ class DatabaseFile:
     def _check_others_here(self, identity: Identity) -> None:
         """Raise StoreMoved if this process has another file open by this path, or this file with
         another WAL: SQLite would share one index between two WALs, or the WAL between two files."""
-        wal = _identity_or_none(self._wal_path)
+        wal = identity_or_none(self._wal_path)
         for reference in _watched.valuerefs():
             other = reference()
             if (
@@ -123,21 +128,24 @@ class DatabaseFile:
 
     # ---- is it still the one that is open? ----
 
-    def watch(self) -> None:
+    def watch(self, still_uses_it: Callable[[], bool], *, writes: bool) -> None:
         """Remember which WAL belongs to the connection, once it has read in WAL mode.
 
-        Until the connection is closed, SQLite leaves the WAL where it is.
+        Until the connection is closed, SQLite leaves the WAL where it is, unless `still_uses_it`
+        returns false: the connection has left WAL mode itself.
         """
         if self.path is None:
             return
-        self.wal = _identity_or_none(self._wal_path)
+        self.wal = identity_or_none(self._wal_path)
+        self._still_uses_wal = still_uses_it
         if self.identity is not None and self.wal is not None:
-            files = (self._path, self.identity), (self._wal_path, self.wal)
-            self._are_in_place = in_place(files)
+            if writes:
+                files = (self._path, self.identity), (self._wal_path, self.wal)
+                self._are_in_place = in_place(files)
             _watched[id(self)] = self
 
     def unwatch(self) -> None:
-        """Forget the WAL: the connection itself has left WAL mode."""
+        """Forget the WAL: the connection leaves WAL mode, or is about to."""
         _watched.pop(id(self), None)
         self.wal = self._are_in_place = None
         self.moved = False
@@ -186,6 +194,9 @@ class DatabaseFile:
                 self.moved = False
                 _logger.warning("%s: is in its place again: writing goes on", self.path)
             return
+        if self.wal is not None and not self._still_uses_wal():
+            self.unwatch()
+            return
         what, error = found
         if so and not self.moved:  # a reader's caller alone is concerned
             _logger.error("%s while it was open: nothing is written to it any more", what)
@@ -210,15 +221,17 @@ class DatabaseFile:
         return None
 
     @contextmanager
-    def closing(self) -> Iterator[bool]:
+    def closing(self, *, last: bool) -> Iterator[bool]:
         """Close a connection in the block, unless it gives False.
 
         The last connection to close copies the WAL into the file and removes what is at the WAL's
         path. If that is another WAL by now, or none, others may have written to the file since,
         and would be overwritten; so SQLite is made to believe that it is not the last one. A file
-        that was moved itself SQLite leaves alone.
+        that was moved itself SQLite leaves alone. With `last` false the connection cannot write,
+        and so does none of this.
         """
-        if self.wal is None or self.is_in_place() or _identity_or_none(self._path) != self.identity:
+        in_place = self.wal is None or self.is_in_place()
+        if not last or in_place or identity_or_none(self._path) != self.identity:
             yield True
             return
         give_back = share_bytes(self._path, _SHARED_FIRST, _SHARED_SIZE)
@@ -247,62 +260,3 @@ class DatabaseFile:
                 self._wal_is_named = in_wal
         except OSError as error:
             raise os_error(error, wal if in_wal else self.path, "brought to disk") from error
-
-
-def _identity_or_none(path: str) -> Identity | None:
-    try:
-        return identity_of(path)
-    except OSError:
-        return None
-
-
-def _check_not_emptied(path: Path) -> None:
-    """Raise DatabaseCorrupt for an empty or missing file with a WAL beside it: SQLite would take
-    the file for a new store and discard the WAL."""
-    size = 0
-    with suppress(OSError):
-        size = os.path.getsize(path)
-    with suppress(OSError):
-        if not size and (left := os.path.getsize(f"{path}-wal")):
-            how = "the database is empty" if path.exists() else "there is no database"
-            raise DatabaseCorrupt(
-                f"{path}: {how}, but {left} bytes of its WAL are there: it was cut or moved; put "
-                "it back or restore a backup, and keep the WAL until then"
-            )
-
-
-def _check_one_name(path: Path, identity: Identity) -> None:
-    """Raise StoreError for a file with a second name (a hard link).
-
-    SQLite names the WAL after the name by which the file was opened: who opens it by the other
-    name does not see what was written by this one, and damages it.
-    """
-    if (names := names_of(path)) > 1:
-        names -= sum(_identity_or_none(name) == identity for name in _names_of_a_restore(path))
-        if names > 1:
-            raise StoreError(
-                f"{path}: the file has {names} names (hard links), and each would get a WAL of its "
-                "own: remove the others, or copy the file and give the copy this name"
-            )
-
-
-def _names_of_a_restore(path: Path) -> Iterator[str]:
-    """The files that a restore may have left beside a database as a second name of it."""
-    with suppress(OSError), os.scandir(path.parent) as entries:
-        for entry in entries:
-            name = entry.name
-            if name.startswith(f"{path.name}{SET_ASIDE}") or (
-                name.startswith(f".{path.name[:100]}.") and name.endswith(".partial")
-            ):
-                with suppress(OSError), os.scandir(entry) as files:
-                    yield from [file.path for file in files if file.is_file(follow_symlinks=False)]
-
-
-def _create(path: Path) -> None:
-    """Create an empty file for its owner alone; SQLite gives its WAL the same mode."""
-    make_folders(path.parent)
-    try:
-        os.close(create_private(path))
-    except FileExistsError:
-        if not path.is_file():
-            raise OSError(f"{path} is not a file") from None

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from veritas_peewee.errors import InvalidAudit, StoreError
 from veritas_peewee.files.durable import make_folders, write_whole
 from veritas_peewee.files.platform import FileState, Folder, is_regular, os_error
-from veritas_peewee.values.image_files import EXTENSIONS, split_path
+from veritas_peewee.values.image_files import EXTENSIONS, joined, split_path
 from veritas_peewee.values.plain import check_text, shown
 
 MAX_BYTES = 50 * 1024 * 1024

@@ -349,21 +349,32 @@ def holders(path: Path, identity: Identity | None = None) -> list[Holder]:
     """
     with suppress(OSError):
         wanted = identity or identity_of(path)
+        # Only files of that name are examined: a stat of any file can take long, such as of one on
+        # a network.
+        return _holders(lambda link, file: path.name in link and identity_of(file) == wanted)
+    return []
+
+
+def holders_of_removed(path: Path) -> list[Holder]:
+    """The processes that have a file open which was at the path and was removed, or replaced."""
+    return _holders(lambda link, _: link == f"{path} (deleted)")
+
+
+def _holders(wanted: Callable[[str, os.DirEntry[str]], bool]) -> list[Holder]:
+    with suppress(OSError):
         return [
             Holder(int(process.name), _command(process))
             for process in _PROCESSES.iterdir()
-            if process.name.isdigit() and _has_open(process, path.name, wanted)
+            if process.name.isdigit() and _has_open(process, wanted)
         ]
     return []
 
 
-def _has_open(process: Path, name: str, wanted: Identity) -> bool:
+def _has_open(process: Path, wanted: Callable[[str, os.DirEntry[str]], bool]) -> bool:
     with suppress(OSError), os.scandir(process / "fd") as handles:
         for handle in handles:
             with suppress(OSError):
-                # Only files of that name are examined: a stat of any file can take long, such as of
-                # one on a network.
-                if name in os.readlink(handle.path) and identity_of(handle) == wanted:
+                if wanted(os.readlink(handle.path), handle):
                     return True
     return False
 

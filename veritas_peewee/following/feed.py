@@ -91,8 +91,11 @@ def fresh(after: int, audit_ids: list[str], every: bool, whole: bool) -> News:
     """The events after an id of some audits, or of `every` one, and which audits have ended.
 
     If there are new events, only the audits that have some are checked for having ended, unless
-    `whole` is true: checking hundreds takes longer than everything else.
+    `whole` is true: checking hundreds takes longer than everything else. Then StoreMoved is
+    raised if the file is no longer the one that is open.
     """
+    if whole:  # what others write would never be seen
+        current_database().check_in_place()
     newest = newest_given()
     values = (after,) if every else (after, json.dumps(audit_ids))
     rows, more, size = _read(_stored_sql(True) if every else _fresh_sql(), values, BATCH)

@@ -14,9 +14,17 @@ from veritas_peewee.database.sqlite import has_wal_reset_bug
 from veritas_peewee.database.sqlite_errors import driver
 from veritas_peewee.errors import StoreError
 from veritas_peewee.files.arrivals import left_behind
+from veritas_peewee.files.database_path import check_one_name
 from veritas_peewee.files.durable import leftovers
 from veritas_peewee.files.images import ScreenshotFolder
-from veritas_peewee.files.platform import holders, open_to_others, other_owner
+from veritas_peewee.files.platform import (
+    holders,
+    holders_of_removed,
+    identity_of,
+    names_of,
+    open_to_others,
+    other_owner,
+)
 from veritas_peewee.files.sessions import State
 from veritas_peewee.maintenance.diagnosis import Finding
 from veritas_peewee.maintenance.holders import sessions
@@ -40,7 +48,7 @@ def diagnose(database: str | os.PathLike[str] | None = None) -> list[Finding]:
         raise StoreError("a database in memory has no file to look at: give a path")
     found: list[Finding] = []
     found += _sqlite(path)
-    parts: list[Callable[[Path], Iterator[Finding]]] = [_file, _space, _leftovers]
+    parts: list[Callable[[Path], Iterator[Finding]]] = [_file, _lost, _space, _leftovers]
     for part in parts:
         try:
             found += part(path)
@@ -94,7 +102,22 @@ def _file(path: Path) -> Iterator[Finding]:
         yield Finding(
             "warning", "wal", f"the WAL has {wal:,} bytes: a reader that does not end keeps it"
         )
+    try:
+        check_one_name(path, identity_of(path))
+    except StoreError as error:
+        yield Finding("problem", "names", str(error), names_of(path))
     yield from _access(path)
+
+
+def _lost(path: Path) -> Iterator[Finding]:
+    """Files that somebody writes and nobody else will ever find."""
+    for name, file in (("file", path), ("wal", Path(f"{path}-wal"))):
+        for holder in holders_of_removed(file):
+            yield Finding(
+                "problem", name, f"process {holder.pid} has a file open that is not at its path "
+                f"any more, {file}, and what it writes goes there: stop it ({holder.command})",
+                holder._asdict(),
+            )  # fmt: skip
 
 
 def _access(path: Path) -> Iterator[Finding]:

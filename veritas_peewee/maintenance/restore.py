@@ -18,6 +18,7 @@ from veritas_peewee.database.failures import DRIVER_ERRORS
 from veritas_peewee.database.sqlite import SqliteStore
 from veritas_peewee.database.statements import rows_of
 from veritas_peewee.errors import DatabaseCorrupt, NoDatabase, StoreBusy, StoreError
+from veritas_peewee.files.database_path import SET_ASIDE
 from veritas_peewee.files.durable import make_folders, partial_folder, sync_folders
 from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.files.platform import Identity, holders, identity_of, sync
@@ -91,7 +92,9 @@ def restore(
 def _prepared(source: Location, new: Location, progress: Progress | None) -> tuple[Report, State]:
     """Copy the backup's database, upgrade the copy to this version, and verify it."""
     assert new.path is not None
-    with opened(SqliteStore(source, "viewer")) as original:
+    saved = SqliteStore(source, "viewer")
+    saved.file.one_name = False  # backups are often linked to one another, and nobody writes them
+    with opened(saved) as original:
         copy_database(original, new.path, progress)
     with opened(SqliteStore(new, "script")) as copy:
         if migrations.pending(copy):
@@ -146,7 +149,7 @@ def _aside(path: Path) -> Iterator[Path | None]:
     if there is None and not any(os.path.lexists(f"{path}{end}") for end in _BESIDE):
         yield None
         return
-    aside = path.with_name(f"{path.name}.replaced-{time_stamp()}")
+    aside = path.with_name(f"{path.name}{SET_ASIDE}{time_stamp()}")
     try:
         yield aside
     except BaseException:
