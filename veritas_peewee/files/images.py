@@ -186,7 +186,7 @@ class ScreenshotFolder:
                 try:
                     there = _read(name, handle)
                 except FileNotFoundError:
-                    write_whole(handle, name, data, f".{os.urandom(8).hex()}.tmp")
+                    write_whole(handle, name, data)
                     return True
         except OSError as error:
             if error.errno in OF_THE_PATH:

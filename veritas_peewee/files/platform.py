@@ -184,8 +184,17 @@ def lock_folder(path: Path) -> int | None:
 
 def try_lock_folder(path: Path) -> int | None:
     """A descriptor that holds a folder locked until it is closed; None if it cannot be locked."""
+    return _try_lock_path(path, _FOLDER)
+
+
+def try_lock_file(path: Path) -> int | None:
+    """A descriptor that holds a file locked until it is closed; None if it cannot be locked."""
+    return _try_lock_path(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+
+
+def _try_lock_path(path: Path, flags: int) -> int | None:
     try:
-        handle = os.open(path, _FOLDER | os.O_NOFOLLOW)
+        handle = os.open(path, flags | os.O_NOFOLLOW)
     except OSError:
         return None
     try:
