@@ -126,6 +126,10 @@ class SqliteStore(StoreDatabase, SqliteDatabase):
         self._data_version = version
         return True
 
+    def expect_change(self) -> None:
+        """What another connection writes next is ours too, and no reason for a warning."""
+        self._data_version = -1
+
     def _warn_of_others(self) -> None:
         """Warn in the log, once for each file, if writes by others can make it lose commits."""
         file = (self.process, self.location.path)

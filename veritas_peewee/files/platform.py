@@ -158,6 +158,15 @@ def flush_disks() -> None:
     os.sync()
 
 
+def temporary_folder() -> Path:
+    """The folder in which SQLite makes temporary files: sqlite.org/tempfiles.html, section 5."""
+    named = [os.environ.get("SQLITE_TMPDIR"), os.environ.get("TMPDIR")]
+    for name in (*named, "/var/tmp", "/usr/tmp", "/tmp"):
+        if name and os.path.isdir(name) and os.access(name, os.W_OK | os.X_OK):
+            return Path(name)
+    return Path()
+
+
 def lock(handle: int) -> None:
     """Lock an open file or folder, waiting for it; the kernel drops the lock with its process."""
     fcntl.flock(handle, fcntl.LOCK_EX)

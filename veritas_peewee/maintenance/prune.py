@@ -62,8 +62,8 @@ def prune(
     that ran last (by `started_at`, or else `created_at`). With both limits, an audit is removed if
     it is older *and* not among the newest. An audit that is queued or running is never removed.
     `vacuum` also rewrites the whole file, which gives all free space back at once; writers wait
-    for it, and it needs the file's size once more on the disk. Later prunes of that file give
-    space back in small steps.
+    for it, and it needs room for a copy both in SQLite's temporary folder and beside the file
+    (else StoreFull). Later prunes of that file give space back in small steps.
 
     `progress` is called after each transaction. Raises InvalidAudit for a bad limit or without
     any, StoreError inside a transaction.
