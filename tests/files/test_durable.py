@@ -111,6 +111,47 @@ def test_what_the_dead_left_is_removed_and_what_lives_is_not(folder):
             assert living.exists()
 
 
+def test_a_file_that_the_dead_left_is_removed_by_the_next_of_its_name(folder):
+    for name in (".a.01234567.partial", ".b.01234567.partial", ".a.0123.partial", ".a.partial"):
+        (folder / name).touch()
+    with appearing_stream(folder / "a"), appearing_stream(folder / "a.b"):
+        pass
+    found = sorted(entry.name for entry in folder.iterdir())
+    assert found == [".a.0123.partial", ".a.partial", ".b.01234567.partial", "a", "a.b"]
+
+
+def test_a_file_that_is_being_written_is_not_taken_for_one_of_the_dead(folder):
+    with appearing_stream(folder / "a") as first:
+        with pytest.raises(FileExistsError), appearing_stream(folder / "a"):
+            (folder / "a").touch()
+        first.write(b"whole")
+        (folder / "a").unlink()
+    assert only(folder).read_bytes() == b"whole"
+
+
+def test_a_file_that_another_process_took_for_a_dead_one_is_made_again(folder, monkeypatch):
+    taken = []
+
+    def lock(handle: int) -> None:
+        if not taken:
+            taken.append(only(folder))
+            taken[0].unlink()
+        platform.lock(handle)
+
+    monkeypatch.setattr(durable, "lock", lock)
+    with appearing_stream(folder / "a") as file:
+        file.write(b"whole")
+    assert taken
+    assert only(folder).read_bytes() == b"whole"
+
+
+def test_what_a_killed_process_left_is_in_nobodys_way(folder):
+    (folder / ".a.tmp").write_bytes(b"half")
+    with platform.Folder.open(folder) as handle:
+        durable.write_whole(handle, "a", b"whole")
+    assert (folder / "a").read_bytes() == b"whole"
+
+
 def test_a_folder_that_another_process_took_for_a_dead_one_is_made_again(folder, monkeypatch):
     taken = []
 

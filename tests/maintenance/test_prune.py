@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import resource
+import shutil
 import signal
 import threading
+from collections import namedtuple
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from multiprocessing import get_context
 from pathlib import Path
 from time import perf_counter
 from typing import Any
+from unittest.mock import patch
 
 import anyio
 import pytest
@@ -18,14 +24,21 @@ from peewee import fn
 
 from tests.support.invariants import check_invariants
 from tests.support.processes import start
-from veritas_peewee import Audit, AuditStore, InvalidAudit, StoreError, connect
+from veritas_peewee import Audit, AuditStore, InvalidAudit, StoreError, StoreFull, connect
 from veritas_peewee.cli.app import run
+from veritas_peewee.database import sqlite
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.sqlite_errors import driver
 from veritas_peewee.files.database_files import DatabaseFile
 from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.maintenance.prune import PruneReport, prune, prune_store
-from veritas_peewee.models import AuditEvent, AuditScreenshot, RemovedAudit, RemovedEvent
+from veritas_peewee.models import (
+    AuditEvent,
+    AuditFinding,
+    AuditScreenshot,
+    RemovedAudit,
+    RemovedEvent,
+)
 from veritas_peewee.queries.trends import trend
 from veritas_peewee.recording import operations, recorder, removal
 from veritas_peewee.testing import make_event, make_png
@@ -307,6 +320,85 @@ def test_an_older_file_keeps_its_free_space_until_it_is_rewritten_once(tmp_path:
         assert report.bytes_after < report.bytes_before / 2
         check_invariants()
     assert path.stat().st_size == report.bytes_after
+
+
+# ---- the whole file written anew ----
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> Path:
+    """A file of some 30 MB."""
+    path = tmp_path / "audits.db"
+    with connect(path):
+        audit = operations.create("https://large.example/")
+        for _ in range(30):
+            recorder.record_many(audit.id, [{"type": "log_entry", "message": "x" * 10**6}])
+    return path
+
+
+def most_memory() -> int:
+    """The most bytes of memory that this process has had; `getrusage` counts its parent's too."""
+    status = Path("/proc/self/status").read_text()
+    (line,) = (line for line in status.splitlines() if line.startswith("VmHWM"))
+    return int(line.split()[1]) * 1024
+
+
+def rewritten(path: Path) -> int:
+    """By how many bytes a process grows while it rewrites a file."""
+    with connect(path):
+        prune(keep_newest=0)  # so that all is loaded
+        before = most_memory()
+        prune(keep_newest=0, vacuum=True)
+        return most_memory() - before
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="NOT TESTED: needs /proc")
+def test_a_file_is_rewritten_in_a_temporary_file_and_not_in_memory(large: Path) -> None:
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        grown = pool.submit(rewritten, large).result()
+    assert grown < large.stat().st_size / 3
+
+
+def test_writing_goes_on_as_before(large: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with connect(large) as database, patch.object(sqlite, "has_wal_reset_bug", lambda _: True):
+        audit_id = add()
+        prune(keep_newest=1, vacuum=True)
+        assert database.pragma("temp_store") == 2
+        recorder.record(audit_id, make_event("finding"))
+        AuditFinding.update(description="changed").execute()
+        check_invariants()
+    assert caplog.messages == []  # of another connection that writes
+
+
+@pytest.mark.parametrize("folder", ["temporary", "own"])
+def test_without_room_for_a_copy_it_says_where_and_changes_nothing(
+    large: Path, folder: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setenv("SQLITE_TMPDIR", str(scratch))
+    full = scratch if folder == "temporary" else large.parent
+    room = namedtuple("room", "free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda at: room(10**6 if at == full else 10**12))
+    with connect(large):
+        with pytest.raises(StoreFull, match=rf"in {full}, where 1.0 MB are free; SQLITE_TMPDIR"):
+            prune(keep_newest=0, vacuum=True)
+        add()
+        check_invariants()
+
+
+def test_a_copy_that_fails_on_the_way_changes_nothing(large: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with connect(large):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (5 * 10**6, limits[1]))
+        try:
+            with pytest.raises(StoreError, match=r"was not rewritten: SQLite: .*SQLITE_TMPDIR"):
+                prune(keep_newest=0, vacuum=True)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        add()
+        check_invariants()
+        assert prune(keep_newest=0, vacuum=True).audits == 1
 
 
 # ---- while others write ----

@@ -352,6 +352,20 @@ def test_files_that_may_be_another_database_s_are_left_alone(path, ids):
         assert [stray.exists() for stray in strays] == [False, True]
 
 
+def test_what_a_killed_process_was_writing_is_removed_whichever_audit_it_was_of(path, ids):
+    with connect(path):
+        folder = current.screenshot_folder().root / "vrts_elsewhere"
+        folder.mkdir()
+        names = [".0123456789abcdef.tmp", ".000-home-01234567.png.tmp", ".x.tmp", "x.png"]
+        for name in (*names, ".fedcba9876543210.tmp"):
+            (folder / name).touch()
+        for name in names:
+            os.utime(folder / name, (0, 0))
+        repair()
+    left = [".fedcba9876543210.tmp", ".x.tmp", "x.png"]  # the first may still be written
+    assert sorted(file.name for file in folder.iterdir()) == left
+
+
 def test_fixing_does_not_make_an_altered_row_look_right(path, ids):
     by_hand(path, "UPDATE audit_findings SET severity = 'low' WHERE id = 3")
     with connect(path):

@@ -179,6 +179,10 @@ class SqliteStore(StoreDatabase, SqliteDatabase):
         (mode,) = self.state.conn.execute("PRAGMA journal_mode").fetchone()
         self.file.sync_commits(in_wal=mode == "wal")
 
+    def expect_change(self) -> None:
+        """What another connection writes next is ours too, and no reason for a warning."""
+        self._data_version = -1
+
     def _warn_of_others(self) -> None:
         """Warn in the log, once for each file, if writes by others can make it lose commits."""
         file = (self.process, self.location.path)

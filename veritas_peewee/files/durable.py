@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -15,20 +16,25 @@ from veritas_peewee.files.platform import (
     create_or_empty,
     create_private,
     flush_disks,
+    lock,
     lock_folder,
     sync,
+    try_lock_file,
     try_lock_folder,
 )
 from veritas_peewee.values.image_files import is_partial
 
+# Earlier versions put the image's own name in the middle.
+_TEMPORARY = re.compile(r"\.([0-9a-f]{16}|\d{3,}-.+\.(png|jpg|webp))\.tmp")
 
-def write_whole(folder: Folder, name: str, data: bytes, temporary: str | None = None) -> None:
+
+def write_whole(folder: Folder, name: str, data: bytes) -> None:
     """Write a file in an open folder, replacing a file of that name; it is on disk on return.
 
-    `temporary` is its name until it is whole. Raises FileExistsError if that name is taken, and
-    OSError.
+    Until it is whole it has a name that nobody else has: what a killed process left is in nobody's
+    way. Raises OSError.
     """
-    temporary = temporary or f".{name}.tmp"
+    temporary = f".{os.urandom(8).hex()}.tmp"
     try:
         write_new(folder, temporary, data)
         folder.rename(temporary, name)
@@ -57,6 +63,11 @@ def make_folders(path: Path, *, mode: int = 0o777) -> None:
     path.mkdir(mode=mode, exist_ok=True)
     with suppress(PermissionError):  # a folder that may be written but not read
         sync(path.parent)
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a file has a name that only files which are being written have."""
+    return _TEMPORARY.fullmatch(name) is not None
 
 
 def write_private(path: Path, data: bytes) -> None:
@@ -95,9 +106,28 @@ def appearing(path: Path, partial: Path) -> Iterator[None]:
 
 @contextmanager
 def appearing_stream(path: Path) -> Iterator[BinaryIO]:
-    """As `appearing`, with the new file open for writing, under a name that nobody else has."""
-    partial = path.with_name(f".{path.name[:200]}.{os.urandom(4).hex()}.partial")
-    handle = create_private(partial)
+    """As `appearing`, with the new file open for writing, under a name that nobody else has.
+
+    The process that writes it holds it locked. A file of this name that is not locked was left by a
+    process that was killed; such files are removed first.
+    """
+    beginning = f".{path.name[:200]}."
+    left = re.compile(rf"{re.escape(beginning)}[0-9a-f]{{8}}\.partial")
+    for entry in _entries(path.parent, left.fullmatch):
+        if (dead := try_lock_file(entry)) is not None:
+            with suppress(OSError):
+                os.unlink(entry)
+            os.close(dead)
+    handle, partial = -1, path
+    while handle < 0 or not os.path.lexists(
+        partial
+    ):  # removed as a dead one's before it was locked
+        if handle >= 0:
+            os.close(handle)
+        partial = path.with_name(f"{beginning}{os.urandom(4).hex()}.partial")
+        handle = create_private(partial)
+        with suppress(OSError):  # a file system without locks: then nobody takes it for dead either
+            lock(handle)
     with _named_at_the_end(partial, path), open(handle, "wb") as file:
         yield file
         _sync_open(file)
@@ -148,7 +178,7 @@ def partial_folder(beside: Path) -> Iterator[Path]:
     The process that makes it holds it locked. An unlocked folder was left by a process that was
     killed; such folders are removed first.
     """
-    for left in _candidates(beside.parent):
+    for left in _entries(beside.parent, is_partial):
         with claimed(left) as dead:
             # We hold its lock now. If another process is just making it, that one notices and
             # makes another folder.
@@ -176,7 +206,7 @@ def locked_folder(beside: Path) -> tuple[Path, int]:
 def leftovers(parent: Path, beginning: str = "") -> list[Path]:
     """The folders in `parent` that killed processes left unfinished; by how their names begin."""
     found = []
-    for folder in _candidates(parent):
+    for folder in _entries(parent, is_partial):
         if not folder.name.startswith(beginning):
             continue
         with claimed(folder) as dead:
@@ -185,9 +215,9 @@ def leftovers(parent: Path, beginning: str = "") -> list[Path]:
     return found
 
 
-def _candidates(parent: Path) -> list[Path]:
+def _entries(parent: Path, is_ours: Callable[[str], object]) -> list[Path]:
     try:
-        return sorted(entry for entry in parent.iterdir() if is_partial(entry.name))
+        return sorted(entry for entry in parent.iterdir() if is_ours(entry.name))
     except OSError:
         return []
 

@@ -199,6 +199,15 @@ def flush_disks() -> None:
     os.sync()
 
 
+def temporary_folder() -> Path:
+    """The folder in which SQLite makes temporary files: sqlite.org/tempfiles.html, section 5."""
+    named = [os.environ.get("SQLITE_TMPDIR"), os.environ.get("TMPDIR")]
+    for name in (*named, "/var/tmp", "/usr/tmp", "/tmp"):
+        if name and os.path.isdir(name) and os.access(name, os.W_OK | os.X_OK):
+            return Path(name)
+    return Path()
+
+
 def lock(handle: int) -> None:
     """Lock an open file or folder, waiting for it; the kernel drops the lock with its process."""
     fcntl.flock(handle, fcntl.LOCK_EX)
@@ -251,8 +260,17 @@ def lock_folder(path: Path) -> int | None:
 
 def try_lock_folder(path: Path) -> int | None:
     """A descriptor that holds a folder locked until it is closed; None if it cannot be locked."""
+    return _try_lock_path(path, _FOLDER)
+
+
+def try_lock_file(path: Path) -> int | None:
+    """A descriptor that holds a file locked until it is closed; None if it cannot be locked."""
+    return _try_lock_path(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+
+
+def _try_lock_path(path: Path, flags: int) -> int | None:
     try:
-        handle = os.open(path, _FOLDER | os.O_NOFOLLOW)
+        handle = os.open(path, flags | os.O_NOFOLLOW)
     except OSError:
         return None
     try:

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 import time
+from contextlib import closing
+from pathlib import Path
 
+from veritas_peewee.database.connection import BUSY_TIMEOUT
+from veritas_peewee.database.failures import DRIVER_ERRORS, first_failure, store_error
 from veritas_peewee.database.sqlite import SqliteStore, current_sqlite
+from veritas_peewee.database.sqlite_errors import driver
+from veritas_peewee.errors import DatabaseCorrupt, StoreBusy, StoreError, StoreFull
+from veritas_peewee.files.platform import identity_of, temporary_folder
 
 FREE_SECONDS = 0.02
 """Seconds for which one transaction gives pages back; the pause after it is as long."""
@@ -18,9 +26,7 @@ INCREMENTAL = 2
 
 def give_back(database: SqliteStore, vacuum: bool) -> None:
     if vacuum:
-        # Only VACUUM applies the new setting to a file that exists already.
-        database.pragma("auto_vacuum", INCREMENTAL)
-        database.execute_sql("VACUUM")
+        rewrite(database)
     more = True
     while more:
         with database.unit():
@@ -33,6 +39,54 @@ def give_back(database: SqliteStore, vacuum: bool) -> None:
         database.execute_sql("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     finally:
         database.pragma("busy_timeout", timeout)
+
+
+def rewrite(database: SqliteStore) -> None:
+    """Write the whole file anew, without its free space.
+
+    SQLite first makes a copy in its temporary folder, not in memory, and then writes that into the
+    WAL. Raises StoreFull if there is too little room for either.
+    """
+    path = database.location.path
+    if path is None:
+        database.execute_sql("VACUUM")
+        return
+    size, free = size_of(database)
+    temporary = temporary_folder()
+    _check_room(path, temporary, size - free)
+    # By a connection of its own: to change `temp_store` drops all temporary triggers.
+    with closing(driver.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None)) as connection:
+        connection.execute("PRAGMA temp_store = FILE")
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        # Only VACUUM applies the setting to a file that exists already.
+        connection.execute(f"PRAGMA auto_vacuum = {INCREMENTAL}")
+        database.expect_change()
+        try:
+            connection.execute("VACUUM")
+        except DRIVER_ERRORS as error:
+            failure = store_error(error, database.location.name)
+            if isinstance(failure, StoreBusy | DatabaseCorrupt):
+                raise failure from error
+            kind = StoreFull if isinstance(failure, StoreFull) else StoreError
+            raise kind(_no_room(path, temporary, f"SQLite: {first_failure(error)}")) from error
+
+
+def _check_room(path: Path, temporary: Path, needed: int) -> None:
+    """Raise StoreFull unless there is room for a copy in either folder."""
+    together = identity_of(path.parent)[0] == identity_of(temporary)[0]
+    for folder in (temporary, path.parent):
+        free = shutil.disk_usage(folder).free
+        if free < needed * (1 + together):
+            needed_mb, free_mb = needed * (1 + together) / 1e6, free / 1e6
+            what = f"it needs {needed_mb:.1f} MB in {folder}, where {free_mb:.1f} MB are free"
+            raise StoreFull(_no_room(path, temporary, what))
+
+
+def _no_room(path: Path, temporary: Path, why: str) -> str:
+    return (
+        f"{path}: was not rewritten: {why}; SQLITE_TMPDIR names another folder for the copy, which "
+        f"is made in {temporary}"
+    )
 
 
 def give_back_some() -> bool:

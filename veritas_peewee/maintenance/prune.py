@@ -63,8 +63,8 @@ def prune(
     it is older *and* not among the newest. An audit that is queued or running is never removed,
     nor is one whose `created_at` is not a moment: the report's `undated` names it.
     `vacuum` also rewrites the whole file, which gives all free space back at once; writers wait
-    for it, and it needs the file's size once more on the disk. Later prunes of that file give
-    space back in small steps.
+    for it, and it needs room for a copy both in SQLite's temporary folder and beside the file
+    (else StoreFull). Later prunes of that file give space back in small steps.
 
     `progress` is called after each transaction. Raises InvalidAudit for a bad limit or without
     any, StoreError inside a transaction.

@@ -12,6 +12,7 @@ from veritas_peewee.catalog import rebuilding
 from veritas_peewee.database.current import atomic, current_database
 from veritas_peewee.database.statements import execute, rows_of
 from veritas_peewee.errors import StoreError
+from veritas_peewee.files.durable import is_temporary
 from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.ledger import kept_ids, seals
 from veritas_peewee.ledger.checking import is_other_image
@@ -96,7 +97,8 @@ def _wrong_counts_sql() -> str:
 def orphans(age: float = ORPHAN_AGE) -> Iterator[Path]:
     """Files of this store's audits, older than `age` seconds, that no row names.
 
-    There are none if another database is in the same folder: the files may be its own.
+    With them are the files that killed processes were writing, of whatever audit. There are none
+    if another database is in the same folder: the files may be its own.
     """
     path, root = current_database().location.path, current_database().location.screenshots
     if root is None or (path is not None and _others(path)):
@@ -109,7 +111,8 @@ def orphans(age: float = ORPHAN_AGE) -> Iterator[Path]:
             relative = file.relative_to(root)
             try:
                 stored = relative.as_posix().encode().decode()
-                if relative.parts[0] not in audits or not _is_old(file, age):
+                ours = relative.parts[0] in audits or is_temporary(name)
+                if not ours or not _is_old(file, age):
                     continue
             except (FileNotFoundError, UnicodeEncodeError):
                 continue  # removed just now, or a name that this library does not give
