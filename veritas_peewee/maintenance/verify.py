@@ -23,7 +23,7 @@ from veritas_peewee.maintenance.verified import CallersError
 from veritas_peewee.maintenance.verified import Report as Report
 from veritas_peewee.migrations import fresh
 from veritas_peewee.models import Audit, AuditEvent, AuditFinding, AuditScreenshot
-from veritas_peewee.values.odd_text import OddText
+from veritas_peewee.values.odd_text import OddText, after
 
 Progress = Callable[[int, int], object]
 """Called with how many audits have been checked, and of how many."""
@@ -93,7 +93,7 @@ def _check_audits(report: Report, files: bool, progress: Progress | None) -> Non
                 report.audits += 1
             last = ids[-1][0]
             if isinstance(last, OddText):
-                last = last.after
+                last = after(last, len(last))
             if progress is not None:
                 try:
                     progress(report.audits, total)
