@@ -28,6 +28,7 @@ from veritas_peewee.models import (
     CatalogEntry,
     Severity,
 )
+from veritas_peewee.values.odd_text import OddText, after
 
 UNFINISHED = frozenset((AuditStatus.QUEUED, AuditStatus.RUNNING))
 _READ = (
@@ -169,11 +170,16 @@ def _findings_sql() -> str:
 
 def fill() -> int:
     """Bring the entries of all audits up to date; returns how many were not."""
-    database, renewed, last = current_database(), 0, ""
+    database, renewed = current_database(), 0
+    last: Any = ""
     while ids := execute(_ids_sql(), (last,)):
         for *values, audit_id in ids:
+            if isinstance(audit_id, OddText):
+                continue  # SQLite cannot be given it back
             renewed += renew(database, audit_id, dict(zip(_READ, values, strict=True)))
         last = ids[-1][-1]
+        if isinstance(last, OddText):
+            last = after(last, len(last))
     return renewed
 
 

@@ -220,7 +220,8 @@ def _signals(out: Console, scores: dict[str, Any]) -> Table:
     table.add_column(no_wrap=True)
     for name, value in scores.items():
         text = score(value)
-        filled = round(value / 5) if isinstance(value, int | float) else 0
+        known = isinstance(value, int | float) and 0 <= value <= 100
+        filled = round(value / 5) if known else 0
         bar = Text(full * filled, text.style).append(empty * (20 - filled), "dim")
         table.add_row(one_line(name), text, bar)
     return table

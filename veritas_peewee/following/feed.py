@@ -132,7 +132,8 @@ def _read(
     cursor = current_database().execute_sql(text, (*values, limit))
     for row in cursor:
         rows.append(row)
-        size += len(row[_DATA] or "")
+        data = row[_DATA]
+        size += len(data) if isinstance(data, str) else 0  # another program may store any value
         if size > TEXT:
             cursor.close()
             return rows, True, size

@@ -44,6 +44,8 @@ def flaws(
     read once, and only when its turn comes.
     """
     *values, seal, sealed_events = audit
+    if not isinstance(sealed_events, int | None):
+        sealed_events = None  # stored by another program
     at_seal, count = yield from _chain(str(audit[_ID]), events, sealed_events)
     if sealed_events is not None and sealed_events > count:
         yield Flaw("log", sealed_events - count)
@@ -112,7 +114,7 @@ def problem_of(stored: StoredAudit) -> str | None:
         return f"its screenshots_count is not {found.number}"
     *values, _, sealed_events = stored.audit
     if not seals.is_unfinished(values) and (
-        sealed_events is None or sealed_events > len(stored.events)
+        not isinstance(sealed_events, int) or sealed_events > len(stored.events)
     ):
         return "the end of its log is missing, or it was never sealed"
     return "its row was altered, or a finding or screenshot of it is missing"

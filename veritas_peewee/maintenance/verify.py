@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import peewee
+from peewee import SQL
 
 from veritas_peewee.catalog import checking, entries
 from veritas_peewee.database.current import current_database
@@ -23,7 +23,7 @@ from veritas_peewee.maintenance.verified import CallersError
 from veritas_peewee.maintenance.verified import Report as Report
 from veritas_peewee.migrations import parts
 from veritas_peewee.models import Audit, AuditEvent, AuditFinding, AuditScreenshot
-from veritas_peewee.values.odd_text import OddText
+from veritas_peewee.values.odd_text import OddText, after
 
 Progress = Callable[[int, int], object]
 """Called with how many audits have been checked, and of how many."""
@@ -89,13 +89,13 @@ def _check_audits(report: Report, files: bool, progress: Progress | None) -> Non
     last: Any = ""
     with ImageCheck(report, folder) as images:
         # In pieces: a cursor over all of them would end at the first page that is damaged.
-        while ids := execute(_ids_sql(), (last,)):
+        while ids := execute(_ids_sql(last == ""), (last,)):
             for (audit_id,) in ids:
                 _check_audit(report, audit_id, images)
                 report.audits += 1
             last = ids[-1][0]
             if isinstance(last, OddText):
-                last = last.after
+                last = after(last, len(last))
             if progress is not None:
                 try:
                     progress(report.audits, total)
@@ -182,9 +182,10 @@ def _text_of(flaw: Flaw, audit_id: str, row_id: int, altered: bool) -> str:
 
 
 @functools.cache
-def _ids_sql() -> str:
-    query = Audit.select(Audit.id).where(Audit.id > MARK).order_by(Audit.id)
-    return text_of(query.limit(peewee.SQL("500")))
+def _ids_sql(first: bool) -> str:
+    # With the empty id too, which another program can have given.
+    from_here = Audit.id >= MARK if first else Audit.id > MARK
+    return text_of(Audit.select(Audit.id).where(from_here).order_by(Audit.id).limit(SQL("500")))
 
 
 @functools.cache

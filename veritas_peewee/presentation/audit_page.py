@@ -44,7 +44,7 @@ def page_parts(
     yield head(f"Audit of {audit.url}")
     yield _verdict(audit)
     if audit.narrative:
-        yield _section("Verdict", f'<div class="narrative">{markdown(audit.narrative)}</div>')
+        yield _section("Verdict", f'<div class="narrative">{markdown(str(audit.narrative))}</div>')
     if isinstance(audit.signal_scores, dict) and audit.signal_scores:
         yield _section("Signals", _signals(audit.signal_scores))
     yield _section(f"Findings ({len(audit.findings)})", _findings(audit))

@@ -10,12 +10,17 @@ from veritas_peewee.models import Audit
 from veritas_peewee.queries.filters import Filters, check_names, conditions_of
 from veritas_peewee.queries.paging import Page, bad_cursor, check_limit, read_cursor, write_cursor
 from veritas_peewee.queries.walks import Position, by_score, by_time
+from veritas_peewee.values.odd_text import after, before
 from veritas_peewee.values.plain import check_text, invalid
 
 Order = Literal["newest", "oldest", "highest", "lowest"]
 """By `created_at` (`newest`, `oldest`), or by trust score (`highest`, `lowest`). By score, audits
 without one come last, and audits with the same score are ordered by time: with `highest` the newest
 first, with `lowest` the oldest."""
+
+
+_LONGEST = 1000
+"""The most characters of a text in a cursor."""
 
 
 class _Way(NamedTuple):
@@ -66,15 +71,29 @@ def history(
 def _write(row: tuple[Any, ...], way: _Way) -> str:
     # As stored: another program may have written a time in another form.
     names = Audit._meta.sorted_field_names
-    columns = ("trust_score", "created_at", "id") if way.scored else ("created_at", "id")
-    return write_cursor([row[names.index(name)] for name in columns])
+    score, *moment = (row[names.index(name)] for name in ("trust_score", "created_at", "id"))
+    # Nothing is before or after NULL, and everything is after this number.
+    moment = [float("-inf") if value is None else value for value in moment]
+    return write_cursor([_bound(one, way) for one in ([score] if way.scored else []) + moment])
+
+
+def _bound(value: Any, way: _Way) -> Any:
+    """A stored value as a cursor holds it: another program may have stored any."""
+    if isinstance(value, str):
+        value = (before if way.down else after)(value, _LONGEST)
+    if isinstance(value, bytes):
+        shorter = value[:_LONGEST]
+        if not way.down and len(value) > _LONGEST and (rest := shorter.rstrip(b"\xff")):
+            shorter = rest[:-1] + bytes([rest[-1] + 1])
+        return {"$blob": shorter.hex()}
+    return value
 
 
 def _read(cursor: str, way: _Way) -> Position:
     position = read_cursor(cursor, "history")
     try:
         *score, created_at, audit_id = position
-        moment = _stored(created_at), check_text("cursor", audit_id)
+        moment = _stored(created_at), _stored(audit_id)
         if not way.scored and not score:
             return moment
         (value,) = score
@@ -88,10 +107,15 @@ def _read(cursor: str, way: _Way) -> Position:
 def _stored(value: object) -> Any:
     """`value`, if a column can hold it; else raises InvalidAudit.
 
-    A time may be a number and a score a text: other programs can have written those.
+    A time may be a number or a blob and a score a text: other programs can have written those.
     """
+    if isinstance(value, dict) and list(value) == ["$blob"]:
+        return bytes.fromhex(check_text("cursor", value["$blob"]))
     if type(value) is float and value == value:
         return value
     if type(value) is int and -(2**63) <= value < 2**63:
         return value
-    return check_text("cursor", value)
+    if type(value) is not str:
+        raise invalid("cursor", "must be text", value)
+    value.encode()
+    return value

@@ -110,7 +110,7 @@ def _points(rows: list[tuple[Any, ...]]) -> list[TrendPoint]:
                 status,
                 score if known and isinstance(score, int | float) and isfinite(score) else None,
                 risk if known else None,
-                found[audit_id] if known else None,
+                found.get(audit_id) if known else None,
             )
         )
     return points
@@ -121,8 +121,9 @@ def _severities(ids: list[str]) -> dict[str, dict[str, int]]:
     found: dict[str, dict[str, int]] = {
         audit_id: dict.fromkeys((severity.value for severity in Severity), 0) for audit_id in ids
     }
-    for audit_id, severity, number in execute(_severities_sql(), (json.dumps(ids),)):
-        # Another program can have stored a value that is not text; a name in JSON must be.
+    # Another program can have stored values that are not text: no JSON has a blob.
+    texts = json.dumps([audit_id for audit_id in ids if isinstance(audit_id, str)])
+    for audit_id, severity, number in execute(_severities_sql(), (texts,)):
         found[audit_id][severity if isinstance(severity, str) else str(severity)] = number
     return found
 

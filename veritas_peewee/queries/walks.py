@@ -49,6 +49,8 @@ def _narrowed(
 
 def _sort_key(value: Any) -> tuple[int, Any]:
     """A key by which Python sorts as SQLite does: another program can have stored any type."""
+    if value is None:
+        return -1, 0
     return 1 if isinstance(value, str) else 0 if isinstance(value, int | float) else 2, value
 
 
@@ -73,11 +75,17 @@ def _merged(walks: list[tuple[str, list[Any]]], down: bool, limit: int) -> list[
     """The first audits of several walks in the same order."""
     database = current_database()
     cursors = [database.execute_sql(text, values) for text, values in walks]
-    merged = heapq.merge(*cursors, key=lambda row: (_sort_key(row[0]), row[1]), reverse=down)
+    merged = heapq.merge(
+        *cursors, key=lambda row: (_sort_key(row[0]), _sort_key(row[1])), reverse=down
+    )
     ids = [audit_id for _, (_, audit_id) in zip(range(limit), merged, strict=False)]
     for cursor in cursors:
         cursor.close()
     return rows_by_id(ids)
+
+
+def _place(row: Row) -> Any:
+    return _sort_key(row[0]), _sort_key(row[1])
 
 
 def rows_by_id(ids: list[str]) -> list[Row]:

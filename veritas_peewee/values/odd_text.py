@@ -17,22 +17,29 @@ class OddText(str):
         made.raw = raw
         return made
 
-    @property
-    def before(self) -> str:
-        """A text that sorts before the stored one: SQLite is not given the stored one itself."""
-        return str(self)  # a backslash sorts before any byte that is not of ASCII
 
-    @property
-    def after(self) -> str | bytes:
-        """A text that sorts after the stored one, and after nearly nothing else that does."""
-        sound = self.raw.decode(errors="ignore")
-        while sound and not self.raw.startswith(sound.encode()):
-            sound = sound[:-1]
-        while sound:
-            sound, last = sound[:-1], ord(sound[-1])
-            if last < 0x10FFFF:
-                return sound + chr(0xE000 if last == 0xD7FF else last + 1)
-        return b""  # every text sorts before every blob
+def before(text: str, most: int) -> str:
+    """A text of at most `most` characters that sorts where the stored one does, or just before it.
+
+    SQLite cannot be given text that is not valid UTF-8.
+    """
+    # A backslash sorts before any byte that is not of ASCII, and a beginning before the whole.
+    return str(text)[:most]
+
+
+def after(text: str, most: int) -> str | bytes:
+    """As `before`, but one that sorts where the stored one does, or just after it."""
+    if not isinstance(text, OddText) and len(text) <= most:
+        return text
+    raw = text.raw if isinstance(text, OddText) else text.encode(errors="surrogatepass")
+    sound = raw.decode(errors="ignore")[:most]
+    while sound and not raw.startswith(sound.encode()):
+        sound = sound[:-1]
+    while sound:
+        sound, last = sound[:-1], ord(sound[-1])
+        if last < 0x10FFFF:
+            return sound + chr(0xE000 if last == 0xD7FF else last + 1)
+    return b""  # every text sorts before every blob
 
 
 def decoded(raw: bytes) -> str:
