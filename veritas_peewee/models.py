@@ -367,6 +367,22 @@ class StoreHead(_Table):
         table_name = "store_heads"
 
 
+class ImportHead(_Table):
+    """What the store's log was after one transaction of an import that took events over with the
+    ids that they had."""
+
+    if TYPE_CHECKING:  # what Peewee adds by itself
+        id = peewee.AutoField()
+
+    position = IntegerField()
+    digest = CharField(64)
+    total = CharField(64)
+    open = IntegerField()
+
+    class Meta:
+        table_name = "import_heads"
+
+
 TABLES: tuple[type[_Table], ...] = (
     Audit,
     AuditFinding,
@@ -380,6 +396,7 @@ TABLES: tuple[type[_Table], ...] = (
     RemovedAudit,
     StoreChanges,
     StoreHead,
+    ImportHead,
 )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class Keeper(Protocol):
@@ -20,9 +20,6 @@ class Keeper(Protocol):
     def began(self, others_wrote: bool) -> None:
         """A transaction has begun; `others_wrote` if other connections wrote since the last one."""
 
-    def touched(self, audit_id: str) -> None:
-        """Rows of this audit were changed."""
-
     def seal(self) -> None:
         """Bring up to date what depends on the rows changed so far.
 
@@ -32,8 +29,8 @@ class Keeper(Protocol):
     def before_commit(self) -> None:
         """The transaction is about to be committed."""
 
-    def mark(self) -> int:
-        """How much was brought up to date so far; for `undone` at a savepoint that begins here."""
+    def mark(self) -> Any:
+        """How far the transaction is; for `undone` at a savepoint that begins here."""
 
-    def undone(self, since: int | None = None) -> None:
+    def undone(self, since: Any = None) -> None:
         """The transaction, or only its part after the mark `since`, was rolled back."""

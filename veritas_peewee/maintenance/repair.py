@@ -10,8 +10,8 @@ from pathlib import Path
 from veritas_peewee import migrations
 from veritas_peewee.catalog import rebuilding
 from veritas_peewee.database.current import atomic, current_database
-from veritas_peewee.database.statements import MARK, execute, rows_of, text_of
-from veritas_peewee.ledger import kept_ids, seals
+from veritas_peewee.database.statements import MARK, execute, rows_of, text_of, update_sql
+from veritas_peewee.ledger import seals
 from veritas_peewee.migrations.fresh import missing_parts
 from veritas_peewee.models import TABLES, Audit, AuditScreenshot, RemovedAudit
 
@@ -48,10 +48,9 @@ def _rebuild() -> list[str]:
     if any("index" in text for (text,) in execute("PRAGMA integrity_check(100)", ())):
         database.execute_sql("REINDEX")
         done.append("built all indexes again")
-    if kept_ids.settle():
-        done.append("made the head of the events that an interrupted import left")
     for audit_id, count in execute(_wrong_counts_sql(), ()):
-        Audit.update(screenshots_count=count).where(Audit.id == audit_id).execute()
+        # Without a new `updated_at`: if only the count was wrong, the seal is right again.
+        database.execute_sql(update_sql(Audit, "screenshots_count"), (count, audit_id))
         done.append(f"audit {audit_id}: screenshots_count is {count}")
     if number := seals.fill_hosts(database):
         done.append(f"gave {number} audits the host of their url")

@@ -18,6 +18,7 @@ from veritas_peewee.errors import StoreError
 from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.ledger import seals
 from veritas_peewee.ledger.checking import Flaw, flaws, is_other_image
+from veritas_peewee.ledger.digests import fields_of
 from veritas_peewee.ledger.heads import Head, parse_head
 from veritas_peewee.ledger.problems import Problems
 from veritas_peewee.ledger.stored import EVENT, FINDING, SCREENSHOT, Row
@@ -215,7 +216,7 @@ def _ids_sql() -> str:
 @functools.cache
 def _rows_sql(model: Any, names: tuple[str, ...]) -> str:
     """The rows of one audit: the id, then the columns that the check is given."""
-    query = model.select(model.id, *[model._meta.fields[name] for name in names])
+    query = model.select(model.id, *fields_of(model, names))
     return text_of(query.where(model.audit == MARK).order_by(model.id))
 
 

@@ -102,6 +102,7 @@ def create(
         insert(Audit, values)
     except IntegrityError as error:
         raise InvalidAudit(f"id: there is already an audit {audit.id!r}") from error
+    seals.begin(audit.id, values["seal"])
     audit.__data__ = values
     audit._dirty.clear()
     audit.findings, audit.screenshots = [], []
@@ -276,8 +277,8 @@ def add_findings(audit_id: str, findings: list[dict[str, Any]], when: datetime) 
             row[position] = convert(row[position])
         whole = (audit_id, *row, moment)
         rows.append((*whole, seals.digest_of(whole)))
+    seals.add_rows(audit_id, AuditFinding, [row[-1] for row in rows])
     insert_rows(AuditFinding, (*names, "digest"), rows)
-    _touch(audit_id)
 
 
 def add_screenshot(audit_id: str, values: dict[str, Any], when: datetime) -> int:
@@ -285,11 +286,7 @@ def add_screenshot(audit_id: str, values: dict[str, Any], when: datetime) -> int
     row = {"audit": audit_id, **values, "created_at": format_datetime(when)}
     stored = tuple([row[name] for name in seals.covered(AuditScreenshot)])
     columns = (*seals.covered(AuditScreenshot), "digest")
-    _touch(audit_id)
+    digest = seals.digest_of(stored)
+    seals.add_rows(audit_id, AuditScreenshot, [digest])
     keep_files([values["file_path"]])
-    return insert_rows(AuditScreenshot, columns, [(*stored, seals.digest_of(stored))])[0]
-
-
-def _touch(audit_id: str) -> None:
-    if (keeper := current_database().keeper) is not None:
-        keeper.touched(audit_id)
+    return insert_rows(AuditScreenshot, columns, [(*stored, digest)])[0]

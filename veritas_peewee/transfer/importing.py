@@ -226,8 +226,8 @@ class Importer:
             self._folder.remove([file for file in files if not is_shown(file)])
 
     def finish(self) -> None:
-        """Make the store's head over the events that retained their ids."""
-        kept_ids.settle()
+        """Note that the import is complete: heads continue from the events that it has added."""
+        kept_ids.close()
 
 
 def _is_stored(one: Incoming) -> bool:
@@ -244,7 +244,7 @@ def _checked(number: int, line: bytes) -> Incoming:
     if reason := too_large(line):
         raise InvalidAudit(reason)
     stored, images = from_line(line)
-    problem = problem_of(stored)
+    problem = problem_of(stored, older=True)
     for row, image in zip(stored.screenshots, images, strict=True):
         if image is not None:
             problem = problem or image_problem(row, image)
