@@ -397,6 +397,22 @@ class StoreHead(_Table):
         table_name = "store_heads"
 
 
+class ImportHead(_Table):
+    """What the store's log was after one transaction of an import that took events over with the
+    ids that they had."""
+
+    if TYPE_CHECKING:  # what Peewee adds by itself
+        id = peewee.AutoField()
+
+    position = IntegerField()
+    digest = CharField(64)
+    total = CharField(64)
+    open = IntegerField()
+
+    class Meta:
+        table_name = "import_heads"
+
+
 TABLES: tuple[type[_Table], ...] = (
     Audit,
     AuditFinding,
@@ -411,6 +427,7 @@ TABLES: tuple[type[_Table], ...] = (
     StoreChanges,
     StoreHead,
     AbsentImage,
+    ImportHead,
 )
 
 

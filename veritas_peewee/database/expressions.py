@@ -25,3 +25,26 @@ def part_of_json(column: Any, path: str) -> Any:
 def passed_over(column: Any) -> Any:
     """A column in a form for which SQLite uses no index: sqlite.org/optoverview.html, unary "+"."""
     return NodeList((SQL("+"), column), glue="")
+
+
+def blob_as_read(column: Any) -> Any:
+    """A column of BLOBs as queries read it: always bytes, or None.
+
+    Another program, or a flipped bit, can have made a value a text (and not even UTF-8, which would
+    be an error when it is read) or a number. It is read as bytes that name its type, so that it
+    differs from every value that is a BLOB.
+    """
+    parts: list[Any] = [SQL("CASE typeof("), column, SQL(") WHEN 'blob' THEN "), column]
+    parts += [SQL("WHEN 'null' THEN NULL ELSE"), _with_type(column), SQL("END")]
+    return NodeList(parts)
+
+
+def text_as_bytes(column: Any) -> Any:
+    """A column of texts as queries read it: always bytes, in the way of `blob_as_read`."""
+    parts: list[Any] = [SQL("CASE typeof("), column, SQL(") WHEN 'text' THEN CAST("), column]
+    return NodeList([*parts, SQL("AS BLOB) ELSE"), _with_type(column), SQL("END")])
+
+
+def _with_type(column: Any) -> NodeList:
+    parts = [SQL("CAST(typeof("), column, SQL(") || ':' || hex("), column, SQL(") AS BLOB)")]
+    return NodeList(parts)

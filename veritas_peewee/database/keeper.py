@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class Keeper(Protocol):
@@ -26,9 +26,6 @@ class Keeper(Protocol):
         What this raises undoes the transaction.
         """
 
-    def touched(self, audit_id: str) -> None:
-        """Rows of this audit were changed."""
-
     def seal(self) -> None:
         """Bring up to date what depends on the rows changed so far.
 
@@ -38,8 +35,8 @@ class Keeper(Protocol):
     def before_commit(self) -> None:
         """The transaction is about to be committed."""
 
-    def mark(self) -> int:
-        """How much was brought up to date so far; for `undone` at a savepoint that begins here."""
+    def mark(self) -> Any:
+        """How far the transaction is; for `undone` at a savepoint that begins here."""
 
-    def undone(self, since: int | None = None) -> None:
+    def undone(self, since: Any = None) -> None:
         """The transaction, or only its part after the mark `since`, was rolled back."""

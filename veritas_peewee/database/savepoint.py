@@ -16,7 +16,7 @@ class Savepoint(peewee._savepoint):
         super()._begin()  # type: ignore[misc]
         self.callbacks = len(self.db.state.commit_callbacks)
         self.undo = len(self.db.undo)
-        self.mark = 0 if self.db.keeper is None else self.db.keeper.mark()
+        self.mark = None if self.db.keeper is None else self.db.keeper.mark()
 
     def rollback(self, begin: bool = True) -> None:
         del self.db.state.commit_callbacks[self.callbacks :]

@@ -15,6 +15,7 @@ import peewee
 
 from veritas_peewee.database.connection import statement_size
 from veritas_peewee.database.current import current_database
+from veritas_peewee.database.expressions import blob_as_read
 from veritas_peewee.database.failures import DRIVER_ERRORS
 from veritas_peewee.values.fields import DateTimeField, EnumField
 from veritas_peewee.values.json_field import JSONField
@@ -31,6 +32,14 @@ def text_of(query: Any) -> str:
     if values:
         raise AssertionError(f"a value is built into {text}")
     return str(text)
+
+
+def whole(model: type[M]) -> Any:
+    """A query for all columns of a model's rows in its own order, as `models_of` takes them."""
+    fields = model._meta.sorted_fields
+    return model.select(
+        *(blob_as_read(one) if isinstance(one, peewee.BlobField) else one for one in fields)
+    )
 
 
 @functools.cache

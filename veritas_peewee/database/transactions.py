@@ -240,7 +240,7 @@ class Unit:
             state.conn.execute("SAVEPOINT unit")
         self.callbacks = len(state.commit_callbacks)
         self.undo = len(database.undo)
-        self.mark = 0 if database.keeper is None else database.keeper.mark()
+        self.mark = None if database.keeper is None else database.keeper.mark()
         self.cursors = len(database.cursors)
         self.depth = len(state.transactions)
         state.transactions.append(self)

@@ -11,9 +11,10 @@ from peewee import SQL, fn
 
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.expressions import JSON_VALUES, passed_over, values_of_json
-from veritas_peewee.database.statements import MARK, execute, models_of, text_of
+from veritas_peewee.database.statements import MARK, execute, models_of, text_of, whole
 from veritas_peewee.errors import InvalidAudit
-from veritas_peewee.ledger.log import newest_given
+from veritas_peewee.ledger.counter import newest_given
+from veritas_peewee.ledger.heads import LARGEST_ID
 from veritas_peewee.models import Audit, AuditEvent, AuditStatus
 from veritas_peewee.recording.effects import KINDS
 from veritas_peewee.values.ids import key_of, not_found
@@ -142,17 +143,20 @@ def _read(
 
 @functools.cache
 def _stored_sql(every: bool) -> str:
-    query = AuditEvent.select()
+    query = whole(AuditEvent)
     if not every:
         query = query.where(AuditEvent.audit == MARK)
-    return text_of(query.where(AuditEvent.id > MARK).order_by(AuditEvent.id).limit(MARK))
+    query = query.where(AuditEvent.id > MARK, AuditEvent.id <= SQL(str(LARGEST_ID)))
+    return text_of(query.order_by(AuditEvent.id).limit(MARK))
 
 
 @functools.cache
 def _fresh_sql() -> str:
     # By the id, not by the index of audits: new events are few, and in order already.
-    query = AuditEvent.select().where(
-        AuditEvent.id > MARK, passed_over(AuditEvent.audit).in_(values_of_json())
+    query = whole(AuditEvent).where(
+        AuditEvent.id > MARK,
+        AuditEvent.id <= SQL(str(LARGEST_ID)),
+        passed_over(AuditEvent.audit).in_(values_of_json()),
     )
     return text_of(query.order_by(AuditEvent.id).limit(MARK))
 

@@ -8,9 +8,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Generator, Iterable, Iterator
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from veritas_peewee.ledger import seals
+from veritas_peewee.ledger.children import Digests, totals
+from veritas_peewee.ledger.digests import digest_of
+from veritas_peewee.ledger.formulas import (
+    is_ended_seal,
+    is_older_seal,
+    is_running_seal,
+    is_unfinished,
+)
 from veritas_peewee.ledger.log import link
 from veritas_peewee.ledger.stored import AUDIT, SCREENSHOT, Row, StoredAudit, image_file
 
@@ -35,33 +42,50 @@ class Flaw(NamedTuple):
 
 
 def flaws(
-    audit: Row, findings: Iterable[Row], screenshots: Iterable[Row], events: Iterable[Row]
+    audit: Row,
+    findings: Iterable[Row],
+    screenshots: Iterable[Row],
+    events: Iterable[Row],
+    *,
+    older: bool = False,
 ) -> Iterator[Flaw]:
     """The flaws of an audit, by the stored values of its rows; see `StoredAudit`.
 
     They come in this order: events (after a break in the chain, only unsealed ones), the log's
     end, findings, screenshots, the row and its seal, the count of screenshots. Each iterable is
-    read once, and only when its turn comes.
+    read once, and only when its turn comes. With `older` an unfinished audit may have the seal
+    that earlier versions gave it.
     """
     *values, seal, sealed_events = audit
-    if not isinstance(sealed_events, int | None):
-        sealed_events = None  # stored by another program
-    at_seal, count = yield from _chain(str(audit[_ID]), events, sealed_events)
-    if sealed_events is not None and sealed_events > count:
-        yield Flaw("log", sealed_events - count)
-    digests = [
+    sealed = sealed_events if isinstance(sealed_events, int) else None
+    at_seal, count = yield from _chain(str(audit[_ID]), events, sealed)
+    if sealed is not None and sealed > count:
+        yield Flaw("log", sealed - count)
+    digests = (
         (yield from _digests("finding", findings)),
         (yield from _digests("screenshot", screenshots)),
-    ]
+    )
     if seal is None:
         yield Flaw("row", unsealed=True)
-    elif seals.is_unfinished(values):
-        if sealed_events is not None or seals.digest_of(values).hex() != seal:
-            yield Flaw("row")
-    elif sealed_events is None or seals.ended_seal(values, digests, sealed_events, at_seal) != seal:
+    elif not _is_sealed(values, seal, digests, sealed_events, at_seal, older):
         yield Flaw("row")
     if audit[_COUNT] != len(digests[1]):
         yield Flaw("count", len(digests[1]))
+
+
+def _is_sealed(
+    values: list[Any],
+    seal: object,
+    digests: Digests,
+    sealed_events: object,
+    at_seal: bytes | None,
+    older: bool,
+) -> bool:
+    if not is_unfinished(values):
+        return is_ended_seal(seal, values, digests, sealed_events, at_seal)
+    if is_running_seal(seal, values, totals(None, digests), sealed_events):
+        return True
+    return older and is_older_seal(seal, values, sealed_events)
 
 
 def _chain(
@@ -74,7 +98,9 @@ def _chain(
         if digest is None:
             yield Flaw("event", count, unsealed=True)
         else:
-            if whole and link(before, kind, moment, data) != digest:
+            # `link` takes nothing, NULL, for an empty text: neither column ever has one.
+            odd = (not moment and moment is not None) or (not data and data is not None)
+            if whole and (odd or link(before, kind, moment, data) != digest):
                 whole = False
                 yield Flaw("event", count)
             before = digest
@@ -91,7 +117,7 @@ def _digests(
     for number, (*values, digest) in enumerate(rows, 1):
         if digest is None:
             yield Flaw(part, number, unsealed=True)
-        elif seals.digest_of(values) != digest:
+        elif digest_of(values) != digest:
             yield Flaw(part, number)
         digests.append(digest)
     return digests
@@ -101,9 +127,12 @@ _ORDER: tuple[Part, ...] = ("event", "finding", "screenshot", "count", "log", "r
 """The order in which `problem_of` looks for the one flaw that it names: the most definite first."""
 
 
-def problem_of(stored: StoredAudit) -> str | None:
-    """The most definite flaw of an audit, in words for a message; None if it has no flaw."""
-    found = min(flaws(*stored), key=lambda flaw: _ORDER.index(flaw.part), default=None)
+def problem_of(stored: StoredAudit, *, older: bool = False) -> str | None:
+    """The most definite flaw of an audit, in words for a message; None if it has no flaw.
+
+    With `older` as `flaws`.
+    """
+    found = min(flaws(*stored, older=older), key=lambda flaw: _ORDER.index(flaw.part), default=None)
     if found is None:
         return None
     if found.part == "event":
@@ -113,7 +142,7 @@ def problem_of(stored: StoredAudit) -> str | None:
     if found.part == "count":
         return f"its screenshots_count is not {found.number}"
     *values, _, sealed_events = stored.audit
-    if not seals.is_unfinished(values) and (
+    if not is_unfinished(values) and (
         not isinstance(sealed_events, int) or sealed_events > len(stored.events)
     ):
         return "the end of its log is missing, or it was never sealed"

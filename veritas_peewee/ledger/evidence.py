@@ -15,8 +15,9 @@ from veritas_peewee.errors import StoreError
 from veritas_peewee.files.images import ScreenshotFolder, media_type
 from veritas_peewee.ledger import seals
 from veritas_peewee.ledger.checking import problem_of
+from veritas_peewee.ledger.memory import Remembered
 from veritas_peewee.ledger.stored import read_stored
-from veritas_peewee.models import Audit, AuditScreenshot
+from veritas_peewee.models import AuditScreenshot
 
 
 def complete(database: StoreDatabase, applied: list[str]) -> None:
@@ -40,16 +41,12 @@ def _describe_sealed(database: StoreDatabase, audit_id: str) -> None:
     # Only where all is as it was written: a new seal would make an altered row look right.
     if stored is None or problem_of(stored) is not None:
         return
-    described = _describe(database, audit_id)
-    for row_id in described:
-        for row in execute(seals.row_sql(AuditScreenshot), (row_id,)):
-            sql = update_sql(AuditScreenshot, "digest")
-            database.execute_sql(sql, (seals.digest_of(row), row_id))
-    if described and (audit := seals.stored_audit(audit_id)) is not None:
-        *values, _, _, _ = audit
-        sql = update_sql(Audit, "seal", "sealed_events")
-        database.execute_sql(sql, (*seals.seal_of(audit_id, values), audit_id))
-        seals.count_changes(database, 1)
+    if described := _describe(database, audit_id):
+        memory = Remembered()
+        memory.rows = {(AuditScreenshot._meta.table_name, row_id): None for row_id in described}
+        memory.touched(audit_id)
+        seals.renew(database, memory)
+        seals.count_changes(database, memory.changes)
 
 
 def _describe(database: StoreDatabase, audit_id: str) -> list[int]:

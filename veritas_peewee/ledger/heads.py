@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 
+import peewee
 from peewee import SQL
 
 from veritas_peewee.database.current import current_database, snapshot
-from veritas_peewee.database.statements import MARK, execute, rows_of, text_of
+from veritas_peewee.database.expressions import blob_as_read, text_as_bytes
+from veritas_peewee.database.statements import MARK, execute, text_of
 from veritas_peewee.errors import StoreError
 from veritas_peewee.ledger.memory import Remembered
 from veritas_peewee.models import (
     Audit,
     AuditEvent,
+    ImportHead,
     RemovedAudit,
     RemovedEvent,
     StoreChanges,
@@ -26,13 +30,21 @@ from veritas_peewee.values.plain import shown
 
 HEAD_EVERY = 1000
 """The number of events from one stored head to the next."""
-UNKNOWN_HEAD = "0" * 64
-"""Stored as the only head while events are taken over with their ids; see `kept_ids`."""
+LARGEST_ID = 2**53 - 1
+"""An event with a greater id is not one that this library has stored: JSON has no such numbers."""
+_HEX = re.compile(rb"[0-9a-f]{64}")
 
 
 def head_digest(before: str, digests: Iterable[bytes | None]) -> str:
     """The digest, in hexadecimal, over a head's digest and the digests of the events after it."""
     return sha256(before.encode() + b"".join([one or b"?" for one in digests])).hexdigest()
+
+
+def from_head(digest: str, events: Iterable[tuple[int, bytes | None]]) -> str:
+    """The digest over all events so far, from a head and the (id, digest) of those after it."""
+    for _, rows in itertools.groupby(events, lambda row: (row[0] - 1) // HEAD_EVERY):
+        digest = head_digest(digest, [row[1] for row in rows])
+    return digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +74,24 @@ def newest_head() -> Head:
     reports what is gone, the newest writes too.
     """
     with snapshot():
-        position, digest = _last_head()
-        rows = execute(_since_sql(), (position, 2**62, position, 2**62))
+        newest = newest_event()
+        position, digest = last_head(newest)
+        rows = execute(_since_sql(), (position, newest, position, newest))
         audits = Audit.select().count() + RemovedAudit.select().count()
-        changes = rows_of(StoreChanges.select(StoreChanges.number))
-    if rows:
-        position, digest = rows[-1][0], head_digest(digest, [row[1] for row in rows])
-    return Head(position, audits, changes[0][0] if changes else 0, digest)
+        changes = execute(_changes_sql(), ())
+    return Head(
+        rows[-1][0] if rows else position,
+        audits,
+        changes[0][0] if changes else 0,
+        from_head(digest, rows),
+    )
+
+
+@functools.cache
+def _changes_sql() -> str:
+    # Another program can have stored anything.
+    sound = "typeof(number) = 'integer' AND number >= 0 AND number < 1000000000000000000"
+    return text_of(StoreChanges.select(StoreChanges.number).where(SQL(sound)))
 
 
 def parse_head(text: str) -> Head:
@@ -80,25 +103,67 @@ def parse_head(text: str) -> Head:
 
 def all_digests() -> Iterator[tuple[int, bytes | None]]:
     """The (id, digest) of every event so far, in order, including removed events."""
-    yield from current_database().execute_sql(_since_sql(), (0, 2**62, 0, 2**62))
+    return events_between(0, LARGEST_ID)
 
 
-def _last_head() -> tuple[int, str]:
-    rows = execute(_last_head_sql(), ())
-    return rows[0] if rows else (0, head_digest("", []))
+def events_between(after: int, upto: int) -> Iterator[tuple[int, bytes | None]]:
+    """The (id, digest) of the events after one id and up to another, including removed ones."""
+    yield from current_database().execute_sql(_since_sql(), (after, upto, after, upto))
+
+
+def digest_at(position: int) -> str:
+    """The digest over all events so far, as it was when this event was the newest."""
+    start, digest = last_head(position)
+    return from_head(digest, events_between(start, position))
+
+
+def newest_event() -> int:
+    """The newest event's id, also if it was removed; 0 if there is none."""
+    found = current_database().raw.execute(newest_sql()).fetchone()
+    return int(found[0])
+
+
+@functools.cache
+def newest_sql() -> str:
+    present = AuditEvent.select(peewee.fn.MAX(AuditEvent.id))
+    present = present.where(AuditEvent.id <= SQL(str(LARGEST_ID)))
+    removed = RemovedEvent.select(peewee.fn.MAX(RemovedEvent.event_id))
+    removed = removed.where(RemovedEvent.event_id <= SQL(str(LARGEST_ID)))
+    newest = [f"COALESCE(({text_of(query)}), 0)" for query in (present, removed)]
+    return f"SELECT MAX({', '.join(newest)})"
+
+
+def last_head(upto: int) -> tuple[int, str]:
+    """The newest stored head that is not of an event after `upto`, as (event id, digest)."""
+    heads = [(0, head_digest("", []))]
+    for rows in (execute(_last_head_sql(), (upto,)), execute(_last_import_sql(), (upto,))):
+        # One that is not a digest is continued like any text; `verify` names it.
+        heads += [
+            (at, one.decode() if _HEX.fullmatch(one) else head_digest("", [one]))
+            for at, one in rows
+        ]
+    return max(reversed(heads), key=lambda head: head[0])
 
 
 @functools.cache
 def _last_head_sql() -> str:
-    query = StoreHead.select(StoreHead.event_id, StoreHead.digest)
+    query = StoreHead.select(StoreHead.event_id, text_as_bytes(StoreHead.digest))
+    query = query.where(StoreHead.event_id >= SQL("0"), StoreHead.event_id <= MARK)
     return text_of(query.order_by(StoreHead.event_id.desc()).limit(SQL("1")))
+
+
+@functools.cache
+def _last_import_sql() -> str:
+    query = ImportHead.select(ImportHead.position, text_as_bytes(ImportHead.digest))
+    query = query.where(SQL("typeof(position) = 'integer'"), ImportHead.position <= MARK)
+    return text_of(query.order_by(ImportHead.id.desc()).limit(SQL("1")))
 
 
 @functools.cache
 def _since_sql() -> str:
     """SQL for the events after one id and up to another, including removed events."""
-    present = AuditEvent.select(AuditEvent.id, AuditEvent.digest)
-    removed = RemovedEvent.select(RemovedEvent.event_id, RemovedEvent.digest)
+    present = AuditEvent.select(AuditEvent.id, blob_as_read(AuditEvent.digest))
+    removed = RemovedEvent.select(RemovedEvent.event_id, blob_as_read(RemovedEvent.digest))
     present = present.where(AuditEvent.id > MARK, AuditEvent.id <= MARK)
     removed = removed.where(RemovedEvent.event_id > MARK, RemovedEvent.event_id <= MARK)
     return f"{text_of(present)} UNION ALL {text_of(removed)} ORDER BY 1"
@@ -106,7 +171,7 @@ def _since_sql() -> str:
 
 def store_heads(memory: Remembered, newest: int) -> None:
     """Store a head for each full thousand events up to `newest`, and note when the next is due."""
-    position, digest = _last_head()
+    position, digest = last_head(newest)
     due = position - position % HEAD_EVERY + HEAD_EVERY
     since = memory.since_head
     # If `memory` has the digests of all events since the last head, they are not read again:
@@ -118,6 +183,9 @@ def store_heads(memory: Remembered, newest: int) -> None:
             del since[: due - position]
         else:
             rows = execute(_since_sql(), (position, due, position, due))
+            if not rows:  # another program has moved SQLite's counter of events
+                due = _next_due(position)
+                continue
             digest = head_digest(digest, [row[1] for row in rows])
         StoreHead.insert(event_id=due, digest=digest).execute()
         position, due = due, due + HEAD_EVERY
@@ -125,3 +193,9 @@ def store_heads(memory: Remembered, newest: int) -> None:
     if not known:
         rows = execute(_since_sql(), (position, newest, position, newest))
         memory.since_head = [row[1] or b"" for row in rows]
+
+
+def _next_due(position: int) -> int:
+    """The end of the thousand that the next event after a position is in."""
+    first = next(events_between(position, LARGEST_ID))[0]
+    return first + -first % HEAD_EVERY

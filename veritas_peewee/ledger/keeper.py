@@ -1,4 +1,7 @@
-"""The keeper of a writing connection: it updates digests and seals as rows are written."""
+"""The keeper of a writing connection: it updates digests and seals as rows are written.
+
+Most triggers call it before a row is changed, while the audit can still be held against its seal.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,9 @@ from typing import Any
 
 from veritas_peewee.database.sqlite import SqliteStore
 from veritas_peewee.database.sqlite_errors import driver
-from veritas_peewee.ledger import log, schema, seals
-from veritas_peewee.ledger.memory import Remembered
+from veritas_peewee.ledger import counter, schema, seals
+from veritas_peewee.ledger.before_change import look, look_at_row, look_at_rows
+from veritas_peewee.ledger.memory import Mark, Remembered, State
 from veritas_peewee.migrations import parts
 from veritas_peewee.models import Audit, AuditEvent, AuditFinding, AuditScreenshot
 
@@ -37,9 +41,10 @@ class LedgerKeeper(Remembered):
         self._schema = schema_version
         """The `schema_version` that was found right; None if the schema has to be looked at."""
         self._looked = False
+        self._going: str | None = None
 
     def install(self) -> None:
-        self.forget_log()
+        self.forget_all()
         self.forget_changes()
         connection = self._database.raw
         # Under names that nobody can know before: what is stored in the file must not call them,
@@ -47,9 +52,13 @@ class LedgerKeeper(Remembered):
         token = os.urandom(8).hex()
         for name, arguments, function in (
             ("touch", 1, self.touched),
+            ("touch_rows", 1, self.touched_rows),
+            ("change_row", 3, self.changes_row),
+            ("touch_row", 2, self.touched_row),
+            ("new", 1, self.new),
+            ("renamed", 2, self.renamed),
+            ("going", 1, self.going),
             ("gone", 1, self.gone),
-            ("touch_row", 3, self.touched_row),
-            ("lost_row", 1, self.lost_row),
         ):
             connection.create_function(f"veritas_{name}_{token}", arguments, function)
         for trigger in _triggers():
@@ -67,33 +76,71 @@ class LedgerKeeper(Remembered):
             self._schema = None
         return _DENY if self.alone else 0
 
+    # ---- what triggers call: before a row is changed, unless they say otherwise ----
+
+    def touched(self, audit_id: str) -> None:
+        """An audit's row is about to be changed, or a row is about to be added to it."""
+        if audit_id not in self.known and audit_id not in self.audits:
+            look(self._database, self, audit_id)
+        self.audits[audit_id] = None
+
+    def touched_rows(self, audit_id: str) -> None:
+        """A finding or screenshot is about to be added without a digest, changed or removed."""
+        self.forget_contents(audit_id)
+        if audit_id != self._going:
+            look_at_rows(self._database, self, audit_id)
+            self.audits[audit_id] = None
+
+    def changes_row(self, table: str, row_id: int, audit_id: str) -> None:
+        """A finding or screenshot is about to be changed."""
+        self.touched_rows(audit_id)
+        look_at_row(self._database, self, _MODELS[table], row_id)
+
+    def touched_row(self, table: str, row_id: int) -> None:
+        """A finding or screenshot was added or changed: its digest is not up to date."""
+        if (table, row_id) not in self.wrong_rows:
+            self.rows[table, row_id] = None
+
+    def new(self, audit_id: str) -> None:
+        """An audit was added without a seal, or by an import."""
+        self.known[audit_id] = State.ROWS
+        self.set_children(audit_id, None)
+        self.audits[audit_id] = None
+
+    def going(self, audit_id: str) -> None:
+        """An audit is about to be removed, with all that belongs to it."""
+        self._going = audit_id
+
     def gone(self, audit_id: str) -> None:
         """An audit was removed: another one with its id has a log of its own."""
+        self._going = None
         self.chain.pop(audit_id, None)
-        self.audits.add(audit_id)
+        self.known.pop(audit_id, None)
+        self.set_children(audit_id, None)
+        self.audits[audit_id] = None
 
-    def touched_row(self, table: str, row_id: int, audit_id: str) -> None:
-        """A finding or screenshot was added or changed: its digest is not up to date."""
-        self.rows.add((table, row_id))
-        self.lost_row(audit_id)
+    def renamed(self, old: str, new: str) -> None:
+        """An audit was given another id."""
+        state = self.known.get(old, State.ROWS)
+        self.gone(old)
+        self.new(new)
+        self.known[new] = state
 
-    def lost_row(self, audit_id: str) -> None:
-        """A finding or screenshot of this audit was removed or changed."""
-        self.audits.add(audit_id)
-        self.forget_contents(audit_id)
+    # ---- what a connection calls ----
 
     def before(self, sql: str) -> None:
         """Notice a statement that may add events without `log`: such events lack digests."""
         # Not a trigger, as for other tables: the log is written most, and a trigger on it costs
         # 0.4 µs an event.
         if not self.appending and self.unchained_after is None and _INSERT.match(sql):
-            self.unchained_after = log.newest_id(self._database)
+            self.unchained_after = counter.newest_id(self._database)
 
     def began(self, others_wrote: bool) -> None:
-        self.renewed.clear()
+        self._going = None
         self._looked = False
+        self.begin()
         if others_wrote:
-            self.forget_log()
+            self.forget_all()
         if self._schema is None or others_wrote:
             self._look()
 
@@ -113,17 +160,16 @@ class LedgerKeeper(Remembered):
             number, self.changes = self.changes, 0
             seals.count_changes(self._database, number)
 
-    def mark(self) -> int:
-        return len(self.renewed)
-
-    def undone(self, since: int | None = None) -> None:
-        self.forget_log()
+    def undone(self, since: Mark | None = None) -> None:
+        self._going = None
         if since is None:
+            self.forget_all()
             self.forget_changes()
             if self._looked:  # and what was made again is undone
                 self._schema = None
         else:
-            self.renew_again(since)
+            self.forget_log()
+            self.back_to(since)
 
 
 def keep(database: SqliteStore, schema_version: int | None = None) -> LedgerKeeper:
@@ -138,29 +184,41 @@ def keep(database: SqliteStore, schema_version: int | None = None) -> LedgerKeep
     return keeper
 
 
+_MODELS = {model._meta.table_name: model for model in (AuditFinding, AuditScreenshot)}
+
+
 @functools.cache
 def _triggers() -> tuple[str, ...]:
     """The SQL of temporary triggers: they belong to one connection, unseen by other programs."""
     found = [
+        "CREATE TEMP TRIGGER veritas_audit_going BEFORE DELETE ON main.audits "
+        "BEGIN SELECT veritas_going(OLD.id); END",
         "CREATE TEMP TRIGGER veritas_audit_gone AFTER DELETE ON main.audits "
         "BEGIN SELECT veritas_gone(OLD.id); END",
         "CREATE TEMP TRIGGER veritas_audit_new AFTER INSERT ON main.audits "
         # An imported audit has its seal; if it has ended, it is not in the catalog yet.
         "WHEN NEW.seal IS NULL OR NEW.sealed_events IS NOT NULL "
-        "BEGIN SELECT veritas_touch(NEW.id); END",
-        f"CREATE TEMP TRIGGER veritas_audit_changed AFTER UPDATE OF {_columns(Audit)} "
-        "ON main.audits BEGIN SELECT veritas_touch(NEW.id); END",
+        "BEGIN SELECT veritas_new(NEW.id); END",
+        f"CREATE TEMP TRIGGER veritas_audit_changed BEFORE UPDATE OF {_columns(Audit)} "
+        "ON main.audits BEGIN SELECT veritas_touch(OLD.id); END",
+        "CREATE TEMP TRIGGER veritas_audit_renamed AFTER UPDATE OF id ON main.audits "
+        "WHEN NEW.id IS NOT OLD.id "
+        "BEGIN SELECT veritas_renamed(OLD.id, NEW.id); END",
     ]
-    for model in (AuditFinding, AuditScreenshot):
-        table = model._meta.table_name
-        touch = f"SELECT veritas_touch_row('{table}', NEW.id, NEW.audit_id)"
+    for table, model in _MODELS.items():
+        touch = f"SELECT veritas_touch_row('{table}', NEW.id)"
         found += [
+            f"CREATE TEMP TRIGGER veritas_{table}_comes BEFORE INSERT ON main.{table} "
+            "WHEN NEW.digest IS NULL BEGIN SELECT veritas_touch_rows(NEW.audit_id); END",
             f"CREATE TEMP TRIGGER veritas_{table}_new AFTER INSERT ON main.{table} "
             f"WHEN NEW.digest IS NULL BEGIN {touch}; END",
+            f"CREATE TEMP TRIGGER veritas_{table}_changes BEFORE UPDATE OF {_columns(model)} "
+            f"ON main.{table} BEGIN SELECT veritas_change_row('{table}', OLD.id, OLD.audit_id); "
+            "SELECT veritas_touch_rows(NEW.audit_id); END",
             f"CREATE TEMP TRIGGER veritas_{table}_changed AFTER UPDATE OF {_columns(model)} "
-            f"ON main.{table} BEGIN {touch}; SELECT veritas_lost_row(OLD.audit_id); END",
-            f"CREATE TEMP TRIGGER veritas_{table}_gone AFTER DELETE ON main.{table} "
-            "BEGIN SELECT veritas_lost_row(OLD.audit_id); END",
+            f"ON main.{table} BEGIN {touch}; END",
+            f"CREATE TEMP TRIGGER veritas_{table}_gone BEFORE DELETE ON main.{table} "
+            "BEGIN SELECT veritas_touch_rows(OLD.audit_id); END",
         ]
     return tuple(found)
 

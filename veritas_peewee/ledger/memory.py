@@ -2,20 +2,50 @@
 
 from __future__ import annotations
 
+import logging
+from enum import Enum
+from typing import NamedTuple
+
 from veritas_peewee.database.connection import StoreDatabase
+from veritas_peewee.database.failures import store_error
+from veritas_peewee.errors import DatabaseCorrupt
+from veritas_peewee.ledger.children import Children
 
 MOST_CHAINS = 10_000
-"""The most audits whose last digest is cached."""
+"""The most audits whose last digest, and whose state, is cached."""
 MOST_CONTENTS = 100_000
 """The most findings whose contents are cached, of all audits together."""
+
+_logger = logging.getLogger("veritas_peewee")
+
+
+class State(Enum):
+    """What a connection knows of an audit: whether it was as it was sealed before it changed it."""
+
+    ROWS = "its row and all that belongs to it were as they were sealed"
+    ROW = "its row was; its findings and screenshots are taken to be"
+    WRONG = "it was not: its seal is not renewed"
+
+
+class Mark(NamedTuple):
+    """How far a transaction was when a savepoint began."""
+
+    audits: int
+    renewed_audits: int
+    rows: int
+    renewed_rows: int
+    children: int
+    unchained_after: int | None
+    changes: int
 
 
 class Remembered:
     """The state behind a `Keeper`; `log`, `heads` and `seals` read and update it.
 
-    It caches the ends of the logs, which would otherwise be read before each event; the cache is
-    valid until a transaction is undone or another connection writes. It also collects which rows
-    have changed since digests and seals were last renewed.
+    It caches the ends of the logs, which would otherwise be read before each event, and which
+    audits are as they were sealed; this is valid until a transaction is undone or another
+    connection writes. It also collects which rows have changed since digests and seals were last
+    renewed.
     """
 
     def __init__(self) -> None:
@@ -27,24 +57,34 @@ class Remembered:
         self.cached_contents = 0
         """The number of digests in `contents`."""
         self.next_head = 0
-        """The event id at which the next head is due."""
+        """The event id at which the next head is due; 0 if that has to be read."""
         self.since_head: list[bytes] | None = None
         """The digests of the events since the last head; None if they have to be read."""
+        self.gives_ids = False
+        """Whether events are given their ids here, because SQLite's own counter is of no use."""
         self.unchained_after: int | None = None
         """The event id after which there are events without a digest; None if there are none."""
         self.appending = False
         """Whether the statement that is running adds events together with their digests."""
         self.alone = False
         """Whether the statement that is running adds an event without a transaction around it."""
-        self.audits: set[str] = set()
-        """Audits whose rows were changed."""
-        self.rows: set[tuple[str, int]] = set()
-        """Findings and screenshots whose digest is not up to date: (table, row id)."""
+        self.known: dict[str, State] = {}
+        """What is known of audits that were changed, or looked at before a change."""
+        self.children: dict[str, Children | None] = {}
+        """What the seals of unfinished audits cover, with the rows that were added since."""
+        self.warned: set[str] = set()
+        """Audits of which the log has said that they are not as they were sealed."""
+        self.audits: dict[str, None] = {}
+        """Audits whose rows were changed, in order."""
+        self.rows: dict[tuple[str, int], None] = {}
+        """Findings and screenshots whose digest is not up to date: (table, row id), in order."""
+        self.wrong_rows: set[tuple[str, int]] = set()
+        """Findings and screenshots that were not as their digest says before they were changed."""
         self.changes = 0
         """Changed audits that are not yet counted in `store_changes`."""
-        self.renewed: list[str | tuple[str, int] | int] = []
-        """What this transaction has brought up to date, in order: audits, rows (table, row id), and
-        event ids that `unchained_after` had. A roll-back to a savepoint takes it back."""
+        self._renewed_audits: list[str] = []
+        self._renewed_rows: list[tuple[str, int]] = []
+        self._children_before: list[tuple[str, Children | None]] = []
 
     @property
     def has_unsealed(self) -> bool:
@@ -52,8 +92,57 @@ class Remembered:
         return bool(self.audits or self.rows or self.unchained_after is not None)
 
     def touched(self, audit_id: str) -> None:
-        """Rows of this audit were changed."""
-        self.audits.add(audit_id)
+        """Rows of this audit are about to be changed."""
+        self.audits[audit_id] = None
+
+    def adds(self, audit_id: str, table: str, digests: list[bytes]) -> None:
+        """Rows with these digests are about to be added to the audit."""
+        self.touched(audit_id)
+        if (children := self.children.get(audit_id)) is not None:
+            self.set_children(audit_id, children.with_rows(table, digests))
+
+    def set_children(self, audit_id: str, children: Children | None) -> None:
+        self._children_before.append((audit_id, self.children.get(audit_id)))
+        self.children[audit_id] = children
+
+    def note_wrong(self, database: StoreDatabase, audit_id: str) -> None:
+        """From now on this audit's seal is not renewed; the log says so once."""
+        self.known[audit_id] = State.WRONG
+        if audit_id not in self.warned:
+            self.warned.add(audit_id)
+            _logger.warning(
+                "%s: audit %s is not as it was sealed: another program has altered, added or "
+                "removed rows of it. What is recorded is stored; its seal is not renewed, so that "
+                "`veritas-peewee verify` names it",
+                database.name,
+                audit_id,
+            )
+
+    def take_audits(self) -> list[str]:
+        """The audits whose seals are to be renewed now."""
+        taken = list(self.audits)
+        self.audits.clear()
+        self._renewed_audits += taken
+        return taken
+
+    def take_rows(self) -> list[tuple[str, int]]:
+        """The rows whose digests are to be renewed now."""
+        taken = list(self.rows)
+        self.rows.clear()
+        self._renewed_rows += taken
+        return taken
+
+    # ---- transactions ----
+
+    def begin(self) -> None:
+        """A transaction begins: nothing of it was renewed yet."""
+        self._renewed_audits.clear()
+        self._renewed_rows.clear()
+        self._children_before.clear()
+        self.wrong_rows.clear()
+        if len(self.known) > MOST_CHAINS or len(self.children) > MOST_CHAINS:
+            self.known.clear()
+            self.children.clear()
 
     def forget_log(self) -> None:
         """Empty the caches: they may be wrong after a roll-back or another's write."""
@@ -94,29 +183,61 @@ class Remembered:
         self.contents[audit_id] = known
         self.cached_contents += len(known)
 
+    def forget_all(self) -> None:
+        """Empty the caches: another connection has written, or a transaction was undone."""
+        self.forget_log()
+        # What a seal covers stays: it is used only where the same seal is stored.
+        self.known.clear()
+
+    def mark(self) -> Mark:
+        return Mark(
+            len(self.audits),
+            len(self._renewed_audits),
+            len(self.rows),
+            len(self._renewed_rows),
+            len(self._children_before),
+            self.unchained_after,
+            self.changes,
+        )
+
+    def back_to(self, mark: Mark) -> None:
+        """What was to be renewed is again what it was at the mark: the rest was rolled back."""
+        # If there was a renewal since, the first one took all that was to be renewed at the mark.
+        if renewed := self._renewed_audits[mark.renewed_audits :]:
+            self.audits = dict.fromkeys(renewed[: mark.audits])
+            del self._renewed_audits[mark.renewed_audits :]
+        while len(self.audits) > mark.audits:
+            self.audits.popitem()
+        if rows := self._renewed_rows[mark.renewed_rows :]:
+            self.rows = dict.fromkeys(rows[: mark.rows])
+            del self._renewed_rows[mark.renewed_rows :]
+        while len(self.rows) > mark.rows:
+            self.rows.popitem()
+        self.unchained_after, self.changes = mark.unchained_after, mark.changes
+        self._restore_children(mark.children)
+
     def forget_changes(self) -> None:
         """Drop the collected changes: the transaction that made them was undone."""
         self.unchained_after = None
         self.changes = 0
         self.audits.clear()
         self.rows.clear()
-        self.renewed.clear()
+        self._renewed_audits.clear()
+        self._renewed_rows.clear()
+        self._restore_children(0)
 
-    def renew_again(self, since: int) -> None:
-        """Take what was brought up to date as changed again, but for the first `since` of it."""
-        for one in self.renewed[since:]:
-            if isinstance(one, str):
-                self.audits.add(one)
-                self.changes -= 1  # it is counted when it is renewed
-            elif isinstance(one, tuple):
-                self.rows.add(one)
-            else:
-                before = self.unchained_after
-                self.unchained_after = one if before is None else min(one, before)
-        del self.renewed[since:]
+    def _restore_children(self, first: int) -> None:
+        for audit_id, before in reversed(self._children_before[first:]):
+            self.children[audit_id] = before
+        del self._children_before[first:]
 
 
 def remembered(database: StoreDatabase) -> Remembered:
     """The memory of a connection; a new, empty one if the connection has no keeper."""
     keeper = database.keeper
     return keeper if isinstance(keeper, Remembered) else Remembered()
+
+
+def cannot_be_read(error: BaseException) -> bool:
+    """Whether an error means that a value in the file is not one that can be read."""
+    return isinstance(store_error(error, ""), DatabaseCorrupt)

@@ -8,74 +8,87 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
-from hashlib import sha256
 from typing import Any
 
 import peewee
 
 from veritas_peewee.catalog import entries
-from veritas_peewee.catalog.entries import UNFINISHED
 from veritas_peewee.database.connection import StoreDatabase
-from veritas_peewee.database.statements import (
-    MARK,
-    execute,
-    rows_of,
-    stored_forms,
-    text_of,
-    update_sql,
-)
-from veritas_peewee.ledger import log
-from veritas_peewee.ledger.memory import Remembered, remembered
-from veritas_peewee.models import (
-    Audit,
-    AuditEvent,
-    AuditFinding,
-    AuditScreenshot,
-)
+from veritas_peewee.database.current import current_database
+from veritas_peewee.database.expressions import blob_as_read
+from veritas_peewee.database.failures import DRIVER_ERRORS
+from veritas_peewee.database.statements import MARK, execute, rows_of, text_of, update_sql
+from veritas_peewee.ledger import kept_ids, log
+from veritas_peewee.ledger.children import Children, read_digests, totals
+from veritas_peewee.ledger.digests import covered as covered
+from veritas_peewee.ledger.digests import digest_of as digest_of
+from veritas_peewee.ledger.formulas import ended_seal, is_older_seal, is_unfinished, running_seal
+from veritas_peewee.ledger.formulas import first_seal as first_seal
+from veritas_peewee.ledger.memory import Remembered, State, cannot_be_read, remembered
+from veritas_peewee.ledger.stored import audit_row
+from veritas_peewee.ledger.stored import stored_audit as stored_audit
+from veritas_peewee.models import Audit, AuditEvent, AuditFinding, AuditScreenshot
 from veritas_peewee.values.addresses import host_of
-
-_KEPT_APART = frozenset(("id", "digest"))
-# The host is derived from the url, which is covered.
-_SEAL = frozenset(("seal", "sealed_events", "host"))
-
-
-def digest_of(values: Iterable[Any]) -> bytes:
-    """SHA-256 over values in the form in which they are on disk: text, numbers, bytes, None."""
-    # The `s` distinguishes the text "1" from the number 1, at a third of the cost of JSON.
-    marked = "\0".join([f"s{value}" if type(value) is str else repr(value) for value in values])
-    return sha256(marked.encode(errors="surrogatepass")).digest()
-
-
-@functools.cache
-def covered(model: type[peewee.Model]) -> tuple[str, ...]:
-    """The names of the fields that a row's digest covers, in their order.
-
-    The id of a finding or screenshot is not covered: in another store the row gets another id.
-    """
-    left_out = _SEAL if model is Audit else _KEPT_APART
-    return tuple(name for name in model._meta.sorted_field_names if name not in left_out)
 
 
 def renew(database: StoreDatabase, memory: Remembered) -> None:
     """Bring digests, seals, hosts and the catalog up to date with the changes in `memory`."""
     if memory.unchained_after is not None:
         log.chain_raw(database, memory)
-    rows, memory.rows = memory.rows, set()
-    memory.renewed += rows
-    for table, row_id in rows:
+    for table, row_id in memory.take_rows():
         model = AuditFinding if table == AuditFinding._meta.table_name else AuditScreenshot
         for values in execute(row_sql(model), (row_id,)):
             database.execute_sql(update_sql(model, "digest"), (digest_of(values), row_id))
-    audits, memory.audits = memory.audits, set()
-    memory.renewed += audits
-    memory.changes += len(audits)
-    for audit_id in sorted(audits):  # in an order that does not change from run to run
-        for *columns, old_seal, old_count, old_host in execute(_audit_sql(), (audit_id,)):
-            seal, count = seal_of(audit_id, columns)
-            if (seal, count) != (old_seal, old_count):
-                sql = update_sql(Audit, "seal", "sealed_events")
-                database.execute_sql(sql, (seal, count, audit_id))
-            _derive(database, audit_id, columns, old_host, count is not None or old_count)
+    for audit_id in memory.take_audits():
+        _renew_audit(database, memory, audit_id)
+
+
+def _renew_audit(database: StoreDatabase, memory: Remembered, audit_id: str) -> None:
+    try:
+        found = audit_row(database, audit_id)
+    except DRIVER_ERRORS as error:
+        if not cannot_be_read(error):
+            raise
+        found = None  # there is nothing that could be sealed
+    if found is None:
+        memory.changes += 1
+        return
+    *values, old_seal, old_count, old_host = found
+    sealed = _sealed(database, memory, audit_id, values)
+    if sealed is not None and sealed != (old_seal, old_count):
+        update = update_sql(Audit, "seal", "sealed_events")
+        database.state.conn.execute(update, (*sealed, audit_id))
+    # What did not change the seal changed nothing; what is not sealed may have changed anything.
+    memory.changes += sealed is None or sealed != (old_seal, old_count)
+    _derive(database, audit_id, values, old_host, old_count or not is_unfinished(values))
+
+
+def _sealed(
+    database: StoreDatabase, memory: Remembered, audit_id: str, values: list[Any]
+) -> tuple[str, int | None] | None:
+    """An audit's seal as it is now, and how many events it covers; None if it is not to be renewed.
+
+    Until the audit ends, the seal covers its row, its findings and its screenshots, and the number
+    is None. From its end on the seal also covers the log as it was then.
+    """
+    if memory.known.get(audit_id) is State.WRONG:
+        return None
+    children = memory.children.get(audit_id)
+    if is_unfinished(values):
+        if children is None:
+            children = totals(None, read_digests(database, audit_id))
+        seal = running_seal(values, children)
+        memory.set_children(audit_id, children._replace(seal=seal))
+        return seal, None
+    digests = read_digests(database, audit_id)
+    if memory.known.get(audit_id) is State.ROW and not (
+        children is not None and children.same_rows(totals(None, digests))
+    ):
+        memory.note_wrong(database, audit_id)
+        return None
+    memory.set_children(audit_id, None)
+    count, last = database.state.conn.execute(_events_sql(), (audit_id, audit_id)).fetchone()
+    return ended_seal(values, digests, count, last), count
 
 
 def _derive(
@@ -93,60 +106,39 @@ def _derive(
 def accept(database: StoreDatabase, audit_ids: Iterable[str]) -> None:
     """Accept audits that were inserted with checked digests and seals, which are not renewed.
 
-    Only what is derived from their rows, the host and the catalog entry, is brought up to date.
+    Only what is derived from their rows, the host and the catalog entry, is brought up to date;
+    and an unfinished audit whose seal is one of an earlier version gets one of this version.
     """
     memory = remembered(database)
     for audit_id in audit_ids:
-        for *columns, _, count, old_host in execute(_audit_sql(), (audit_id,)):
-            _derive(database, audit_id, columns, old_host, count is not None)
-        memory.audits.discard(audit_id)
+        found = audit_row(database, audit_id)
+        if found is not None:
+            *values, seal, count, old_host = found
+            _derive(database, audit_id, values, old_host, count is not None)
+            if is_unfinished(values):
+                _seal_running(database, audit_id, values, seal)
+        memory.audits.pop(audit_id, None)
+        memory.known.pop(audit_id, None)
+        memory.set_children(audit_id, None)
 
 
-def seal_of(
-    audit_id: str, values: list[Any], events: tuple[int, bytes | None] | None = None
-) -> tuple[str, int | None]:
-    """An audit's seal, from its row's stored values, and how many events the seal covers.
-
-    Until the audit ends, the seal covers its row alone, and the number is None. From its end on
-    the seal also covers its findings, its screenshots and the log as it was then. `events` is the
-    number of those events and the last one's digest; if it is not given, it is read.
-    """
-    if is_unfinished(values):
-        return digest_of(values).hex(), None
-    count, last = events or execute(_events_sql(), (audit_id, audit_id))[0]
-    children = [
-        [digest for (digest,) in execute(_digests_sql(model), (audit_id,))]
-        for model in (AuditFinding, AuditScreenshot)
-    ]
-    return ended_seal(values, children, count, last), count
+def _seal_running(database: StoreDatabase, audit_id: str, values: list[Any], seal: object) -> None:
+    """Replace an unfinished audit's seal of an earlier version, which covers its row alone."""
+    new = running_seal(values, totals(None, read_digests(database, audit_id)))
+    if seal != new and is_older_seal(seal, values, None):
+        database.state.conn.execute(update_sql(Audit, "seal"), (new, audit_id))
 
 
-def ended_seal(
-    values: list[Any], children: Iterable[list[bytes | None]], count: int, last: bytes | None
-) -> str:
-    """The seal of an audit that has ended.
-
-    It covers the row's stored values, the digests of its findings and of its screenshots
-    (`children`), and of the log as it was at the end the number of events and the last digest.
-    """
-    whole = list(values)
-    for digests in children:
-        whole += len(digests), *digests
-    return digest_of([*whole, count, last]).hex()
+def begin(audit_id: str, seal: str) -> None:
+    """Note that an audit was just added with its `first_seal`."""
+    memory = remembered(current_database())
+    memory.known[audit_id] = State.ROWS
+    memory.set_children(audit_id, Children(seal))
 
 
-def first_seal(values: dict[str, Any]) -> str:
-    """The seal of a new audit, from its checked values by column."""
-    names = covered(Audit)
-    row = [values[name] for name in names]
-    for position, convert in stored_forms(Audit, names):
-        row[position] = convert(row[position])
-    return digest_of(row).hex()
-
-
-def is_unfinished(values: list[Any]) -> bool:
-    """Whether an audit has not ended, by its row's stored values."""
-    return values[covered(Audit).index("status")] in UNFINISHED
+def add_rows(audit_id: str, model: type[peewee.Model], digests: list[bytes]) -> None:
+    """Note that rows with these digests are about to be added to an audit."""
+    remembered(current_database()).adds(audit_id, model._meta.table_name, digests)
 
 
 def host_in(values: list[Any]) -> str:
@@ -159,20 +151,6 @@ def _host(url: object) -> str:
     return host_of(url) if isinstance(url, str) else ""
 
 
-def stored_audit(audit_id: str) -> list[Any] | None:
-    """The values of an audit's row that its seal covers, then its seal, number of sealed events and
-    host; None if there is no such audit."""
-    rows = execute(_audit_sql(), (audit_id,))
-    return list(rows[0]) if rows else None
-
-
-@functools.cache
-def _audit_sql() -> str:
-    names = (*covered(Audit), "seal", "sealed_events", "host")
-    fields = [Audit._meta.fields[name] for name in names]
-    return text_of(Audit.select(*fields).where(Audit.id == MARK))
-
-
 @functools.cache
 def row_sql(model: Any) -> str:
     """SQL for the values of a finding or screenshot, by its id, that its digest covers."""
@@ -181,13 +159,8 @@ def row_sql(model: Any) -> str:
 
 
 @functools.cache
-def _digests_sql(model: Any) -> str:
-    return text_of(model.select(model.digest).where(model.audit == MARK).order_by(model.id))
-
-
-@functools.cache
 def _events_sql() -> str:
-    last = AuditEvent.select(AuditEvent.digest).where(AuditEvent.audit == MARK)
+    last = AuditEvent.select(blob_as_read(AuditEvent.digest)).where(AuditEvent.audit == MARK)
     last = last.order_by(AuditEvent.id.desc()).limit(peewee.SQL("1"))
     count = AuditEvent.select(peewee.fn.COUNT(peewee.SQL("*"))).where(AuditEvent.audit == MARK)
     return f"SELECT ({text_of(count)}), ({text_of(last)})"
@@ -205,6 +178,10 @@ def complete(database: StoreDatabase, applied: list[str]) -> None:
         _seal_everything(database)
     elif "0006_slices" in applied:
         entries.fill()
+    if "0007_evidence" in applied:
+        if "0002_seals" not in applied:
+            _seal_unfinished(database)
+        kept_ids.replace_placeholder()
 
 
 def fill_hosts(database: StoreDatabase) -> int:
@@ -218,12 +195,33 @@ def _seal_everything(database: StoreDatabase) -> None:
     memory = Remembered()
     for model in (AuditFinding, AuditScreenshot):
         query = model.select(model.id).where(model.digest.is_null())
-        memory.rows |= {(model._meta.table_name, row) for (row,) in rows_of(query)}
-    memory.audits |= {row for (row,) in rows_of(Audit.select(Audit.id))}
+        memory.rows |= {(model._meta.table_name, row): None for (row,) in rows_of(query)}
+    memory.audits |= {row: None for (row,) in rows_of(Audit.select(Audit.id))}
     renew(database, memory)
     count_changes(database, memory.changes)
 
 
+def _seal_unfinished(database: StoreDatabase) -> None:
+    """Have the seals of unfinished audits cover their findings and screenshots too.
+
+    A seal that is not the one of an earlier version is left as it is, for `verify` to name.
+    """
+    unfinished = Audit.status.in_([status.value for status in entries.UNFINISHED])
+    for (audit_id,) in rows_of(Audit.select(Audit.id).where(unfinished)):
+        try:
+            found = audit_row(database, audit_id)
+        except DRIVER_ERRORS as error:
+            if not cannot_be_read(error):
+                raise
+            continue
+        if found is not None and found[-2] is None:
+            *values, seal, _, _ = found
+            _seal_running(database, audit_id, values, seal)
+
+
 def count_changes(database: StoreDatabase, number: int) -> None:
     """Add to the number of changed audits, which a head states: no log records all changes."""
-    database.state.conn.execute("UPDATE store_changes SET number = number + ?", (number,))
+    # A number that another program has made something else stays so, for `verify` to name.
+    database.state.conn.execute(
+        "UPDATE store_changes SET number = number + ? WHERE typeof(number) = 'integer'", (number,)
+    )

@@ -8,14 +8,15 @@ from __future__ import annotations
 import functools
 from typing import Any, NamedTuple
 
+from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.current import snapshot
 from veritas_peewee.database.statements import MARK, execute, text_of
-from veritas_peewee.ledger import seals
+from veritas_peewee.ledger.digests import covered, fields_of
 from veritas_peewee.models import Audit, AuditEvent, AuditFinding, AuditScreenshot
 
-AUDIT = (*seals.covered(Audit), "seal", "sealed_events")
-FINDING = (*seals.covered(AuditFinding), "digest")
-SCREENSHOT = (*seals.covered(AuditScreenshot), "digest")
+AUDIT = (*covered(Audit), "seal", "sealed_events")
+FINDING = (*covered(AuditFinding), "digest")
+SCREENSHOT = (*covered(AuditScreenshot), "digest")
 EVENT = ("id", "event_type", "data", "timestamp", "digest")
 """The columns of each kind of row, in order; a finding or screenshot begins with its audit's id."""
 
@@ -55,7 +56,7 @@ def read_stored(audit_id: str) -> StoredAudit | None:
 @functools.cache
 def _texts() -> tuple[str, str, str, str]:
     def text(model: Any, names: tuple[str, ...]) -> str:
-        query = model.select(*[model._meta.fields[name] for name in names])
+        query = model.select(*fields_of(model, names))
         return text_of(query.where(model.audit == MARK).order_by(model.id))
 
     fields = [Audit._meta.fields[name] for name in AUDIT]
@@ -70,3 +71,24 @@ def _texts() -> tuple[str, str, str, str]:
 def image_file(screenshot: Row) -> str:
     """The path of a screenshot's file below the screenshot folder, from its stored row."""
     return str(screenshot[_FILE])
+
+
+def stored_audit(audit_id: str) -> list[Any] | None:
+    """The values of an audit's row that its seal covers, then its seal, number of sealed events and
+    host; None if there is no such audit."""
+    rows = execute(_audit_sql(), (audit_id,))
+    return list(rows[0]) if rows else None
+
+
+def audit_row(database: StoreDatabase, audit_id: str) -> tuple[Any, ...] | None:
+    """As `stored_audit`, by the driver: triggers call it while a statement of Peewee's runs."""
+    row: tuple[Any, ...] | None
+    row = database.state.conn.execute(_audit_sql(), (audit_id,)).fetchone()
+    return row
+
+
+@functools.cache
+def _audit_sql() -> str:
+    names = (*covered(Audit), "seal", "sealed_events", "host")
+    fields = [Audit._meta.fields[name] for name in names]
+    return text_of(Audit.select(*fields).where(Audit.id == MARK))

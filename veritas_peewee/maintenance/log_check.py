@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+from itertools import pairwise
 
+from veritas_peewee.database.expressions import text_as_bytes
 from veritas_peewee.database.statements import execute, rows_of
+from veritas_peewee.ledger import kept_ids
 from veritas_peewee.ledger.heads import (
     HEAD_EVERY,
-    UNKNOWN_HEAD,
     Head,
     all_digests,
     head_digest,
     newest_head,
 )
+from veritas_peewee.ledger.kept_ids import PLACEHOLDER, Taken
 from veritas_peewee.ledger.problems import Problems
-from veritas_peewee.models import RemovedAudit, RemovedEvent, StoreHead
+from veritas_peewee.maintenance.own_tables import check_own_tables
+from veritas_peewee.models import StoreHead
 
 
 def check_log(problems: Problems, notes: list[str], earlier: Head | None) -> Head:
@@ -23,75 +27,154 @@ def check_log(problems: Problems, notes: list[str], earlier: Head | None) -> Hea
     Adds what is wrong to `problems` and what only costs something to `notes`; returns the head
     that the store has now.
     """
-    newest, earlier_digest = _check_heads(problems, notes, earlier)
-    _check_removed(problems)
+    taken = _check_imports(problems)
+    walk = _Walk(problems, taken[-1] if taken else None, earlier)
+    walk.through()
+    check_own_tables(problems)
+    if taken and taken[-1].open and walk.newest <= taken[-1].position:
+        notes.append(
+            "an import is under way or was interrupted: run it again with --skip-existing, and "
+            "it is completed"
+        )
     head = newest_head()
     if earlier is not None:
-        _compare(problems, earlier, earlier_digest, newest, head)
+        _compare(problems, notes, earlier, walk, head, taken)
     return head
 
 
-def _check_heads(
-    problems: Problems, notes: list[str], earlier: Head | None
-) -> tuple[int, str | None]:
-    """Compute every head again; returns the newest event's id and the digest at `earlier`."""
-    heads = dict(rows_of(StoreHead.select(StoreHead.event_id, StoreHead.digest)))
-    start = min(heads, default=0)
-    newest = 0
-    digest = head_digest("", [])
-    since = hashlib.sha256(digest.encode())  # of the events since the last head
-    earlier_digest = digest if earlier is not None and earlier.position == 0 else None
-    if start == 0 and heads.pop(0, digest) != digest:
-        problems.add("up to event 0 the log is not what it was")
-    for event_id, one in all_digests():
-        if event_id != newest + 1 and newest >= start:
-            gone = f"{newest + 1}" if event_id == newest + 2 else f"{newest + 1} to {event_id - 1}"
-            problems.add(f"event {gone}: missing from the store")
-        newest = event_id
-        since.update(one or b"?")
-        if earlier is not None and event_id == earlier.position:
-            earlier_digest = since.hexdigest()
-        if event_id == start or (event_id > start and event_id % HEAD_EVERY == 0):
-            digest = since.hexdigest()
-            stored = heads.pop(event_id, digest)
-            if stored == UNKNOWN_HEAD and event_id == start:
-                digest = stored
-                notes.append(
-                    f"up to event {event_id} no head of the log is kept: an import was "
-                    "interrupted (run it again with --skip-existing, or `verify --fix`)"
-                )
-            elif stored != digest:
-                problems.add(f"up to event {event_id} the log is not what it was")
-            since = hashlib.sha256(digest.encode())
-    for lost in sorted(heads):
-        if lost > newest:
-            problems.add(f"the events from {newest + 1} to {lost} are missing from the store")
+def _check_imports(problems: Problems) -> list[Taken]:
+    """The heads of imports that compute."""
+    rows = kept_ids.heads_taken()
+    for (before, earlier), (number, _) in pairwise([(0, None), *rows]):
+        if number != before + 1 or (earlier is not None and not earlier.open):
+            problems.add(f"the heads of an import before head {number} are not what they were")
+    for number, found in rows:
+        if found is None:
+            problems.add(f"head {number} of an import is not what it was")
+    return [found for _, found in rows if found is not None]
+
+
+class _Walk:
+    """The walk through the digests of all events, in which every head is computed again."""
+
+    def __init__(self, problems: Problems, taken: Taken | None, earlier: Head | None) -> None:
+        self.problems = problems
+        self.taken = taken
+        self.earlier = earlier
+        self.heads = _stored_heads()
+        self.digest = head_digest("", [])
+        self.since = hashlib.sha256(self.digest.encode())  # of the events since the last head
+        self.newest = 0
+        self.earlier_digest: str | None = None
+        """The digest at the event of the earlier head; None if there is no such event."""
+        positions = [position for position in self.heads if position >= 0]
+        # Up to here events have come in any order and with gaps: by an import, or in a file of the
+        # older store.
+        self.start = min(positions, default=0) if taken is None else taken.position
+        self.last = max(positions, default=0)
+        if earlier is not None and earlier.position == 0:
+            self.earlier_digest = self.digest
+
+    def through(self) -> None:
+        if self.heads.get(0, self.digest.encode()) != self.digest.encode():
+            self.problems.add("up to event 0 the log is not what it was")
+        self.heads.pop(0, None)
+        due, total = self.start or HEAD_EVERY, 0
+        for event_id, digest in all_digests():
+            if event_id > due:
+                self._head(due, total)
+                due = event_id + -event_id % HEAD_EVERY
+            self._gap(event_id)
+            self.newest = max(event_id, self.newest)
+            self.since.update(digest or b"?")
+            if self.taken is not None and event_id <= self.start:
+                total += kept_ids.total_of([(event_id, digest)])
+            if self.earlier is not None and event_id == self.earlier.position:
+                self.earlier_digest = self.since.hexdigest()
+        if self.newest or self.taken is not None:
+            self._head(due, total)
+        self._left()
+        self._counter()
+
+    def _head(self, position: int, total: int) -> None:
+        """Compare the head at an event, and continue from it."""
+        self.digest = self.since.hexdigest()
+        stored = self.heads.pop(position, None)
+        if self.taken is not None and position == self.start:
+            self.digest = kept_ids.digest_of_total(position, total % (1 << 256))
+            if self.earlier is not None and self.earlier.position == position:
+                self.earlier_digest = self.digest
+            wrong = self.digest != self.taken.digest or stored is not None
+        elif stored is None:
+            wrong = False
+            if position < self.last:
+                self.problems.add(f"the head that is stored for event {position} is missing")
         else:
-            problems.add(f"the head that is kept for event {lost} is not of this store")
-    counter = execute("SELECT seq FROM sqlite_sequence WHERE name = ?", ("audit_events",))
-    if newest > start and counter != [(newest,)]:
-        problems.add(f"the newest event is {newest}, and SQLite's counter of them is not")
-    return newest, earlier_digest
+            wrong = stored != self.digest.encode()
+        if wrong:
+            self.problems.add(f"up to event {position} the log is not what it was")
+        self.since = hashlib.sha256(self.digest.encode())
+
+    def _gap(self, event_id: int) -> None:
+        if event_id <= self.newest:
+            self.problems.add(f"event {event_id}: another event had this id, and was removed")
+        elif event_id != self.newest + 1 and self.newest >= self.start:
+            first, last = self.newest + 1, event_id - 1
+            gone = f"{first}" if first == last else f"{first} to {last}"
+            self.problems.add(f"event {gone}: missing from the store")
+
+    def _left(self) -> None:
+        """Heads of events that there are not."""
+        for position in sorted(self.heads):
+            if position > self.newest:
+                self.problems.add(
+                    f"the events from {self.newest + 1} to {position} are missing from the store"
+                )
+            else:
+                self.problems.add(
+                    f"the head that is stored for event {position} is not of this store"
+                )
+
+    def _counter(self) -> None:
+        counter = execute(
+            "SELECT CASE typeof(seq) WHEN 'integer' THEN seq END FROM sqlite_sequence "
+            "WHERE name = ?", ("audit_events",)
+        )  # fmt: skip
+        sound = counter == [(self.newest,)]
+        if self.newest <= self.start:  # older files, and imports, can have counted further
+            sound = not self.newest or (len(counter) == 1 and (counter[0][0] or 0) >= self.newest)
+        if not sound:
+            self.problems.add(
+                f"the newest event is {self.newest}, and SQLite's counter of them is not"
+            )
 
 
-def _check_removed(problems: Problems) -> None:
-    """Events can be removed only with their audit."""
-    removed = RemovedAudit.select(RemovedAudit.audit_id)
-    query = RemovedEvent.select(RemovedEvent.event_id, RemovedEvent.audit_id)
-    for event_id, audit_id in rows_of(query.where(RemovedEvent.audit_id.not_in(removed))):
-        problems.add(f"event {event_id} of audit {audit_id} was removed by itself")
+def _stored_heads() -> dict[int, bytes]:
+    return dict(rows_of(StoreHead.select(StoreHead.event_id, text_as_bytes(StoreHead.digest))))
 
 
 def _compare(
-    problems: Problems, earlier: Head, earlier_digest: str | None, newest: int, now: Head
+    problems: Problems,
+    notes: list[str],
+    earlier: Head,
+    walk: _Walk,
+    now: Head,
+    taken: list[Taken],
 ) -> None:
     """What has gone since the store had the head `earlier`."""
+    newest = max(walk.newest, now.position)
+    known = [(one.position, one.digest) for one in taken]
     if earlier.position > newest:
         problems.add(f"the events from {newest + 1} to {earlier.position} are gone: the head "
                      f"that was kept is of event {earlier.position}")  # fmt: skip
-    elif earlier_digest != earlier.digest:
-        problems.add(f"up to event {earlier.position} the log is not what it was when the head "
-                     "was kept: events were altered, or are gone")  # fmt: skip
+    elif walk.earlier_digest != earlier.digest:
+        if earlier.digest == PLACEHOLDER or (earlier.position, earlier.digest) in known:
+            notes.append("the head that was kept was printed while an import was under way: the "
+                         "events that came after it lie between the others, so it shows only that "
+                         "no audit and no change is gone")  # fmt: skip
+        else:
+            problems.add(f"up to event {earlier.position} the log is not what it was when the head "
+                         "was kept: events were altered, or are gone")  # fmt: skip
     if earlier.changes > now.changes:
         problems.add("changes and removals of rows that were made before the head was kept "
                      "are gone")  # fmt: skip

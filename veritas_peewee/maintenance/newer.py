@@ -12,9 +12,9 @@ from veritas_peewee.database.failures import DRIVER_ERRORS
 from veritas_peewee.database.sqlite import SqliteStore
 from veritas_peewee.database.statements import rows_of
 from veritas_peewee.errors import StoreError
-from veritas_peewee.ledger.heads import Head, all_digests, head_digest, newest_head
+from veritas_peewee.ledger.heads import Head, digest_at, newest_head
 from veritas_peewee.maintenance.copying import opened
-from veritas_peewee.models import Audit, RemovedAudit, StoreHead
+from veritas_peewee.models import Audit, RemovedAudit
 
 
 class State(NamedTuple):
@@ -48,7 +48,7 @@ def newer_than(old: SqliteStore, new: State, copy: Location) -> str | None:
     if there.head.position > new.head.position:
         return f"holds {there.head.position - new.head.position} newer events than the backup"
     with opened(SqliteStore(copy, "viewer")):
-        if _digest_at(there.head.position) != there.head.digest:
+        if digest_at(there.head.position) != there.head.digest:
             return "holds events that the backup does not: it is no older state of the same store"
     if there.head.audits > new.head.audits:
         return f"holds {there.head.audits - new.head.audits} newer audits than the backup"
@@ -57,12 +57,3 @@ def newer_than(old: SqliteStore, new: State, copy: Location) -> str | None:
     if there.updated_at > new.updated_at:
         return f"was last changed at {there.updated_at} UTC, the backup at {new.updated_at or '-'}"
     return None
-
-
-def _digest_at(position: int) -> str:
-    """The digest of the current store's log as it was when its newest event was this one."""
-    heads = StoreHead.select(StoreHead.event_id, StoreHead.digest)
-    heads = heads.where(StoreHead.event_id <= position).order_by(StoreHead.event_id.desc())
-    start, digest = next(iter(rows_of(heads.limit(1))), (0, head_digest("", [])))
-    since = [one for event_id, one in all_digests() if start < event_id <= position]
-    return head_digest(digest, since) if since else str(digest)

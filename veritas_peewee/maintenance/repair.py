@@ -10,11 +10,11 @@ from pathlib import Path
 
 from veritas_peewee.catalog import rebuilding
 from veritas_peewee.database.current import atomic, current_database
-from veritas_peewee.database.statements import execute, rows_of
+from veritas_peewee.database.statements import execute, rows_of, update_sql
 from veritas_peewee.errors import StoreError
 from veritas_peewee.files.durable import is_temporary
 from veritas_peewee.files.images import ScreenshotFolder
-from veritas_peewee.ledger import kept_ids, seals
+from veritas_peewee.ledger import seals
 from veritas_peewee.ledger.checking import is_other_image
 from veritas_peewee.maintenance import remaking
 from veritas_peewee.models import AbsentImage, Audit, AuditScreenshot, RemovedAudit
@@ -54,12 +54,11 @@ def _rebuild() -> list[str]:
     if any("index" in text for (text,) in execute("PRAGMA integrity_check(100)", ())):
         database.execute_sql("REINDEX")
         done.append("built all indexes again")
-    if kept_ids.settle():
-        done.append("made the head of the events that an interrupted import left")
     for audit_id, count in execute(_wrong_counts_sql(), ()):
         if type(audit_id) is not str:  # no id that anything can be changed by
             continue
-        Audit.update(screenshots_count=count).where(Audit.id == audit_id).execute()
+        # Without a new `updated_at`: if only the count was wrong, the seal is right again.
+        database.execute_sql(update_sql(Audit, "screenshots_count"), (count, audit_id))
         done.append(f"audit {audit_id}: screenshots_count is {count}")
     done += [f"screenshot {one}: its image is there by now" for one in _no_longer_absent()]
     if number := seals.fill_hosts(database):

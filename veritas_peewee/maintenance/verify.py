@@ -15,6 +15,7 @@ from veritas_peewee.database.statements import MARK, execute, text_of
 from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.ledger import seals
 from veritas_peewee.ledger.checking import Flaw, flaws
+from veritas_peewee.ledger.digests import fields_of
 from veritas_peewee.ledger.heads import Head, parse_head
 from veritas_peewee.ledger.stored import EVENT, FINDING, SCREENSHOT, Row
 from veritas_peewee.maintenance.image_check import ImageCheck
@@ -191,5 +192,5 @@ def _ids_sql(first: bool) -> str:
 @functools.cache
 def _rows_sql(model: Any, names: tuple[str, ...]) -> str:
     """The rows of one audit: the id, then the columns that the check is given."""
-    query = model.select(model.id, *[model._meta.fields[name] for name in names])
+    query = model.select(model.id, *fields_of(model, names))
     return text_of(query.where(model.audit == MARK).order_by(model.id))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 
 from veritas_peewee.database.current import screenshot_folder
-from veritas_peewee.database.statements import MARK, execute, models_of, text_of
+from veritas_peewee.database.statements import MARK, execute, models_of, text_of, whole
 from veritas_peewee.models import Audit, AuditEvent, AuditFinding, AuditScreenshot
 from veritas_peewee.values.ids import key_of, not_found
 from veritas_peewee.values.plain import invalid, plain_number
@@ -28,8 +28,8 @@ def get(audit_id: str) -> Audit:
 
 @functools.cache
 def _get_sql() -> tuple[str, str, str]:
-    findings = AuditFinding.select().where(AuditFinding.audit == MARK)
-    screenshots = AuditScreenshot.select().where(AuditScreenshot.audit == MARK)
+    findings = whole(AuditFinding).where(AuditFinding.audit == MARK)
+    screenshots = whole(AuditScreenshot).where(AuditScreenshot.audit == MARK)
     return (
         text_of(Audit.select().where(Audit.id == MARK)),
         text_of(findings.order_by(AuditFinding.id)),
@@ -53,7 +53,7 @@ def events(audit_id: str, *, after: int = 0, limit: int | None = None) -> list[A
 
 @functools.cache
 def _events_sql() -> str:
-    query = AuditEvent.select().where(AuditEvent.audit == MARK, AuditEvent.id > MARK)
+    query = whole(AuditEvent).where(AuditEvent.audit == MARK, AuditEvent.id > MARK)
     return text_of(query.order_by(AuditEvent.id).limit(MARK))
 
 

@@ -17,7 +17,6 @@ from veritas_peewee.database.statements import MARK, execute, insert_rows, store
 from veritas_peewee.ledger import log, seals
 from veritas_peewee.ledger.memory import remembered
 from veritas_peewee.models import AuditFinding
-from veritas_peewee.recording.operations import touch
 from veritas_peewee.values.moments import format_datetime
 
 Row = tuple[Any, ...]
@@ -98,8 +97,8 @@ class KnownFindings:
         """Insert the findings that were added."""
         if not self._new:
             return
+        seals.add_rows(self.audit_id, AuditFinding, [row[-1] for row in self._new])
         insert_rows(AuditFinding, (*_COLUMNS, "digest"), self._new)
-        touch(self.audit_id)
         if isinstance(self._memory.contents.get(self.audit_id), set):
             self._count()
             self._memory.add_contents(self.audit_id, self._contents)

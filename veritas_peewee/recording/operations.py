@@ -80,6 +80,7 @@ def create(
         insert(Audit, values)
     except IntegrityError as error:
         raise InvalidAudit(f"id: there is already an audit {audit.id!r}") from error
+    seals.begin(audit.id, values["seal"])
     audit.__data__ = values
     audit._dirty.clear()
     audit.findings, audit.screenshots = [], []
@@ -212,11 +213,6 @@ def add_screenshot(audit_id: str, values: dict[str, Any], when: datetime) -> int
     row = {"audit": audit_id, **values, "created_at": format_datetime(when)}
     stored = tuple([row[name] for name in seals.covered(AuditScreenshot)])
     columns = (*seals.covered(AuditScreenshot), "digest")
-    touch(audit_id)
-    return insert_rows(AuditScreenshot, columns, [(*stored, seals.digest_of(stored))])[0]
-
-
-def touch(audit_id: str) -> None:
-    """Have an audit's seal renewed: rows of it were added with their digests."""
-    if (keeper := current_database().keeper) is not None:
-        keeper.touched(audit_id)
+    digest = seals.digest_of(stored)
+    seals.add_rows(audit_id, AuditScreenshot, [digest])
+    return insert_rows(AuditScreenshot, columns, [(*stored, digest)])[0]
