@@ -1,0 +1,26 @@
+"""The program's commands, run in this process."""
+
+from __future__ import annotations
+
+import functools
+import io
+from contextlib import redirect_stderr, redirect_stdout
+
+import typer
+
+from veritas_peewee.cli.app import run
+
+# The program makes its commands anew for each call, which takes longer than most of them run.
+vars(typer.main)["get_command"] = functools.cache(typer.main.get_command)
+
+
+def program(*args: object) -> tuple[int, str, str]:
+    """Run a command; returns its exit code, its output and its errors."""
+    streams = [io.BytesIO(), io.BytesIO()]
+    out, err = (io.TextIOWrapper(stream, "utf-8") for stream in streams)
+    with redirect_stdout(out), redirect_stderr(err):
+        code = run([str(arg) for arg in args])
+    out.flush()
+    err.flush()
+    printed, complained = (stream.getvalue().decode(errors="replace") for stream in streams)
+    return code, printed, complained
