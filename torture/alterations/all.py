@@ -34,7 +34,7 @@ def _changes(specimen: Specimen) -> Iterator[Change]:
             if (breadth := _breadth(specimen, table)) is not None:
                 yield from cells.changes(connection, table, breadth.cells, 1)
                 yield from rows.changes(connection, table, breadth.rows, breadth.of_each)
-        yield from images.changes(connection, 4)
+        yield from images.changes(connection, specimen.folder / "screenshots", 4)
         yield from whole.changes(connection)
         if specimen.name == FIRST:
             yield from parts.changes(connection, tables)

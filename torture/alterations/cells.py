@@ -33,7 +33,25 @@ def changes(connection: Connection, table: Table, most: int, of_each: int) -> It
         for column in table.columns:
             value = _value(connection, table, column, pick)
             for name, expression, values in _ways(connection, table, column, pick, value):
-                yield _change(table, column, pick, name, expression, values)
+                kept = _keeps_order(connection, table, column, pick, values)
+                how = f"{name}, its order kept" if kept else name
+                yield _change(table, column, pick, how, expression, values)
+
+
+def _keeps_order(
+    connection: Connection, table: Table, column: Column, pick: Pick, values: tuple[Any, ...]
+) -> bool:
+    """Whether a row with a new number stays where it is among its audit's rows."""
+    new = values[0] if values else 0
+    if not column.key or table.owner in (None, column.name) or not isinstance(new, int):
+        return False
+    name, owner = quoted(column.name), quoted(str(table.owner))
+    (between,) = connection.execute(
+        f"SELECT COUNT(*) FROM {quoted(table.name)} WHERE {owner} = ? AND "
+        f"{name} BETWEEN MIN(?, ?) AND MAX(?, ?)",
+        (pick.audit, *(pick.key[0], new) * 2),
+    ).fetchone()
+    return bool(between == 1)
 
 
 def _value(connection: Connection, table: Table, column: Column, pick: Pick) -> Any:
@@ -58,7 +76,8 @@ def _change(
         if not table.virtual and connection.execute(stored, pick.key).fetchone() == before:
             raise SameValue
 
-    return Change(f"{table.name}.{column.name}", how, pick.where, act, frozenset(touched))
+    what = f"{table.name}.{column.name}"
+    return Change(what, how, pick.where, act, frozenset(touched), table.is_schema)
 
 
 def _ways(

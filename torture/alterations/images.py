@@ -16,13 +16,16 @@ Touch = Callable[[Path, Path], object]
 """Changes a file; the other path is of another image of the store."""
 
 
-def changes(connection: Connection, most: int) -> Iterator[Change]:
-    """Each change of some images, and of the folders that they are in."""
+def changes(connection: Connection, folder: Path, most: int) -> Iterator[Change]:
+    """Each change of some images below a folder, and of the folders that they are in."""
     rows = connection.execute(
         "SELECT s.file_path, s.audit_id, COALESCE(a.status, ''), s.sha256 IS NULL "
         "FROM audit_screenshots AS s LEFT JOIN audits AS a ON a.id = s.audit_id "
         "GROUP BY s.audit_id ORDER BY s.id"
     ).fetchall()
+    rows = [row for row in rows if (folder / row[0]).is_file()]
+    if not rows:
+        return
     for number, (file, audit, status, unhashed) in enumerate(rows[:most]):
         other = rows[number - 1][0]
         where = f"{status}, without a hash" if unhashed else status

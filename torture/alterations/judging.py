@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -13,7 +14,7 @@ from types import FrameType
 
 from torture.alterations.cells import SameValue
 from torture.alterations.change import Change
-from torture.alterations.specimens import Specimen, living
+from torture.alterations.specimens import Specimen, living, searched
 from torture.command_line import program
 from torture.programs.record import finding, log_entry, shot
 from veritas_peewee import StoreError, connect, sync
@@ -25,7 +26,7 @@ WITHIN = 20
 """Seconds after which an answer counts as none."""
 OWN_ERROR = "an error of the program"
 
-NAMED, AGAINST, NOTED, AT_ITS_END, UNNAMED, IMPOSSIBLE = (
+NAMED, AGAINST, NOTED, AT_ITS_END, NOT_NAMED, IMPOSSIBLE = (
     "named", "named against a head", "noted", "named at its end", "unnamed", "impossible",
 )  # fmt: skip
 
@@ -36,7 +37,7 @@ class Verdict:
 
     change: str
     specimen: str
-    state: str = UNNAMED
+    state: str = NOT_NAMED
     texts: list[str] = field(default_factory=list)
     """The first of what `verify` says."""
     crashes: list[str] = field(default_factory=list)
@@ -83,13 +84,25 @@ def judge(specimen: Specimen, change: Change, folder: Path, *, thorough: bool = 
         verdict.state = IMPOSSIBLE
         verdict.texts.append(f"{type(error).__name__}: {error}")
         return verdict
-    verdict.state = _state(verdict, specimen, path)
-    with _sessions(path):
-        if thorough or verdict.state == UNNAMED:
+    with _sessions(path), _silence():
+        verdict.state = _state(verdict, specimen, path)
+        if thorough or verdict.state == NOT_NAMED:
             _read(verdict, specimen, change, path)
         _record(verdict, specimen, change, path)
         _end(verdict, specimen, change, path)
     return verdict
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """The store's warnings of what it finds in the file would be thousands of lines."""
+    logger = logging.getLogger("veritas_peewee")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 @contextmanager
@@ -118,10 +131,25 @@ def _state(verdict: Verdict, specimen: Specimen, path: Path) -> str:
     if against:
         verdict.texts = sorted(against)[:3]
         return AGAINST
+    _check_new_head(verdict, specimen, path)
+    _check_search(verdict, specimen, path)
     if noted:
         verdict.texts = sorted(noted)[:3]
         return NOTED
-    return UNNAMED
+    return NOT_NAMED
+
+
+def _check_new_head(verdict: Verdict, specimen: Specimen, path: Path) -> None:
+    """A head that is printed now, of a store that is called sound, must not accuse it later."""
+    try:
+        with in_time(), connect(path, read_only=True):
+            head = str(sync.head())
+    except Exception as error:
+        verdict.crashes.append(f"head: {_text(error)}")
+        return
+    told, _ = _told(verdict, specimen, path, head)
+    if told:
+        verdict.crashes.append(f"the head that is printed now accuses: {min(told)}")
 
 
 def _told(
@@ -142,6 +170,18 @@ def _told(
 
 def _text(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"[:200]
+
+
+def _check_search(verdict: Verdict, specimen: Specimen, path: Path) -> None:
+    """A store that is called sound finds the same audits as before."""
+    try:
+        with in_time(), connect(path, read_only=True):
+            found = searched()
+    except Exception as error:
+        verdict.crashes.append(f"search: {_text(error)}")
+    else:
+        if words := [word for word, audits in specimen.found.items() if found[word] != audits]:
+            verdict.crashes.append(f"search finds other audits by: {', '.join(words)}")
 
 
 # ---- what other commands make of it ----
@@ -168,7 +208,7 @@ def _read(verdict: Verdict, specimen: Specimen, change: Change, path: Path) -> N
         except Exception as error:
             verdict.crashes.append(f"{name}: {_text(error)}")
             continue
-        if name == "verify" and verdict.state == UNNAMED:
+        if name == "verify" and verdict.state == NOT_NAMED:
             _count_noted(verdict, specimen, out)
         if OWN_ERROR in err or "Traceback" in err:
             verdict.crashes.append(f"{name}: {err.strip()[:200]}")
@@ -267,7 +307,7 @@ def _end(verdict: Verdict, specimen: Specimen, change: Change, path: Path) -> No
                 with suppress(StoreError, *DRIVER_ERRORS):
                     sync.record(audit, {"type": "audit_complete", "elapsed": 1})
     told, _ = _told(verdict, specimen, path, specimen.head)
-    if verdict.state in (UNNAMED, NOTED) and told and running:
+    if verdict.state in (NOT_NAMED, NOTED) and told and running:
         verdict.state, verdict.texts = AT_ITS_END, sorted(told)[:3]
     elif verdict.state in (NAMED, AGAINST) and not told:
         verdict.forgotten = True

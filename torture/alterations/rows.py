@@ -13,6 +13,11 @@ from torture.alterations.tables import Column, Pick, Table, condition, rows_of
 
 def changes(connection: Connection, table: Table, most: int, of_each: int) -> Iterator[Change]:
     """Changes of some rows of a table, and of all of them at once."""
+    for change in _changes(connection, table, most, of_each):
+        yield change._replace(refusable=table.is_schema)
+
+
+def _changes(connection: Connection, table: Table, most: int, of_each: int) -> Iterator[Change]:
     what, name = f"rows of {table.name}", quoted(table.name)
     picks = rows_of(connection, table, most, of_each)
     everyone = frozenset(row[0] for row in connection.execute("SELECT id FROM audits"))
@@ -32,7 +37,9 @@ def changes(connection: Connection, table: Table, most: int, of_each: int) -> It
             yield Change(what, how, pick.where, act, pick.audits)
         if not table.virtual:
             act = _renumbered(table, pick)
-            yield Change(what, "numbered anew", pick.where, act, pick.audits)
+            last = _is_last(connection, table, pick)
+            how = "numbered anew, its order kept" if last else "numbered anew"
+            yield Change(what, how, pick.where, act, pick.audits)
     yield from _between(connection, table, what, picks)
 
 
@@ -109,6 +116,14 @@ def _renumbered(table: Table, pick: Pick) -> Act:
         )
 
     return act
+
+
+def _is_last(connection: Connection, table: Table, pick: Pick) -> bool:
+    """Whether none of its audit's rows comes after a row."""
+    if table.owner is None or len(table.key) > 1:
+        return False
+    sql = f"SELECT MAX(rowid) FROM {quoted(table.name)} WHERE {quoted(table.owner)} = ?"
+    return bool(connection.execute(sql, (pick.audit,)).fetchone()[0] == pick.key[0])
 
 
 # ---- two rows ----

@@ -20,6 +20,8 @@ from veritas_peewee.ledger.heads import HEAD_EVERY
 from veritas_peewee.maintenance.verify import verify
 
 FILE = "audits.db"
+WORDS = ("example", "nags", "again", "verdict", "ended", "load", "error", "shop", "2")
+"""Words of the specimens' texts, and one that is in none."""
 
 
 class Specimen(NamedTuple):
@@ -33,6 +35,8 @@ class Specimen(NamedTuple):
     told: frozenset[str]
     """What `verify` says of it as it is: nothing, if the store is called sound."""
     notes: frozenset[str]
+    found: dict[str, frozenset[str]]
+    """The ids of the audits that a search finds by each of some words."""
 
     @property
     def path(self) -> Path:
@@ -75,12 +79,20 @@ def _made(folder: Path, make: Callable[[Path], None]) -> Specimen:
     path = folder / FILE
     make(path)
     with connect(path, read_only=True):
-        report, head = verify(), str(sync.head())
+        report, head, found = verify(), str(sync.head()), searched()
     with closing(driver.connect(path)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         audits = dict(connection.execute("SELECT id, status FROM audits").fetchall())
     told, notes = frozenset(report.problems), frozenset(report.notes)
-    return Specimen(folder.name, folder, head, audits, told, notes)
+    return Specimen(folder.name, folder, head, audits, told, notes, found)
+
+
+def searched() -> dict[str, frozenset[str]]:
+    """What a search of the current database finds by each of some words, in any order."""
+    return {
+        word: frozenset(hit.audit.id for hit in sync.search(word, limit=100).items)
+        for word in WORDS
+    }
 
 
 @contextmanager

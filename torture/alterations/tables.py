@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from torture.alterations.change import Connection, quoted
+from veritas_peewee.migrations import HISTORY
 
 REMOVED = "removed"
 """The place of rows whose audit is gone."""
@@ -35,6 +36,11 @@ class Table(NamedTuple):
         return next((one for one in self.columns if one.name == name), None)
 
     @property
+    def is_schema(self) -> bool:
+        """Whether its rows say which schema the file has: then a store may refuse to open it."""
+        return self.name == HISTORY
+
+    @property
     def owner(self) -> str | None:
         """The column with the id of the audit that a row belongs to."""
         if self.column("audit_id") is not None:
@@ -47,7 +53,7 @@ class Pick(NamedTuple):
 
     key: tuple[Any, ...]
     where: str
-    """The status of its audit; `removed`; empty for a row that belongs to no audit."""
+    """The status of its audit; `removed`; for a row that belongs to no audit its first text."""
     audit: str | None
 
     @property
@@ -84,7 +90,8 @@ def rows_of(connection: Connection, table: Table, most: int, of_each: int) -> li
     name = quoted(table.name)
     if table.owner is None:
         rows = connection.execute(f"SELECT {key} FROM {name} ORDER BY {key}").fetchall()
-        return [Pick(one, "", None) for one in _spread(rows, most)]
+        chosen = _spread(rows, most)
+        return [Pick(one, _first_text(connection, table, one), None) for one in chosen]
     owner = quoted(table.owner)
     sql = f"SELECT {key}, {owner} FROM {name} ORDER BY {key}"
     status = dict(connection.execute("SELECT id, status FROM audits").fetchall())
@@ -96,6 +103,14 @@ def rows_of(connection: Connection, table: Table, most: int, of_each: int) -> li
     picks = [_spread(groups[place], of_each) for place in places]
     turns = max(map(len, picks), default=0)
     return [group[turn] for turn in range(turns) for group in picks if turn < len(group)][:most]
+
+
+def _first_text(connection: Connection, table: Table, key: tuple[Any, ...]) -> str:
+    if table.virtual:
+        return ""
+    sql = f"SELECT * FROM {quoted(table.name)} WHERE {condition(table)}"
+    row = connection.execute(sql, key).fetchone()
+    return next((one for one in row if isinstance(one, str) and len(one) < 30), "")
 
 
 def _spread(rows: list[Any], most: int) -> list[Any]:

@@ -9,75 +9,75 @@ from __future__ import annotations
 from collections.abc import Iterator
 from time import perf_counter
 
-from torture.alterations import expected
 from torture.alterations.all import changes_of
-from torture.alterations.judging import (
-    AGAINST,
-    AT_ITS_END,
-    IMPOSSIBLE,
-    NAMED,
-    NOTED,
-    UNNAMED,
-    Verdict,
-)
+from torture.alterations.expected import MENDED, STOPPING, UNNAMED, Listed, listed
+from torture.alterations.judging import IMPOSSIBLE, NOT_NAMED, Verdict
 from torture.alterations.running import judged
 from torture.alterations.specimens import Specimen, specimens
 from torture.model import Row, Run, fault
 
 ALL = 20_000
 """More rounds than there are changes: all of them."""
-STATES = (NAMED, AGAINST, NOTED, AT_ITS_END, UNNAMED, IMPOSSIBLE)
+FEW = 200
+"""So few changes are judged sooner than other processes are started."""
 
 
 @fault("alterations", "every column, row, image and part changed", rounds=ALL, quick=60)
 def run(run: Run) -> Iterator[Row]:
-    made = specimens(run.folder / "specimens")
-    everything = [(one, len(changes_of(one))) for one in made]
-    total = sum(number for _, number in everything)
-    unmet = set(expected.UNNAMED)
-    chance = run.chance
-    rows = []
-    for specimen, number in everything:
+    made = [(one, len(changes_of(one))) for one in specimens(run.folder / "specimens")]
+    total = sum(number for _, number in made)
+    chance, met = run.chance, set[Listed]()
+    for specimen, number in made:
         share = min(number, max(1, run.rounds * number // total))
-        numbers = sorted(chance.sample(range(number), share))
-        row = _row(run, specimen, numbers, unmet)
-        rows.append(row)
-        yield row
+        yield _row(run, specimen, sorted(chance.sample(range(number), share)), met)
     if run.rounds >= total:
-        row = Row("alterations listed", len(expected.UNNAMED))
-        for one in expected.UNNAMED:
-            if one in unmet:
-                row.problem(f"{one.pattern}: is listed, and there is no such unnamed change")
-        yield row
+        yield unmet(met)
 
 
-def _row(run: Run, specimen: Specimen, numbers: list[int], unmet: set[expected.Unnamed]) -> Row:
+def _row(run: Run, specimen: Specimen, numbers: list[int], met: set[Listed]) -> Row:
     begin = perf_counter()
     row = Row(f"alterations {specimen.name}", len(numbers))
     for text in sorted(specimen.told):
         row.problem(f"unchanged: {text}")
-    # A handful is done sooner than another process is started.
-    processes = 1 if len(numbers) < 200 else None
+    processes = 1 if len(numbers) < FEW else None
     for verdict in judged(specimen, numbers, run.folder / "changed", processes):
-        count(row, verdict, unmet)
+        count(row, verdict, met)
     row.seconds = perf_counter() - begin
     return row
 
 
-def count(row: Row, verdict: Verdict, unmet: set[expected.Unnamed]) -> None:
-    """Count one verdict in the row, with what must not be; what is listed goes from `unmet`."""
+def count(row: Row, verdict: Verdict, met: set[Listed]) -> None:
+    """Count one verdict in the row, with what must not be; add the entries it belongs to."""
+    change = verdict.change
     row.count(verdict.state)
-    listed = expected.listed(verdict.change)
-    if verdict.state == UNNAMED:
-        if listed is None:
-            row.problem(f"{verdict.change}: is not named, and not listed")
-        else:
-            row.count("of these listed")
-            unmet.discard(listed)
-    elif listed is not None and verdict.state != IMPOSSIBLE:
-        row.problem(f"{verdict.change}: is listed ({listed.pattern}), and is {verdict.state}")
-    for text in (*verdict.crashes, *verdict.stopped):
-        row.problem(f"{verdict.change}: {text}")
-    if verdict.forgotten:
-        row.problem(f"{verdict.change}: was {verdict.state} until the store was written to")
+    if verdict.state == IMPOSSIBLE:
+        return
+    entry = listed(UNNAMED, change)
+    if entry is not None and verdict.state == NOT_NAMED:
+        met.add(entry)
+    elif entry is not None and entry.always:
+        row.problem(f"{change}: is {verdict.state}, and listed as unnamed: {entry.changes}")
+    elif verdict.state == NOT_NAMED:
+        row.problem(f"{change}: is not named, and not listed")
+    for text in verdict.crashes:
+        row.problem(f"{change}: {text}")
+    for entries, problems in (
+        (STOPPING, verdict.stopped),
+        (MENDED, [f"{verdict.state} until something was recorded"] if verdict.forgotten else []),
+    ):
+        entry = listed(entries, change)
+        if problems and entry is not None:
+            met.add(entry)
+            continue
+        for text in problems:
+            row.problem(f"{change}: {text}")
     row.count("refused to write", bool(verdict.refused))
+
+
+def unmet(met: set[Listed]) -> Row:
+    """A row for the lists: each entry must be met by a change."""
+    row = Row("alterations listed", sum(map(len, (UNNAMED, MENDED, STOPPING))))
+    for entry in (*UNNAMED, *MENDED, *STOPPING):
+        if entry not in met:
+            row.problem(f"{entry.changes}: is listed, and no change is like that")
+    return row
