@@ -49,7 +49,7 @@ def _stray(connection: Connection, folder: Path) -> None:
     (audit,) = connection.execute("SELECT audit_id FROM audit_screenshots").fetchone()
     path = folder / audit / "stray.png"
     path.parent.mkdir(exist_ok=True)
-    path.write_bytes(png(5))
+    path.write_bytes(png(605))
     os.utime(path, (0, 0))
 
 
@@ -96,7 +96,7 @@ def _link(path: Path, image: bytes) -> None:
 
 _TOUCHES: dict[str, Touch] = {
     "removed": lambda path, _: path.unlink(),
-    "another image": lambda path, _: path.write_bytes(png(55)),
+    "another image": lambda path, _: path.write_bytes(png(505)),
     "another store's image": lambda path, other: path.write_bytes(other.read_bytes()),
     "truncated": lambda path, _: os.truncate(path, path.stat().st_size // 2),
     "emptied": lambda path, _: os.truncate(path, 0),

@@ -133,10 +133,8 @@ def _altered(kind: str, name: str, table: str, sql: str) -> Iterator[tuple[str, 
     if kind == "trigger":
         head, _, body = sql.partition("BEGIN")
         yield "does nothing", f"{head} BEGIN SELECT 1; END"
-        yield (
-            "never runs",
-            (f"{head} BEGIN{body}" if " WHEN " in head else f"{head} WHEN 0 BEGIN{body}"),
-        )
+        never = head.replace(" WHEN ", " WHEN 0 AND ") if " WHEN " in head else f"{head} WHEN 0 "
+        yield "never runs", f"{never} BEGIN{body}"
         yield "does something more", f"{head} BEGIN SELECT 1; {body}"
     elif kind == "index":
         yield "of something else", f"CREATE INDEX {quoted(name)} ON {quoted(table)} (NULL)"

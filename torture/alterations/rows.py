@@ -157,8 +157,9 @@ def _between(
 
 
 def _contents(table: Table) -> list[str]:
-    """All columns but those of the key."""
-    return [one.name for one in _visible(table) if not one.key and one.name not in table.key]
+    """All columns but those of the key and the audit's id."""
+    apart = {*table.key, table.owner}
+    return [one.name for one in _visible(table) if not one.key and one.name not in apart]
 
 
 def _relinked(table: Table, owner: str, one: Pick, other: Pick) -> Act:

@@ -90,7 +90,7 @@ class Process:
         return f"ended with {code}: {self._process.stderr.read()[-500:]}" if code else ""
 
 
-@fault("beside", "verify beside prune, import, backup and recording", rounds=500, quick=15)
+@fault("beside", "verify beside prune, import, backup and recording", rounds=500, quick=8)
 def run(run: Run) -> Iterator[Row]:
     row = Row("beside", run.rounds)
     path, exported = run.folder / "audits.db", run.folder / "exported.jsonl"
