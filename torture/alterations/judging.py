@@ -15,7 +15,7 @@ from types import FrameType
 from torture.alterations.cells import SameValue
 from torture.alterations.change import Change
 from torture.alterations.specimens import Specimen, living, searched
-from torture.command_line import program
+from torture.command_line import program, program_apart
 from torture.programs.record import finding, log_entry, shot
 from veritas_peewee import StoreError, connect, sync
 from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
@@ -68,10 +68,12 @@ def in_time() -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def judge(specimen: Specimen, change: Change, folder: Path, *, thorough: bool = True) -> Verdict:
+def judge(
+    specimen: Specimen, change: Change, folder: Path, *, thorough: bool = True, apart: bool = False
+) -> Verdict:
     """Make the change in a copy of the specimen, and look at everything that may come of it.
 
-    Unless `thorough`, the program's commands are left out.
+    Unless `thorough`, the program's commands are left out; `apart` runs one in a process too.
     """
     path = specimen.copy(folder)
     verdict = Verdict(str(change), specimen.name)
@@ -86,6 +88,8 @@ def judge(specimen: Specimen, change: Change, folder: Path, *, thorough: bool = 
         return verdict
     with _sessions(path), _silence():
         verdict.state = _state(verdict, specimen, path)
+        if apart:
+            _verify_apart(verdict, specimen, path)
         if thorough or verdict.state == NOT_NAMED:
             _read(verdict, specimen, change, path)
         _record(verdict, specimen, change, path)
@@ -185,6 +189,15 @@ def _check_search(verdict: Verdict, specimen: Specimen, path: Path) -> None:
 
 
 # ---- what other commands make of it ----
+
+
+def _verify_apart(verdict: Verdict, specimen: Specimen, path: Path) -> None:
+    """`verify` in a process of its own says by its exit code what it says here."""
+    args = ("verify", "--against", specimen.head, "--database", path)
+    done = program_apart(*args)
+    sound = verdict.state in (NOT_NAMED, NOTED) and not specimen.told
+    if done.returncode != (0 if sound else 1) or OWN_ERROR in done.stderr:
+        verdict.crashes.append(f"verify apart: {done.returncode}: {done.stderr.strip()[:200]}")
 
 
 def _read(verdict: Verdict, specimen: Specimen, change: Change, path: Path) -> None:

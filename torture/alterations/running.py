@@ -17,6 +17,8 @@ PIECE = 25
 """How many changes a process is given at once."""
 THOROUGH = 3
 """Of so many changes, one is looked at with all commands of the program."""
+APART = 150
+"""Of so many, one is verified by a process of its own too."""
 _known: dict[Path, list[Change]] = {}
 """This process's changes of each specimen, by its folder."""
 
@@ -43,6 +45,12 @@ def _judge(specimen: Specimen, numbers: list[int], folder: Path) -> list[Verdict
     _known[specimen.folder] = changes
     place = folder / f"{specimen.name}-{os.getpid()}"
     return [
-        judge(specimen, changes[number], place, thorough=number % THOROUGH == 0)
+        judge(
+            specimen,
+            changes[number],
+            place,
+            thorough=number % THOROUGH == 0,
+            apart=number % APART == 0,
+        )
         for number in numbers
     ]
