@@ -13,8 +13,9 @@ from torture.alterations import expected
 from torture.alterations.all import changes_of
 from torture.alterations.change import Change, run
 from torture.alterations.expected import Listed
-from torture.alterations.judging import IMPOSSIBLE, NAMED, NOT_NAMED, Verdict, judge
+from torture.alterations.judging import judge
 from torture.alterations.specimens import Specimen, specimens
+from torture.alterations.verdict import IMPOSSIBLE, NAMED, NOT_NAMED, Verdict
 from torture.faults.alterations import count, unmet
 from torture.model import Row
 from veritas_peewee import StoreError, sync
@@ -121,7 +122,7 @@ def test_an_error_that_is_not_the_stores_is_counted(
     def fail(**_: object) -> None:
         raise TypeError("no")
 
-    monkeypatch.setattr("torture.alterations.judging.verify", fail)
+    monkeypatch.setattr("torture.alterations.naming.verify", fail)
     verdict = judged("UPDATE audits SET narrative = 'x' WHERE status = 'completed'")
     assert "verify: TypeError: no" in verdict.crashes
 

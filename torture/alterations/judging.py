@@ -4,68 +4,34 @@ from __future__ import annotations
 
 import json
 import logging
-import signal
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from types import FrameType
 
 from torture.alterations.cells import SameValue
 from torture.alterations.change import Change
-from torture.alterations.specimens import Specimen, living, searched
+from torture.alterations.naming import name_change, told
+from torture.alterations.specimens import Specimen, living
+from torture.alterations.verdict import (
+    AGAINST,
+    AT_ITS_END,
+    IMPOSSIBLE,
+    NAMED,
+    NOT_NAMED,
+    NOTED,
+    TooLong,
+    Verdict,
+    error_text,
+    in_time,
+)
 from torture.command_line import program, program_apart
 from torture.programs.record import finding, log_entry, shot
 from veritas_peewee import StoreError, connect, sync
 from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
 from veritas_peewee.database.sqlite_errors import driver
-from veritas_peewee.maintenance.verify import verify
 
-WITHIN = 20
-"""Seconds after which an answer counts as none."""
 OWN_ERROR = "an error of the program"
-
-NAMED, AGAINST, NOTED, AT_ITS_END, NOT_NAMED, IMPOSSIBLE = (
-    "named", "named against a head", "noted", "named at its end", "unnamed", "impossible",
-)  # fmt: skip
-
-
-@dataclass
-class Verdict:
-    """What became of one change."""
-
-    change: str
-    specimen: str
-    state: str = NOT_NAMED
-    texts: list[str] = field(default_factory=list)
-    """The first of what `verify` says."""
-    crashes: list[str] = field(default_factory=list)
-    """Errors that are not the store's, and answers that did not come."""
-    stopped: list[str] = field(default_factory=list)
-    """What could not be recorded, or read, though the change does not concern it."""
-    refused: list[str] = field(default_factory=list)
-    """What the audits that it does concern refused."""
-    forgotten: bool = False
-    """It was named, and once the store had been written to it was not any more."""
-
-
-class TooLong(Exception):
-    """No answer within WITHIN."""
-
-
-@contextmanager
-def in_time() -> Iterator[None]:
-    def end(_: int, __: FrameType | None) -> None:
-        raise TooLong
-
-    before = signal.signal(signal.SIGALRM, end)
-    signal.alarm(WITHIN)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
 
 
 def judge(
@@ -87,7 +53,7 @@ def judge(
         verdict.texts.append(f"{type(error).__name__}: {error}")
         return verdict
     with _sessions(path), _silence():
-        verdict.state = _state(verdict, specimen, path)
+        name_change(verdict, specimen, change, path)
         if apart:
             _verify_apart(verdict, specimen, path)
         if thorough or verdict.state == NOT_NAMED:
@@ -123,71 +89,6 @@ def _sessions(path: Path) -> Iterator[None]:
         lives.__exit__(None, None, None)
 
 
-# ---- is it named? ----
-
-
-def _state(verdict: Verdict, specimen: Specimen, path: Path) -> str:
-    told, noted = _told(verdict, specimen, path, None)
-    if told:
-        verdict.texts = sorted(told)[:3]
-        return NAMED
-    against, _ = _told(verdict, specimen, path, specimen.head)
-    if against:
-        verdict.texts = sorted(against)[:3]
-        return AGAINST
-    _check_new_head(verdict, specimen, path)
-    _check_search(verdict, specimen, path)
-    if noted:
-        verdict.texts = sorted(noted)[:3]
-        return NOTED
-    return NOT_NAMED
-
-
-def _check_new_head(verdict: Verdict, specimen: Specimen, path: Path) -> None:
-    """A head that is printed now, of a store that is called sound, must not accuse it later."""
-    try:
-        with in_time(), connect(path, read_only=True):
-            head = str(sync.head())
-    except Exception as error:
-        verdict.crashes.append(f"head: {_text(error)}")
-        return
-    told, _ = _told(verdict, specimen, path, head)
-    if told:
-        verdict.crashes.append(f"the head that is printed now accuses: {min(told)}")
-
-
-def _told(
-    verdict: Verdict, specimen: Specimen, path: Path, head: str | None
-) -> tuple[set[str], set[str]]:
-    """The problems and notes that are new, by `verify`."""
-    what = "verify" if head is None else "verify --against"
-    try:
-        with in_time(), connect(path, read_only=True):
-            report = verify(against=head)
-        return set(report.problems) - specimen.told, set(report.notes) - specimen.notes
-    except StoreError as error:
-        return {f"{type(error).__name__}: {error}"}, set()
-    except Exception as error:
-        verdict.crashes.append(f"{what}: {_text(error)}")
-        return set(), set()
-
-
-def _text(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}"[:200]
-
-
-def _check_search(verdict: Verdict, specimen: Specimen, path: Path) -> None:
-    """A store that is called sound finds the same audits as before."""
-    try:
-        with in_time(), connect(path, read_only=True):
-            found = searched()
-    except Exception as error:
-        verdict.crashes.append(f"search: {_text(error)}")
-    else:
-        if words := [word for word, audits in specimen.found.items() if found[word] != audits]:
-            verdict.crashes.append(f"search finds other audits by: {', '.join(words)}")
-
-
 # ---- what other commands make of it ----
 
 
@@ -219,7 +120,7 @@ def _read(verdict: Verdict, specimen: Specimen, change: Change, path: Path) -> N
             with in_time():
                 _, out, err = program(*args, "--database", path)
         except Exception as error:
-            verdict.crashes.append(f"{name}: {_text(error)}")
+            verdict.crashes.append(f"{name}: {error_text(error)}")
             continue
         if name == "verify" and verdict.state == NOT_NAMED:
             _count_noted(verdict, specimen, out)
@@ -266,7 +167,7 @@ def _record(verdict: Verdict, specimen: Specimen, change: Change, path: Path) ->
     except (StoreError, *DRIVER_ERRORS, TooLong) as error:
         _count_refusal(verdict, change, "open for writing", None, error)
     except Exception as error:
-        verdict.crashes.append(f"open for writing: {_text(error)}")
+        verdict.crashes.append(f"open for writing: {error_text(error)}")
 
 
 def _whole() -> None:
@@ -294,7 +195,7 @@ def _try(
     except (StoreError, *DRIVER_ERRORS, TooLong, AssertionError) as error:
         _count_refusal(verdict, change, what, audit, error)
     except Exception as error:
-        verdict.crashes.append(f"{what}: {_text(error)}")
+        verdict.crashes.append(f"{what}: {error_text(error)}")
 
 
 def _count_refusal(
@@ -302,7 +203,7 @@ def _count_refusal(
 ) -> None:
     # Outside a store's facade these are the driver's errors, which it turns into ours.
     error = store_error(error, "") or error
-    text = f"{what}: {_text(error)}"
+    text = f"{what}: {error_text(error)}"
     if not isinstance(error, StoreError):
         verdict.crashes.append(text)
     elif change.refusable or (audit is not None and audit in change.audits):
@@ -319,8 +220,8 @@ def _end(verdict: Verdict, specimen: Specimen, change: Change, path: Path) -> No
             for audit in running:
                 with suppress(StoreError, *DRIVER_ERRORS):
                     sync.record(audit, {"type": "audit_complete", "elapsed": 1})
-    told, _ = _told(verdict, specimen, path, specimen.head)
-    if verdict.state in (NOT_NAMED, NOTED) and told and running:
-        verdict.state, verdict.texts = AT_ITS_END, sorted(told)[:3]
-    elif verdict.state in (NAMED, AGAINST) and not told:
+    problems, _ = told(verdict, specimen, path, specimen.head)
+    if verdict.state in (NOT_NAMED, NOTED) and problems and running:
+        verdict.state, verdict.texts = AT_ITS_END, sorted(problems)[:3]
+    elif verdict.state in (NAMED, AGAINST) and not problems:
         verdict.forgotten = True

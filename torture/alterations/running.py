@@ -10,8 +10,9 @@ from pathlib import Path
 
 from torture.alterations.all import changes_of
 from torture.alterations.change import Change
-from torture.alterations.judging import Verdict, judge
+from torture.alterations.judging import judge
 from torture.alterations.specimens import Specimen
+from torture.alterations.verdict import Verdict
 
 PIECE = 25
 """How many changes a process is given at once."""

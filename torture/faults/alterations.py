@@ -11,9 +11,9 @@ from time import perf_counter
 
 from torture.alterations.all import changes_of
 from torture.alterations.expected import MENDED, STOPPING, UNNAMED, Listed, listed
-from torture.alterations.judging import IMPOSSIBLE, NOT_NAMED, Verdict
 from torture.alterations.running import judged
 from torture.alterations.specimens import Specimen, specimens
+from torture.alterations.verdict import IMPOSSIBLE, NOT_NAMED, Verdict
 from torture.model import Row, Run, fault
 
 ALL = 20_000
