@@ -23,7 +23,9 @@ UNNAMED: tuple[Listed, ...] = (
     # ---- notes ----
     Listed(
         r"removed_audits\.(created_at|removed_at): .*",
-        "When an audit was made and removed is a note: no digest covers it.",
+        "When a removed audit was made and removed is a note: no digest covers it, and only what "
+        "is no moment at all is named.",
+        always=False,
     ),
     Listed(
         r"(removed_audits\.id|rows of removed_audits): .*, its order kept .*",
@@ -55,7 +57,8 @@ UNNAMED: tuple[Listed, ...] = (
     ),
     Listed(
         r"rows of (audit_findings|audit_screenshots): numbered anew, its order kept .*",
-        "The same, with a number above all others.",
+        "The same, with a number above all others; a note about it names the new number.",
+        always=False,
     ),
     Listed(
         r"((audit_findings|audit_screenshots)\.id|rows of (audit_findings|audit_screenshots)): "
@@ -126,6 +129,14 @@ MENDED: tuple[Listed, ...] = (
     Listed(
         r"(rows of )?sqlite_sequence.*",
         "SQLite gives its counter anew with the next event.",
+    ),
+    Listed(
+        r"audits\.screenshots_count: .*\(running\)",
+        "The screenshots are counted anew with the next one.",
+    ),
+    Listed(
+        r"store_changes\.number: .*",
+        "If rows are changed after some changes were lost, their number can be right again.",
     ),
     Listed(
         r"audits\.host: .*\(running\)",
