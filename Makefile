@@ -23,7 +23,7 @@ docs: $(READY)  ## the guide as HTML, in build/docs; its examples are run by the
 bench: .venv/.bench  ## measure the store against its peers (a few minutes)
 	$(BIN)/python -m benchmarks
 
-torture: $(READY)  ## kill, cut the power, fill the disk, flip bytes; root for some (10 minutes)
+torture: $(READY)  ## kill, cut the power, fill the disk, flip bytes; root for some (20 minutes)
 	$(BIN)/python -m torture
 
 format: $(READY)

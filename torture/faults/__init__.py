@@ -1,10 +1,12 @@
 """The faults; importing this package registers them."""
 
 from torture import hostile, hostile_files, processes
-from torture.faults import backup, damage, full, kill, power, rollback, upgrade
+from torture.faults import alterations, backup, beside, damage, full, kill, power, rollback, upgrade
 
 __all__ = [
+    "alterations",
     "backup",
+    "beside",
     "damage",
     "full",
     "hostile",
