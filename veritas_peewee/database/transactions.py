@@ -9,7 +9,7 @@ from typing import Any
 
 import peewee
 
-from veritas_peewee.database.failures import DRIVER_ERRORS
+from veritas_peewee.database.failures import DRIVER_ERRORS, error_code
 from veritas_peewee.database.keeper import Keeper
 from veritas_peewee.database.savepoint import Savepoint
 from veritas_peewee.errors import StoreError
@@ -34,6 +34,8 @@ class Transactions(peewee.Database):
         self.keeper: Keeper | None = None
         self.lost = False
         """Whether the transaction that was begun is no longer the one that is open."""
+        self.is_undone = True
+        """Whether nothing of the unit that failed last can have been committed."""
         self.undo: list[Callable[[], object]] = []
         """The `after_rollback` callbacks of the open transaction."""
         self.cursors: list[Any] = []
@@ -77,11 +79,12 @@ class Transactions(peewee.Database):
 
     def rollback(self) -> None:
         self._refuse_in_unit("ROLLBACK")
+        is_undone = self.transaction_is_open  # else it may have been committed, and files stay
         try:
             with _AS_PEEWEE:
                 self.finish(commit=False)
         finally:
-            self.run_undo(0)
+            self.run_undo(0 if is_undone else len(self.undo))
 
     def finish(self, *, commit: bool) -> None:
         """End the transaction: only here are its changes sealed, or dropped.
@@ -102,7 +105,8 @@ class Transactions(peewee.Database):
             except BaseException:
                 # One that was only refused, for a deferred foreign key, may be tried again.
                 self.lost = not self.transaction_is_open
-                raise
+                with _AS_PEEWEE:
+                    raise
             self.undo.clear()
             return
         try:
@@ -129,13 +133,13 @@ class Transactions(peewee.Database):
     def refuse_after_end(self) -> None:
         """StoreError in a block of `atomic()` or a unit whose transaction has already ended.
 
-        Peewee would run the rest of the block statement by statement, and what they write would
-        stay although the block fails.
+        Peewee would run the rest of it statement by statement, and leave what they write.
         """
         if self.state.transactions and not self.transaction_is_open and not self.is_manual:
             raise TransactionEnded(
                 "the transaction of this block has ended before the block: by a trigger, by an "
-                "error, or by SQL given to the driver; nothing more of it is run"
+                "error, or by SQL given to the driver; nothing more of it is run, and whether what "
+                "came before was saved is not known"
             )
 
     @property
@@ -241,10 +245,10 @@ class Unit:
             if kind is None:
                 self._commit()
         except BaseException as failure:
-            self._roll_back(known=not isinstance(failure, TransactionEnded))
+            self._roll_back(failure)
             raise
-        if kind is not None:
-            self._roll_back(known=not isinstance(error, TransactionEnded))
+        if error is not None:
+            self._roll_back(error)
         elif self.outermost:
             database.run_commit_callbacks()
             database.settle()
@@ -265,8 +269,12 @@ class Unit:
             self.database.lost = True
             raise TransactionEnded from error
 
-    def _roll_back(self, *, known: bool) -> None:
+    def _roll_back(self, error: BaseException) -> None:
         database = self.database
+        # A transaction that is over was ended by SQLite, which then gave an error, or it was
+        # committed: by SQL given to the driver, or just before Ctrl-C arrived.
+        certain = database.in_whole_transaction or error_code(error) is not None
+        database.is_undone = certain and not isinstance(error, TransactionEnded)
         try:
             if self.outermost:
                 database.finish(commit=False)
@@ -280,11 +288,12 @@ class Unit:
                         database.keeper.undone(self.mark)
         except (*DRIVER_ERRORS, StoreError):
             _logger.exception("%s: a roll-back failed", database.name)
+            database.is_undone = False
         finally:
             del database.state.commit_callbacks[self.callbacks :]
             # If the rows may have been committed, their files stay: better one too many than one
             # missing.
-            if known:
+            if database.is_undone:
                 database.run_undo(self.undo)
             else:
                 del database.undo[self.undo :]
