@@ -196,6 +196,8 @@ def _arguments() -> argparse.Namespace:
                         metavar="ROOM,…", help="of these rooms alone")  # fmt: skip
     parser.add_argument("--promises", nargs="?", const="", metavar="TEXT",
                         help="the changes of promises.toml (whose name has this text)")  # fmt: skip
+    parser.add_argument("--fresh", action="store_true",
+                        help="measure anew which tests execute which lines")  # fmt: skip
     parser.add_argument("--list", action="store_true", help="show the changes and end")
     return parser.parse_args()
 
@@ -203,7 +205,7 @@ def _arguments() -> argparse.Namespace:
 def main() -> int:
     chosen = _arguments()
     until = monotonic() + 60 * chosen.minutes
-    found = current_map(chosen.workers)
+    found = current_map(chosen.workers, fresh=chosen.fresh)
     if chosen.promises is None:
         mutants = list(islice(sample(found, chosen.seed, chosen.rooms), chosen.count))
     else:

@@ -37,6 +37,7 @@ _PLAIN_DECORATORS = {
     "property", "setter", "staticmethod", "total_ordering", "wraps",
 }  # fmt: skip
 """Decorators without which a function or class cannot be used at all."""
+_CACHES = {"cache", "cached_property", "lru_cache"}
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,9 @@ class Change:
     """The line whose execution executes the change."""
     statement: int
     """The first line of the statement that it is part of."""
-    at_import: bool
-    """Whether it is executed when the module is loaded, and not by calls."""
+    at_first: bool
+    """Whether it is executed once for all tests: when the module is loaded, or by the first call of
+    a function whose result is cached."""
 
     @property
     def room(self) -> str:
@@ -92,7 +94,7 @@ class _Finder:
         for line in source.splitlines(keepends=True):
             self.starts.append(self.starts[-1] + len(line))
         self.statement = 1
-        self.in_function = False
+        self.in_function = self.is_cached = False
         self.function = ""
 
     def found(self) -> Iterator[Change]:
@@ -149,18 +151,17 @@ class _Finder:
         yield from self._decorators(node, first.lineno)
         for default in (*node.args.defaults, *filter(None, node.args.kw_defaults)):
             yield from self._of_expression(default)
-        before = self.in_function, self.function
-        self.in_function, self.function = True, node.name
+        before = self.in_function, self.is_cached, self.function
+        cached = any(_name_of(one) in _CACHES for one in node.decorator_list)
+        self.in_function, self.is_cached, self.function = True, cached, node.name
         yield from self._body(node.body)
-        self.in_function, self.function = before
+        self.in_function, self.is_cached, self.function = before
 
     def _decorators(
         self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef, line: int
     ) -> Iterator[Change]:
         for one in node.decorator_list:
-            named = one.func if isinstance(one, ast.Call) else one
-            name = named.attr if isinstance(named, ast.Attribute) else getattr(named, "id", "")
-            if name not in _PLAIN_DECORATORS:
+            if _name_of(one) not in _PLAIN_DECORATORS:
                 at = self.source.rindex(b"@", 0, self._start(one))
                 yield self._change(at, self._end(one), "", "decorator dropped", line)
 
@@ -258,8 +259,8 @@ class _Finder:
         return self._change(self._start(node), self._end(node), text, kind, node.lineno)
 
     def _change(self, start: int, end: int, text: str, kind: str, line: int) -> Change:
-        at_import = not self.in_function and kind != "decorator dropped"
-        return Change(self.file, start, end, text, kind, line, self.statement, at_import)
+        at_first = self.is_cached or (not self.in_function and kind != "decorator dropped")
+        return Change(self.file, start, end, text, kind, line, self.statement, at_first)
 
     def _start(self, node: ast.expr | ast.stmt) -> int:
         return self.starts[node.lineno - 1] + node.col_offset
@@ -283,6 +284,12 @@ def _is_left_out(node: ast.stmt) -> bool:
         case ast.ClassDef(bases=bases):
             return any(isinstance(one, ast.Name) and one.id == "Protocol" for one in bases)
     return _is_text(node)
+
+
+def _name_of(decorator: ast.expr) -> str:
+    named = decorator.func if isinstance(decorator, ast.Call) else decorator
+    name: str = named.attr if isinstance(named, ast.Attribute) else getattr(named, "id", "")
+    return name
 
 
 def _is_text(node: ast.stmt) -> bool:
