@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test check docs bench torture format clean
+.PHONY: demo test check docs bench torture mutants format clean
 
 demo: $(READY)  ## run the samples as concurrent audits and show what the store kept
 	$(BIN)/veritas-peewee demo
@@ -25,6 +25,10 @@ bench: .venv/.bench  ## measure the store against its peers (a few minutes)
 
 torture: $(READY)  ## kill, cut the power, fill the disk, flip bytes; root for some (20 minutes)
 	$(BIN)/python -m torture
+
+mutants: $(READY)  ## change the code in small ways, and see that the tests notice (an hour)
+	$(BIN)/python -m mutants --promises
+	$(BIN)/python -m mutants
 
 format: $(READY)
 	$(BIN)/ruff format .

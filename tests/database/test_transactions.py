@@ -182,6 +182,24 @@ def test_what_was_to_follow_a_transaction_that_sqlite_ended_does_not(tmp_path, h
         assert verify().problems == []
 
 
+@pytest.mark.parametrize("how", ["unit", "atomic"])
+@pytest.mark.parametrize("sql", ["COMMIT", "ROLLBACK"])
+def test_a_block_that_fails_after_its_transaction_has_ended_removes_no_file(tmp_path, how, sql):
+    shot = make_event("screenshot")
+    with connect(tmp_path / "audits.db") as opened:
+        operations.create("https://example.com/", id="a")
+        with pytest.raises(LookupError), getattr(opened, how)():
+            recorder.record("a", shot)
+            opened.raw.execute(sql)
+            raise LookupError
+        assert Audit.get_by_id("a").screenshots_count == (sql == "COMMIT")
+        assert len(list(tmp_path.rglob("*.png"))) == 1
+        with pytest.raises(LookupError), getattr(opened, how)():
+            recorder.record("a", shot)
+            raise LookupError
+        assert len(list(tmp_path.rglob("*.png"))) == 1
+
+
 @pytest.mark.parametrize("how", ["unit", "atomic", "transaction"])
 def test_a_block_whose_transaction_sqlite_has_ended_writes_nothing_more(tmp_path, how):
     guard = (

@@ -24,9 +24,10 @@ def fail() -> None:
     raise LookupError("mine")
 
 
-def roll_back_and_fail() -> None:
-    current_database().raw.execute("ROLLBACK")
-    raise LookupError("mine")
+def fail_for_all() -> None:
+    """Fail with an error with which SQLite ends the transaction, as on a full disk."""
+    add()
+    current_database().execute_sql("INSERT OR ROLLBACK INTO audits SELECT * FROM audits")
 
 
 def commit_all() -> None:
@@ -113,19 +114,20 @@ async def test_a_batch_with_writes_that_were_withdrawn(
 async def test_a_batch_whose_transaction_was_lost(
     store: AuditStore, lines: Callable[[], list[str]]
 ) -> None:
-    results = await batch(store, add, roll_back_and_fail, add, cancel=1)
+    results = await batch(store, add, fail_for_all, add, cancel=1)
     assert isinstance(results[0], WriteUndone)
     first, *rest = lines()[1:]
     assert first == "batch of 4, not committed, N ms: 0 done, 3 failed, 1 withdrawn"
     undone = f"<Job tests.support.writes.add(): done, submitted N s ago>: WriteUndone: {results[0]}"
     assert rest == [
         f"failed: {undone}",
-        f"failed: <Job {HERE}.roll_back_and_fail(): done, submitted N s ago>: LookupError: mine",
+        f"failed: <Job {HERE}.fail_for_all(): done, submitted N s ago>: IntegrityError: "
+        "UNIQUE constraint failed: audits.id",
         f"failed: {undone}",
         "its caller was cancelled before it began: "
         "<Job tests.support.writes.add(): withdrawn, submitted N s ago>",
     ]
-    assert "mine" in str(results[0])
+    assert "UNIQUE constraint failed" in str(results[0])
 
 
 async def test_a_batch_of_which_nobody_knows_whether_it_was_committed(
@@ -291,7 +293,7 @@ async def test_each_job_of_a_lost_batch_is_undone_once(store: AuditStore) -> Non
                 doomed.start_soon(submit, "withdrawn", add)
                 await anyio.wait_all_tasks_blocked()
                 scope.cancel()
-        for name, fn in (("fails", fail), ("ends it", roll_back_and_fail), ("after", add)):
+        for name, fn in (("fails", fail), ("ends it", fail_for_all), ("after", add)):
             tasks.start_soon(submit, name, fn)
             await anyio.wait_all_tasks_blocked()
         gate.release.set()

@@ -44,7 +44,9 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None and id(error) not in seen:
         seen.add(id(error))
         yield error
-        error = error.__cause__ or error.__context__
+        cause = error.__cause__
+        # `raise error from error` makes an error its own cause.
+        error = error.__context__ if cause is None or cause is error else cause
 
 
 def first_failure(error: BaseException) -> BaseException:

@@ -19,8 +19,10 @@ class Savepoint(peewee._savepoint):
         self.mark = None if self.db.keeper is None else self.db.keeper.mark()
 
     def rollback(self, begin: bool = True) -> None:
+        first = self.undo  # `begin` counts anew
         del self.db.state.commit_callbacks[self.callbacks :]
-        self.db.run_undo(self.undo)
         if self.db.keeper is not None:
             self.db.keeper.undone(self.mark)
         super().rollback(begin)
+        # Last: what takes files back looks first whether a row names them.
+        self.db.run_undo(first)

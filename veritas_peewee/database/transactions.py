@@ -92,12 +92,13 @@ class Transactions(peewee.Database):
 
     def rollback(self) -> None:
         self._refuse_in_unit("ROLLBACK")
+        is_undone = self.transaction_is_open  # else it may have been committed, and files stay
         try:
             with _AS_PEEWEE:
                 self.finish(commit=False)
         finally:
             self.state.commit_callbacks.clear()
-            self.run_undo(0)
+            self.run_undo(0 if is_undone else len(self.undo))
 
     def finish(self, *, commit: bool) -> None:
         """End the transaction: only here are its changes sealed, or dropped.
@@ -118,7 +119,8 @@ class Transactions(peewee.Database):
             except BaseException:
                 # One that was only refused, for a deferred foreign key, may be tried again.
                 self.lost = not self.transaction_is_open
-                raise
+                with _AS_PEEWEE:
+                    raise
             self.undo.clear()
             self.check_written()
             return
@@ -146,13 +148,13 @@ class Transactions(peewee.Database):
     def refuse_after_end(self) -> None:
         """StoreError in a block of `atomic()` or a unit whose transaction has already ended.
 
-        Peewee would run the rest of the block statement by statement, and what they write would
-        stay although the block fails.
+        Peewee would run the rest of it statement by statement, and leave what they write.
         """
         if self.state.transactions and not self.transaction_is_open and not self.is_manual:
             raise TransactionEnded(
                 "the transaction of this block has ended before the block: by a trigger, by an "
-                "error, or by SQL given to the driver; nothing more of it is run"
+                "error, or by SQL given to the driver; nothing more of it is run, and whether what "
+                "came before was saved is not known"
             )
 
     @property
@@ -304,6 +306,7 @@ class Unit:
                         database.keeper.undone(self.mark)
         except (*DRIVER_ERRORS, StoreError):
             _logger.exception("%s: a roll-back failed", database.name)
+            database.is_undone = False
         finally:
             del database.state.commit_callbacks[self.callbacks :]
             # If the rows may have been committed, their files stay: better one too many than one

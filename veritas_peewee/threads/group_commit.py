@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext, suppress
 from enum import Enum
-from functools import partial
 from itertools import groupby
 from operator import attrgetter
 from time import perf_counter
@@ -18,9 +17,10 @@ import anyio
 
 from veritas_peewee.database.connection import StoreDatabase, statement_size
 from veritas_peewee.database.current import inside_unit
-from veritas_peewee.database.failures import OWN_ERRORS, first_failure, store_error
-from veritas_peewee.database.transactions import is_known
+from veritas_peewee.database.failures import OWN_ERRORS, error_code, first_failure, store_error
+from veritas_peewee.database.transactions import TransactionEnded, is_known
 from veritas_peewee.errors import StoreError, WriteUndone, meaning
+from veritas_peewee.threads.wording import name_of, text_of_argument, text_of_error
 
 if TYPE_CHECKING:
     import asyncio
@@ -84,8 +84,8 @@ class Job:
 
     def __repr__(self) -> str:
         ago = perf_counter() - self.submitted
-        args = ", ".join(map(_text_of_argument, self.args))
-        call = f"{_name(self.fn)}({args})"
+        args = ", ".join(map(text_of_argument, self.args))
+        call = f"{name_of(self.fn)}({args})"
         return f"<Job {call}: {self.state.value}, submitted {ago:.3f} s ago>"
 
     def withdraw(self) -> None:
@@ -99,6 +99,11 @@ class Job:
         if undo is not None:
             with suppress(Exception):  # a failure to tidy up must not stop the writer
                 undo()
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the function is one of the store's own writes."""
+        return self.together is not None or inside_unit(self.fn) is not self.fn
 
     def run(self) -> None:
         """Call the function and set `result`; TypeError if it is an async one."""
@@ -144,7 +149,7 @@ def commit(database: StoreDatabase, batch: list[Job]) -> tuple[list[Job], list[J
             if move(batch, QUEUED, RUNNING):
                 done = batch
                 with database.file if batch[0].together else database.unit():
-                    batch[0].run()
+                    _run_alone(database, batch[0])
         else:
             with database.unit():
                 for together, run in groupby(batch, attrgetter("together")):
@@ -169,7 +174,7 @@ def commit(database: StoreDatabase, batch: list[Job]) -> tuple[list[Job], list[J
             batch[0].error = store_error(failure, database.location.name) or failure
         else:
             done += move(batch, QUEUED, DONE)
-        if not is_known(error):
+        if not (database.is_undone and is_known(error)):
             outcome = "not known whether committed"
         _fail_all(database, done, error)
     move(done, RUNNING, DONE)
@@ -203,6 +208,13 @@ def abandon(
     return failed, gone
 
 
+def _run_alone(database: StoreDatabase, job: Job) -> None:
+    # A function of a caller's may end the transaction with SQL given to the driver, and begin
+    # another one: only a savepoint shows that it is not the same any more.
+    with nullcontext() if job.is_ours else database.unit():
+        job.run()
+
+
 def _run_together(database: StoreDatabase, together: Together, jobs: list[Job]) -> None:
     try:
         results = together([job.args for job in jobs])
@@ -228,6 +240,8 @@ def _run(database: StoreDatabase, job: Job) -> None:
         job.error = store_error(error, database.location.name) or error
     if job.error is not None:
         if not database.in_whole_transaction:
+            if error_code(job.error) is None:  # SQLite did not end it, so it can be saved
+                raise TransactionEnded from job.error
             raise job.error
         job.take_back()
 
@@ -271,30 +285,3 @@ def _log_fates(store: str, what: str, jobs: Sequence[Job]) -> None:
             _logger.debug("%s: failed: %r: %s: %s", store, job, type(error).__name__, text)
         for job in gone:
             _logger.debug("%s: its caller was cancelled before it began: %r", store, job)
-
-
-def text_of_error(error: BaseException) -> str:
-    """The message of an error, or the name of its class if the message cannot be made."""
-    try:
-        return str(error)
-    except Exception:  # a caller's own exception class can do anything here
-        return type(error).__name__
-
-
-def _text_of_argument(value: object) -> str:
-    # Values can be long, and secret: identifiers are short.
-    if callable(value):
-        return _name(value)
-    if type(value) is str:
-        return repr(value if len(value) <= 60 else f"{value[:59]}…")
-    return "…"
-
-
-def _name(fn: Any) -> str:
-    """The full name of a function, or of the one inside a partial; a class for other callables."""
-    while type(fn) is partial:
-        fn = fn.func
-    try:
-        return f"{fn.__module__}.{fn.__qualname__}"
-    except Exception:  # a caller's own callable can do anything here
-        return type(fn).__qualname__

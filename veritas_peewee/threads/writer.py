@@ -27,9 +27,10 @@ from veritas_peewee.database.event_loop import asyncio_loop
 from veritas_peewee.database.failures import DRIVER_ERRORS
 from veritas_peewee.errors import StoreClosed, StoreError
 from veritas_peewee.threads.counts import Counts, WriterStats
-from veritas_peewee.threads.group_commit import Job, Together, abandon, commit, text_of_error
+from veritas_peewee.threads.group_commit import Job, Together, abandon, commit
 from veritas_peewee.threads.slots import AsyncioSlots, Slots, TrioSlots
 from veritas_peewee.threads.wal import Wal
+from veritas_peewee.threads.wording import text_of_error
 
 MAX_BATCH = 1000
 """The most jobs in one transaction."""

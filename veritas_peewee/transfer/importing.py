@@ -219,6 +219,9 @@ class Importer:
         try:
             new_ids = _insert(unit)
         except (DataError, IntegrityError, InvalidAudit) as error:
+            database = current_database()
+            if database.lost and database.state.transactions:  # with the transaction around this
+                raise
             # Once more, each in its own transaction, so that only the audit at fault is refused.
             for one in unit if len(unit) > 1 else ():
                 self.store([one])

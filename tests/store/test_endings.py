@@ -1,0 +1,505 @@
+"""However a unit ends and whatever it did: what its caller is told is what is in the file.
+
+Each test lets one operation end in one way, alone or in a batch with others. Then
+
+- a caller who was told that it is done finds all of it, one who was told of an error nothing, and
+  one who was told that the outcome is not known finds one of the two;
+- each row has its file and, unless the outcome is not known, each file its row;
+- `verify` finds nothing, also with a head from before;
+- the others of the batch were told the truth as well;
+- every slot of the queue is free again, and the next writes succeed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import anyio
+import peewee
+import pytest
+
+from tests.support.writes import Gate
+from veritas_peewee import Audit, AuditStore, StoreError, connect, sync
+from veritas_peewee.database.current import current_database
+from veritas_peewee.database.sqlite_errors import driver
+from veritas_peewee.maintenance.removing import remove_some
+from veritas_peewee.maintenance.verify import verify
+from veritas_peewee.testing import make_event, make_finding
+from veritas_peewee.threads import writer
+
+SLOTS = 12
+TABLES = {
+    "audits": "id", "audit_events": "audit_id", "audit_findings": "audit_id",
+    "audit_screenshots": "audit_id", "audit_runners": "audit_id", "audit_catalog": "audit_id",
+}  # fmt: skip
+SHOT = make_event("screenshot", label="new", index=1)
+FINDING = make_event("finding", finding=make_finding(7))
+LOG = make_event("log_entry", message="new")
+END = make_event("audit_complete")
+OUTPUT = [make_event("phase_start"), FINDING, SHOT, END]
+
+
+# ---- what a unit does ----
+
+
+@dataclass(frozen=True)
+class Work:
+    """An operation on an audit, as callers reach it and as a function inside `store.write`."""
+
+    name: str
+    point: str
+    """Where a trigger is on the operation's last table; `{row}` has the audit's id."""
+    call: Callable[[AuditStore, str], Awaitable[object]]
+    inside: Callable[[str], object]
+    before: tuple[dict[str, Any], ...] | None = (SHOT, FINDING)
+    """The events that the audit has before; None if there is no such audit yet."""
+
+
+def exported(audit_id: str) -> Path:
+    return Path.cwd() / f"{audit_id}.jsonl"
+
+
+def own_write(audit_id: str) -> None:
+    """What a caller's own function may do: Peewee, an event, and something outside the database."""
+    database = current_database()
+    database.after_commit(partial(FOLLOWED.append, f"{audit_id} committed"))
+    database.after_rollback(partial(FOLLOWED.append, f"{audit_id} undone"))
+    Audit.update(site_type="shop").where(Audit.id == audit_id).execute()
+    sync.record(audit_id, SHOT)
+
+
+async def import_file(store: AuditStore, audit_id: str) -> None:
+    report = await store.import_(exported(audit_id))
+    if report.problems:
+        raise LookupError(report.problems[0])
+
+
+def import_inside(audit_id: str) -> None:
+    assert not sync.import_(exported(audit_id)).problems
+
+
+FOLLOWED: list[str] = []
+
+WORKS = [
+    Work("event", "INSERT ON main.audit_events WHEN NEW.audit_id", lambda s, a: s.record(a, LOG),
+         lambda a: sync.record(a, LOG)),
+    Work("finding", "INSERT ON main.audit_findings WHEN NEW.audit_id",
+         lambda s, a: s.record(a, FINDING | {"finding": make_finding(8)}),
+         lambda a: sync.record(a, FINDING | {"finding": make_finding(8)})),
+    Work("image", "INSERT ON main.audit_screenshots WHEN NEW.audit_id",
+         lambda s, a: s.record(a, SHOT), lambda a: sync.record(a, SHOT)),
+    Work("many", "INSERT ON main.audit_screenshots WHEN NEW.audit_id",
+         lambda s, a: s.record_many(a, [LOG, LOG, SHOT, SHOT]),
+         lambda a: sync.record_many(a, [LOG, LOG, SHOT, SHOT])),
+    Work("update", "UPDATE ON main.audits WHEN NEW.id",
+         lambda s, a: s.update(a, site_type="shop"), lambda a: sync.update(a, site_type="shop")),
+    Work("delete", "DELETE ON main.audits WHEN OLD.id",
+         lambda s, a: s.delete(a), lambda a: sync.delete(a), (SHOT, FINDING, END)),
+    Work("prune", "DELETE ON main.audits WHEN OLD.id",
+         lambda s, a: s.write(remove_some, [a]), lambda a: remove_some([a]), (SHOT, FINDING, END)),
+    Work("import", "INSERT ON main.audit_events WHEN NEW.audit_id",
+         import_file, import_inside, None),
+    Work("ingest", "INSERT ON main.audit_screenshots WHEN NEW.audit_id",
+         lambda s, a: s.ingest(OUTPUT, audit_id=a, url="https://example.com/"),
+         lambda a: sync.ingest(OUTPUT, audit_id=a, url="https://example.com/"), None),
+    Work("own", "INSERT ON main.audit_screenshots WHEN NEW.audit_id",
+         lambda s, a: s.write(own_write, a), own_write),
+]  # fmt: skip
+
+
+# ---- how it ends ----
+
+
+def execute(sql: str) -> None:
+    current_database().execute_sql(sql)
+
+
+@dataclass
+class Case:
+    """A store, the work in it, and what everybody was told."""
+
+    store: AuditStore
+    work: Work
+    told: dict[str, Any] = field(default_factory=dict)
+    gate: Gate = field(default_factory=Gate)
+    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+
+    async def at_the_point(self, what: str, *prepared: str) -> None:
+        """Have `what` happen when the work changes the last of its rows."""
+        trigger = f"CREATE TEMP TRIGGER ends AFTER {self.work.point} = 'work' BEGIN {what}; END"
+        for statement in (*prepared, trigger):
+            await self.store.write(execute, statement)
+
+    async def call_at_the_point(self, fn: Callable[[], object]) -> None:
+        raw = await self.store.write(lambda: current_database().raw)
+        raw.create_function("ends_now", 0, fn)
+        await self.at_the_point("SELECT ends_now()")
+
+
+@dataclass(frozen=True)
+class Ending:
+    """A way in which a unit ends."""
+
+    name: str
+    may_be_told: tuple[str, ...]
+    """Any of `done`, `failed`, `unknown`, `cancelled`."""
+    prepare: Callable[[Case], Awaitable[object]] | None = None
+    """Called before the work begins."""
+    inside: Callable[[str, Work], None] | None = None
+    """The work as a function of the caller's, for endings that happen in such a function."""
+    stays: bool | None = None
+    """Whether what the work did stays, if that is not what its caller is told."""
+    takes_all: bool = False
+    """Whether it ends the whole transaction, with all who share it."""
+    only_file: bool = False
+    whatever: bool = False
+    """Whether it is the caller who has decided what stays, by SQL given to the driver."""
+    unsealed: bool = False
+    """Whether rows may be committed before their seals are renewed."""
+
+
+def throw(error: BaseException) -> Callable[[str, Work], None]:
+    def end(audit_id: str, work: Work) -> None:
+        work.inside(audit_id)
+        raise error
+
+    return end
+
+
+def to_the_driver(*statements: str, error: Any = None) -> Callable[[str, Work], None]:
+    def end(audit_id: str, work: Work) -> None:
+        work.inside(audit_id)
+        for sql in statements:
+            current_database().raw.execute(sql)
+        if error is not None:
+            raise error
+
+    return end
+
+
+def caught(scope: str) -> Callable[[str, Work], None]:
+    def end(audit_id: str, work: Work) -> None:
+        with contextlib.suppress(LookupError), getattr(current_database(), scope)():
+            work.inside(audit_id)
+            raise LookupError
+
+    return end
+
+
+def no_room() -> None:
+    """From now on no file can grow or be written: as on a full disk, but for this process alone."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+
+
+def one_too_few(case: Case) -> Awaitable[None]:
+    return case.at_the_point(
+        "INSERT INTO ends_child VALUES (1)",
+        "CREATE TEMP TABLE ends_parent (id INTEGER PRIMARY KEY)",
+        "CREATE TEMP TABLE ends_child "
+        "(parent REFERENCES ends_parent DEFERRABLE INITIALLY DEFERRED)",
+    )
+
+
+def stop_at_the_point(case: Case) -> Awaitable[None]:
+    return case.call_at_the_point(case.gate)
+
+
+FAILED, UNKNOWN = ("failed",), ("unknown",)
+ENDINGS = [
+    Ending("returns", ("done",)),
+    Ending("fails", FAILED, lambda case: case.at_the_point("SELECT RAISE(ABORT, 'no')")),
+    Ending("raises", FAILED, inside=throw(LookupError("mine"))),
+    Ending("exits", FAILED, inside=throw(SystemExit(3))),
+    Ending("is interrupted", FAILED, inside=throw(KeyboardInterrupt())),
+    Ending("undone in atomic", ("done",), inside=caught("atomic"), stays=False),
+    Ending("undone in a unit", ("done",), inside=caught("unit"), stays=False),
+    Ending("COMMIT is refused", FAILED, one_too_few, takes_all=True),
+    Ending("COMMIT finds no room", FAILED, lambda case: case.call_at_the_point(no_room),
+           takes_all=True, only_file=True),
+    Ending("SQLite ends it", FAILED, lambda case: case.at_the_point("SELECT RAISE(ROLLBACK, 'no')"),
+           takes_all=True),
+    *(
+        Ending(f"{', '.join(statements)} to the driver{', then raises' if error else ''}",
+               FAILED if error else UNKNOWN, inside=to_the_driver(*statements, error=error),
+               takes_all=True, whatever=True, unsealed="COMMIT" in statements)
+        for statements, error in (
+            (("ROLLBACK",), None),
+            (("COMMIT",), None),
+            (("COMMIT",), LookupError("mine")),
+            (("ROLLBACK", "BEGIN"), None),
+            (("COMMIT", "BEGIN"), LookupError("mine")),
+        )
+    ),
+    Ending("cancelled before", ("cancelled",), stays=False),
+    Ending("cancelled after", ("cancelled",), stop_at_the_point, stays=True),
+    Ending("closed before", FAILED, only_file=True),
+    Ending("closed after", ("done",), stop_at_the_point, only_file=True),
+]  # fmt: skip
+
+
+# ---- what is there ----
+
+State = tuple[dict[str, list[tuple[Any, ...]]], set[str]]
+
+
+async def state_of(store: AuditStore, audit_id: str) -> State:
+    """The rows of an audit as a connection of its own sees them, and its files."""
+
+    def rows(connection: Any) -> dict[str, list[tuple[Any, ...]]]:
+        return {
+            table: connection.execute(f"SELECT * FROM {table} WHERE {column} = ?", (audit_id,))
+            .fetchall()
+            for table, column in TABLES.items()
+        }  # fmt: skip
+
+    if store.location.path is None:
+        found = await store.read(lambda: rows(current_database().raw))
+    else:
+        with closing(driver.connect(store.location.path)) as connection:
+            found = rows(connection)
+    folder = store.location.screenshots
+    assert folder is not None
+    files = {path.relative_to(folder).as_posix() for path in folder.glob(f"{audit_id}/*")}
+    return found, files
+
+
+def shape(state: State) -> tuple[Any, ...]:
+    """What two audits share in which the same was done."""
+    rows, files = state
+    audit = [(row[2], row[7:9]) for row in rows["audits"]]
+    return {table: len(found) for table, found in rows.items()}, len(files), audit
+
+
+def named_files(state: State) -> set[str]:
+    return {value for row in state[0]["audit_screenshots"] for value in row if "/0" in str(value)}
+
+
+async def problems(store: AuditStore, head: str) -> list[str]:
+    if store.location.path is None:
+        return list(await store.read(lambda: verify(against=head).problems))
+
+    def look() -> list[str]:
+        with connect(store.location.path, screenshots=store.location.screenshots, read_only=True):
+            return list(verify(against=head).problems)
+
+    return await anyio.to_thread.run_sync(look)
+
+
+# ---- neighbours ----
+
+NEIGHBOURS: dict[str, Callable[[AuditStore, str], Awaitable[object]]] = {
+    "event": lambda store, audit_id: store.record(audit_id, LOG),
+    "finding": lambda store, audit_id: store.record(audit_id, FINDING),
+    "image": lambda store, audit_id: store.record(audit_id, SHOT),
+    "more": lambda store, audit_id: store.record(audit_id, LOG),
+}
+
+
+async def tell(told: dict[str, Any], name: str, call: Callable[[], Awaitable[object]]) -> None:
+    try:
+        told[name] = ("done", await call())
+    except (
+        StoreError,
+        peewee.PeeweeException,
+        LookupError,
+        SystemExit,
+        KeyboardInterrupt,
+    ) as error:
+        told[name] = ("unknown" if "is not known" in str(error) else "failed", error)
+    except BaseException:
+        told[name] = ("cancelled", None)
+        raise
+
+
+async def queued(store: AuditStore, number: int) -> None:
+    with anyio.fail_after(30):
+        while store.stats().pending < number:
+            await anyio.sleep(0.001)
+
+
+async def run(case: Case, ending: Ending, *, batch: bool) -> None:
+    """Let the work, and in a batch its neighbours on either side, run and end."""
+    store, told = case.store, case.told
+    call = partial(case.work.call, store, "work")
+    if ending.inside is not None:
+        call = partial(store.write, ending.inside, "work", case.work)
+
+    async def work() -> None:
+        with case.scope:
+            await tell(told, "work", call)
+
+    held = batch or ending.name in ("cancelled before", "closed before")
+    first, number = Gate(), 0
+    async with anyio.create_task_group() as tasks:
+        if held:
+            tasks.start_soon(tell, told, "first", partial(store.write, first))
+            await first.wait()
+        names = list(NEIGHBOURS) if batch else []
+        for name in [*names[:2], "work", *names[2:]]:
+            if name == "work":
+                tasks.start_soon(work)
+            else:
+                tasks.start_soon(tell, told, name, partial(NEIGHBOURS[name], store, name))
+            number += 1
+            if held:
+                await queued(store, number)
+        if ending.name == "cancelled before":
+            case.scope.cancel()
+            await anyio.wait_all_tasks_blocked()
+        if ending.name == "closed before":
+            # The writer is busy for longer than the store waits when it is closed.
+            with pytest.raises(StoreError, match="has not ended"):
+                await store.close()
+        first.release.set()
+        if ending.prepare is stop_at_the_point:
+            await case.gate.wait()
+            if ending.name == "cancelled after":
+                case.scope.cancel()
+            else:
+                tasks.start_soon(store.close)
+                with anyio.fail_after(30):
+                    while not store._closing:
+                        await anyio.sleep(0.001)
+            case.gate.release.set()
+
+
+# ---- the test ----
+
+
+@pytest.fixture
+def anyio_backend(place: str) -> str:
+    return "asyncio" if place == "file" else "trio"
+
+
+@pytest.fixture
+async def store(place: str, tmp_path: Path, monkeypatch: Any) -> Any:
+    monkeypatch.chdir(tmp_path)
+    path = ":memory:" if place == "memory" else tmp_path / "audits.db"
+    opened = await AuditStore.open(path, max_pending=SLOTS, screenshots=tmp_path / "images")
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture(autouse=True)
+def room() -> Iterator[None]:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    FOLLOWED.clear()
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def cases() -> Iterator[Any]:
+    for place, ending, work, batch in product(("file", "memory"), ENDINGS, WORKS, (False, True)):
+        if place == "memory" and (ending.only_file or (work.name == "import" and batch)):
+            continue  # there is no other connection, and an import waits for its own reads
+        if work.name == "import" and ending.name.startswith(("cancelled", "closed")):
+            continue  # it is several writes: see test_import
+        company = "in a batch" if batch else "alone"
+        name = f"{place}-{ending.name}-{work.name}-{company}"
+        yield pytest.param(place, ending, work, batch, id=name)
+
+
+@pytest.mark.parametrize(("place", "ending", "work", "batch"), list(cases()))
+@pytest.mark.ends_within(60)
+async def test_what_a_caller_is_told_is_what_is_there(
+    store: AuditStore, ending: Ending, work: Work, batch: bool, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(writer, "CLOSE_TIMEOUT", 0.2 if ending.name == "closed before" else 60)
+
+    # Two audits alike: in one the work is done without any fault, to see what it does.
+    for audit_id in (*NEIGHBOURS, "twin", "work"):
+        if audit_id in NEIGHBOURS or work.before is not None:
+            await store.create("https://example.com/", id=audit_id)
+        if audit_id not in NEIGHBOURS and work.before is not None:
+            await store.record_many(audit_id, work.before)
+    if work.name == "import":
+        await anyio.to_thread.run_sync(export_two)
+    await work.call(store, "twin")
+    after = shape(await state_of(store, "twin"))
+    before = {name: await state_of(store, name) for name in (*NEIGHBOURS, "work")}
+    head = str(await store.head())
+    case = Case(store, work)
+    if ending.prepare is not None:
+        await ending.prepare(case)
+
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        await run(case, ending, batch=batch)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+
+    if not ending.name.startswith("closed"):
+        await everything_is_free(store)
+    found = {name: await state_of(store, name) for name in before}
+    told, error = case.told["work"]
+    assert told in ending.may_be_told, error
+    stays = ending.stays if ending.stays is not None else told == "done"
+    if ending.whatever:
+        # Files that no row names may be left then, but what is there is whole.
+        stays = shape(found["work"])[0] == after[0]
+    if stays and ending.whatever:
+        assert shape(found["work"])[::2] == after[::2]
+    elif stays:
+        assert shape(found["work"]) == after
+    else:
+        assert found["work"][0] == before["work"][0]
+    for name in NEIGHBOURS if batch else ():
+        told, error = case.told[name]
+        if ending.takes_all or ending.name == "closed before":
+            assert told == ("unknown" if ending.whatever else "failed"), error
+            assert isinstance(error, StoreError)
+        else:
+            assert told == "done", error
+        is_there = found[name][0] != before[name][0]
+        assert told == "unknown" or is_there is (told == "done")
+    for name, state in found.items():
+        if ending.whatever:
+            assert named_files(state) <= state[1], name
+        else:
+            assert named_files(state) == state[1], name
+    if work.name == "own":
+        follows = ["committed"] if case.told["work"][0] == "done" else ["undone"]
+        if ending.stays is not None:
+            follows = ["committed"] if ending.stays else ["undone"]
+        if ending.whatever or ending.name in ("cancelled before", "closed before"):
+            follows = []
+        assert [one for one in FOLLOWED if one.startswith("work")] == [
+            f"work {one}" for one in follows
+        ]
+    said = await problems(store, head)
+    assert said == [] or (ending.unsealed and all("altered" in one for one in said))
+
+
+def export_two() -> None:
+    """Two audits as files, from a store of their own."""
+    with connect(Path("elsewhere") / "audits.db"):
+        for audit_id in ("twin", "work"):
+            sync.create("https://example.com/", id=audit_id)
+            sync.record_many(audit_id, OUTPUT)
+            sync.export(exported(audit_id), ids=[audit_id])
+
+
+async def everything_is_free(store: AuditStore) -> None:
+    """Nobody holds a slot of the queue, a transaction or a lock: the next writes succeed."""
+    with anyio.fail_after(30):
+        await store.write(execute, "DROP TRIGGER IF EXISTS ends")
+        gate, told = Gate(), dict[str, Any]()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(tell, told, "first", partial(store.write, gate))
+            await gate.wait()
+            for number in range(SLOTS - 1):
+                add = partial(store.create, "https://example.com/", id=f"next{number}")
+                tasks.start_soon(tell, told, str(number), add)
+            await queued(store, SLOTS - 1)
+            assert store.stats().waiting == 0
+            gate.release.set()
+    assert {one[0] for one in told.values()} == {"done"}
+    assert await store.read(lambda: Audit.get_by_id("next0").url) == "https://example.com/"
