@@ -6,7 +6,7 @@ StoreError
 ├── StoreClosed       the store is not open
 ├── StoreBusy         another process held the write lock past the timeout
 ├── StoreFull         the disk or a quota is full
-├── ReadOnlyStore     the file, its folder or the connection does not allow writing
+├── ReadOnlyStore     the file, its folder, schema or connection does not allow writing
 ├── DatabaseCorrupt   the file is damaged or is not a database
 ├── SchemaTooNew      a newer version of this library wrote the file
 ├── StoreMoved        the file, or its WAL, is no longer the one that is open

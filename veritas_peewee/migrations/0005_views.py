@@ -1,7 +1,7 @@
 # mypy: ignore-errors
 """Views with plain names, for a person who opens the file in a SQL shell or a browser of tables.
 
-Nothing in the library reads them. A table or view of the user's that has such a name is left
+Nothing in the library reads them. A table of the user's that has such a name is left
 alone. A later migration that rebuilds a table must drop them first and make them again.
 """
 
