@@ -32,6 +32,7 @@ from veritas_peewee.database.sqlite_errors import driver
 from veritas_peewee.files.database_files import DatabaseFile
 from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.maintenance import prune as pruning
+from veritas_peewee.maintenance import removing
 from veritas_peewee.maintenance.prune import PruneReport, prune, prune_store
 from veritas_peewee.maintenance.removing import remove_some
 from veritas_peewee.models import (
@@ -406,8 +407,9 @@ def test_a_copy_that_fails_on_the_way_changes_nothing(large: Path) -> None:
 # ---- while others write ----
 
 
+@pytest.mark.parametrize(("audits", "seconds"), [(40, 1000), (1000, 0.002)])
 async def test_a_store_is_pruned_between_its_writes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, audits: int, seconds: float
 ) -> None:
     """Writers wait for one piece at most."""
     done: list[str] = []
@@ -421,7 +423,8 @@ async def test_a_store_is_pruned_between_its_writes(
         return str(operations.create("https://new.example").id)
 
     monkeypatch.setattr(pruning, "remove_some", piece)
-    monkeypatch.setattr(pruning, "PIECE", 40)
+    monkeypatch.setattr(pruning, "PIECE", audits)
+    monkeypatch.setattr(removing, "PIECE_SECONDS", seconds)
     async with AuditStore.open(tmp_path / "audits.db") as store:
         await store.write(fill, 300)
         await store.write(lambda: [add(days=2) for _ in range(20)])
