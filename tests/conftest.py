@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import nullcontext
@@ -16,6 +17,10 @@ from tests.support.processes import ROOT
 from torture.hostile import no_hang
 from veritas_peewee import AuditStore, connect
 from veritas_peewee.testing import make_event, make_finding
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell has what it starts in the background ignore Ctrl-C, and programs would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(params=["memory", "file"])

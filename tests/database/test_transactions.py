@@ -3,6 +3,7 @@
 import contextlib
 import functools
 from functools import partial
+from unittest.mock import patch
 
 import anyio
 import peewee
@@ -10,6 +11,7 @@ import pytest
 
 from veritas_peewee import Audit, AuditNotFound, AuditStore, StoreError, connect, sync
 from veritas_peewee.database.current import current_database, database
+from veritas_peewee.database.sqlite_errors import driver
 from veritas_peewee.maintenance.verify import verify
 from veritas_peewee.models import AuditEvent
 from veritas_peewee.recording import operations, recorder, removal
@@ -238,6 +240,49 @@ async def test_a_write_whose_transaction_sqlite_has_ended_writes_nothing_more(fi
     assert await file_store.count() == 0
     await file_store.create("https://four.example/")
     assert await file_store.count() == 1
+
+
+async def test_the_cursors_of_a_part_that_failed_are_closed_and_older_ones_are_not(file_store):
+    def part():
+        database = current_database()
+        older = database.execute_sql("SELECT 1 UNION SELECT 2")
+        with contextlib.suppress(LookupError), database.unit():
+            cursor = database.execute_sql("SELECT 1 UNION SELECT 2")
+            raise LookupError
+        with pytest.raises(driver.ProgrammingError, match="closed"):
+            cursor.fetchone()
+        return older.fetchall()
+
+    assert await file_store.write(part) == [(1,), (2,)]
+
+
+async def test_a_statement_that_fails_halfway_leaves_no_cursor_open(file_store):
+    def part():
+        database = current_database()
+        with pytest.raises(peewee.PeeweeException, match="overflow"):
+            database.execute_sql("SELECT abs(-9223372036854775807 - 1)")
+        with pytest.raises(driver.ProgrammingError, match="closed"):
+            database.last_cursor.fetchone()
+
+    await file_store.write(part)
+
+
+async def test_the_error_of_a_statement_is_not_hidden_by_that_of_closing_its_cursor(file_store):
+    class Broken:
+        def execute(self, *_):
+            throw(driver.OperationalError("the first"))
+
+        def close(self):
+            throw(driver.ProgrammingError("the second"))
+
+    def part():
+        database = current_database()
+        database.last_cursor = Broken()
+        with patch.object(database, "cursor", lambda *_: database.last_cursor):
+            database.execute_sql("SELECT 1")
+
+    with pytest.raises(peewee.OperationalError, match="the first"):
+        await file_store.write(part)
 
 
 async def test_the_error_of_a_write_that_ended_its_transaction_is_one_line(file_store):

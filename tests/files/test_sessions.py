@@ -15,6 +15,7 @@ from veritas_peewee.database.current import current_database
 from veritas_peewee.files import sessions
 from veritas_peewee.files.sessions import Session, State, look
 from veritas_peewee.maintenance.backup import backup
+from veritas_peewee.maintenance.prune import prune
 from veritas_peewee.maintenance.restore import restore
 from veritas_peewee.models import AuditRunner
 from veritas_peewee.queries import lookups
@@ -83,6 +84,18 @@ def test_a_session_that_is_no_name_of_ours_is_dead_and_never_a_path(path, sessio
         assert "has ended" in found.errors[-1]
         assert AuditRunner.select().count() == 0
     assert path.exists()
+
+
+@pytest.mark.parametrize("status", ["completed", "error"])
+def test_an_audit_that_ended_otherwise_is_no_longer_said_to_be_run_and_can_be_pruned(path, status):
+    with connect(path) as database:
+        Audit.update(status=status).execute()
+        database.execute_sql("INSERT INTO audit_runners VALUES ('one', 'dead')")
+    with connect(path):
+        found = lookups.get("one")
+        assert (found.status, found.errors) == (status, [])
+        assert AuditRunner.select().count() == 0
+        assert prune(keep_newest=0).audits == 1
 
 
 def test_a_link_in_place_of_the_folder_leads_nowhere_and_proves_nothing(path, tmp_path, caplog):

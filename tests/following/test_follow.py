@@ -146,6 +146,27 @@ async def test_a_new_event_is_there_a_few_turns_after_its_commit_and_without_pol
     assert late < 50
 
 
+async def test_what_is_too_much_for_one_look_is_not_left_until_the_next_poll(store, monkeypatch):
+    monkeypatch.setattr(hub, "POLL", 3600)
+    monkeypatch.setattr(feed, "BATCH", 10)
+    audit = (await store.create("https://example.com")).id
+    got = []
+
+    async def follow():
+        async for event in store.follow(audit):
+            got.append(event.id)
+
+    with anyio.fail_after(30):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(follow)
+            await store.record(audit, LOG)
+            await until(lambda: got)
+            told = await store.record_many(audit, [LOG] * 35)
+            await until(lambda: len(got) > 35)
+            await store.record(audit, END)
+    assert got[1:-1] == told
+
+
 async def test_ten_followers_are_told_by_one_read(store, monkeypatch):
     audit = await store.create("https://example.com")
     reads, got = [], []

@@ -16,6 +16,7 @@ from veritas_peewee import InvalidAudit, connect
 from veritas_peewee.models import Audit, AuditEvent
 from veritas_peewee.queries import lookups
 from veritas_peewee.recording import ingest as ingesting
+from veritas_peewee.recording import operations
 from veritas_peewee.recording.output import (
     PROGRESS,
     RESULT_EVENT,
@@ -24,7 +25,7 @@ from veritas_peewee.recording.output import (
     parse,
     progress_event,
 )
-from veritas_peewee.recording.result import read_result
+from veritas_peewee.recording.result import ResultRows, read_result
 from veritas_peewee.values.moments import epoch
 
 EVENTS: list[dict[str, Any]] = [
@@ -385,6 +386,16 @@ def test_a_stream_cut_off_in_an_event_is_told_at_its_end() -> None:
         parser.finish()
 
 
+def assert_readable(read: ResultRows) -> None:
+    """What a result gives: values for columns that there are, findings with their place, notes."""
+    for name, value, where in read.columns:
+        assert name in operations.COLUMNS
+        assert value is not None
+        assert where
+    assert all(where.startswith("vision_result.findings[") for _, where in read.findings)
+    assert all(isinstance(note, str) and note for note in read.notes)
+
+
 @pytest.mark.parametrize("position", range(0, len(FORM_3), 97))
 def test_a_damaged_byte_is_refused_or_read_and_never_anything_else(position: int) -> None:
     data = bytearray(FORM_3.encode())
@@ -394,9 +405,11 @@ def test_a_damaged_byte_is_refused_or_read_and_never_anything_else(position: int
             events, _ = parse(bytes(data))
         except InvalidAudit:
             continue
+        assert events
         for event in events:
+            assert isinstance(event["type"], str)
             if event["type"] == RESULT_EVENT:
-                read_result(event["result"])
+                assert_readable(read_result(event["result"]))
 
 
 # ---- values that JSON should not hold ----
@@ -530,8 +543,7 @@ def test_any_json_value_is_events_or_nothing(value: Any) -> None:
 @given(st.dictionaries(RESULT_KEYS, ANYTHING))
 def test_a_result_of_any_values_is_read_without_an_error(changes: dict[str, Any]) -> None:
     result = RESULT | changes
-    read = read_result(result)
-    assert all(value is not None for _, value, _ in read.columns)
+    assert_readable(read_result(result))
     assert list(events_of(result))
 
 
@@ -539,7 +551,13 @@ def test_a_result_of_any_values_is_read_without_an_error(changes: dict[str, Any]
 @given(st.sampled_from(["trust_score_result", "narrative"]), ANYTHING)
 def test_a_decision_of_any_values_is_read_without_an_error(key: str, value: Any) -> None:
     for decision in (value, {key: value}, {"trust_score_result": {"sub_signals": value}}):
-        read_result(RESULT | {"judge_decision": decision})
+        read = read_result(RESULT | {"judge_decision": decision})
+        assert_readable(read)
+        noted = [note for note in read.notes if note.startswith("judge_decision")]
+        assert bool(noted) == (
+            not isinstance(decision, dict | None)
+            or (not isinstance(decision and decision.get("trust_score_result"), dict | None))
+        )
 
 
 # ---- where the parts of a result go ----

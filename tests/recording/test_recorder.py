@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from veritas_peewee import AuditStatus, connect
+from tests.support.events import IMAGE
+from veritas_peewee import AuditStatus, InvalidAudit, connect
 from veritas_peewee.queries import lookups
 from veritas_peewee.recording import ingest, operations, recorder
 from veritas_peewee.testing import make_png
@@ -166,6 +167,24 @@ def test_audit_result_sets_every_column_and_adds_findings_that_no_event_told(aud
     assert (found.screenshots_count, found.pages_scanned) == (0, 3)
     assert found.errors == ["early", "late"]
     assert found.completed_at is not None
+
+
+def test_the_last_error_of_a_result_that_failed_is_the_audits_error_message(script):
+    for told, before, expected in [
+        (["a", "b"], [], "b"),
+        (["a"], ["a"], "a"),
+        ([], ["earlier"], "earlier"),
+        ([], [], None),
+        (None, ["earlier"], None),
+        ("no list", ["earlier"], None),
+    ]:
+        audit = operations.create("https://example.com")
+        operations.update(audit.id, errors=before)
+        result = {"status": "error", "errors": told}
+        recorder.record(audit.id, {"type": "engine_result", "result": result})
+        assert (rows(audit).status, rows(audit).error_message) == ("error", expected), told
+    recorder.record(audit.id, {"type": "engine_result", "result": result | {"status": "completed"}})
+    assert rows(audit).error_message is None
 
 
 def test_an_unknown_event_type_is_kept_without_effect(audit):
@@ -349,6 +368,26 @@ def test_an_engine_that_went_away_leaves_a_disconnected_audit(script):
     found = lookups.get(ingest.ingest(events, url="https://example.com").id)
     assert (found.status, found.started_at is None) == ("disconnected", False)
     assert "ended before the audit did" in found.errors[-1]
+
+
+def test_events_that_close_an_audit_need_not_name_it(script):
+    begun, ended = {"type": "phase_start"}, {"type": "audit_complete"}
+    for events in ([begun, ended], [begun, {"type": "audit_error", "audit_id": None}]):
+        found = ingest.ingest(events, url="https://example.com")
+        assert found.id.startswith("vrts_")
+        assert lookups.get(found.id).status in ("completed", "error")
+
+
+def test_an_audit_that_is_refused_leaves_no_images(script):
+    image = {"type": "screenshot", "data": IMAGE}
+    events = [image, {"type": "audit_complete", "audit_id": "own"}]
+    ingest.ingest(events, url="https://example.com")
+    files = list(script.location.screenshots.rglob("*.png"))
+    assert len(files) == 1
+    for audit_id in (None, "own"):
+        with pytest.raises(InvalidAudit):
+            ingest.ingest(events, audit_id=audit_id, url="https://example.com")
+        assert list(script.location.screenshots.rglob("*.png")) == files
 
 
 def test_output_can_go_into_an_audit_that_was_created_before(script):
