@@ -372,7 +372,9 @@ async def test_an_import_that_is_undone_leaves_no_image(exported, store):
     def fails() -> None:
         assert sync.import_(path).screenshots == 2
         assert len(sync.get(world.ended).screenshots) == 1
-        assert len(stored_files(store)) == len(files) + 2
+        # Each has a name of the import's own too, until the rows are committed.
+        named = [file for file in stored_files(store) if "/.import." not in file]
+        assert len(named) == len(files) + 2
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
