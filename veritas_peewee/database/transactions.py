@@ -172,6 +172,7 @@ class Transactions(peewee.Database):
     def seal_changes(self) -> None:
         """Bring up to date what depends on the rows that this transaction has changed so far."""
         if self.keeper is not None:
+            self.refuse_after_end()
             self.keeper.seal()
 
     def settle(self) -> None:
