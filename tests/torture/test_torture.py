@@ -23,7 +23,10 @@ from veritas_peewee.database.sqlite_errors import driver
 
 assert faults
 
-ROUNDS = {"kill": 4, "full": 3, "rollback": 6, "damage": 10, "upgrade": 6, "backup": 1, "power": 1}
+ROUNDS = {
+    "kill": 4, "full": 3, "rollback": 6, "damage": 10, "upgrade": 6, "backup": 1, "power": 1,
+    "power-removal": 1, "import-race": 5,
+}  # fmt: skip
 
 
 @pytest.mark.filterwarnings("always:NOT RUN:UserWarning")

@@ -1,7 +1,17 @@
 """The faults; importing this package registers them."""
 
 from torture import hostile, hostile_files, processes
-from torture.faults import backup, damage, full, kill, power, rollback, upgrade
+from torture.faults import (
+    backup,
+    damage,
+    full,
+    import_race,
+    kill,
+    power,
+    power_removal,
+    rollback,
+    upgrade,
+)
 
 __all__ = [
     "backup",
@@ -9,8 +19,10 @@ __all__ = [
     "full",
     "hostile",
     "hostile_files",
+    "import_race",
     "kill",
     "power",
+    "power_removal",
     "processes",
     "rollback",
     "upgrade",
