@@ -21,8 +21,8 @@ from veritas_peewee.database.current import screenshot_folder
 from veritas_peewee.files.arrivals import Arrival, Arrivals, left_behind
 from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.maintenance.repair import repair
-from veritas_peewee.recording import removal
-from veritas_peewee.testing import make_png
+from veritas_peewee.recording import recorder, removal
+from veritas_peewee.testing import make_event, make_png
 from veritas_peewee.transfer import importing
 from veritas_peewee.transfer.exporting import export_jsonl
 from veritas_peewee.transfer.importing import import_jsonl
@@ -125,6 +125,20 @@ def test_an_image_that_is_removed_before_its_row_is_in_is_brought_again(
         monkeypatch.setattr(importing.Importer, "take_images", late)
         assert import_jsonl(exported).ok
     assert len(images(path)) == 4
+    assert verified(path).problems == []
+
+
+def test_images_of_which_some_are_there_are_completed(
+    path: Path, ids: list[str], tmp_path: Path
+) -> None:
+    with connect(path):
+        recorder.record_many(ids[0], [make_event("screenshot", index=n) for n in range(1, 4)])
+        export_jsonl(tmp_path / "all.jsonl")
+        Audit.delete().where(Audit.id == ids[0]).execute()
+        for file in sorted((screenshot_folder().root / ids[0]).iterdir())[1::2]:
+            file.unlink()
+        assert import_jsonl(tmp_path / "all.jsonl", skip_existing=True).audits == 1
+    assert len(images(path)) == 7
     assert verified(path).problems == []
 
 

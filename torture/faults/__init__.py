@@ -1,7 +1,19 @@
 """The faults; importing this package registers them."""
 
 from torture import hostile, hostile_files, processes
-from torture.faults import alterations, backup, beside, damage, full, kill, power, rollback, upgrade
+from torture.faults import (
+    alterations,
+    backup,
+    beside,
+    damage,
+    full,
+    import_race,
+    kill,
+    power,
+    power_removal,
+    rollback,
+    upgrade,
+)
 
 __all__ = [
     "alterations",
@@ -11,8 +23,10 @@ __all__ = [
     "full",
     "hostile",
     "hostile_files",
+    "import_race",
     "kill",
     "power",
+    "power_removal",
     "processes",
     "rollback",
     "upgrade",

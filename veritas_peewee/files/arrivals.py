@@ -112,9 +112,7 @@ class Arrival:
         with self._typed(file):
             if file in self.identities or self._is_there(file, data, self.folder.state(file)):
                 return
-            if len(images) == 1:
-                (self._make().root / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
-            with self._make().opened(folder) as waiting:
+            with self._made(folder).opened(folder) as waiting:
                 self._write(file, name, data, waiting)
 
     @property
@@ -122,8 +120,10 @@ class Arrival:
         """The folders in which its images will get their names."""
         return list(self._images)
 
-    def _make(self) -> ScreenshotFolder:
+    def _made(self, folder: str) -> ScreenshotFolder:
+        """Where images wait, with this folder in it."""
         self._waiting = self._waiting or self._arrivals.make(self._part)
+        (self._waiting.root / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
         return self._waiting
 
     def _write(self, file: str, name: str, data: bytes, waiting: Folder) -> None:
@@ -141,7 +141,12 @@ class Arrival:
         if state != known:
             try:
                 there = self.folder.read(file)
+                self.folder.sync(file)  # whoever wrote it may not have waited for the disk
+            except FileNotFoundError:
+                return False  # removed just now
             except StoreError as error:
+                if isinstance(error.__cause__, FileNotFoundError):
+                    return False
                 raise InvalidAudit(str(error)) from error
             if there != data:
                 # Also if no row names it: a row of another database may.
@@ -149,7 +154,6 @@ class Arrival:
                     f"screenshot {file!r}: another image has that name here; if no audit shows it, "
                     "move it away and import again"
                 )
-            self.folder.sync(file)  # whoever wrote it may not have waited for the disk
         self._there[file] = state
         return True
 
@@ -174,9 +178,8 @@ class Arrival:
         return folders
 
     def _place(self, folder: str, images: dict[str, bytes]) -> None:
-        (self._make().root / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
         with (
-            self._make().opened(folder) as waiting,
+            self._made(folder).opened(folder) as waiting,
             self.folder.opened(folder, create=True) as final,
         ):
             for name, data in images.items():

@@ -53,16 +53,8 @@ class Job:
     """A call for the writer and, once its batch has ended, its outcome."""
 
     __slots__ = (
-        "answered",
-        "args",
-        "error",
-        "fn",
-        "result",
-        "state",
-        "submitted",
-        "together",
-        "undo",
-    )
+        "answered", "args", "error", "fn", "result", "state", "submitted", "together", "undo"
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -173,7 +165,9 @@ def commit(database: StoreDatabase, batch: list[Job]) -> tuple[list[Job], list[J
             failure = first_failure(error) if database.lost else error
             batch[0].error = store_error(failure, database.location.name) or failure
         else:
-            done += move(batch, QUEUED, DONE)
+            for job in move(batch, QUEUED, DONE):
+                done.append(job)
+                job.take_back()  # it has not run, whatever became of the others
         if not (database.is_undone and is_known(error)):
             outcome = "not known whether committed"
         _fail_all(database, done, error)
