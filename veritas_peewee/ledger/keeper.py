@@ -90,7 +90,7 @@ class LedgerKeeper(Remembered):
         self._going = None
         self.begin()
         if others_wrote:
-            self.forget_all()
+            self.others_wrote()
 
     def seal(self) -> None:
         if self.has_unsealed:
@@ -105,7 +105,8 @@ class LedgerKeeper(Remembered):
     def undone(self, since: Mark | None = None) -> None:
         self._going = None
         if since is None:
-            self.forget_all()
+            self.forget_log()
+            self.known.clear()
             self.forget_changes()
         else:
             self.forget_log()
