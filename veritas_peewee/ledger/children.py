@@ -28,8 +28,8 @@ class Children(NamedTuple):
     def with_rows(self, table: str, digests: list[bytes]) -> Children:
         """With rows of a table that were added after the others."""
         if table == AuditFinding._meta.table_name:
-            return self._replace(findings=grown(self.findings, digests))
-        return self._replace(screenshots=grown(self.screenshots, digests))
+            return Children(self.seal, grown(self.findings, digests), self.screenshots)
+        return Children(self.seal, self.findings, grown(self.screenshots, digests))
 
 
 Digests = tuple[list[bytes | None], list[bytes | None]]

@@ -32,6 +32,8 @@ HEAD_EVERY = 1000
 """The number of events from one stored head to the next."""
 LARGEST_ID = 2**53 - 1
 """An event with a greater id is not one that this library has stored: JSON has no such numbers."""
+_MOST_SINCE = 10 * HEAD_EVERY
+"""The most events whose digests are read at once."""
 _HEX = re.compile(rb"[0-9a-f]{64}")
 
 
@@ -135,28 +137,25 @@ def newest_sql() -> str:
 
 def last_head(upto: int) -> tuple[int, str]:
     """The newest stored head that is not of an event after `upto`, as (event id, digest)."""
-    heads = [(0, head_digest("", []))]
-    for rows in (execute(_last_head_sql(), (upto,)), execute(_last_import_sql(), (upto,))):
-        # One that is not a digest is continued like any text; `verify` names it.
-        heads += [
-            (at, one.decode() if _HEX.fullmatch(one) else head_digest("", [one]))
-            for at, one in rows
-        ]
-    return max(reversed(heads), key=lambda head: head[0])
+    found = (0, head_digest("", []))
+    for position, digest in execute(_last_head_sql(), (upto, upto)):
+        if position >= found[0]:
+            # One that is not a digest is continued like any text; `verify` names it.
+            known = _HEX.fullmatch(digest)
+            found = position, digest.decode() if known else head_digest("", [digest])
+    return found
 
 
 @functools.cache
 def _last_head_sql() -> str:
-    query = StoreHead.select(StoreHead.event_id, text_as_bytes(StoreHead.digest))
-    query = query.where(StoreHead.event_id >= SQL("0"), StoreHead.event_id <= MARK)
-    return text_of(query.order_by(StoreHead.event_id.desc()).limit(SQL("1")))
-
-
-@functools.cache
-def _last_import_sql() -> str:
-    query = ImportHead.select(ImportHead.position, text_as_bytes(ImportHead.digest))
-    query = query.where(SQL("typeof(position) = 'integer'"), ImportHead.position <= MARK)
-    return text_of(query.order_by(ImportHead.id.desc()).limit(SQL("1")))
+    own = StoreHead.select(StoreHead.event_id, text_as_bytes(StoreHead.digest))
+    own = own.where(StoreHead.event_id >= SQL("0"), StoreHead.event_id <= MARK)
+    own = own.order_by(StoreHead.event_id.desc()).limit(SQL("1"))
+    # Own heads continue from the last one of an import, which so is that of the same event.
+    taken = ImportHead.select(ImportHead.position, text_as_bytes(ImportHead.digest))
+    taken = taken.where(SQL("typeof(position) = 'integer'"), ImportHead.position <= MARK)
+    taken = taken.order_by(ImportHead.id.desc()).limit(SQL("1"))
+    return f"SELECT * FROM ({text_of(own)}) UNION ALL SELECT * FROM ({text_of(taken)})"
 
 
 @functools.cache
@@ -173,26 +172,30 @@ def store_heads(memory: Remembered, newest: int) -> None:
     """Store a head for each full thousand events up to `newest`, and note when the next is due."""
     position, digest = last_head(newest)
     due = position - position % HEAD_EVERY + HEAD_EVERY
-    since = memory.since_head
-    # If `memory` has the digests of all events since the last head, they are not read again:
-    # reading them would cost as much as computing them did.
-    known = since is not None and len(since) == newest - position
+    # What `memory` has of the digests since the last head is not read again: reading them would
+    # cost as much as computing them did. Others can only have added events after those.
+    since, upto = memory.since_head, memory.since_upto
+    if since is None or memory.since_from != position:
+        since, upto = [], position
+    if newest - position <= _MOST_SINCE:
+        since += [one or b"" for _, one in events_between(upto, newest)]
+    in_turn = len(since) == newest - position  # without gaps between their ids
     while due <= newest:
-        if known and since is not None:
+        if in_turn:
             digest = head_digest(digest, since[: due - position])
             del since[: due - position]
         else:
-            rows = execute(_since_sql(), (position, due, position, due))
+            rows = list(events_between(position, due))
             if not rows:  # another program has moved SQLite's counter of events
                 due = _next_due(position)
                 continue
             digest = head_digest(digest, [row[1] for row in rows])
         StoreHead.insert(event_id=due, digest=digest).execute()
         position, due = due, due + HEAD_EVERY
+    if not in_turn:
+        since = [one or b"" for _, one in events_between(position, newest)]
     memory.next_head = due
-    if not known:
-        rows = execute(_since_sql(), (position, newest, position, newest))
-        memory.since_head = [row[1] or b"" for row in rows]
+    memory.since_head, memory.since_from, memory.since_upto = since, position, newest
 
 
 def _next_due(position: int) -> int:

@@ -44,7 +44,8 @@ class LedgerKeeper(Remembered):
         self._going: str | None = None
 
     def install(self) -> None:
-        self.forget_all()
+        self.forget_log()
+        self.known.clear()
         self.forget_changes()
         connection = self._database.raw
         # Under names that nobody can know before: what is stored in the file must not call them,
@@ -140,7 +141,7 @@ class LedgerKeeper(Remembered):
         self._looked = False
         self.begin()
         if others_wrote:
-            self.forget_all()
+            self.others_wrote()
         if self._schema is None or others_wrote:
             self._look()
 
@@ -163,7 +164,8 @@ class LedgerKeeper(Remembered):
     def undone(self, since: Mark | None = None) -> None:
         self._going = None
         if since is None:
-            self.forget_all()
+            self.forget_log()
+            self.known.clear()
             self.forget_changes()
             if self._looked:  # and what was made again is undone
                 self._schema = None

@@ -136,8 +136,9 @@ def _insert(memory: Remembered, values: list[Any]) -> list[int]:
 def _added(
     database: StoreDatabase, memory: Remembered, ids: list[int], digests: list[bytes]
 ) -> None:
-    if memory.since_head is not None:
+    if memory.since_head is not None and ids[0] == memory.since_upto + 1:
         memory.since_head += digests
+        memory.since_upto = ids[-1]
     if ids[-1] >= memory.next_head:
         with database.unit():
             heads.store_heads(memory, ids[-1])

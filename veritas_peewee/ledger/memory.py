@@ -60,6 +60,8 @@ class Remembered:
         """The event id at which the next head is due; 0 if that has to be read."""
         self.since_head: list[bytes] | None = None
         """The digests of the events since the last head; None if they have to be read."""
+        self.since_from = self.since_upto = 0
+        """The event of that head, and the last event that they include."""
         self.gives_ids = False
         """Whether events are given their ids here, because SQLite's own counter is of no use."""
         self.unchained_after: int | None = None
@@ -183,11 +185,14 @@ class Remembered:
         self.contents[audit_id] = known
         self.cached_contents += len(known)
 
-    def forget_all(self) -> None:
-        """Empty the caches: another connection has written, or a transaction was undone."""
-        self.forget_log()
-        # What a seal covers stays: it is used only where the same seal is stored.
+    def others_wrote(self) -> None:
+        """Forget what another connection may have changed."""
+        # What stays is used only where it is still right: the digests since a head, where the same
+        # head is the last one; what a seal covers, where the same seal is stored.
+        self.chain.clear()
         self.known.clear()
+        self.next_head = 0
+        self.forget_contents()
 
     def mark(self) -> Mark:
         return Mark(

@@ -78,7 +78,7 @@ def _sealed(
         if children is None:
             children = totals(None, read_digests(database, audit_id))
         seal = running_seal(values, children)
-        memory.set_children(audit_id, children._replace(seal=seal))
+        memory.set_children(audit_id, Children(seal, children.findings, children.screenshots))
         return seal, None
     digests = read_digests(database, audit_id)
     if memory.known.get(audit_id) is State.ROW and not (
