@@ -859,6 +859,31 @@ def test_no_upgraded_screenshot_path_leads_outside_its_folder(upgraded: Path) ->
                 folder.read(file_path)
 
 
+def test_a_path_of_very_many_parts_is_looked_for_only_so_long(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = "a/" * 5000 + "old/t0.png"
+    image = path.parent / "screenshots" / "old" / "t0.png"
+    image.parent.mkdir(parents=True)
+    image.write_bytes(b"")
+    with closing(driver.connect(path)) as raw:
+        raw.executescript(DDL + "INSERT INTO audits (id, url, status) VALUES ('old', '', 'queued')")
+        for stored in (long, "a/" * 5000 + "none.png"):
+            raw.execute(
+                "INSERT INTO audit_screenshots (audit_id, file_path, label, index_num) "
+                "VALUES ('old', ?, '', 0)",
+                (stored,),
+            )
+        raw.commit()
+    asked = []
+    isfile = os.path.isfile
+    monkeypatch.setattr(os.path, "isfile", lambda at: asked.append(at) or isfile(at))
+    with connect(path):
+        found = [shot.file_path for shot in AuditScreenshot.select().order_by(AuditScreenshot.id)]
+    assert found == ["old/t0.png", "a/" * 5000 + "none.png"]
+    assert len(asked) < 1000
+
+
 def test_rows_without_their_audit_get_one_that_says_so(upgraded: Path) -> None:
     with connect(upgraded):
         for audit_id in ("gone-findings", "gone-images", "gone-events"):

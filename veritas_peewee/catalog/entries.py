@@ -87,14 +87,16 @@ def entry_of(audit_id: str, row: dict[str, Any]) -> tuple[Any, ...] | None:
     if row["status"] in UNFINISHED:
         return None
     patterns: dict[str, int] = {}
-    texts = []
+    texts, kinds = [], set()
     for pattern, category, severity, description, plain in execute(_findings_sql(), (audit_id,)):
+        kinds.add((pattern, severity))
+        title = f"{pattern} ({category})" if category else pattern
+        texts.append(f"{title}: {description}\n{plain or ''}")
+    for pattern, severity in kinds:
         level = level_of(severity)
         # The key "" has the worst severity of all findings.
         for key in ("", _text(pattern)):
             patterns[key] = max(level, patterns.get(key, -1))
-        title = f"{pattern} ({category})" if category else pattern
-        texts.append(f"{title}: {description}\n{plain or ''}")
     return (
         audit_id,
         *(row[name] for name in ("created_at", "status", "risk_level", "site_type", "audit_tier")),
