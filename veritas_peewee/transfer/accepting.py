@@ -5,6 +5,8 @@ The rules are the fields' own. An export asks here too, so it names what an impo
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import peewee
@@ -28,6 +30,7 @@ MAX_EVENT_ID = 2**53
 MAX_KEPT_ID = 2**52
 """The largest event id that an imported event keeps: the ids of later events follow it, and these
 too must be accepted elsewhere."""
+assert SCREENSHOT[1] == "file_path"
 _MEDIA_TYPE, _SHA256 = SCREENSHOT.index("media_type"), SCREENSHOT.index("sha256")
 
 
@@ -60,27 +63,32 @@ def refusal(stored: StoredAudit, images: list[bytes | None]) -> str | None:
     return None
 
 
-def _check(
-    where: str, model: Any, names: tuple[str, ...], row: Row, *, without: str | None = None
-) -> None:
-    for name, value in zip(names, row, strict=True):
-        field = model._meta.fields[name]
-        if name == without or isinstance(field, peewee.BlobField):
-            continue
-        try:
-            field.check_stored(value)
-        except InvalidAudit as error:
-            raise InvalidAudit(f"{where}: {error}") from None
+def _check(where: str, model: Any, names: tuple[str, ...], row: Row) -> None:
+    try:
+        for check, value in zip(_checks(model, names), row, strict=True):
+            if check is not None:
+                check(value)
+    except InvalidAudit as error:
+        raise InvalidAudit(f"{where}: {error}") from None
+
+
+@functools.cache
+def _checks(model: Any, names: tuple[str, ...]) -> tuple[Callable[[Any], object] | None, ...]:
+    """The check of each column; None for a digest."""
+    fields = [model._meta.fields[name] for name in names]
+    return tuple(
+        None if isinstance(field, peewee.BlobField) else field.check_stored for field in fields
+    )
 
 
 def _check_screenshot(where: str, row: Row, image: bytes | None) -> None:
-    # Paths of the older store may be of another machine, and then lead to no image.
-    elsewhere = image is None and row[_SHA256] is None
-    path = "file_path" if elsewhere else None
-    _check(where, AuditScreenshot, SCREENSHOT[1:], row[1:], without=path)
+    _check(where, AuditScreenshot, SCREENSHOT[2:], row[2:])
     try:
-        if elsewhere:
-            check_text("file_path", row[SCREENSHOT.index("file_path")], 1000)
+        # Paths of the older store may be of another machine, and then lead to no image.
+        if image is None and row[_SHA256] is None:
+            check_text("file_path", row[1], 1000)
+        else:
+            AuditScreenshot._meta.fields["file_path"].check_stored(row[1])
         if image is not None:
             kind = check_image(image, f"the image {shown(image_file(row))}")
             if row[_MEDIA_TYPE] not in (None, kind):

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 import peewee
 
 from veritas_peewee.errors import InvalidAudit
-from veritas_peewee.values.moments import format_datetime
+from veritas_peewee.values.moments import format_datetime, is_stored_form
 from veritas_peewee.values.plain import (
     check_text,
     invalid,
@@ -265,8 +265,8 @@ class DateTimeField(Typed[V], Stored, peewee.DateTimeField):
         return value
 
     def _read_stored(self, value: Any) -> Any:
-        moment = self.python_value(value)
-        if not isinstance(moment, datetime) or self.db_value(moment) != value:
+        moment = self.python_value(value) if is_stored_form(value) else None
+        if not isinstance(moment, datetime):
             raise invalid(
                 self.name, "must be a moment in UTC such as 2026-01-31 18:00:00.000000", value
             )

@@ -88,9 +88,8 @@ class JSONField(Typed[V], Stored, peewee.JSONField):
     def _read_stored(self, value: Any) -> Any:
         text = check_text(self.name, value)
         try:
-            found = decode_json(text)
+            found = decode_json(text, finite=True)
         except InvalidAudit as error:
             raise InvalidAudit(f"{self.name}: {error}") from error
-        encode_json(found, self.name)
         self.check_parts(found)
         return found

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from veritas_peewee.values.plain import invalid, plain_number, plain_text
 
 _AGO = re.compile(r"(\d{1,6})([hdw])", re.ASCII)
+_STORED = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}", re.ASCII)
 _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 DATES = "2026-01-31, 2026-01, 2026-01-31T18:00+01:00, or 7d ago (h, d, w)"
 
@@ -20,6 +21,11 @@ def utc_now() -> datetime:
 def format_datetime(value: datetime) -> str:
     """A datetime as it is stored: text in UTC, with six fractional digits and no zone suffix."""
     return datetime.isoformat(datetime.astimezone(value, UTC), " ", "microseconds")[:26]
+
+
+def is_stored_form(value: object) -> bool:
+    """Whether a value is a text of the form that `format_datetime` gives."""
+    return type(value) is str and _STORED.fullmatch(value) is not None
 
 
 def epoch(value: object) -> datetime | None:
