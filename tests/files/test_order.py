@@ -315,6 +315,9 @@ def test_a_restored_store_is_on_disk_before_it_is_reported(
     effects.assert_order(
         r"fsync new/\.audits[^/]+\.partial/.+\.db", r"link new/audits\.db", "answer .*"
     )
+    # Once more after the copy may have been upgraded.
+    written = effects.matching(r"(commit|end) new/\.audits[^/]+\.partial/.+\.db")[-1]
+    assert effects.matching(r"fsync new/\.audits[^/]+\.partial/.+\.db")[-1] > written
     assert effects.matching("fsync new")[-1] > effects.matching(r"link new/audits\.db")[-1]
     assert effects.matching(rf"fsync new/screenshots/{audit_id}")[-1] < min(
         effects.matching(r"link new/audits\.db")

@@ -130,6 +130,22 @@ def test_removing_images_removes_their_folder_with_the_last_one(folder: Screensh
     assert files(folder.root) == []
 
 
+def test_a_folder_that_is_removed_just_before_the_image_is_written_is_made_again(
+    folder: ScreenshotFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever removes the last image of an audit removes its folder too."""
+    write = images.write_whole
+
+    def late(*args: Any) -> None:
+        monkeypatch.undo()
+        os.rmdir(folder.root / "vrts_a")
+        write(*args)
+
+    monkeypatch.setattr(images, "write_whole", late)
+    stored = folder.put("vrts_a", 0, "t0", make_png())
+    assert folder.read(stored.file) == make_png()
+
+
 def test_removing_from_a_folder_that_was_never_made_is_no_error(folder: ScreenshotFolder) -> None:
     folder.remove(["vrts_a/none.png"])
     assert not folder.root.exists()

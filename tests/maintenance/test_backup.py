@@ -37,12 +37,15 @@ from veritas_peewee.files.durable import leftovers
 from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.ledger.heads import parse_head
 from veritas_peewee.maintenance import backup as backups
+from veritas_peewee.maintenance import restore as restoring
 from veritas_peewee.maintenance.backup import BackupReport, backup, restore
 from veritas_peewee.maintenance.copying import DATABASE
 from veritas_peewee.maintenance.verify import verify
 from veritas_peewee.models import AuditScreenshot
 from veritas_peewee.recording import operations, recorder, removal
 from veritas_peewee.testing import make_event, make_png
+from veritas_peewee.transfer.exporting import export_jsonl
+from veritas_peewee.transfer.importing import import_jsonl
 
 LARGE = 100
 
@@ -434,6 +437,43 @@ def test_images_that_no_row_names_any_more_are_kept_aside_and_others_stay(path, 
     assert_whole(report.replaced / DATABASE, 4)
     assert_whole(path, 3)
     assert_whole(beside, 1)
+
+
+def test_an_image_that_is_altered_after_it_was_verified_is_not_restored(
+    path: Path, ids: list[str], saved: Path, tmp_path: Path
+) -> None:
+    (altered, *_) = sorted((saved / "screenshots").rglob("*.png"))
+
+    def progress(part: str, done: int, total: int) -> None:
+        if part == "verify" and done == total:
+            altered.write_bytes(make_png(99))
+
+    target = tmp_path / "new" / "audits.db"
+    with pytest.raises(DatabaseCorrupt, match="was altered just now"):
+        restore(saved, target, progress=progress)
+    assert not target.exists()
+    assert files_below(target.parent) == {}
+
+
+def test_a_restore_that_fails_leaves_the_images_of_whoever_was_faster(
+    path: Path, ids: list[str], saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store that another process has just made there, with the same audits."""
+    exported, target = tmp_path / "all.jsonl", tmp_path / "new" / "audits.db"
+    with connect(path, read_only=True):
+        export_jsonl(exported)
+    link = restoring._link
+
+    def late(new: Path, name: Path) -> None:
+        with connect(name):
+            assert import_jsonl(exported).ok
+        link(new, name)
+
+    monkeypatch.setattr(restoring, "_link", late)
+    with pytest.raises(StoreError):
+        restore(saved, target)
+    monkeypatch.undo()
+    assert_whole(target, 3)
 
 
 def test_lost_and_altered_images_come_back(path, ids, saved):

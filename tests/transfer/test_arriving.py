@@ -142,6 +142,25 @@ def test_images_of_which_some_are_there_are_completed(
     assert verified(path).problems == []
 
 
+@pytest.mark.parametrize("step", ["read", "sync"])
+def test_an_image_that_goes_while_it_is_compared_is_brought_again(
+    path: Path, exported: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    real = getattr(ScreenshotFolder, step)
+
+    def late(self: ScreenshotFolder, file: str) -> Any:
+        monkeypatch.undo()
+        (self.root / file).unlink()
+        return real(self, file)
+
+    with connect(path):
+        Audit.delete().where(Audit.id.is_null(False)).execute()
+        monkeypatch.setattr(ScreenshotFolder, step, late)
+        assert import_jsonl(exported).audits == 4
+    assert len(images(path)) == 4
+    assert verified(path).problems == []
+
+
 @pytest.mark.parametrize("same", [True, False])
 def test_a_file_that_gets_the_name_meanwhile_is_never_replaced(
     exported: Path, other: Path, monkeypatch: pytest.MonkeyPatch, same: bool
