@@ -196,6 +196,7 @@ async def test_a_store_that_has_paused_notices_before_it_writes(path, monkeypatc
     monkeypatch.setattr("veritas_peewee.files.database_files.FRESH", 0.0)
     async with AuditStore.open(path) as store:
         audit = await store.create("https://example.com/")
+        await store.record(audit.id, LOG)
         act(path)
         for call in (
             partial(store.record, audit.id, LOG),
