@@ -73,7 +73,8 @@ class AuditStore:
 
     Besides the errors that they name, its methods raise StoreClosed if the store is not open, and
     StoreError in another event loop or in a forked process. Methods that write also raise
-    StoreBusy, StoreFull, ReadOnlyStore or WriteUndone (see `errors`): the write was not saved.
+    StoreBusy, StoreFull, ReadOnlyStore or WriteUndone (see `errors`): the write was not saved. With
+    StoreMoved it may be saved in a file, or a WAL, that is no longer at its path.
     """
 
     def __init__(

@@ -191,6 +191,21 @@ async def test_a_lone_event_at_the_moment_of_the_move_is_not_acknowledged(path, 
             await store.record(audit.id, LOG)
 
 
+@pytest.mark.parametrize("act", [rename_file, remove_wal])
+async def test_a_store_that_has_paused_notices_before_it_writes(path, monkeypatch, act):
+    monkeypatch.setattr("veritas_peewee.files.database_files.FRESH", 0.0)
+    async with AuditStore.open(path) as store:
+        audit = await store.create("https://example.com/")
+        await store.record(audit.id, LOG)
+        act(path)
+        for call in (
+            partial(store.record, audit.id, LOG),
+            partial(store.update, audit.id, narrative="x"),
+        ):
+            with pytest.raises(StoreMoved, match="nothing was written"):
+                await call()
+
+
 @pytest.mark.parametrize("act", [rename_folder, rename_file])
 async def test_a_file_that_is_moved_back_is_written_again_and_has_all(path, act):
     async with AuditStore.open(path) as store:

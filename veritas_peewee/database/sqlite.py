@@ -192,7 +192,9 @@ class SqliteStore(StoreDatabase, SqliteDatabase):
             _logger.warning(
                 "%s: another process, or another connection of this one, writes to this file too, "
                 "and SQLite %s can then lose commits (the WAL-reset bug): use SQLite 3.51.3 or "
-                "newer, for example with pysqlite3, or let one process do all writing",
+                "newer, for example with pysqlite3 (then nothing in this process may open the file "
+                "with another SQLite, Python's own included: read it with connect(…, "
+                "read_only=True)), or let one process do all writing",
                 self.location.name,
                 version,
             )

@@ -33,6 +33,7 @@ from veritas_peewee.files.platform import (
 
 FRESH = 0.02
 """Seconds for which a look at the paths also serves the write that begins next."""
+_HINT = "; does anything in this process open it with another copy of SQLite?"
 # The bytes that each connection to a file locks, https://sqlite.org/src/file/src/os.h: who has
 # them for itself alone is the last one, and takes the WAL away when it closes.
 _SHARED_FIRST, _SHARED_SIZE = 0x40000002, 510
@@ -201,7 +202,8 @@ class DatabaseFile:
         if so and not self.moved:  # a reader's caller alone is concerned
             _logger.error("%s while it was open: nothing is written to it any more", what)
         self.moved = True
-        failure = StoreMoved(f"{what} while it was open{so}")
+        hint = _HINT if so and "its WAL" in what else ""
+        failure = StoreMoved(f"{what} while it was open{so}{hint}")
         failure.written = written
         raise failure from error
 
