@@ -243,7 +243,8 @@ class Unit:
             state.conn.execute("SAVEPOINT unit")
         self.callbacks = len(state.commit_callbacks)
         self.undo = len(database.undo)
-        self.mark = None if database.keeper is None else database.keeper.mark()
+        keeper = database.keeper
+        self.mark = None if keeper is None or self.outermost else keeper.mark()
         self.cursors = len(database.cursors)
         self.depth = len(state.transactions)
         state.transactions.append(self)

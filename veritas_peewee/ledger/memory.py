@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from enum import Enum
-from typing import NamedTuple
 
 from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.failures import store_error
@@ -27,16 +26,8 @@ class State(Enum):
     WRONG = "it was not: its seal is not renewed"
 
 
-class Mark(NamedTuple):
-    """How far a transaction was when a savepoint began."""
-
-    audits: int
-    renewed_audits: int
-    rows: int
-    renewed_rows: int
-    children: int
-    unchained_after: int | None
-    changes: int
+Mark = tuple[int, int, int, int, int, int | None, int]
+"""How far a transaction was when a savepoint began; see `Remembered.mark`."""
 
 
 class Remembered:
@@ -195,7 +186,8 @@ class Remembered:
         self.forget_contents()
 
     def mark(self) -> Mark:
-        return Mark(
+        # Not a named tuple: each write has a savepoint.
+        return (
             len(self.audits),
             len(self._renewed_audits),
             len(self.rows),
@@ -207,19 +199,20 @@ class Remembered:
 
     def back_to(self, mark: Mark) -> None:
         """What was to be renewed is again what it was at the mark: the rest was rolled back."""
+        audits, renewed_audits, rows, renewed_rows, children, unchained_after, changes = mark
         # If there was a renewal since, the first one took all that was to be renewed at the mark.
-        if renewed := self._renewed_audits[mark.renewed_audits :]:
-            self.audits = dict.fromkeys(renewed[: mark.audits])
-            del self._renewed_audits[mark.renewed_audits :]
-        while len(self.audits) > mark.audits:
+        if undone := self._renewed_audits[renewed_audits:]:
+            self.audits = dict.fromkeys(undone[:audits])
+            del self._renewed_audits[renewed_audits:]
+        while len(self.audits) > audits:
             self.audits.popitem()
-        if rows := self._renewed_rows[mark.renewed_rows :]:
-            self.rows = dict.fromkeys(rows[: mark.rows])
-            del self._renewed_rows[mark.renewed_rows :]
-        while len(self.rows) > mark.rows:
+        if undone_rows := self._renewed_rows[renewed_rows:]:
+            self.rows = dict.fromkeys(undone_rows[:rows])
+            del self._renewed_rows[renewed_rows:]
+        while len(self.rows) > rows:
             self.rows.popitem()
-        self.unchained_after, self.changes = mark.unchained_after, mark.changes
-        self._restore_children(mark.children)
+        self.unchained_after, self.changes = unchained_after, changes
+        self._restore_children(children)
 
     def forget_changes(self) -> None:
         """Drop the collected changes: the transaction that made them was undone."""
