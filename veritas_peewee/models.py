@@ -12,7 +12,6 @@ from peewee import SQL, BlobField, ForeignKeyField, Index, Model
 
 from veritas_peewee.database.current import database
 from veritas_peewee.database.expressions import part_of_json
-from veritas_peewee.values.addresses import check_url
 from veritas_peewee.values.fields import (
     CharField,
     DateTimeField,
@@ -55,6 +54,13 @@ def check_score(name: str, value: object) -> float:
     if value is None:
         raise invalid(name, "is missing", value)
     return check_number(name, value, 0, 100)
+
+
+def _check_url(value: object) -> str:
+    # Not with the models, which are imported for queries too: it needs urllib and sockets.
+    from veritas_peewee.values.addresses import check_url
+
+    return check_url(value)
 
 
 def _event_type(value: object) -> str:
@@ -101,7 +107,7 @@ class Audit(_Table):
         def create(cls, **columns: Unpack[AuditColumns]) -> Self: ...  # type: ignore[override]
 
     id = IdField(16, primary_key=True, default=new_audit_id, rule=check_id)
-    url = TextField(rule=check_url)
+    url = TextField(rule=_check_url)
     status = EnumField(
         AuditStatus, 12, default=AuditStatus.QUEUED, constraints=_default("'queued'")
     )

@@ -190,17 +190,22 @@ def test_an_export_names_what_an_import_refuses_of_it_and_leaves_the_bytes(whole
 
 
 @pytest.mark.parametrize("value", ["5", "x'00ff'", "CAST(x'41ff42' AS TEXT)", VALUES["nested"]])
-async def test_followers_of_other_audits_go_on_beside_an_odd_event(
-    tmp_path: Path, value: str
-) -> None:
+async def test_followers_go_on_beside_an_odd_event(tmp_path: Path, value: str) -> None:
     path = tmp_path / "audits.db"
     async with AuditStore.open(path) as store:
         victim, other = [(await store.create("https://x.example")).id for _ in range(2)]
         seen: list[str] = []
+        all_seen: list[str] = []
 
         async def follow() -> None:
             async for event in store.follow(other):
                 seen.append(event.event_type)
+
+        async def follow_all() -> None:
+            async for event in store.follow_all(after=0):
+                all_seen.append(event.event_type)
+                if event.event_type == "audit_complete":
+                    return
 
         def odd() -> None:
             with closing(driver.connect(path)) as connection, connection:
@@ -212,9 +217,11 @@ async def test_followers_of_other_audits_go_on_beside_an_odd_event(
         with anyio.fail_after(60):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(follow)
+                tasks.start_soon(follow_all)
                 await store.record(other, {"type": "phase_start"})
                 await anyio.to_thread.run_sync(odd)
                 await store.record(other, {"type": "audit_complete"})
         assert seen == ["phase_start", "audit_complete"]
+        assert all_seen == ["phase_start", "x", "audit_complete"]
         assert len(await store.events(victim)) == 1
         assert [event.event_type for event in await store.events(other)] == seen

@@ -17,7 +17,6 @@ from veritas_peewee.errors import (
     WriteUndone,
     meaning,
 )
-from veritas_peewee.files.platform import NOT_OF_THE_FILE
 
 DRIVER_ERRORS = (peewee.PeeweeException, sqlite_errors.driver.Error)
 
@@ -106,6 +105,8 @@ def store_error(
 def lacking(error: BaseException) -> str | None:
     """What the system did not give while a file was read: memory, descriptors, a permission, room
     for temporary files, a lock. None if `error` has another cause, such as the file itself."""
+    from veritas_peewee.files.platform import NOT_OF_THE_FILE  # not for whoever opens no file
+
     for found in _chain(error):
         if isinstance(found, MemoryError):
             return "there is not enough memory"
