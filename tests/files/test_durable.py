@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -98,6 +99,20 @@ def test_of_a_failure_nothing_is_left(folder):
         with pytest.raises(KeyboardInterrupt), make(folder / "a"):
             raise KeyboardInterrupt
         assert list(folder.iterdir()) == []
+
+
+def test_without_locks_on_folders_nothing_is_taken_for_dead(folder, monkeypatch):
+    def no_lock(handle: int, how: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(platform.fcntl, "flock", no_lock)
+    dead = folder / ".x.0123456789abcdef.partial"
+    dead.mkdir()
+    assert leftovers(folder) == []
+    with appearing_folder(folder / "a") as made:
+        (made / "file").write_bytes(b"x")
+    assert (folder / "a" / "file").read_bytes() == b"x"
+    assert dead.exists()
 
 
 def test_what_the_dead_left_is_removed_and_what_lives_is_not(folder):

@@ -656,6 +656,19 @@ def test_an_id_in_the_events_that_cannot_be_used_costs_the_id_only(
         check(database)
 
 
+@pytest.mark.parametrize(("audit_id", "noted"), [(5, "5"), ("a/b", "a/b"), ("", ""), (None, "")])
+def test_an_id_in_the_events_that_cannot_be_used_is_noted(
+    tmp_path: Any, audit_id: Any, noted: str
+) -> None:
+    events = [*parse(FORM_1)[0], {"type": "audit_complete", "audit_id": audit_id}]
+    events = [event for event in events if "audit_id" not in event or event is events[-1]]
+    with connect(tmp_path / "audits.db"):
+        errors = ingesting.ingest(events, url="https://example.com/").errors
+    told = [text for text in errors if "was given another one" in text]
+    assert len(told) == bool(noted)
+    assert all(text.startswith("audit_complete.audit_id") and noted in text for text in told)
+
+
 @pytest.mark.parametrize("audit_id", ["..", "a/b", "\u00fc"])
 def test_an_id_in_the_events_never_leads_outside(tmp_path: Any, audit_id: str) -> None:
     events = [*parse(FORM_3)[0], {"type": "audit_complete", "audit_id": audit_id, "elapsed": 1}]

@@ -416,16 +416,7 @@ async def test_what_a_caller_is_told_is_what_is_there(
 ) -> None:
     monkeypatch.setattr(writer, "CLOSE_TIMEOUT", 0.2 if ending.name == "closed before" else 60)
 
-    # Two audits alike: in one the work is done without any fault, to see what it does.
-    for audit_id in (*NEIGHBOURS, "twin", "work"):
-        if audit_id in NEIGHBOURS or work.before is not None:
-            await store.create("https://example.com/", id=audit_id)
-        if audit_id not in NEIGHBOURS and work.before is not None:
-            await store.record_many(audit_id, work.before)
-    if work.name == "import":
-        await anyio.to_thread.run_sync(export_two)
-    await work.call(store, "twin")
-    after = shape(await state_of(store, "twin"))
+    after = await prepared(store, work)
     before = {name: await state_of(store, name) for name in (*NEIGHBOURS, "work")}
     head = str(await store.head())
     case = Case(store, work)
@@ -480,6 +471,19 @@ async def test_what_a_caller_is_told_is_what_is_there(
     assert said == [] or (ending.unsealed and all("altered" in one for one in said))
 
 
+async def prepared(store: AuditStore, work: Work) -> tuple[Any, ...]:
+    """Add two audits alike; returns the shape of one after the work in it, without any fault."""
+    for audit_id in (*NEIGHBOURS, "twin", "work"):
+        if audit_id in NEIGHBOURS or work.before is not None:
+            await store.create("https://example.com/", id=audit_id)
+        if audit_id not in NEIGHBOURS and work.before is not None:
+            await store.record_many(audit_id, work.before)
+    if work.name == "import":
+        await anyio.to_thread.run_sync(export_two)
+    await work.call(store, "twin")
+    return shape(await state_of(store, "twin"))
+
+
 def export_two() -> None:
     """Two audits as files, from a store of their own."""
     with connect(Path("elsewhere") / "audits.db"):
@@ -505,3 +509,91 @@ async def everything_is_free(store: AuditStore) -> None:
             gate.release.set()
     assert {one[0] for one in told.values()} == {"done"}
     assert await store.read(lambda: Audit.get_by_id("next0").url) == "https://example.com/"
+
+
+# ---- the store's own statements fail ----
+
+
+class Unreliable:
+    """The driver's connection, on which some statements fail in turn, after some transactions."""
+
+    def __init__(self, connection: Any) -> None:
+        self.connection = connection
+        self.fails: list[str] = []
+        self.sound = 0
+        """The number of transactions before any statement fails."""
+
+    def execute(self, sql: str, *values: Any) -> Any:
+        self.sound -= sql.startswith("BEGIN")
+        if self.sound < 0 and self.fails and sql.startswith(self.fails[0]):
+            del self.fails[0]
+            error = driver.OperationalError("disk I/O error")
+            error.sqlite_errorcode = 10
+            raise error
+        return self.connection.execute(sql, *values)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.connection, name)
+
+
+FAULTS = {
+    ("BEGIN",): {"failed"},
+    ("COMMIT",): {"failed"},
+    ("COMMIT", "ROLLBACK"): {"failed", "unknown"},
+    ("SAVEPOINT",): {"failed", "done"},
+    ("RELEASE",): {"unknown"},
+    ("ROLLBACK TO",): {"failed", "unknown"},
+    ("ROLLBACK TO", "ROLLBACK"): {"failed", "unknown"},
+}
+"""What may be told if a statement fails, and then perhaps the one that should mend it."""
+
+
+def fault_cases() -> Iterator[Any]:
+    works = [work for work in WORKS if work.name in ("event", "image", "delete", "ingest", "own")]
+    for place, fault, work, batch in product(("file", "memory"), FAULTS, works, (False, True)):
+        name = f"{place}-{' and '.join(fault)}-{work.name}-{'in a batch' if batch else 'alone'}"
+        yield pytest.param(place, fault, work, batch, id=name)
+
+
+@pytest.mark.parametrize(("place", "fault", "work", "batch"), list(fault_cases()))
+@pytest.mark.ends_within(60)
+async def test_a_statement_of_the_stores_own_that_fails_is_told_to_those_whom_it_costs(
+    store: AuditStore, fault: tuple[str, ...], work: Work, batch: bool
+) -> None:
+    after = await prepared(store, work)
+    before = {name: await state_of(store, name) for name in (*NEIGHBOURS, "work")}
+    head = str(await store.head())
+    case = Case(store, work)
+    if fault[0] == "ROLLBACK TO":
+        await case.at_the_point("SELECT RAISE(ABORT, 'no')")
+
+    async def arm() -> Unreliable:
+        def put() -> Unreliable:
+            state = current_database().state
+            state.conn = Unreliable(state.conn)
+            return state.conn
+
+        return await store.write(put)
+
+    unreliable = await arm()
+    # The transaction that holds the writer while the batch gathers is not the one to fail.
+    unreliable.fails, unreliable.sound = list(fault), int(batch)
+    await run(case, Ending("fails by itself", ("done",)), batch=batch)
+    was_hit = len(unreliable.fails) < len(fault)
+    unreliable.fails.clear()
+
+    await everything_is_free(store)
+    found = {name: await state_of(store, name) for name in before}
+    told = {name: case.told[name][0] for name in (*NEIGHBOURS, "work") if name in case.told}
+    if was_hit:
+        assert set(told.values()) <= FAULTS[fault]
+        assert "failed" in told.values() or "unknown" in told.values()
+    for name, what in told.items():
+        if what == "unknown":
+            assert named_files(found[name]) <= found[name][1]
+        else:
+            assert named_files(found[name]) == found[name][1]
+            assert (found[name][0] != before[name][0]) is (what == "done")
+    if told["work"] == "done":
+        assert shape(found["work"]) == after
+    assert await problems(store, head) == []

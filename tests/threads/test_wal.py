@@ -19,6 +19,7 @@ from tests.support.processes import environment
 from tests.support.writes import count
 from veritas_peewee import Audit, AuditStore, connect
 from veritas_peewee.config import locate
+from veritas_peewee.database.sqlite_errors import driver
 from veritas_peewee.recording import operations
 from veritas_peewee.startup import open_reader
 from veritas_peewee.threads.readers import Readers
@@ -267,3 +268,21 @@ def view(path: Path) -> None:
 def write(path: Path) -> None:
     with connect(path):
         operations.create("https://example.com")
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["done", "refused inside a transaction"])
+def test_a_write_after_a_checkpoint_waits_for_others_as_before(
+    tmp_path: Path, inside: bool
+) -> None:
+    path = tmp_path / "audits.db"
+    with connect(path) as database:
+        with database.unit() if inside else nullcontext():
+            assert database.checkpoint(truncate=True, patience=0.0) is not inside
+        other = driver.connect(path, check_same_thread=False, isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        release = threading.Timer(0.3, other.execute, ["COMMIT"])
+        release.start()
+        operations.create("https://example.com")  # by now the other has let go
+        release.join()
+        assert not other.in_transaction
+        other.close()

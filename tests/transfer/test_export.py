@@ -27,11 +27,9 @@ from veritas_peewee.transfer.exporting import export_jsonl
 from veritas_peewee.transfer.tables import AUDIT_COLUMNS, export_csv
 
 
-@pytest.fixture
-def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    found = tmp_path / "store" / "audits.db"
-    monkeypatch.setenv("VERITAS_DATABASE", str(found))
-    return found
+@pytest.fixture(autouse=True)
+def path_in_the_environment(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VERITAS_DATABASE", str(path))
 
 
 # ---- JSON Lines ----

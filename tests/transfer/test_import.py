@@ -53,11 +53,6 @@ def rows(*, ids: bool = True) -> dict[str, list[tuple[Any, ...]]]:
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "source" / "audits.db"
-
-
-@pytest.fixture
 def other(tmp_path: Path) -> Path:
     return tmp_path / "other" / "audits.db"
 
