@@ -16,7 +16,6 @@ from veritas_peewee.catalog import checking, entries
 from veritas_peewee.database.sqlite_errors import driver
 from veritas_peewee.ledger.heads import newest_head
 from veritas_peewee.maintenance import verify as verifying
-from veritas_peewee.migrations import fresh
 
 ODD = ["'x'", "x'00ff'", "-1", "1.5", "9e999", "''", "CAST(x'ff' AS TEXT)"]
 COLUMNS = ["audits.sealed_events", "audits.seal", "audits.id", "audits.status", "audits.host",
@@ -69,7 +68,7 @@ class _Odd(Exception):
 @pytest.mark.parametrize(
     ("module", "name", "part"),
     [
-        (fresh, "disagreements", "the schema"),
+        (verifying.parts, "differences", "the schema"),
         (checking, "disagreements", "the catalog"),
         (verifying, "check_log", "the log"),
         (verifying, "_check_file", "the file"),

@@ -66,7 +66,7 @@ def transform(path: Path, table: str, *, more: str = "") -> None:
 
 
 def rows(path: Path, table: str) -> list[tuple[object, ...]]:
-    return select(path, f"SELECT * FROM {table} ORDER BY 1, 2")
+    return select(path, f"SELECT * FROM {table} ORDER BY 1")
 
 
 def schema(path: Path) -> set[tuple[str, str, str]]:

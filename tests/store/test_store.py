@@ -269,6 +269,7 @@ async def test_close_leaves_one_file_and_no_wal(tmp_path):
     async with AuditStore.open(tmp_path / "audits.db") as store:
         audit = await store.create("https://example.com")
         await store.record(audit.id, {"type": "phase_start"})
+        await store.record(audit.id, {"type": "audit_complete"})
         await store.get(audit.id)
         assert (tmp_path / "audits.db-wal").stat().st_size > 0
     assert [path.name for path in tmp_path.iterdir()] == ["audits.db"]

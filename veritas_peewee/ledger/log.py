@@ -66,7 +66,7 @@ def append_events(events: list[tuple[str, str, str]], when: datetime) -> list[in
     if memory.unchained_after is not None:
         chain_raw(database, memory)
     if not memory.next_head:
-        memory.gives_ids = not counter.is_sound()
+        memory.gives_ids = not _is_counted(database)
     moment = format_datetime(when)
     chain = memory.chain
     digests: list[bytes] = []
@@ -99,6 +99,16 @@ def append_events(events: list[tuple[str, str, str]], when: datetime) -> list[in
     return ids
 
 
+def _is_counted(database: StoreDatabase) -> bool:
+    """Whether SQLite can go on counting the events."""
+    try:
+        return counter.is_sound()
+    except DRIVER_ERRORS:
+        if database.transaction_is_open:
+            raise
+        return False  # a table is gone: with a transaction around it, the schema is looked at first
+
+
 def append_chained(rows: list[tuple[Any, ...]]) -> list[int]:
     """Add events of another store with the digests that they have; returns their new ids.
 
@@ -112,7 +122,7 @@ def append_chained(rows: list[tuple[Any, ...]]) -> list[int]:
     if not rows:
         return []
     if not memory.next_head:
-        memory.gives_ids = not counter.is_sound()
+        memory.gives_ids = not _is_counted(database)
     memory.appending = True
     try:
         ids = _insert(memory, [value for row in rows for value in row])
