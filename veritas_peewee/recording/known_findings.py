@@ -22,6 +22,8 @@ from veritas_peewee.values.moments import format_datetime
 Row = tuple[Any, ...]
 """A finding's stored values in the order of `_COLUMNS`."""
 _COLUMNS = seals.covered(AuditFinding)
+_VALUES = _COLUMNS[1:-1]
+_FORMS = stored_forms(AuditFinding, _VALUES)
 _CONTENT = ("category", "pattern_type", "severity", "confidence", "description")
 """The columns by which a finding without an id is recognised."""
 _AT = tuple(_COLUMNS.index(name) for name in _CONTENT)
@@ -73,8 +75,8 @@ class KnownFindings:
         """The row of a finding with these checked values."""
         if self._moment[0] is not when:
             self._moment = when, format_datetime(when)
-        row = [values[name] for name in _COLUMNS[1:-1]]
-        for position, convert in stored_forms(AuditFinding, _COLUMNS[1:-1]):
+        row = [values[name] for name in _VALUES]
+        for position, convert in _FORMS:
             row[position] = convert(row[position])
         return (self.audit_id, *row, self._moment[1])
 
