@@ -241,6 +241,10 @@ class DatabaseFile:
             if give_back is not None:
                 give_back()
 
+    def has_wal(self) -> bool:
+        """Whether there is a WAL: once this connection is closed, others have the file open."""
+        return self.path is not None and os.path.exists(self._wal_path)
+
     def sync_wal(self) -> None:
         """Wait until the commits so far are on disk, if the file system reports no error."""
         if self.path is not None:
