@@ -133,12 +133,21 @@ def test_what_is_not_ours_in_the_folder_stays(path, folder):
 def test_a_session_ends_with_its_connection(path, folder):
     with connect(path):
         assert run_one() in os.listdir(folder)
-        operations.update_status("one", "completed")
     assert not folder.exists()
 
 
-def test_a_session_that_leaves_audits_running_leaves_the_proof_of_its_end(path, folder):
-    """Also for an opening beside others, where a missing file would prove nothing."""
+def test_a_session_whose_audits_have_ended_leaves_nothing_beside_others_either(path, folder):
+    with held_open(path, "SELECT COUNT(*) FROM audits"):
+        with connect(path):
+            run_one()
+            operations.update_status("one", "completed")
+        assert not folder.exists()
+
+
+def test_a_session_that_leaves_audits_running_beside_others_leaves_the_proof_of_its_end(
+    path, folder
+):
+    """To the next opening a missing file would prove nothing."""
     with held_open(path, "SELECT COUNT(*) FROM audits"):
         with connect(path):
             session = run_one()

@@ -89,7 +89,7 @@ class StoreDatabase(Transactions):
                 closed = False
         if closed:
             self.file.closed()
-        self.session.close()
+        self.session.close(beside_others=self.file.has_wal())
         return closed
 
     # ---- is the file still the one that is open? ----

@@ -243,6 +243,10 @@ class DatabaseFile:
             if give_back is not None:
                 give_back()
 
+    def has_wal(self) -> bool:
+        """Whether there is a WAL: once this connection is closed, others have the file open."""
+        return self.path is not None and os.path.exists(self._wal_path)
+
     def sync_commits(self, *, in_wal: bool) -> None:
         """Wait until the commits so far are on disk; StoreError if that cannot be said.
 

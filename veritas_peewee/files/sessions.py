@@ -141,15 +141,16 @@ class Session:
         _begun.add(self)
         return True
 
-    def close(self) -> None:
-        """End the session: release the lock, and remove the file unless audits still run in it.
+    def close(self, *, beside_others: bool = False) -> None:
+        """End the session: release the lock and remove the file.
 
-        These are then found as those of a process that was killed are.
+        If audits still run in it, and others have the database open, the file is left: for them a
+        missing one would prove nothing. The next opening removes it.
         """
         if self._handle >= 0:
             # A forked child has a copy of the handle, but the session is its parent's.
             if self._process == os.getpid() and self._id is not None:
-                if not self._running:
+                if not (beside_others and self._running):
                     _remove(self.folder, [self._id])
                 _tidy(self.folder)
             os.close(self._handle)
