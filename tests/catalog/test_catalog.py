@@ -269,6 +269,7 @@ def test_an_older_file_is_indexed_when_it_is_upgraded(tmp_path: Path) -> None:
             other.execute(f"DROP TABLE {table}")
         other.execute("DROP INDEX idx_audits_tier_history")
         other.execute("DROP TABLE import_heads")
+        other.execute("DROP TABLE absent_images")
         other.execute("DELETE FROM veritas_migrations WHERE name >= '0004_search'")
     with connect(path):
         assert found("cancel fold") == [audit_id]

@@ -294,7 +294,7 @@ def test_what_another_program_has_for_times_and_scores_is_counted_where_it_is_fo
 
 
 def test_cursors_made_by_hand_are_refused(audits: list[Row]) -> None:
-    for score in (2**63, -(2**70), float("nan"), True, [], "a\0"):
+    for score in (2**63, -(2**70), float("nan"), True, [], {}, {"$blob": 5}, {"$blob": "x"}):
         cursor = write_cursor([score, "2026-01-01 00:00:00.000000", "a"])
         for order in ("highest", "lowest"):
             with pytest.raises(InvalidAudit, match=r"cursor: is not one that history\(\) returned"):
