@@ -151,13 +151,15 @@ def test_each_odd_value_in_a_column_costs_its_own_row(whole, copied, table_and_c
         f"UPDATE audits SET narrative = {VALUES['not UTF-8']}",
         f"UPDATE audit_events SET data = {VALUES['surrogate']}",
         "UPDATE audits SET signal_scores = '{\"a\":1e999}', trust_score = 9e999",
+        "UPDATE audit_screenshots SET file_size_bytes = 'x', index_num = x'00ff', label = x'00ff'",
+        "UPDATE audit_findings SET severity = x'00ff', confidence = 'x', screenshot_index = 'x'",
         "UPDATE audits SET created_at = x'00ff', pages_scanned = 'x', elapsed_seconds = x'00'",
     ],
 )
 def test_each_command_shows_it_or_goes_past_it(whole, copied, tmp_path, capsys, sql) -> None:
     _, (victim, other, *_) = whole
     with closing(driver.connect(copied, isolation_level=None)) as connection:
-        key = "audit_id" if "audit_events" in sql else "id"
+        key = "id" if sql.startswith("UPDATE audits ") else "audit_id"
         connection.execute(f"{sql} WHERE {key} = '{victim}'")
     for words in (
         ["history"], ["history", "--json"], ["show", victim], ["show", victim, "--json"],

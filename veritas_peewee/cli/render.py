@@ -113,8 +113,10 @@ def show_audit(out: Console, audit: Audit) -> None:
         table = columns()
         table.show_header = False
         for shot in audit.screenshots:
-            size = "" if shot.file_size_bytes is None else f"{shot.file_size_bytes:,} bytes"
-            cells = (str(shot.index_num), one_line(shot.label), size, one_line(shot.file_path))
+            size = shot.file_size_bytes
+            known = f"{size:,}" if isinstance(size, int) else one_line(size)
+            text = "" if size is None else f"{known} bytes"
+            cells = (one_line(shot.index_num), one_line(shot.label), text, one_line(shot.file_path))
             table.add_row(*cells)
         out.print(table)
     errors = audit.errors if isinstance(audit.errors, list) else [audit.errors]

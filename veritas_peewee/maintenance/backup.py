@@ -124,7 +124,7 @@ def _verified(copy: Location, source: Location, progress: Progress | None, damag
     with connect(copy.path, read_only=True):
         report = verify(progress=progress and (lambda n, total: progress("verify", n, total)))
     if not damaged:
-        refuse_unless_whole(report, f"{source.name}: not backed up", "it is damaged")
+        refuse_unless_whole(report, f"{source.name}: not backed up", "for it is damaged")
     return report
 
 

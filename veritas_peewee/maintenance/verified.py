@@ -64,8 +64,8 @@ def refuse_unless_whole(report: Report, what: str, damaged: str) -> None:
         return
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
     if report.problems:
-        raise DatabaseCorrupt(f"{what}: {damaged}: {found[0]}{more}")
-    raise StoreError(f"{what}: it cannot be verified here: {found[0]}{more}")
+        raise DatabaseCorrupt(f"{what}, {damaged}: {found[0]}{more}")
+    raise StoreError(f"{what}, for it cannot be verified here: {found[0]}{more}")
 
 
 class CallersError(BaseException):
