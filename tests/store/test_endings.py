@@ -401,10 +401,10 @@ def cases() -> Iterator[Any]:
     for place, ending, work, batch in product(("file", "memory"), ENDINGS, WORKS, (False, True)):
         if place == "memory" and ending.only_file:
             continue
-        if work.name == "import" and ending.inside is None:
-            # It is several writes, the first of which would be in the batch: see test_import.
-            if batch or ending.name.startswith(("cancelled", "closed")):
-                continue
+        # It is several writes, the first of which would be in the batch: see test_import.
+        several = work.name == "import" and ending.inside is None
+        if several and (batch or ending.name.startswith(("cancelled", "closed"))):
+            continue
         company = "in a batch" if batch else "alone"
         name = f"{place}-{ending.name}-{work.name}-{company}"
         yield pytest.param(place, ending, work, batch, id=name)
