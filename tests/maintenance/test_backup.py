@@ -261,7 +261,7 @@ def test_a_damaged_store_is_backed_up_only_if_that_is_said(path, ids, tmp_path):
     assert names(tmp_path) == ["store"]
     report = backup(tmp_path / "saved", database=path, damaged=True)
     assert "its row was altered" in report.problems[0]
-    with pytest.raises(DatabaseCorrupt, match="not restored: the backup is damaged"):
+    with pytest.raises(DatabaseCorrupt, match="not restored, the backup is damaged"):
         restore(report.path, tmp_path / "new.db")
     assert not (tmp_path / "new.db").exists()
 
