@@ -372,9 +372,9 @@ async def test_an_import_that_is_undone_leaves_no_image(exported, store):
     def fails() -> None:
         assert sync.import_(path).screenshots == 2
         assert len(sync.get(world.ended).screenshots) == 1
-        # Each has a name of the import's own too, until the rows are committed.
-        named = [file for file in stored_files(store) if "/.import." not in file]
-        assert len(named) == len(files) + 2
+        # Until the commit they also have names of their own, in a folder of the import's.
+        assert store.location.screenshots is not None
+        assert len(list(store.location.screenshots.glob("vrts_*/*.png"))) == len(files) + 2
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
