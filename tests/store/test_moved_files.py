@@ -3,9 +3,10 @@ that is in no file, others' writes are unharmed, and nobody is accused who did n
 
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -31,6 +32,7 @@ from veritas_peewee import (
 from veritas_peewee.config import locate
 from veritas_peewee.database.backends import connection
 from veritas_peewee.database.current import current_database
+from veritas_peewee.database.sqlite_errors import driver
 from veritas_peewee.files.database_files import DatabaseFile
 from veritas_peewee.ledger import log
 from veritas_peewee.maintenance.backup import backup
@@ -112,8 +114,15 @@ def look_with_second_copy(path):
     second.close()
 
 
+def look_with_python_s_own(path):
+    if driver.__name__.startswith("sqlite3"):
+        pytest.skip("it is not a second copy: Peewee uses it too")
+    with closing(sqlite3.connect(path)) as second:
+        assert second.execute("SELECT COUNT(*) FROM audits").fetchall()
+
+
 WAYS = [remove_folder, rename_folder, rename_file, replace_file]
-WAYS_OF_THE_WAL = [remove_wal, replace_wal, look_with_second_copy]
+WAYS_OF_THE_WAL = [remove_wal, replace_wal, look_with_second_copy, look_with_python_s_own]
 
 
 # ---- nothing is acknowledged that is in no file ----
