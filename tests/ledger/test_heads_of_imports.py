@@ -10,6 +10,7 @@ import pytest
 from tests.support.audits import fill
 from tests.support.database_files import by_hand, select, verified
 from veritas_peewee import Audit, AuditStore, connect
+from veritas_peewee.ledger import seals
 from veritas_peewee.ledger.heads import HEAD_EVERY, head_digest, newest_head
 from veritas_peewee.ledger.kept_ids import PLACEHOLDER, can_keep
 from veritas_peewee.maintenance.repair import repair
@@ -266,8 +267,6 @@ def test_a_head_over_all_events_that_an_earlier_version_made_stays_valid(exporte
 def test_seals_of_running_audits_of_an_earlier_version_are_made_anew_if_they_are_right(
     path, exported, right
 ):
-    from veritas_peewee.ledger import seals
-
     with connect(path):
         audit_id = operations.create("https://running.example").id
         finding = {"id": "f", "category": "c", "severity": "low", "confidence": 0.5}
@@ -277,7 +276,7 @@ def test_seals_of_running_audits_of_an_earlier_version_are_made_anew_if_they_are
         as_it_was_released(
             path,
             f"UPDATE audits SET seal = '{older}' WHERE id = '{audit_id}'",
-            *(() if right else (f"UPDATE audits SET url = 'x' WHERE id = '{audit_id}'",)),
+            *(() if right else (f"UPDATE audits SET narrative = 'x' WHERE id = '{audit_id}'",)),
         )
     with connect(path):
         assert any(audit_id in text for text in verify().problems) == (not right)
@@ -285,9 +284,16 @@ def test_seals_of_running_audits_of_an_earlier_version_are_made_anew_if_they_are
         assert any(audit_id in text for text in verify().problems)
 
 
-def test_an_exported_running_audit_of_an_earlier_version_is_taken_and_sealed(path, tmp_path, other):
-    from veritas_peewee.ledger import seals
+def test_a_seal_of_an_earlier_version_is_not_one_in_a_file_of_this_version(path):
+    with connect(path):
+        audit_id = fill(0)[0]
+        *values, _, _, _ = seals.stored_audit(audit_id)
+        older = seals.digest_of(values).hex()
+        by_hand(path, f"UPDATE audits SET seal = '{older}' WHERE id = '{audit_id}'")
+        assert any(audit_id in text for text in verify().problems)
 
+
+def test_an_exported_running_audit_of_an_earlier_version_is_taken_and_sealed(path, tmp_path, other):
     target = tmp_path / "x.jsonl"
     with connect(path):
         audit_id = fill(0)[0]

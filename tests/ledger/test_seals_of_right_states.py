@@ -6,13 +6,14 @@ import io
 import logging
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import pytest
 
 from tests.support.audits import add_screenshot, fill
 from tests.support.database_files import by_hand, select, verified
 from tests.support.processes import start
-from veritas_peewee import Audit, AuditStore, connect
+from veritas_peewee import Audit, AuditStore, StoreError, connect
 from veritas_peewee.ledger.heads import newest_head
 from veritas_peewee.maintenance.repair import repair
 from veritas_peewee.maintenance.verify import verify
@@ -247,6 +248,19 @@ def test_parts_that_are_undone_leave_seals_right(path, database, how):
         assert verify().problems == []
 
 
+@pytest.mark.parametrize("outer", [True, False])
+@pytest.mark.parametrize("how", ["unit", "atomic"])
+def test_rows_of_a_part_that_is_undone_are_not_taken_for_rows_of_the_audit(path, outer, how):
+    with connect(path) as opened:
+        audit_id, _ = two_audits()
+        with opened.unit() if outer else nullcontext():
+            with pytest.raises(LookupError), getattr(opened, how)():
+                recorder.record(audit_id, finding())
+                raise LookupError
+            recorder.record(audit_id, finding())
+        assert verify().problems == []
+
+
 def test_a_part_that_is_undone_after_another_program_s_change_does_not_seal_it(path):
     with connect(path) as opened:
         audit_id, _ = two_audits()
@@ -259,6 +273,16 @@ def test_a_part_that_is_undone_after_another_program_s_change_does_not_seal_it(p
                 raise LookupError
             recorder.record(audit_id, {"type": "audit_complete", "elapsed": 1})
         assert named(audit_id, verify().problems)
+
+
+def test_an_audit_that_ended_after_a_failed_write_can_be_changed_again(path):
+    with connect(path):
+        audit_id, _ = two_audits()
+        with pytest.raises(StoreError):
+            recorder.record("nobody", finding())
+        recorder.record(audit_id, {"type": "audit_complete", "elapsed": 1})
+        operations.update(audit_id, narrative="later")
+        assert verify().problems == []
 
 
 def test_audits_made_by_peewee_code_and_by_imports_are_sealed(path, tmp_path):

@@ -209,15 +209,11 @@ def chain_raw(database: StoreDatabase, memory: Remembered) -> None:
     after, memory.unchained_after = memory.unchained_after, None
     if after is None:
         return
-    event_id = 0
     for event_id, audit_id, kind, moment, data in execute(_raw_sql(), (after,)):
         before = memory.chain.get(audit_id) or _end(memory, audit_id)
         memory.chain[audit_id] = digest = link(before, kind, moment, data)
         database.execute_sql(update_sql(AuditEvent, "digest"), (digest, event_id))
         memory.since_head = None
-    # `verify` expects a head after each thousand, so that it does not matter who adds the next one.
-    if event_id >= memory.next_head and event_id:
-        heads.store_heads(memory, event_id)
 
 
 @functools.cache

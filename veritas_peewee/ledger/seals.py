@@ -81,11 +81,11 @@ def _sealed(
         memory.set_children(audit_id, Children(seal, children.findings, children.screenshots))
         return seal, None
     digests = read_digests(database, audit_id)
-    if memory.known.get(audit_id) is State.ROW and not (
-        children is not None and children.same_rows(totals(None, digests))
-    ):
-        memory.note_wrong(database, audit_id)
-        return None
+    if memory.known.get(audit_id) is State.ROW:
+        if children is None or not children.same_rows(totals(None, digests)):
+            memory.note_wrong(database, audit_id)
+            return None
+        memory.known[audit_id] = State.ROWS
     memory.set_children(audit_id, None)
     count, last = database.state.conn.execute(_events_sql(), (audit_id, audit_id)).fetchone()
     return ended_seal(values, digests, count, last), count
