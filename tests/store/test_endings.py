@@ -297,10 +297,11 @@ async def problems(store: AuditStore, head: str) -> list[str]:
 # ---- neighbours ----
 
 NEIGHBOURS: dict[str, Callable[[AuditStore, str], Awaitable[object]]] = {
-    "event": lambda store, audit_id: store.record(audit_id, LOG),
     "finding": lambda store, audit_id: store.record(audit_id, FINDING),
-    "image": lambda store, audit_id: store.record(audit_id, SHOT),
+    "event": lambda store, audit_id: store.record(audit_id, LOG),
+    # Here comes the work; if that is an event too, the three are one statement.
     "more": lambda store, audit_id: store.record(audit_id, LOG),
+    "image": lambda store, audit_id: store.record(audit_id, SHOT),
 }
 
 
