@@ -151,6 +151,15 @@ async def test_a_store_removes_files_in_the_same_order(
         effects.assert_order(*REMOVING)
 
 
+def test_the_name_of_the_wal_is_on_disk_before_the_first_files_go(
+    path: Path, audit_id: str, effects: Effects
+) -> None:
+    with connect(path):  # which makes a WAL, the last connection having taken it away
+        effects.clear()
+        removal.delete(audit_id)
+        effects.assert_order(r"fsync store/audits.db-wal", r"fsync store", rf"unlink {IMAGE}")
+
+
 async def test_each_removal_waits_for_the_disk_anew(path: Path, effects: Effects) -> None:
     async with AuditStore.open(path) as store:
         for seed in range(3):

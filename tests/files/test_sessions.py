@@ -1,6 +1,7 @@
 """Who is alive: a process is dead only if that is proven, and what is in the folder of sessions, or
 what a file says of it, is never trusted."""
 
+import errno
 import logging
 import os
 import shutil
@@ -309,6 +310,38 @@ def test_a_session_that_was_locked_up_is_not_dead(path, folder, what):
             assert opened_elsewhere(path) == ["opened", "running"]
         finally:
             place.chmod(0o700)
+
+
+@pytest.mark.parametrize("error", [errno.ENOLCK, errno.EACCES, errno.EOPNOTSUPP])
+def test_a_session_whose_lock_cannot_be_asked_for_is_not_dead(path, folder, monkeypatch, error):
+    def refused(handle):
+        raise OSError(error, os.strerror(error))
+
+    with connect(path):
+        session = run_one()
+        monkeypatch.setattr(sessions, "try_lock_shared", refused)
+        assert look(folder, session) is State.UNKNOWN
+        assert sessions.leftovers(folder) == []
+
+
+@pytest.mark.parametrize("at", ["the folder", "the file"])
+@pytest.mark.parametrize("error", [errno.EACCES, errno.EIO, errno.ESTALE])
+def test_a_session_that_cannot_be_opened_is_not_dead(path, folder, monkeypatch, at, error):
+    """As whoever runs the tests: root is refused nothing."""
+    opened = sessions.Folder.open if at == "the folder" else sessions.Folder.open_to_read
+
+    def refused(*args, **named):
+        if at == "the file" or args[0] == folder:
+            raise OSError(error, os.strerror(error))
+        return opened(*args, **named)
+
+    with connect(path):
+        session = run_one()
+        with monkeypatch.context() as patched:
+            patched.setattr(sessions.Folder, opened.__name__, refused)
+            assert look(folder, session) is State.UNKNOWN
+            assert sessions.leftovers(folder) == []
+        assert look(folder, session) is State.ALIVE
 
 
 def test_a_dead_process_s_session_is_removed_and_another_s_is_not(path, folder):
