@@ -173,6 +173,8 @@ class _Finder:
                 yield self._instead(node, "pass", "statement dropped")
             case ast.Return(value=ast.Constant(value=None)):
                 yield self._instead(node, "pass", "statement dropped")
+            case ast.Return(value=ast.Constant(value=False)):
+                pass  # None is as false; that it becomes True is a change of a constant
             case ast.Return():
                 yield self._instead(node, "return None", "return value dropped")
             case ast.AugAssign():

@@ -71,6 +71,12 @@ def test_statements_are_dropped():
     ]
 
 
+def test_a_false_result_becomes_true_and_not_none():
+    source = b"def f():\n    return False\n"
+    found = changes_of("veritas_peewee/room/module.py", source)
+    assert [one.text for one in found] == ["True"]
+
+
 def test_blocks_are_emptied():
     assert changed("with dropped") == [["-with y(a):", "+if True:"]]
     assert changed("except emptied") == [["-y.z = a - 1", "-y()", "+pass"]]

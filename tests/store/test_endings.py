@@ -297,6 +297,7 @@ async def problems(store: AuditStore, head: str) -> list[str]:
 # ---- neighbours ----
 
 NEIGHBOURS: dict[str, Callable[[AuditStore, str], Awaitable[object]]] = {
+    "shot": lambda store, audit_id: store.record(audit_id, SHOT),
     "finding": lambda store, audit_id: store.record(audit_id, FINDING),
     "event": lambda store, audit_id: store.record(audit_id, LOG),
     # Here comes the work; if that is an event too, the three are one statement.
@@ -345,7 +346,7 @@ async def run(case: Case, ending: Ending, *, batch: bool) -> None:
             tasks.start_soon(tell, told, "first", partial(store.write, first))
             await first.wait()
         names = list(NEIGHBOURS) if batch else []
-        for name in [*names[:2], "work", *names[2:]]:
+        for name in [*names[:3], "work", *names[3:]]:
             if name == "work":
                 tasks.start_soon(work)
             else:
