@@ -35,6 +35,8 @@ ROUNDS = {
 def test_the_store_stands(name: str) -> None:
     rows = FAULTS[name].run(ROUNDS[name], seed=7)
     bad = [row for row in rows if row.verdict != OK and not row.not_run]
+    if name == "power-removal":  # one cut: a control need not lose anything in it
+        bad = [row for row in bad if not row.control or row.problems]
     assert rows
     assert not bad, report.as_table(bad)
     if lacking := "; ".join(f"{row.fault}: {row.verdict}" for row in rows if row.not_run):

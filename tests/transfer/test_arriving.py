@@ -254,9 +254,8 @@ def test_what_a_killed_import_has_left_is_shown_and_goes_with_a_repair(
 ) -> None:
     killed(other, exported, "before")
     assert (len(images(other)), left(other)) == (8, 4)
-    assert "4 images of an import that was killed" in run_here(
-        capsys, "doctor", "--database", other
-    ).out.replace("\n", " ")
+    said = run_here(capsys, "doctor", "--database", other).out
+    assert "4 images of an import that was killed" in " ".join(said.split())
     with connect(other):
         assert repair() == ["removed 4 images that an interrupted import has left"]
         assert repair() == []

@@ -58,7 +58,7 @@ def png(seed: int) -> bytes:
         return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
 
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 8, 8, 2, 0, 0, 0))
-    pixels = chunk(b"IDAT", zlib.compress((b"\0" + seed.to_bytes(3, "big") * 8) * 8))
+    pixels = chunk(b"IDAT", zlib.compress((b"\0" + (seed % 2**24).to_bytes(3, "big") * 8) * 8))
     noise = random.Random(seed).randbytes(seed % 5 * 3000).hex().encode()
     text = chunk(b"tEXt", b"noise\0" + noise)
     return b"\x89PNG\r\n\x1a\n" + header + pixels + text + chunk(b"IEND", b"")

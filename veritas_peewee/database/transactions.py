@@ -1,4 +1,7 @@
-"""The transactions of one connection, and the one all-or-nothing scope: `Unit`."""
+"""The transactions of one connection, and the one all-or-nothing scope: `Unit`.
+
+Longer than most modules: how a transaction ends, for whatever reason, is decided here alone.
+"""
 
 from __future__ import annotations
 

@@ -103,6 +103,11 @@ def _derive(
         entries.renew(database, audit_id, dict(zip(names, columns, strict=True)))
 
 
+def expect(audit_ids: Iterable[str]) -> None:
+    """Note that audits are about to be inserted, with rows that `accept` then accepts."""
+    remembered(current_database()).known |= dict.fromkeys(audit_ids, State.ROWS)
+
+
 def accept(database: StoreDatabase, audit_ids: Iterable[str]) -> None:
     """Accept audits that were inserted with checked digests and seals, which are not renewed.
 

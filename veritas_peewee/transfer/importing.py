@@ -1,4 +1,7 @@
-"""The import: audits that an export has written are stored as they were."""
+"""The import: audits that an export has written are stored as they were.
+
+Longer than most modules: the steps of an import, and the one transaction that they lead to.
+"""
 
 from __future__ import annotations
 
@@ -285,6 +288,7 @@ def _insert(unit: list[Incoming]) -> int:
     """Insert the rows; returns how many events got another id than they had."""
     database = current_database()
     audits = [one.stored for one in unit]
+    seals.expect([audit.id for audit in audits])
     insert_rows(Audit, AUDIT, [audit.audit for audit in audits])
     insert_rows(AuditFinding, FINDING, [row for audit in audits for row in audit.findings])
     shots = [row for audit in audits for row in audit.screenshots]
