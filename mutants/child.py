@@ -7,6 +7,10 @@ being made and pytest says, in the environment, which test it is running.
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from coverage import Coverage
 
 
 def measure() -> None:
@@ -30,10 +34,10 @@ def measure() -> None:
     atexit.register(_save, measured, os.getpid())
 
 
-def _save(measured: object, process: int) -> None:
+def _save(measured: Coverage, process: int) -> None:
     if os.getpid() == process:  # and not in what was forked from it
-        measured.stop()  # type: ignore[attr-defined]
-        measured.save()  # type: ignore[attr-defined]
+        measured.stop()
+        measured.save()
 
 
 measure()

@@ -9,8 +9,8 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 
+from torture.followed import ROOT
 from torture.model import Row, Run
-from torture.recording import ROOT
 
 CANNOT = "CANNOT: "
 """Begins the last words of a process that lacks what it needs here."""

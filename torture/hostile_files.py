@@ -17,10 +17,10 @@ from pathlib import Path
 from time import perf_counter, sleep
 from typing import Any
 
+from torture.followed import ROOT
 from torture.hostile import check_error, check_whole, no_hang
 from torture.model import Row, Run, fault
 from torture.programs.record import png
-from torture.recording import ROOT
 from veritas_peewee import AuditScreenshot, StoreError, connect, sync
 from veritas_peewee.database.current import screenshot_folder
 from veritas_peewee.database.sqlite_errors import driver

@@ -27,10 +27,10 @@ from typing import Any
 import anyio
 
 from torture.checks import select
+from torture.followed import ROOT, TIMEOUT
 from torture.hostile import check_whole, no_hang
 from torture.model import Row, Run, fault
 from torture.programs.record import png
-from torture.recording import ROOT, TIMEOUT
 from veritas_peewee import (
     Audit,
     AuditEvent,

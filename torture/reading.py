@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from torture.recording import ROOT, TIMEOUT, command
+from torture.followed import ROOT, TIMEOUT, command
 from veritas_peewee import connect, sync
 from veritas_peewee.database.sqlite_errors import driver
 

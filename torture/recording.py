@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import threading
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
-from time import monotonic, sleep
+from time import monotonic
 from types import TracebackType
 from typing import NamedTuple, Self
 
-ROOT = Path(__file__).resolve().parents[1]
-TIMEOUT = 60.0
-"""Seconds within which everything that must happen has to happen."""
+from torture.followed import TIMEOUT, Followed
 
 
 class Ack(NamedTuple):
@@ -46,13 +42,7 @@ class Told:
                 self.texts.setdefault(kind, " ".join(text))
 
 
-def command(program: str, *arguments: object) -> list[str]:
-    """The command line of a program of this package."""
-    options = ["-W", "error", "-m", f"torture.programs.{program}"]
-    return [sys.executable, *options, *map(str, arguments)]
-
-
-class Recording:
+class Recording(Followed):
     """A process that records until it is killed, or until it is asked to close."""
 
     def __init__(self, database: Path, *options: object, told: Told | None = None) -> None:
@@ -60,38 +50,18 @@ class Recording:
         self.opened = threading.Event()
         self.closed = False
         self.started = monotonic()
-        self.process = subprocess.Popen(
-            command("record", database, *options),
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self._errors: list[str] = []
-        self._readers = [
-            threading.Thread(target=self._listen, daemon=True),
-            threading.Thread(target=self._listen_for_errors, daemon=True),
-        ]
-        for reader in self._readers:
-            reader.start()
+        super().__init__("record", database, *options)
 
-    def _listen(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            if not line.endswith("\n"):
-                continue  # cut off by the kill
-            if line == "open\n":
-                self.opened.set()
-            elif line == "closed\n":
-                self.closed = True
-            else:
-                self.told.add(line)
+    def heard(self, line: str) -> None:
+        if line == "open":
+            self.opened.set()
+        elif line == "closed":
+            self.closed = True
+        else:
+            self.told.add(line)
+
+    def ended(self) -> None:
         self.opened.set()  # or it never will be
-
-    def _listen_for_errors(self) -> None:
-        assert self.process.stderr is not None
-        self._errors += self.process.stderr
 
     def __enter__(self) -> Self:
         return self
@@ -110,45 +80,20 @@ class Recording:
 
     def wait_for_acks(self, number: int) -> bool:
         """Wait until so many more writes are acknowledged."""
-        return self._wait(lambda: len(self.told.acks), len(self.told.acks) + number - 1)
+        wanted = len(self.told.acks) + number
+        return self.wait_until(lambda: len(self.told.acks) >= wanted)
 
     def wait_for_refusal(self) -> bool:
         """Wait until one more write is refused."""
-        return self._wait(self.told.refused.total, self.told.refused.total())
-
-    def _wait(self, number: Callable[[], int], beyond: int) -> bool:
-        deadline = monotonic() + TIMEOUT
-        while number() <= beyond:
-            if monotonic() > deadline or self.process.poll() is not None:
-                return False
-            sleep(0.002)
-        return True
+        before = self.told.refused.total()
+        return self.wait_until(lambda: self.told.refused.total() > before)
 
     def close(self) -> bool:
         """Ask it to close its store and end; True if it did."""
         assert self.process.stdin is not None
         self.process.stdin.close()
         try:
-            self.process.wait(TIMEOUT)
+            code = self.end()
         except subprocess.TimeoutExpired:
             return False
-        self._finish()
-        return self.closed and self.process.returncode == 0
-
-    def kill(self) -> None:
-        """Kill it, if it runs, and read its last lines: those writes were acknowledged too."""
-        self.process.kill()
-        self.process.wait()
-        self._finish()
-
-    def _finish(self) -> None:
-        for reader in self._readers:
-            reader.join()
-        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
-            if stream is not None and not stream.closed:
-                stream.close()
-
-    @property
-    def errors(self) -> str:
-        """The end of what it said on standard error."""
-        return "".join(self._errors)[-2000:]
+        return self.closed and code == 0

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import threading
 import time
 from pathlib import Path
 
 from torture.checks import select
+from torture.followed import Followed
 from torture.model import Row
 from torture.programs.record import finding, shot
-from torture.recording import ROOT, TIMEOUT, command
 from veritas_peewee import connect, sync
 from veritas_peewee.maintenance.verify import verify
 
@@ -39,65 +37,26 @@ def age(path: Path) -> None:
         os.utime(file, (when, when))
 
 
-class Removing:
+class Removing(Followed):
     """A process of `torture.programs.remove`, and what it has told."""
 
     def __init__(self, database: Path, how: str, *options: object) -> None:
         self.lines: list[str] = []
         self.how = how
-        self.process = subprocess.Popen(
-            command("remove", database, how, *options),
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self._errors: list[str] = []
-        self._readers = [
-            threading.Thread(target=self._listen, daemon=True),
-            threading.Thread(target=self._listen_for_errors, daemon=True),
-        ]
-        for reader in self._readers:
-            reader.start()
+        super().__init__("remove", database, how, *options)
 
-    def _listen(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.lines.append(line.strip())
-
-    def _listen_for_errors(self) -> None:
-        assert self.process.stderr is not None
-        self._errors += self.process.stderr
-
-    @property
-    def errors(self) -> str:
-        return "".join(self._errors)[-1000:]
+    def heard(self, line: str) -> None:
+        self.lines.append(line)
 
     def wait_for(self, line: str, number: int = 1) -> bool:
         """Wait for so many lines that begin so; False if it ends before."""
-        deadline = time.monotonic() + TIMEOUT
-        while sum(told.startswith(line) for told in list(self.lines)) < number:
-            if time.monotonic() > deadline or self.process.poll() is not None:
-                return False
-            time.sleep(0.002)
-        return True
+        return self.wait_until(
+            lambda: sum(told.startswith(line) for told in list(self.lines)) >= number
+        )
 
     def interrupt(self) -> None:
         """Ctrl-C."""
         self.process.send_signal(signal.SIGINT)
-
-    def kill(self) -> None:
-        self.process.kill()
-
-    def end(self) -> int:
-        """Wait until it has ended; returns its exit code."""
-        code = self.process.wait(TIMEOUT)
-        for reader in self._readers:
-            reader.join()
-        for stream in (self.process.stdout, self.process.stderr):
-            if stream is not None:
-                stream.close()
-        return code
 
 
 def check_images(row: Row, path: Path) -> set[str]:

@@ -23,11 +23,6 @@ from veritas_peewee.transfer.exporting import export_jsonl
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "audits.db"
-
-
-@pytest.fixture
 def ids(path: Path) -> list[str]:
     with connect(path):
         fill()

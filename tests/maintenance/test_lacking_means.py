@@ -119,7 +119,7 @@ def test_no_memory_is_no_damage(path, monkeypatch) -> None:
 def test_the_words_are_compared_where_there_is_no_temporary_folder(path, monkeypatch) -> None:
     """SQLITE_TMPDIR is only one of the folders that SQLite tries, so a driver stands in here."""
     code = sqlite3.OperationalError("unable to open database file")
-    code.sqlite_errorcode = 14  # type: ignore[misc]
+    code.sqlite_errorcode = 14
     tried = []
     agrees = checking._agrees_with_new_one
 

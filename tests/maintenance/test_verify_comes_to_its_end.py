@@ -24,11 +24,6 @@ COLUMNS = ["audits.sealed_events", "audits.seal", "audits.id", "audits.status", 
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "audits.db"
-
-
-@pytest.fixture
 def ids(path: Path) -> list[str]:
     with connect(path):
         ids = fill(2)

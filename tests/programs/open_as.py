@@ -4,15 +4,17 @@ usage: open_as.py DATABASE [--user ID] [--files N]
 """
 
 import argparse
+import importlib
 import os
 import resource
 import sys
 
-import playhouse.migrations  # noqa: F401 — nothing is left to import once descriptors are few
-
 from veritas_peewee import Audit, StoreError, connect
-from veritas_peewee.ledger import seals  # noqa: F401
-from veritas_peewee.recording import recorder  # noqa: F401
+
+# Nothing is left to import once descriptors are few.
+for name in ("playhouse.migrations", "veritas_peewee.ledger.seals", "veritas_peewee.startup"):
+    importlib.import_module(name)
+importlib.import_module("veritas_peewee.recording.recorder")
 
 options = argparse.ArgumentParser()
 options.add_argument("path")

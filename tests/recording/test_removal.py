@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -264,10 +265,21 @@ WRITES: dict[str, Callable[[str], Any]] = {
 }
 
 
+def images_after(
+    path: Path, how: str, interrupted: dict[str, Any], error: type[BaseException]
+) -> int:
+    """How many images are there after a write that `error` has ended, in a method put in place."""
+    with connect(path):
+        audit = operations.create("https://shop.example/").id
+        with patch.multiple(Transactions, **interrupted), pytest.raises(error):
+            WRITES[how](audit)
+    return images(path)
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt, TransactionEnded])
 @pytest.mark.parametrize("how", WRITES)
 def test_an_error_just_after_the_commit_takes_no_image_back(
-    path: Path, how: str, error: type[BaseException], monkeypatch: pytest.MonkeyPatch
+    path: Path, how: str, error: type[BaseException]
 ) -> None:
     finish = Transactions.finish
 
@@ -276,27 +288,16 @@ def test_an_error_just_after_the_commit_takes_no_image_back(
         if commit:
             raise error
 
-    with connect(path):
-        audit = operations.create("https://shop.example/").id
-        with monkeypatch.context() as patch, pytest.raises(error):
-            patch.setattr(Transactions, "finish", interrupted)
-            WRITES[how](audit)
-    assert images(path) == (1 if how == "record" else 2)
+    assert images_after(path, how, {"finish": interrupted}, error) == (1 if how == "record" else 2)
 
 
 @pytest.mark.parametrize("how", WRITES)
-def test_ctrl_c_after_the_unit_takes_no_image_back(
-    path: Path, how: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ctrl_c_after_the_unit_takes_no_image_back(path: Path, how: str) -> None:
     def interrupted(database: Transactions) -> None:
         raise KeyboardInterrupt
 
-    with connect(path):
-        audit = operations.create("https://shop.example/").id
-        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr(Transactions, "run_commit_callbacks", interrupted)
-            WRITES[how](audit)
-    assert images(path) == (1 if how == "record" else 2)
+    where = {"run_commit_callbacks": interrupted}
+    assert images_after(path, how, where, KeyboardInterrupt) == (1 if how == "record" else 2)
 
 
 @pytest.mark.parametrize("how", WRITES)

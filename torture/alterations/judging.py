@@ -20,12 +20,12 @@ from torture.alterations.verdict import (
     NAMED,
     NOT_NAMED,
     NOTED,
-    TooLong,
+    WITHIN,
     Verdict,
     error_text,
-    in_time,
 )
 from torture.command_line import program, program_apart
+from torture.hostile import Hung, no_hang
 from torture.programs.record import finding, log_entry, shot
 from veritas_peewee import StoreError, connect, sync
 from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
@@ -117,7 +117,7 @@ def _read(verdict: Verdict, specimen: Specimen, change: Change, path: Path) -> N
     commands += [("report", ("export", "--format", "html", audit)) for audit in wanted[:1]]
     for name, args in commands:
         try:
-            with in_time():
+            with no_hang(WITHIN):
                 _, out, err = program(*args, "--database", path)
         except Exception as error:
             verdict.crashes.append(f"{name}: {error_text(error)}")
@@ -159,12 +159,12 @@ def _ids(name: str, out: str) -> set[str]:
 def _record(verdict: Verdict, specimen: Specimen, change: Change, path: Path) -> None:
     running = [one for one, status in specimen.audits.items() if status == "running"]
     try:
-        with in_time(), connect(path):
+        with no_hang(WITHIN), connect(path):
             _try(verdict, change, "a new audit", None, _whole)
             for audit in running:
                 note = f"running audit {'it is about' if audit in change.audits else 'beside it'}"
                 _try(verdict, change, note, audit, partial(_more, audit))
-    except (StoreError, *DRIVER_ERRORS, TooLong) as error:
+    except (StoreError, *DRIVER_ERRORS, Hung) as error:
         _count_refusal(verdict, change, "open for writing", None, error)
     except Exception as error:
         verdict.crashes.append(f"open for writing: {error_text(error)}")
@@ -192,7 +192,7 @@ def _try(
 ) -> None:
     try:
         fn()
-    except (StoreError, *DRIVER_ERRORS, TooLong, AssertionError) as error:
+    except (StoreError, *DRIVER_ERRORS, Hung, AssertionError) as error:
         _count_refusal(verdict, change, what, audit, error)
     except Exception as error:
         verdict.crashes.append(f"{what}: {error_text(error)}")
@@ -216,7 +216,7 @@ def _end(verdict: Verdict, specimen: Specimen, change: Change, path: Path) -> No
     """End the running audits that it is about; then it must still be named, or be now."""
     running = [one for one in change.audits if specimen.audits.get(one) == "running"]
     if running:
-        with suppress(Exception), in_time(), connect(path):
+        with suppress(Exception), no_hang(WITHIN), connect(path):
             for audit in running:
                 with suppress(StoreError, *DRIVER_ERRORS):
                     sync.record(audit, {"type": "audit_complete", "elapsed": 1})

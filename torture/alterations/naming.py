@@ -11,10 +11,11 @@ from torture.alterations.verdict import (
     NAMED,
     NOT_NAMED,
     NOTED,
+    WITHIN,
     Verdict,
     error_text,
-    in_time,
 )
+from torture.hostile import no_hang
 from veritas_peewee import StoreError, connect, sync
 from veritas_peewee.maintenance.verify import verify
 
@@ -39,7 +40,7 @@ def told(
 ) -> tuple[set[str], set[str]]:
     """The problems and notes of `verify` that the specimen does not have."""
     try:
-        with in_time(), connect(path, read_only=True):
+        with no_hang(WITHIN), connect(path, read_only=True):
             report = verify(against=head)
         return set(report.problems) - specimen.told, set(report.notes) - specimen.notes
     except StoreError as error:
@@ -53,7 +54,7 @@ def told(
 def _check_new_head(verdict: Verdict, specimen: Specimen, path: Path) -> None:
     """A head that is printed now, of a store that is called sound, must not accuse it later."""
     try:
-        with in_time(), connect(path, read_only=True):
+        with no_hang(WITHIN), connect(path, read_only=True):
             head = str(sync.head())
     except Exception as error:
         verdict.crashes.append(f"head: {error_text(error)}")
@@ -66,7 +67,7 @@ def _check_new_head(verdict: Verdict, specimen: Specimen, path: Path) -> None:
 def _check_search(verdict: Verdict, specimen: Specimen, change: Change, path: Path) -> None:
     """A store that is called sound finds the same audits as before, but for a removed one."""
     try:
-        with in_time(), connect(path, read_only=True):
+        with no_hang(WITHIN), connect(path, read_only=True):
             found = searched()
     except Exception as error:
         verdict.crashes.append(f"search: {error_text(error)}")

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from types import FrameType
 
 WITHIN = 20
 """Seconds after which an answer counts as none."""
@@ -33,26 +29,6 @@ class Verdict:
     """What the audits that it does concern refused."""
     forgotten: bool = False
     """It was named, and once the store had been written to it was not any more."""
-
-
-class TooLong(Exception):
-    """No answer within WITHIN."""
-
-
-@contextmanager
-def in_time() -> Iterator[None]:
-    """End what takes longer than WITHIN by TooLong; in a process's first thread only."""
-
-    def end(_: int, __: FrameType | None) -> None:
-        raise TooLong
-
-    before = signal.signal(signal.SIGALRM, end)
-    signal.alarm(WITHIN)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
 
 
 def error_text(error: BaseException) -> str:

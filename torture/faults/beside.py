@@ -16,9 +16,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from torture.checks import check_files, check_verify
+from torture.followed import ROOT, TIMEOUT, command
 from torture.model import Row, Run, fault
 from torture.programs.record import finding, shot
-from torture.recording import ROOT, TIMEOUT, command
 from veritas_peewee import connect, sync
 
 PROCESSES = ("record", "prune,delete", "import", "fix,checkpoint", "export,report,backup", "verify")

@@ -95,7 +95,6 @@ def _cut(row: Row, run: Run, mode: Mode) -> None:
             sleep(chance.uniform(0, 0.2))
         disk.cut_power()
         removing.kill()
-        removing.end()
     disk.unmount()
     disk.mount()
     before = row.missing

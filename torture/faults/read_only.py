@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from time import perf_counter
 
+from torture.followed import ROOT, TIMEOUT, command
 from torture.model import Row, Run
 from torture.mounts import isolated, mounted_tmpfs, remount
 from torture.reading import FILES, Sample, make_sample, read_all
-from torture.recording import ROOT, TIMEOUT, command
 from veritas_peewee import connect
 
 WITHIN = 1.0
