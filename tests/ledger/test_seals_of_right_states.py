@@ -261,6 +261,20 @@ def test_rows_of_a_part_that_is_undone_are_not_taken_for_rows_of_the_audit(path,
         assert verify().problems == []
 
 
+@pytest.mark.parametrize("how", ["unit", "atomic"])
+def test_a_change_of_the_row_is_sealed_also_if_a_part_that_had_sealed_it_is_undone(path, how):
+    with connect(path) as opened:
+        audit_id, _ = two_audits()
+        with opened.unit():
+            Audit.update(narrative="stays").where(Audit.id == audit_id).execute()
+            with pytest.raises(LookupError), getattr(opened, how)():
+                operations.update(audit_id, risk_level="never")
+                raise LookupError
+            recorder.record(audit_id, finding())
+        assert verify().problems == []
+        assert Audit.get_by_id(audit_id).narrative == "stays"
+
+
 def test_a_part_that_is_undone_after_another_program_s_change_does_not_seal_it(path):
     with connect(path) as opened:
         audit_id, _ = two_audits()

@@ -75,6 +75,7 @@ def _state(database: StoreDatabase, memory: Remembered, audit_id: str) -> State 
     *values, seal, sealed_events, _ = found
     children = memory.children.get(audit_id)
     if not is_unfinished(values):
+        memory.children.pop(audit_id, None)  # of the time before another connection ended it
         digests = read_digests(database, audit_id)
         last = _digest_at(database, audit_id, sealed_events)
 

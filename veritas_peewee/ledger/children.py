@@ -21,15 +21,18 @@ class Children(NamedTuple):
     seal: str | None
     findings: Total = NO_ROWS
     screenshots: Total = NO_ROWS
+    row: bytes | None = None
+    """The row's values as the seal covers them, if they are known and short."""
 
     def same_rows(self, other: Children) -> bool:
-        return self[1:] == other[1:]
+        return self[1:3] == other[1:3]
 
     def with_rows(self, table: str, digests: list[bytes]) -> Children:
         """With rows of a table that were added after the others."""
         if table == AuditFinding._meta.table_name:
-            return Children(self.seal, grown(self.findings, digests), self.screenshots)
-        return Children(self.seal, self.findings, grown(self.screenshots, digests))
+            findings = grown(self.findings, digests)
+            return Children(self.seal, findings, self.screenshots, self.row)
+        return Children(self.seal, self.findings, grown(self.screenshots, digests), self.row)
 
 
 Digests = tuple[list[bytes | None], list[bytes | None]]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from hashlib import sha256
 from typing import Any
 
 from veritas_peewee.catalog.entries import UNFINISHED
 from veritas_peewee.database.statements import stored_forms
 from veritas_peewee.ledger.children import Children
-from veritas_peewee.ledger.digests import NO_ROWS, covered, digest_of
+from veritas_peewee.ledger.digests import covered, digest_of, marked
 from veritas_peewee.models import Audit
 
 
@@ -28,9 +29,14 @@ def first_seal(values: dict[str, Any]) -> str:
 
 def running_seal(values: list[Any], children: Children) -> str:
     """The seal of an audit that has not ended: over its row's stored values, and its rows."""
-    if children.findings == children.screenshots == NO_ROWS:
-        return digest_of(values).hex()
-    return digest_of([*values, *children.findings, *children.screenshots]).hex()
+    return running_seal_of(marked(values), children)
+
+
+def running_seal_of(row: bytes, children: Children) -> str:
+    """The same, from the row's values as `marked` makes them."""
+    if children.findings[0] or children.screenshots[0]:
+        row = row + b"\0" + marked((*children.findings, *children.screenshots))
+    return sha256(row).hexdigest()
 
 
 def is_running_seal(

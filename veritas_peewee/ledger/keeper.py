@@ -52,7 +52,7 @@ class LedgerKeeper(Remembered):
         # for it would have us seal what others changed.
         token = os.urandom(8).hex()
         for name, arguments, function in (
-            ("touch", 1, self.touched),
+            ("touch", 1, self.changes_audit),
             ("touch_rows", 1, self.touched_rows),
             ("change_row", 3, self.changes_row),
             ("touch_row", 2, self.touched_row),
@@ -78,6 +78,11 @@ class LedgerKeeper(Remembered):
         return _DENY if self.alone else 0
 
     # ---- what triggers call: before a row is changed, unless they say otherwise ----
+
+    def changes_audit(self, audit_id: str) -> None:
+        """An audit's own row is about to be changed."""
+        self.touched(audit_id)
+        self.changed_rows.add(audit_id)
 
     def touched(self, audit_id: str) -> None:
         """An audit's row is about to be changed, or a row is about to be added to it."""

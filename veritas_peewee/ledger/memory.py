@@ -69,6 +69,8 @@ class Remembered:
         """Audits of which the log has said that they are not as they were sealed."""
         self.audits: dict[str, None] = {}
         """Audits whose rows were changed, in order."""
+        self.changed_rows: set[str] = set()
+        """Audits whose own row was changed since it was last read for its seal."""
         self.rows: dict[tuple[str, int], None] = {}
         """Findings and screenshots whose digest is not up to date: (table, row id), in order."""
         self.wrong_rows: set[tuple[str, int]] = set()
@@ -203,6 +205,7 @@ class Remembered:
         # If there was a renewal since, the first one took all that was to be renewed at the mark.
         if undone := self._renewed_audits[renewed_audits:]:
             self.audits = dict.fromkeys(undone[:audits])
+            self.changed_rows.update(self.audits)
             del self._renewed_audits[renewed_audits:]
         while len(self.audits) > audits:
             self.audits.popitem()
@@ -218,6 +221,7 @@ class Remembered:
         """Drop the collected changes: the transaction that made them was undone."""
         self.unchained_after = None
         self.changes = 0
+        self.changed_rows.clear()
         self.audits.clear()
         self.rows.clear()
         self._renewed_audits.clear()

@@ -22,13 +22,23 @@ from veritas_peewee.ledger import kept_ids, log
 from veritas_peewee.ledger.children import Children, read_digests, totals
 from veritas_peewee.ledger.digests import covered as covered
 from veritas_peewee.ledger.digests import digest_of as digest_of
-from veritas_peewee.ledger.formulas import ended_seal, is_older_seal, is_unfinished, running_seal
+from veritas_peewee.ledger.digests import marked
+from veritas_peewee.ledger.formulas import (
+    ended_seal,
+    is_older_seal,
+    is_unfinished,
+    running_seal,
+    running_seal_of,
+)
 from veritas_peewee.ledger.formulas import first_seal as first_seal
 from veritas_peewee.ledger.memory import Remembered, State, cannot_be_read, remembered
 from veritas_peewee.ledger.stored import audit_row
 from veritas_peewee.ledger.stored import stored_audit as stored_audit
 from veritas_peewee.models import Audit, AuditEvent, AuditFinding, AuditScreenshot
 from veritas_peewee.values.addresses import host_of
+
+_MOST_CACHED = 4096
+"""The most bytes of a row that are cached for its seal."""
 
 
 def renew(database: StoreDatabase, memory: Remembered) -> None:
@@ -44,6 +54,21 @@ def renew(database: StoreDatabase, memory: Remembered) -> None:
 
 
 def _renew_audit(database: StoreDatabase, memory: Remembered, audit_id: str) -> None:
+    children = memory.children.get(audit_id)
+    if (
+        children is not None
+        and children.row is not None
+        and audit_id not in memory.changed_rows
+        and memory.known.get(audit_id) is not State.WRONG
+    ):
+        # Findings or screenshots were added, and nothing else was changed: nothing is to be read.
+        seal = running_seal_of(children.row, children)
+        if seal != children.seal:
+            database.state.conn.execute(update_sql(Audit, "seal"), (seal, audit_id))
+            memory.set_children(audit_id, Children(seal, *children[1:]))
+            memory.changes += 1
+        return
+    memory.changed_rows.discard(audit_id)
     try:
         found = audit_row(database, audit_id)
     except DRIVER_ERRORS as error:
@@ -77,8 +102,12 @@ def _sealed(
     if is_unfinished(values):
         if children is None:
             children = totals(None, read_digests(database, audit_id))
-        seal = running_seal(values, children)
-        memory.set_children(audit_id, Children(seal, children.findings, children.screenshots))
+        row = marked(values)
+        seal = running_seal_of(row, children)
+        cached = row if len(row) <= _MOST_CACHED else None
+        memory.set_children(
+            audit_id, Children(seal, children.findings, children.screenshots, cached)
+        )
         return seal, None
     digests = read_digests(database, audit_id)
     if memory.known.get(audit_id) is State.ROW:
