@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,19 @@ def images(path: Path) -> list[str]:
     return sorted(files_below(path.parent / "screenshots"))
 
 
+def once_taken(monkeypatch: pytest.MonkeyPatch, then: Callable[[], object]) -> None:
+    """Do `then` when the next import has taken its first images."""
+    take_images = importing.Importer.take_images
+
+    def late(self: importing.Importer, unit: list[importing.Incoming]) -> Any:
+        monkeypatch.undo()
+        taken = take_images(self, unit)
+        then()
+        return taken
+
+    monkeypatch.setattr(importing.Importer, "take_images", late)
+
+
 def left(path: Path) -> int:
     """How many images killed imports have left under names of their own."""
     folder = ScreenshotFolder(path.parent / "screenshots")
@@ -64,17 +77,14 @@ async def test_of_two_imports_at_once_one_that_is_cancelled_takes_nothing_of_the
     exported: Path, other: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first has put its images on disk when the second comes, which then is alone."""
-    take_images, waiting, go_on = importing.Importer.take_images, anyio.Event(), threading.Event()
+    waiting, go_on = anyio.Event(), threading.Event()
     token = anyio.lowlevel.current_token()
 
-    def slow(self: importing.Importer, unit: list[importing.Incoming]) -> Any:
-        monkeypatch.undo()
-        taken = take_images(self, unit)
+    def wait() -> None:
         anyio.from_thread.run_sync(waiting.set, token=token)
         assert go_on.wait(60)
-        return taken
 
-    monkeypatch.setattr(importing.Importer, "take_images", slow)
+    once_taken(monkeypatch, wait)
     async with AuditStore.open(other) as store, anyio.create_task_group() as tasks:
         scope = anyio.CancelScope()
 
@@ -93,15 +103,10 @@ async def test_of_two_imports_at_once_one_that_is_cancelled_takes_nothing_of_the
 def test_an_import_that_comes_second_leaves_the_first_one_s_images(
     exported: Path, other: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    take_images = importing.Importer.take_images
-
-    def late(self: importing.Importer, unit: list[importing.Incoming]) -> Any:
-        monkeypatch.undo()
-        taken = take_images(self, unit)
+    def first() -> None:
         assert import_jsonl(exported).ok
-        return taken
 
-    monkeypatch.setattr(importing.Importer, "take_images", late)
+    once_taken(monkeypatch, first)
     with connect(other):
         assert import_jsonl(exported).refused == 4
     assert len(images(other)) == 4
@@ -111,18 +116,10 @@ def test_an_image_that_is_removed_before_its_row_is_in_is_brought_again(
     path: Path, exported: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was there when the import looked first, so no other copy of it was made."""
-    take_images = importing.Importer.take_images
-
-    def late(self: importing.Importer, unit: list[importing.Incoming]) -> Any:
-        monkeypatch.undo()
-        taken = take_images(self, unit)
-        shutil.rmtree(screenshot_folder().root)
-        return taken
-
     with connect(path):
         for audit in list(Audit.select(Audit.id)):
             Audit.delete().where(Audit.id == audit.id).execute()
-        monkeypatch.setattr(importing.Importer, "take_images", late)
+        once_taken(monkeypatch, lambda: shutil.rmtree(screenshot_folder().root))
         assert import_jsonl(exported).ok
     assert len(images(path)) == 4
     assert verified(path).problems == []
