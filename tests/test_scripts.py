@@ -1,6 +1,8 @@
 """Sync code: the same models and the same operations, no threads."""
 
 import asyncio
+import subprocess
+import sys
 import threading
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -162,6 +164,29 @@ def test_a_read_only_connection_cannot_write(tmp_path):
 def test_without_a_database_a_query_is_a_clear_error():
     with pytest.raises(NoDatabase, match=r"with connect\(path\)"):
         list(Audit.select())
+
+
+def test_queries_are_refused_on_asyncio_s_loop_also_where_trio_is_not_imported(tmp_path):
+    program = """
+import asyncio, sys
+from veritas_peewee import Audit, NoDatabase, connect, sync
+
+async def inside():
+    for call in (Audit.select().count, lambda: sync.create("https://example.com")):
+        try:
+            call()
+        except NoDatabase as error:
+            assert "event loop" in str(error)
+        else:
+            raise AssertionError("a query ran on the loop")
+
+with connect(sys.argv[1]):
+    assert "trio" not in sys.modules
+    asyncio.run(inside())
+    sync.create("https://example.com")
+    assert Audit.select().count() == 1
+"""
+    subprocess.run([sys.executable, "-c", program, tmp_path / "audits.db"], check=True)
 
 
 def test_a_connection_belongs_to_its_thread(script):

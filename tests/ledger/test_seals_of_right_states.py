@@ -261,6 +261,18 @@ def test_rows_of_a_part_that_is_undone_are_not_taken_for_rows_of_the_audit(path,
         assert verify().problems == []
 
 
+def test_the_first_findings_of_a_new_audit_are_sealed_without_reading_its_row(path):
+    with connect(path) as opened:
+        audit_id = operations.create("https://example.com/ä", audit_tier="quick_scan").id
+        statements = []
+        opened.raw.set_trace_callback(statements.append)
+        recorder.record(audit_id, finding())
+        opened.raw.set_trace_callback(None)
+        assert [text for text in statements if 'UPDATE "audits" SET "seal"' in text]
+        assert [text for text in statements if 'FROM "audits"' in text] == []
+        assert verify().problems == []
+
+
 @pytest.mark.parametrize("how", ["unit", "atomic"])
 def test_a_change_of_the_row_is_sealed_also_if_a_part_that_had_sealed_it_is_undone(path, how):
     with connect(path) as opened:

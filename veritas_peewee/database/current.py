@@ -21,6 +21,7 @@ from peewee import DatabaseProxy
 from veritas_peewee.database.event_loop import not_open_here
 from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
 from veritas_peewee.errors import NoDatabase, StoreError
+from veritas_peewee.files.platform import after_fork_in_child
 
 if TYPE_CHECKING:
     from veritas_peewee.database.connection import StoreDatabase
@@ -36,9 +37,19 @@ class _Binding(NamedTuple):
     thread: int
 
     def is_here(self) -> bool:
-        return self.thread == get_ident() and self.database.process == os.getpid()
+        return self.thread == get_ident() and self.database.process == _process
 
 
+# Each statement asks for it, and `os.getpid` is a call of the system.
+_process = os.getpid()
+
+
+def _note_fork() -> None:
+    global _process
+    _process = os.getpid()
+
+
+after_fork_in_child(_note_fork)
 _current: ContextVar[_Binding | None] = ContextVar("veritas_peewee_database", default=None)
 
 
@@ -78,7 +89,8 @@ database = CurrentDatabase()
 def current_database() -> StoreDatabase:
     """The database open in this thread and context; raises NoDatabase if there is none."""
     binding = _current.get()
-    if binding is None or not binding.is_here():
+    # As in `is_here`, which would be one more call for each statement.
+    if binding is None or binding.thread != get_ident() or binding.database.process != _process:
         raise not_open_here()
     return binding.database
 

@@ -32,8 +32,8 @@ class Keeper(Protocol):
         What this raises makes the write fail that changed the rows.
         """
 
-    def before_commit(self) -> None:
-        """The transaction is about to be committed."""
+    def before_commit(self) -> bool:
+        """The transaction is about to be committed; returns whether anything was written for it."""
 
     def mark(self) -> Any:
         """How far the transaction is; for `undone` at a savepoint that begins here."""

@@ -22,6 +22,7 @@ from veritas_peewee.database.connection import BUSY_TIMEOUT, Role, StoreDatabase
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
 from veritas_peewee.database.sqlite_errors import driver, is_odd_text
+from veritas_peewee.database.transactions import AS_PEEWEE
 from veritas_peewee.errors import ReadOnlyStore, StoreBusy, StoreError, StoreFull
 from veritas_peewee.files.platform import os_error
 from veritas_peewee.values.odd_text import decoded
@@ -82,6 +83,8 @@ class SqliteStore(StoreDatabase, SqliteDatabase):
         immutable: bool = False,
     ) -> None:
         self._data_version = -1
+        lock_type = "IMMEDIATE" if self.writes(role) else "DEFERRED"
+        self._begin = f"BEGIN {lock_type}"
         name = MEMORY
         if location.path is not None:
             name = f"{location.path.as_uri()}?mode={_OPEN_MODE[role]}"
@@ -91,7 +94,7 @@ class SqliteStore(StoreDatabase, SqliteDatabase):
             role,
             name,
             pragmas=pragmas_of(role, durability),
-            lock_type="IMMEDIATE" if self.writes(role) else "DEFERRED",
+            lock_type=lock_type,
             # DDL with the column types that schema.md names, not Peewee's SQLite synonyms.
             field_types={"JSON": "JSON", "FLOAT": "FLOAT"},
             thread_safe=False,
@@ -128,10 +131,12 @@ class SqliteStore(StoreDatabase, SqliteDatabase):
 
     def cursor(self, named_cursor: None = None) -> Any:
         cursor: Any
-        if self.role == "writer":  # whose reads are by `statements.execute`
-            cursor = super().cursor(named_cursor)
+        if (connection := self.state.conn) is None:
+            cursor = super().cursor(named_cursor)  # raises the error of a closed database
+        elif self.role == "writer":  # whose reads are by `statements.execute`
+            cursor = connection.cursor()
         else:
-            cursor = self.raw.cursor(_LongRead if self.role == "reader" else _Rows)
+            cursor = connection.cursor(_LongRead if self.role == "reader" else _Rows)
             cursor.database = self
         self.last_cursor = cursor
         return cursor
@@ -164,8 +169,16 @@ class SqliteStore(StoreDatabase, SqliteDatabase):
         connection = self.state.conn
         return connection is not None and connection.in_transaction
 
+    def begin_raw(self, lock_type: str | None) -> None:
+        connection = self.state.conn
+        if connection is None or lock_type is not None:
+            super().begin_raw(lock_type)  # which raises the error of a closed database
+        else:
+            with AS_PEEWEE:  # as Peewee does, but without a cursor of ours
+                connection.execute(self._begin)
+
     def others_wrote(self) -> bool:
-        version = self.commits_of_others()
+        (version,) = self.state.conn.execute("PRAGMA data_version").fetchone()
         if version == self._data_version:
             return False
         if self._data_version != -1:

@@ -17,7 +17,7 @@ from veritas_peewee.database.keeper import Keeper
 from veritas_peewee.database.savepoint import Savepoint
 from veritas_peewee.errors import StoreError
 
-_AS_PEEWEE: Any = vars(peewee)["__exception_wrapper__"]
+AS_PEEWEE: Any = vars(peewee)["__exception_wrapper__"]
 """Turns a driver's errors into Peewee's, for callers of Peewee's own methods."""
 _logger = logging.getLogger("veritas_peewee")
 
@@ -68,6 +68,10 @@ class Transactions(peewee.Database):
         """Whether another connection has written since the last call of this."""
         raise NotImplementedError
 
+    def begin_raw(self, lock_type: str | None) -> None:
+        """Begin a transaction, and nothing else."""
+        super().begin(lock_type)  # type: ignore[call-arg]
+
     def check_written(self) -> None:
         """Raise StoreMoved if what was just written is lost: called before it is acknowledged."""
         raise NotImplementedError
@@ -78,7 +82,7 @@ class Transactions(peewee.Database):
         self._refuse_in_unit("BEGIN")
         self.undo.clear()
         self.lost = False
-        super().begin(lock_type)  # type: ignore[call-arg]
+        self.begin_raw(lock_type)
         if self.keeper is not None:
             try:
                 self.keeper.began(self.others_wrote())
@@ -90,14 +94,14 @@ class Transactions(peewee.Database):
         self._refuse_in_unit("COMMIT")
         if not self.transaction_is_open:
             super().commit()  # raises the error of a COMMIT outside a transaction
-        with _AS_PEEWEE:
+        with AS_PEEWEE:
             self.finish(commit=True)
 
     def rollback(self) -> None:
         self._refuse_in_unit("ROLLBACK")
         is_undone = self.transaction_is_open  # else it may have been committed, and files stay
         try:
-            with _AS_PEEWEE:
+            with AS_PEEWEE:
                 self.finish(commit=False)
         finally:
             self.state.commit_callbacks.clear()
@@ -113,16 +117,14 @@ class Transactions(peewee.Database):
         if commit:
             if not self.in_whole_transaction:
                 raise TransactionEnded
-            if keeper is not None:
-                keeper.before_commit()
-                if self.lost or not self.transaction_is_open:
-                    raise TransactionEnded
+            if keeper is not None and keeper.before_commit() and not self.in_whole_transaction:
+                raise TransactionEnded
             try:
                 self.state.conn.execute("COMMIT")
             except BaseException:
                 # One that was only refused, for a deferred foreign key, may be tried again.
                 self.lost = not self.transaction_is_open
-                with _AS_PEEWEE:
+                with AS_PEEWEE:
                     raise
             self.undo.clear()
             self.check_written()
@@ -136,7 +138,8 @@ class Transactions(peewee.Database):
                 keeper.undone()
 
     def _refuse_in_unit(self, what: str) -> None:
-        if any(isinstance(scope, Unit) for scope in self.state.transactions):
+        scopes = self.state.transactions
+        if scopes and any(isinstance(scope, Unit) for scope in scopes):
             raise StoreError(
                 f"{what} inside a write would end what it shares with others: use "
                 "`with Audit._meta.database.atomic()` for a part that can be undone"
@@ -204,10 +207,10 @@ class Transactions(peewee.Database):
 
     def run_commit_callbacks(self) -> None:
         """Call the `after_commit` callbacks; the commit is done, so errors are only logged."""
-        callbacks = list(self.state.commit_callbacks)
-        self.state.commit_callbacks.clear()
-        for fn in callbacks:
-            self._guard(fn)
+        if callbacks := list(self.state.commit_callbacks):
+            self.state.commit_callbacks.clear()
+            for fn in callbacks:
+                self._guard(fn)
 
     def _guard(self, fn: Callable[[], object]) -> None:
         # Of the transaction that has ended; a callback may have one of its own.

@@ -151,14 +151,6 @@ class DatabaseFile:
         self.wal = self._are_in_place = None
         self.moved = False
 
-    def __enter__(self) -> None:
-        """Begin a write that has no transaction around it, and so is saved within the block."""
-        self.check_before_write()
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            self.check_written()
-
     def check_written(self) -> None:
         """Raise StoreMoved if what was just written is not in the file at the path.
 

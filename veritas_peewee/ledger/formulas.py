@@ -18,13 +18,13 @@ def is_unfinished(values: list[Any]) -> bool:
     return values[covered(Audit).index("status")] in UNFINISHED
 
 
-def first_seal(values: dict[str, Any]) -> str:
-    """The seal of a new audit, which has no rows yet, from its checked values by column."""
+def first_row(values: dict[str, Any]) -> bytes:
+    """A new audit's row as `marked` makes it, from its checked values by column."""
     names = covered(Audit)
     row = [values[name] for name in names]
     for position, convert in stored_forms(Audit, names):
         row[position] = convert(row[position])
-    return digest_of(row).hex()
+    return marked(row)
 
 
 def running_seal(values: list[Any], children: Children) -> str:

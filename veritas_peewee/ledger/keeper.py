@@ -160,11 +160,14 @@ class LedgerKeeper(Remembered):
         if self.has_unsealed:
             seals.renew(self._database, self)
 
-    def before_commit(self) -> None:
+    def before_commit(self) -> bool:
+        if not (self.has_unsealed or self.changes):
+            return False
         self.seal()
         if self.changes:
             number, self.changes = self.changes, 0
             seals.count_changes(self._database, number)
+        return True
 
     def undone(self, since: Mark | None = None) -> None:
         self._going = None

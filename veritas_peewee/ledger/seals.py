@@ -30,7 +30,7 @@ from veritas_peewee.ledger.formulas import (
     running_seal,
     running_seal_of,
 )
-from veritas_peewee.ledger.formulas import first_seal as first_seal
+from veritas_peewee.ledger.formulas import first_row as first_row
 from veritas_peewee.ledger.memory import Remembered, State, cannot_be_read, remembered
 from veritas_peewee.ledger.stored import audit_row
 from veritas_peewee.ledger.stored import stored_audit as stored_audit
@@ -104,9 +104,8 @@ def _sealed(
             children = totals(None, read_digests(database, audit_id))
         row = marked(values)
         seal = running_seal_of(row, children)
-        cached = row if len(row) <= _MOST_CACHED else None
         memory.set_children(
-            audit_id, Children(seal, children.findings, children.screenshots, cached)
+            audit_id, Children(seal, children.findings, children.screenshots, _if_short(row))
         )
         return seal, None
     digests = read_digests(database, audit_id)
@@ -118,6 +117,10 @@ def _sealed(
     memory.set_children(audit_id, None)
     count, last = database.state.conn.execute(_events_sql(), (audit_id, audit_id)).fetchone()
     return ended_seal(values, digests, count, last), count
+
+
+def _if_short(row: bytes) -> bytes | None:
+    return row if len(row) <= _MOST_CACHED else None
 
 
 def _derive(
@@ -163,11 +166,16 @@ def _seal_running(database: StoreDatabase, audit_id: str, values: list[Any], sea
         database.state.conn.execute(update_sql(Audit, "seal"), (new, audit_id))
 
 
-def begin(audit_id: str, seal: str) -> None:
-    """Note that an audit was just added with its `first_seal`."""
+def first_seal(row: bytes) -> str:
+    """The seal of a new audit, which has nothing but its `first_row` yet."""
+    return running_seal_of(row, Children(None))
+
+
+def begin(audit_id: str, seal: str, row: bytes) -> None:
+    """Note that an audit was just added with its `first_row` and its `first_seal`."""
     memory = remembered(current_database())
     memory.known[audit_id] = State.ROWS
-    memory.set_children(audit_id, Children(seal))
+    memory.set_children(audit_id, Children(seal, row=_if_short(row)))
 
 
 def add_rows(audit_id: str, model: type[peewee.Model], digests: list[bytes]) -> None:

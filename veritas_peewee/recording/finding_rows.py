@@ -11,6 +11,16 @@ from veritas_peewee.recording.output import Event
 from veritas_peewee.recording.projection import Projection
 from veritas_peewee.values.plain import invalid, shown
 
+_FIELDS: dict[str, Any] = AuditFinding._meta.fields
+_DEFAULTS: dict[str, Any] = {
+    "pattern_type": "unknown",
+    "severity": Severity.LOW,
+    "confidence": 0.0,
+    "description": "",
+    "screenshot_index": -1,
+}
+"""The values of the columns that cannot be empty, where a finding has none that is right."""
+
 
 def add_reported(rows: Projection, event: Event) -> None:
     """Add the finding of a `finding` event, unless an earlier event reported it.
@@ -22,15 +32,16 @@ def add_reported(rows: Projection, event: Event) -> None:
         rows.errors.append(f"finding.finding: must be an object, got {shown(finding)}")
         return
     notes: list[str] = []
-    row = rows.findings.row(finding_values(finding, "finding", notes), rows.when)
+    known = rows.findings
+    row = known.row(finding_values(finding, "finding", notes), rows.when)
     finding_id = finding.get("id")
     if isinstance(finding_id, str) and finding_id:
-        there = rows.findings.is_reported(finding_id, rows.event_id)
-        rows.findings.report(finding_id)
+        there = known.is_reported(finding_id, rows.event_id)
+        known.report(finding_id)
     else:
-        there = rows.findings.is_there(row)
+        there = known.is_there(row)
     if not there:
-        rows.findings.add(row)
+        known.add(row)
         rows.errors.extend(notes)
 
 
@@ -71,15 +82,12 @@ def finding_values(finding: dict[str, Any], where: str, errors: list[str]) -> di
         "plain_english": finding.get("plain_english"),
         "screenshot_index": finding.get("screenshot_index", -1),
     }
-    defaults = {"pattern_type": "unknown", "severity": Severity.LOW, "confidence": 0.0}
-    defaults |= {"description": "", "screenshot_index": -1}
-    fields = AuditFinding._meta.fields
     for name, value in values.items():
         try:
-            if value is None and name in defaults:
+            if value is None and name in _DEFAULTS:
                 raise invalid(name, "is missing", value)
-            values[name] = fields[name].check(value)
+            values[name] = _FIELDS[name].check(value)
         except InvalidAudit as error:
             errors.append(f"{where}: {error}")
-            values[name] = defaults.get(name)
+            values[name] = _DEFAULTS.get(name)
     return values

@@ -76,11 +76,12 @@ def create(
     )
     try:
         values = {name: getattr(audit, name) for name in Audit._meta.sorted_field_names}
-        values["seal"] = seals.first_seal(values)
+        row = seals.first_row(values)
+        values["seal"] = seals.first_seal(row)
         insert(Audit, values)
     except IntegrityError as error:
         raise InvalidAudit(f"id: there is already an audit {audit.id!r}") from error
-    seals.begin(audit.id, values["seal"])
+    seals.begin(audit.id, values["seal"], row)
     audit.__data__ = values
     audit._dirty.clear()
     audit.findings, audit.screenshots = [], []

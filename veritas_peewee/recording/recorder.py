@@ -28,7 +28,8 @@ from veritas_peewee.values.plain import encode_json
 
 def is_single(prepared: PreparedEvent) -> bool:
     """Whether recording the event takes a single statement: it has no effect on other rows."""
-    return not _has_effect(prepared) and not prepared.files
+    effect = kind_named(prepared.kind).effect
+    return effect is None and NOTES not in prepared.text and not prepared.files
 
 
 def apply_together(jobs: list[tuple[str, PreparedEvent]]) -> list[int]:
@@ -63,29 +64,25 @@ def _apply(audit_id: str, events: list[PreparedEvent], when: datetime) -> list[i
             current_database().after_rollback(one.discard)
             one.has_begun = True
     ids = log.append_events([(audit_id, one.kind, one.text) for one in events], when)
-    projection = None
+    projection = Projection(audit_id)
     for event_id, one in zip(ids, events, strict=True):
-        if _has_effect(one):
-            projection = projection or Projection(audit_id)
-            _project(projection, event_id, one, when)
-    if projection is not None:
-        projection.write()
+        _project(projection, event_id, one, when)
+    projection.write()
     return ids
 
 
-def _has_effect(prepared: PreparedEvent) -> bool:
-    return kind_named(prepared.kind).effect is not None or NOTES in prepared.text
-
-
 def _project(projection: Projection, event_id: int, one: PreparedEvent, when: datetime) -> None:
-    """Add to `projection` what a recorded event changes.
+    """Add to `projection` what a recorded event changes, if it has an effect.
 
     The log may have later events already: an effect looks only at those before its own.
     """
+    effect = kind_named(one.kind).effect
+    if effect is None and NOTES not in one.text:
+        return
     # The stored text and not the dict that was given: the caller may have changed that since.
     event = json.loads(one.text)
     projection.begin(event_id, when)
-    if (effect := kind_named(one.kind).effect) is not None:
+    if effect is not None:
         effect(projection, event)
     if isinstance(notes := event.get(NOTES), list):
         projection.errors.extend(note for note in notes if isinstance(note, str))
@@ -131,8 +128,7 @@ def replay(audit_id: str, events: Iterable[AuditEvent]) -> list[int]:
         text = encode_json(data, "event")
         when = stored.timestamp or utc_now()
         ids.append(log.append_event(audit_id, stored.event_type, text, when))
-        if _has_effect(event := PreparedEvent(data, text, stored.event_type)):
-            _project(projection, ids[-1], event, when)
+        _project(projection, ids[-1], PreparedEvent(data, text, stored.event_type), when)
     projection.write()
     return ids
 

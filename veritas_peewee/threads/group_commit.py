@@ -95,7 +95,7 @@ class Job:
     @property
     def is_ours(self) -> bool:
         """Whether the function is one of the store's own writes."""
-        return self.together is not None or inside_unit(self.fn) is not self.fn
+        return inside_unit(self.fn) is not self.fn
 
     def run(self) -> None:
         """Call the function and set `result`; TypeError if it is an async one."""
@@ -136,12 +136,9 @@ def commit(database: StoreDatabase, batch: list[Job]) -> tuple[list[Job], list[J
     database.settle()
     try:
         if len(batch) == 1:
-            # A lone job needs no savepoint within the transaction, and a lone statement needs no
-            # transaction around it.
             if move(batch, QUEUED, RUNNING):
                 done = batch
-                with database.file if batch[0].together else database.unit():
-                    _run_alone(database, batch[0])
+                _run_alone(database, batch[0])
         else:
             with database.unit():
                 for together, run in groupby(batch, attrgetter("together")):
@@ -203,10 +200,19 @@ def abandon(
 
 
 def _run_alone(database: StoreDatabase, job: Job) -> None:
-    # A function of a caller's may end the transaction with SQL given to the driver, and begin
-    # another one: only a savepoint shows that it is not the same any more.
-    with nullcontext() if job.is_ours else database.unit():
+    if job.together is not None:  # a lone statement, which needs no transaction around it
+        database.file.check_before_write()
         job.run()
+        database.file.check_written()
+        return
+    with database.unit():
+        if job.is_ours:  # and so needs no savepoint within the transaction
+            job.run()
+            return
+        # A function of a caller's may end the transaction with SQL given to the driver, and begin
+        # another one: only a savepoint shows that it is not the same any more.
+        with database.unit():
+            job.run()
 
 
 def _run_together(database: StoreDatabase, together: Together, jobs: list[Job]) -> None:
