@@ -33,7 +33,10 @@ def open_writable(location: Location, durability: Durability = "normal") -> Conn
 
 def open_reader(location: Location) -> Connection:
     """A connection that cannot write, to a file that a writer has prepared."""
+    from veritas_peewee import migrations
+
     database = connection(location, "reader")
+    database.explain = migrations.explain
     database.connect()
     database.watch_file()  # the WAL is there already: the writer's
     return database
@@ -44,6 +47,7 @@ def _prepare(database: Connection, settle: Settle | None = None) -> Connection:
     from veritas_peewee.ledger import evidence, keeper, schema
     from veritas_peewee.recording.recorder import disconnect_dead
 
+    database.explain = migrations.explain
     database.connect()
     try:
         with bound(database):
@@ -79,6 +83,7 @@ def _look_at(database: Connection, *, immutable: bool = False) -> Connection:
     from veritas_peewee import migrations
 
     location = database.location
+    database.explain = migrations.explain
     database.connect()
     try:
         if migrations.pending(database):

@@ -184,7 +184,7 @@ def test_a_table_that_was_transformed_is_refused_and_made_again_by_fix(
     told = f"the schema of {table} is not that of this version"
     assert told in verified(path).problems
     assert told in [one.text for one in diagnose(path) if one.level == "problem"]
-    with pytest.raises(StoreError, match=f"the table {table}; .*verify --fix"), connect(path):
+    with pytest.raises(StoreError, match=f"the table {table}\\b.*verify --fix"), connect(path):
         pass
 
     async def opens() -> None:
@@ -240,7 +240,7 @@ async def test_a_table_that_is_altered_beside_an_open_store_stops_the_next_write
         before = select(path, "SELECT COUNT(*) FROM audit_events")
         by_hand(path, statement)
         for _ in range(2):
-            with pytest.raises(StoreError, match=f"the table {table}; .*verify --fix"):
+            with pytest.raises(StoreError, match=f"the table {table}\\b.*verify --fix"):
                 await store.record(ids[-1], LOG_ENTRY)
         assert select(path, "SELECT COUNT(*) FROM audit_events") == before
 

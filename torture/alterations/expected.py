@@ -154,13 +154,7 @@ MENDED: tuple[Listed, ...] = (
 )
 """Changes that are named until something is recorded, because recording makes the value anew."""
 
-STOPPING: tuple[Listed, ...] = (
-    Listed(
-        r"(rows of )?search_index_(data|config).*",
-        "Where FTS5 cannot read its index, no audit can end: DatabaseCorrupt names the remedy, "
-        "`verify --fix`. All else is recorded.",
-    ),
-)
+STOPPING: tuple[Listed, ...] = ()
 """Changes beside which not everything can be recorded or read: the errors say why."""
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from veritas_peewee.catalog import entries
 from veritas_peewee.catalog.full_text import SEARCH_INDEX, TOKENIZER, WORDS
+from veritas_peewee.catalog.segments import pages_agree
 from veritas_peewee.config import MEMORY
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.failures import DRIVER_ERRORS, lacking, store_error
@@ -28,7 +29,7 @@ def disagreements(*, by_fts5: bool = False) -> list[str]:
     SQLite this is a write, so the connection must be allowed to write. Otherwise the entries of
     each word are counted.
     """
-    agrees = _fts5_agrees() if by_fts5 else _index_agrees()
+    agrees = pages_agree() and (_fts5_agrees() if by_fts5 else _index_agrees())
     return _tables() + ([] if agrees else [INDEX_DISAGREES])
 
 

@@ -35,7 +35,7 @@ def rebuild() -> list[str]:
     try:
         with database.unit():
             return _rebuild()
-    except DRIVER_ERRORS as error:
+    except (DatabaseCorrupt, *DRIVER_ERRORS) as error:
         # None: SQLite's code does not show the cause, as for an index without its first page.
         if not isinstance(store_error(error), DatabaseCorrupt | None):
             raise

@@ -35,6 +35,9 @@ _CHANGE = re.compile(
 _left_open: list[object] = []
 
 
+Explain = Callable[["StoreDatabase", Exception], StoreError | None]
+
+
 class StoreDatabase(Transactions):
     """One connection to a store, for a role; each backend has a subclass of this."""
 
@@ -50,6 +53,11 @@ class StoreDatabase(Transactions):
         self.paused = 0.0
         self.work = 0
         self._keep_at = 0.0
+        self.leaves_derived: bool | None = None
+        """Whether what is derived of the rows is damaged, and is left as it is; None if that was
+        not looked at yet."""
+        self.explain: Explain | None = None
+        """Gives what to raise instead of an error that says what of the schema is lost."""
         super().__init__(name, **options)
 
     @staticmethod
@@ -200,6 +208,10 @@ class StoreDatabase(Transactions):
         except UnicodeDecodeError as error:  # of a name in the schema, for example
             text = f"{self.location.name}: {meaning(DatabaseCorrupt)} ({error})"
             raise DatabaseCorrupt(text) from error
+        except DRIVER_ERRORS as error:
+            if self.explain is not None and (known := self.explain(self, error)) is not None:
+                raise known from error
+            raise
 
     def _execute(self, sql: str, params: Any) -> Any:
         keeper = self.keeper

@@ -72,6 +72,15 @@ def is_missing_parent(error: BaseException) -> bool:
     )
 
 
+def is_of_the_data(error: BaseException) -> bool:
+    """Whether a statement failed for what it found in the file, and not for want of a disk, a lock
+    or memory."""
+    code = error_code(error)
+    if code is None:
+        code = sqlite_errors.code_without(error)
+    return code is not None and sqlite_errors.is_of_the_data(code)
+
+
 def store_error(
     error: BaseException, where: str = "", *, reading: bool = False
 ) -> StoreError | None:

@@ -61,6 +61,19 @@ _OF_THE_SYSTEM = frozenset((
 ))  # fmt: skip
 
 
+_OF_THE_DATA = frozenset((
+    1,  # SQLITE_ERROR: also a table, or the format of one, that FTS5 does not find
+    CORRUPT,
+    19,  # SQLITE_CONSTRAINT
+    20,  # SQLITE_MISMATCH
+))  # fmt: skip
+
+
+def is_of_the_data(code: int) -> bool:
+    """Whether a statement that failed with this code met values that it did not expect."""
+    return code & 0xFF in _OF_THE_DATA
+
+
 def is_of_the_system(code: int) -> bool:
     """Whether a read that failed with this code says nothing about the database file."""
     return code in _OF_THE_SYSTEM or (code & 0xFF != 10 and code & 0xFF in _OF_THE_SYSTEM)
@@ -76,6 +89,8 @@ def code_of(error: BaseException, default: int | None = None) -> int | None:
 
 def code_without(error: BaseException) -> int | None:
     """The code for an error to which the driver gives none; None if its cause is not known."""
+    if str(error) == "constraint failed":  # of one of our tables, the message would name it
+        return CORRUPT_VIRTUAL_TABLE
     return CORRUPT if is_odd_text(error) else None
 
 

@@ -120,6 +120,7 @@ class LedgerKeeper(Remembered):
     def gone(self, audit_id: str) -> None:
         """An audit was removed: another one with its id has a log of its own."""
         self._going = None
+        self.removed = True
         self.chain.pop(audit_id, None)
         self.known.pop(audit_id, None)
         self.set_children(audit_id, None)

@@ -71,6 +71,9 @@ class Remembered:
         """Audits whose rows were changed, in order."""
         self.changed_rows: set[str] = set()
         """Audits whose own row was changed since it was last read for its seal."""
+        self.removed = False
+        """Whether audits were removed, and with them words of the full-text index, which are not
+        written yet."""
         self.rows: dict[tuple[str, int], None] = {}
         """Findings and screenshots whose digest is not up to date: (table, row id), in order."""
         self.wrong_rows: set[tuple[str, int]] = set()
@@ -221,6 +224,7 @@ class Remembered:
         """Drop the collected changes: the transaction that made them was undone."""
         self.unchained_after = None
         self.changes = 0
+        self.removed = False
         self.changed_rows.clear()
         self.audits.clear()
         self.rows.clear()

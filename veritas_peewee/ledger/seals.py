@@ -37,6 +37,8 @@ from veritas_peewee.ledger.stored import stored_audit as stored_audit
 from veritas_peewee.models import Audit, AuditEvent, AuditFinding, AuditScreenshot
 from veritas_peewee.values.addresses import host_of
 
+Entries = dict[str, dict[str, Any]]
+"""The rows of audits that have ended, for their entries in the catalog: values by column."""
 _MOST_CACHED = 4096
 """The most bytes of a row that are cached for its seal."""
 
@@ -49,11 +51,19 @@ def renew(database: StoreDatabase, memory: Remembered) -> None:
         model = AuditFinding if table == AuditFinding._meta.table_name else AuditScreenshot
         for values in execute(row_sql(model), (row_id,)):
             database.execute_sql(update_sql(model, "digest"), (digest_of(values), row_id))
+    ended: Entries = {}
     for audit_id in memory.take_audits():
-        _renew_audit(database, memory, audit_id)
+        _renew_audit(database, memory, audit_id, ended)
+    if ended:
+        entries.renew_all(database, ended)
+    if memory.removed:
+        entries.write_words(database)
+        memory.removed = False
 
 
-def _renew_audit(database: StoreDatabase, memory: Remembered, audit_id: str) -> None:
+def _renew_audit(
+    database: StoreDatabase, memory: Remembered, audit_id: str, ended: Entries
+) -> None:
     children = memory.children.get(audit_id)
     if (
         children is not None
@@ -85,7 +95,10 @@ def _renew_audit(database: StoreDatabase, memory: Remembered, audit_id: str) -> 
         database.state.conn.execute(update, (*sealed, audit_id))
     # What did not change the seal changed nothing; what is not sealed may have changed anything.
     memory.changes += sealed is None or sealed != (old_seal, old_count)
-    _derive(database, audit_id, values, old_host, old_count or not is_unfinished(values))
+    _set_host(database, audit_id, values, old_host)
+    # An audit that never ended has no entry; to look for one would slow down every event.
+    if old_count or not is_unfinished(values):
+        ended[audit_id] = dict(zip(covered(Audit), values, strict=True))
 
 
 def _sealed(
@@ -123,16 +136,12 @@ def _if_short(row: bytes) -> bytes | None:
     return row if len(row) <= _MOST_CACHED else None
 
 
-def _derive(
-    database: StoreDatabase, audit_id: str, columns: list[Any], old_host: str | None, ended: Any
+def _set_host(
+    database: StoreDatabase, audit_id: str, columns: list[Any], old_host: str | None
 ) -> None:
-    """Bring up to date what is derived from an audit's row: its host and its catalog entry."""
+    """Bring up to date the host, which is derived from an audit's url."""
     if (host := host_in(columns)) != old_host:
         database.execute_sql(update_sql(Audit, "host"), (host, audit_id))
-    # An audit that never ended has no entry; to look for one would slow down every event.
-    if ended:
-        names = covered(Audit)
-        entries.renew(database, audit_id, dict(zip(names, columns, strict=True)))
 
 
 def expect(audit_ids: Iterable[str]) -> None:
@@ -147,16 +156,21 @@ def accept(database: StoreDatabase, audit_ids: Iterable[str]) -> None:
     and an unfinished audit whose seal is one of an earlier version gets one of this version.
     """
     memory = remembered(database)
+    ended: Entries = {}
     for audit_id in audit_ids:
         found = audit_row(database, audit_id)
         if found is not None:
             *values, seal, count, old_host = found
-            _derive(database, audit_id, values, old_host, count is not None)
+            _set_host(database, audit_id, values, old_host)
+            if count is not None:
+                ended[audit_id] = dict(zip(covered(Audit), values, strict=True))
             if is_unfinished(values):
                 _seal_running(database, audit_id, values, seal)
         memory.audits.pop(audit_id, None)
         memory.known.pop(audit_id, None)
         memory.set_children(audit_id, None)
+    if ended:
+        entries.renew_all(database, ended)
 
 
 def _seal_running(database: StoreDatabase, audit_id: str, values: list[Any], seal: object) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from veritas_peewee import migrations
+from veritas_peewee.catalog import checking, rebuilding
+from veritas_peewee.catalog.segments import pages_agree
 from veritas_peewee.config import Location
 from veritas_peewee.database.connection import Role
 from veritas_peewee.database.current import bound
@@ -14,7 +16,7 @@ from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
 from veritas_peewee.database.sqlite import SqliteStore, pragmas_of
 from veritas_peewee.errors import DatabaseCorrupt, ReadOnlyStore, StoreBusy, StoreError
 from veritas_peewee.maintenance.diagnosis import Finding
-from veritas_peewee.migrations import parts
+from veritas_peewee.migrations import history, parts
 
 _ROLES: tuple[Role, ...] = ("writer", "reader")
 _PATIENCE = 1000
@@ -38,7 +40,7 @@ def inside(location: Location) -> Iterator[Finding]:
     reported: set[str] = set()
     try:
         with bound(database):
-            for part in (_schema, _parts, _counts, _pages, _pragmas):
+            for part in (_schema, _parts, _counts, _pages, _search, _pragmas):
                 try:
                     yield from part(database)
                 except (*DRIVER_ERRORS, StoreError, UnicodeError) as error:
@@ -79,13 +81,14 @@ def _trouble(name: str, error: Exception) -> Finding:
 
 
 def _schema(database: SqliteStore) -> Iterator[Finding]:
-    tables = set(database.get_tables())
-    applied: list[str] = []
-    if migrations.HISTORY in tables:
-        sql = f"SELECT name FROM {migrations.HISTORY} ORDER BY name"
-        applied = [row[0] for row in database.execute_sql(sql)]
+    found = history.read(database)
+    tables, applied = found.tables, list(found.applied)
     pending = migrations.pending(database)
     value = {"applied": applied, "pending": pending}
+    if found.trouble:
+        yield Finding(
+            "problem", "schema", f"{found.trouble}; opening it for writing makes it again"
+        )
     if not pending:
         yield Finding("ok", "schema", f"of this version ({applied[-1]})", value)
     elif applied or not tables:
@@ -107,14 +110,14 @@ def _parts(database: SqliteStore) -> Iterator[Finding]:
     if migrations.pending(database):
         return
     found = parts.differences(database)
-    for text in parts.disagreements(found):
+    for text in parts.disagreements(database, found):
         yield Finding("problem", "schema", text)
     for text in parts.notes(database, found.harmless):
         yield Finding("note", "schema", text)
 
 
 def _counts(database: SqliteStore) -> Iterator[Finding]:
-    if not set(database.get_tables()) >= migrations.LEGACY_TABLES:
+    if not set(database.get_tables()) >= history.LEGACY_TABLES:
         return
     by_status = dict(
         database.execute_sql("SELECT lower(status), COUNT(*) FROM audits GROUP BY 1 ORDER BY 1")
@@ -135,6 +138,14 @@ def _pages(database: SqliteStore) -> Iterator[Finding]:
     for text in troubles:
         if text != "ok":
             yield Finding("problem", "pages", f"SQLite: {text}")
+
+
+def _search(database: SqliteStore) -> Iterator[Finding]:
+    if set(database.get_tables()) >= rebuilding.TABLES and not pages_agree():
+        yield Finding(
+            "problem", "search", f"{checking.INDEX_DISAGREES}: `veritas-peewee verify --fix` makes "
+            "it again",
+        )  # fmt: skip
 
 
 def _pragmas(database: SqliteStore) -> Iterator[Finding]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from veritas_peewee.database.expressions import text_as_bytes
+from veritas_peewee.database.sqlite import current_sqlite
 from veritas_peewee.database.statements import execute, rows_of
 from veritas_peewee.ledger.heads import LARGEST_ID
 from veritas_peewee.ledger.problems import Problems
-from veritas_peewee.migrations import HISTORY, KNOWN
+from veritas_peewee.migrations import history
 from veritas_peewee.models import RemovedAudit, RemovedEvent
 
 _MOMENT = "GLOB '[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9] [0-9][0-9]:[0-9][0-9]:[0-9]*'"
@@ -31,9 +32,6 @@ _SOUND: tuple[tuple[str, str, dict[str, str]], ...] = (
         "digest": "typeof(digest) = 'text' AND length(digest) = 64 "
                   "AND digest NOT GLOB '*[^0-9a-f]*'",
     }),
-    (HISTORY, "id", {
-        "name": "typeof(name) = 'text'",
-    }),
 )  # fmt: skip
 """The tables, each with its key and what holds for each of its columns."""
 
@@ -48,9 +46,8 @@ def check_own_tables(problems: Problems) -> None:
     _check_removed(problems)
     if execute("SELECT COUNT(*) FROM store_changes", ()) != [(1,)]:
         problems.add("store_changes has another number of rows than one")
-    names = execute(f"SELECT DISTINCT CAST(name AS BLOB) FROM {HISTORY}", ())
-    if {name for (name,) in names} != {name.encode() for name in KNOWN}:
-        problems.add(f"{HISTORY} does not name the migrations of this version")
+    if trouble := history.read(current_sqlite("verify")).trouble:
+        problems.add(trouble)
 
 
 def _check_removed(problems: Problems) -> None:

@@ -89,7 +89,9 @@ def _make_again(database: SqliteStore, wanted: Part) -> int:
         if not any(kind == "INTEGER" and key for kind, key in ours.values()):
             columns[:0] = _row_id(database, table)
         listed = ", ".join(columns)
-        database.execute_sql(f"INSERT INTO main.{new} ({listed}) SELECT {listed} FROM main.{table}")
+        if listed:  # else there is nothing of ours in it
+            copied_sql = f"INSERT INTO main.{new} ({listed}) SELECT {listed} FROM main.{table}"
+            database.execute_sql(copied_sql)
         counted = execute("SELECT seq FROM sqlite_sequence WHERE name = ?", (table,))
         database.execute_sql(f"DROP TABLE main.{table}")
         database.execute_sql(f"ALTER TABLE main.{new} RENAME TO {table}")

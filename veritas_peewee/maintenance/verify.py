@@ -61,7 +61,7 @@ def _check(report: Report, earlier: Head | None, files: bool, progress: Progress
             _check_file(report)
         with report.part("the schema"):
             found = parts.differences(database)
-            report.problems += parts.disagreements(found)
+            report.problems += parts.disagreements(database, found)
             report.notes += parts.notes(database, found.harmless)
         with report.part("the audits"):
             _check_audits(report, files, progress)

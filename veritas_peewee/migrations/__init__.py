@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import runpy
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
+from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
 from veritas_peewee.database.sqlite import SqliteStore
 from veritas_peewee.database.sqlite_errors import driver
-from veritas_peewee.errors import SchemaTooNew, StoreError
+from veritas_peewee.errors import ReadOnlyStore, SchemaTooNew, StoreError
 from veritas_peewee.files.durable import appearing
+from veritas_peewee.migrations import history
+from veritas_peewee.migrations.history import DIRECTORY, LEGACY_TABLES, History
+from veritas_peewee.migrations.history import HISTORY as HISTORY
+from veritas_peewee.migrations.history import KNOWN as KNOWN
 
-HISTORY = "veritas_migrations"
-DIRECTORY = Path(__file__).parent
-KNOWN = tuple(sorted(path.stem for path in DIRECTORY.glob("[0-9]*.py")))
-LEGACY_TABLES = {"audits", "audit_findings", "audit_screenshots", "audit_events"}
+_logger = logging.getLogger("veritas_peewee")
 
 
 def pending(database: SqliteStore) -> list[str]:
@@ -25,23 +28,24 @@ def pending(database: SqliteStore) -> list[str]:
 
     Raises SchemaTooNew for a file of a newer version and StoreError for another program's.
     """
+    return _needed(database, history.read(database))
+
+
+def _needed(database: SqliteStore, found: History) -> list[str]:
     name = database.location.name
-    tables = set(database.get_tables()) - {"sqlite_sequence", "sqlite_stat1", "sqlite_stat4"}
-    applied: set[str] = set()
-    if HISTORY in tables:
-        applied = {row[0] for row in database.execute_sql(f"SELECT name FROM {HISTORY}")}
-    elif tables and not tables >= LEGACY_TABLES:
-        found = ", ".join(sorted(tables)[:5])
-        raise StoreError(
-            f"{name}: this SQLite file belongs to another program (its tables: {found}); "
-            "choose another path"
-        )
-    if unknown := sorted(applied - set(KNOWN)):
+    if newer := found.newer:
         raise SchemaTooNew(
             f"{name}: a newer version of veritas-peewee wrote this file (it has "
-            f"{unknown[-1]}, this version knows up to {KNOWN[-1]}); upgrade the library to open it"
+            f"{newer[-1]}, this version knows up to {KNOWN[-1]}); upgrade the library to open it"
         )
-    return [migration for migration in KNOWN if migration not in applied]
+    tables = found.tables
+    if tables and HISTORY not in tables and not found.applied and not tables >= LEGACY_TABLES:
+        listed = ", ".join(sorted(tables)[:5])
+        raise StoreError(
+            f"{name}: this SQLite file belongs to another program (its tables: {listed}); "
+            "choose another path"
+        )
+    return [migration for migration in KNOWN if migration not in found.applied]
 
 
 def upgrade(
@@ -53,13 +57,44 @@ def upgrade(
     applied. Raises SchemaTooNew, StoreBusy, or the store's own error for the driver's.
     """
     try:
-        if not pending(database):
-            database.use_wal()
-            return []
+        found = history.read(database)
+        needed = _needed(database, found)
         database.use_wal()
-        return _apply(database, afterwards)
+        if found.trouble:
+            with database.unit():
+                _mend_history(database)
+        return _apply(database, afterwards) if needed else []
     except DRIVER_ERRORS as error:
         raise (store_error(error, database.location.name) or error) from error
+
+
+def _mend_history(database: SqliteStore) -> None:
+    """Have the record of migrations say what the file's parts say.
+
+    Otherwise a migration would run a second time on a file that has its parts.
+    """
+    from veritas_peewee.migrations import parts
+
+    found = history.read(database)  # by now another process can have mended it
+    if not found.trouble:
+        return
+    parts.refuse_acting(database, parts.differences(database))
+    try:
+        history.mend(database, found)
+    except DRIVER_ERRORS as error:
+        known = store_error(error, database.name)
+        if known is not None and type(known) is not StoreError:
+            raise known from error
+        raise ReadOnlyStore(
+            f"{database.name}: {found.trouble}, and it cannot be made again ({error}): restore a "
+            "backup, or remove by hand what has its name"
+        ) from error
+    _logger.warning(
+        "%s: %s; another program has changed it, and it is made again; `veritas-peewee verify` "
+        "shows whether rows were changed too",
+        database.name,
+        found.trouble,
+    )
 
 
 def _apply(
@@ -90,6 +125,13 @@ def _apply(
             return applied
     finally:
         database.pragma("foreign_keys", 1)
+
+
+def explain(database: StoreDatabase, error: Exception) -> StoreError | None:
+    """What to raise instead of a driver's error about a table or column of ours that is lost."""
+    from veritas_peewee.migrations import lost
+
+    return lost.explain(database, error)
 
 
 def broken_rows(database: SqliteStore) -> set[tuple[object, ...]]:

@@ -77,6 +77,15 @@ def our_names() -> frozenset[tuple[str, str]]:
     return frozenset((kind, name) for kind, names in kinds.items() for name in names)
 
 
+@functools.cache
+def our_columns() -> dict[str, tuple[str, ...]]:
+    """The columns of our tables, by the table's name."""
+    return {
+        model._meta.table_name: tuple(field.column_name for field in model._meta.sorted_fields)
+        for model in TABLES
+    }
+
+
 def parts_of(database: SqliteStore) -> list[Part]:
     """The parts of a database's schema, without SQLite's own tables and indexes."""
     rows = database.execute_sql("SELECT type, name, tbl_name, sql FROM main.sqlite_master")

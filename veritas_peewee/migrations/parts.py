@@ -19,6 +19,7 @@ from veritas_peewee.migrations.fresh import (
     are_alike,
     digest_of,
     fresh_parts,
+    our_columns,
     our_names,
     parts_of,
 )
@@ -124,11 +125,26 @@ def refuse_acting(database: SqliteStore, found: Differences) -> None:
 def refuse_tables(database: SqliteStore, found: Differences) -> None:
     """Raise ReadOnlyStore if tables of ours are missing or altered; it names them."""
     if found.tables:
-        names = ", ".join(part.name for part in found.tables[:_SHOWN])
+        names = ", ".join(_with_lost(database, part.name) for part in found.tables[:_SHOWN])
         raise ReadOnlyStore(
             f"{database.name}: not as this version makes it, or missing: the table {names}; "
             "nothing is written until `veritas-peewee verify --fix` has made it again"
         )
+
+
+def _with_lost(database: SqliteStore, table: str) -> str:
+    """A table's name, with the columns of ours that it has not any more."""
+    lost = lost_columns(database, table)
+    return f"{table} (without its column {', '.join(lost)})" if lost else table
+
+
+def lost_columns(database: SqliteStore, table: str) -> list[str]:
+    """The columns of ours that a table of ours which is there lacks."""
+    rows = database.execute_sql(f"PRAGMA main.table_info({quoted(table)})").fetchall()
+    present = {row[1].lower() for row in rows}
+    return [
+        name for name in our_columns().get(table.lower(), ()) if present and name not in present
+    ]
 
 
 def refuse_columns(database: SqliteStore, table: str, ours: Iterable[str]) -> None:
@@ -138,10 +154,14 @@ def refuse_columns(database: SqliteStore, table: str, ours: Iterable[str]) -> No
     for name in [row[1] for row in rows if row[1].lower() not in known]:
         sql = f"SELECT 1 FROM main.{quoted(table)} WHERE {quoted(name)} IS NOT NULL LIMIT 1"
         if database.execute_sql(sql).fetchall():
+            lost, renamed = lost_columns(database, table), ""
+            if len(lost) == 1:
+                change = f"RENAME COLUMN {quoted(name)} TO {quoted(lost[0])}"
+                renamed = f"; or if it is our {lost[0]}, ALTER TABLE {quoted(table)} {change}"
             raise ReadOnlyStore(
                 f"{database.name}: the table {table} has a column {name} that is not of this "
                 "library, and there are values in it: copy them to a table of your own, then "
-                f"ALTER TABLE {quoted(table)} DROP COLUMN {quoted(name)}"
+                f"ALTER TABLE {quoted(table)} DROP COLUMN {quoted(name)}{renamed}"
             )
 
 
@@ -172,14 +192,20 @@ def mend(database: SqliteStore, found: Differences) -> list[str]:
 # ---- in words ----
 
 
-def disagreements(found: Differences) -> list[str]:
+def disagreements(database: SqliteStore, found: Differences) -> list[str]:
     """A message for each part that is missing, altered, or acts without being ours."""
     return [
         *(f"{part} is not of this library and acts on what it writes: {_removal(part)}"
           for part in found.acting),
         *(f"the {part.kind} {part.name} is missing" for part in found.missing),
-        *(f"the schema of {part.name} is not that of this version" for part in found.altered),
+        *(f"the schema of {part.name} is not that of this version{_lost(database, part)}"
+          for part in found.altered),
     ]  # fmt: skip
+
+
+def _lost(database: SqliteStore, part: Part) -> str:
+    lost = lost_columns(database, part.name) if part.kind == "table" else []
+    return f": it has no column {', '.join(lost)}" if lost else ""
 
 
 def notes(database: SqliteStore, parts: Iterable[Part]) -> list[str]:

@@ -23,6 +23,11 @@ from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.models import Audit, AuditScreenshot
 from veritas_peewee.values.ids import key_of, not_found
 
+# Not IS NULL, which SQLite takes for false where a column is NOT NULL.
+_UNDATED = (
+    f"UPDATE {Audit._meta.table_name} SET created_at = '' "
+    "WHERE id = ? AND typeof(created_at) = 'null'"
+)
 PIECE = 100
 """The most files that are removed while the write lock is held."""
 FAILURES = (OSError, StoreError, *DRIVER_ERRORS)
@@ -38,6 +43,8 @@ def delete(audit_id: str) -> None:
     """
     audit_id = key_of(audit_id)
     files = _files_of(audit_id)
+    # The note of a removal has the moment; without one, by another program's hand, it cannot be.
+    current_database().execute_sql(_UNDATED, (audit_id,))
     if not Audit.delete().where(Audit.id == audit_id).execute():
         raise not_found(audit_id)
     remove_after_commit(files)
