@@ -130,13 +130,13 @@ async def test_an_error_that_cannot_be_made_from_a_text_leaves_nobody_waiting(fi
     await file_store.create("https://example.com")
 
 
-async def test_a_lone_write_pays_for_no_savepoint(file_store, audit):
+async def test_a_lone_write_pays_for_no_savepoint_but_its_words(file_store, audit):
     said = []
 
     async def statements(write):
         said.clear()
         await write
-        return [text.split()[0] for text in said]
+        return [text for text in said if not text.startswith("--")]
 
     raw = await file_store.write(lambda: current_database().raw)
     raw.set_trace_callback(said.append)
@@ -148,9 +148,10 @@ async def test_a_lone_write_pays_for_no_savepoint(file_store, audit):
         file_store.delete(audit.id),
     ):
         made = await statements(write)
-        assert made[0] == "BEGIN"
+        assert made[0].startswith("BEGIN")
         assert made[-1] == "COMMIT"
-        assert "SAVEPOINT" not in made
+        points = {text.partition(" ")[2] for text in made if text.startswith("SAVEPOINT")}
+        assert points <= {"catalog", "words"}
 
 
 @pytest.mark.parametrize("writes", [1, 3])

@@ -17,10 +17,10 @@ async def test_a_write_whose_sealing_fails_fails_alone(store, monkeypatch):
     good = [await store.create(f"https://good{number}.example") for number in range(3)]
     renew = seals._renew_audit
 
-    def fail(database, memory, audit_id):
+    def fail(database, memory, audit_id, ended):
         if audit_id == bad.id:
             raise LookupError("cannot be sealed")
-        renew(database, memory, audit_id)
+        renew(database, memory, audit_id, ended)
 
     monkeypatch.setattr(seals, "_renew_audit", fail)
 
