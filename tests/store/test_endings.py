@@ -544,7 +544,7 @@ FAULTS = {
     ("COMMIT",): {"failed"},
     ("COMMIT", "ROLLBACK"): {"failed", "unknown"},
     ("SAVEPOINT",): {"failed", "done"},
-    ("RELEASE",): {"unknown"},
+    ("RELEASE",): {"failed", "unknown"},
     ("ROLLBACK TO",): {"failed", "unknown"},
     ("ROLLBACK TO", "ROLLBACK"): {"failed", "unknown"},
 }
@@ -592,10 +592,12 @@ async def test_a_statement_of_the_stores_own_that_fails_is_told_to_those_whom_it
         assert set(told.values()) <= FAULTS[fault]
         assert "failed" in told.values() or "unknown" in told.values()
     for name, what in told.items():
-        if what == "unknown":
+        if what == "unknown" or (what == "failed" and "ROLLBACK" in fault[-1]):
+            # Where undoing fails too, a file may be left that no row names.
             assert named_files(found[name]) <= found[name][1]
         else:
             assert named_files(found[name]) == found[name][1]
+        if what != "unknown":
             assert (found[name][0] != before[name][0]) is (what == "done")
     if told["work"] == "done":
         assert shape(found["work"]) == after
