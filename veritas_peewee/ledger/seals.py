@@ -212,6 +212,8 @@ def complete(database: StoreDatabase, applied: list[str]) -> None:
         _seal_everything(database)
     elif "0006_slices" in applied:
         entries.fill()
+    elif "0008_folded_words" in applied:
+        entries.fill(other_than_ascii=True)
     if "0007_evidence" in applied:
         if "0002_seals" not in applied:
             _seal_unfinished(database)

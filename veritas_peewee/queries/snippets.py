@@ -3,16 +3,20 @@
 The time of FTS5's own `snippet` grows with the square of the matches in a text: hours for a long
 one. So FTS5 only marks the matches, and the piece is chosen here. The time of marking grows like
 that too, so a long text is searched in parts.
+
+The index has folded texts (`catalog.folding`); a snippet is of the text as it was written, with the
+matches where the folded words come from.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from veritas_peewee.catalog.folding import folded, places
 from veritas_peewee.catalog.full_text import (
     BREAK,
     MARKS,
@@ -20,6 +24,7 @@ from veritas_peewee.catalog.full_text import (
     has_beginning,
     marked,
     marked_apart,
+    words_of,
 )
 from veritas_peewee.database.statements import execute
 from veritas_peewee.models import CatalogEntry
@@ -51,37 +56,36 @@ class _Piece(NamedTuple):
     number: int
     matches: list[tuple[int, int]]
     text: str
+    original: str
+    """The text as it was written, of which `text` is the folded form."""
 
 
-def snippets_of(expression: str, some: str, entries: list[int]) -> dict[int, Snippet]:
+def snippets_of(
+    expression: str, some: str, originals: Mapping[int, Sequence[str]]
+) -> dict[int, Snippet]:
     """A snippet for each of these catalog entries, all of which `expression` matches.
 
+    `originals` are the texts of each entry as they were written, in the order of its columns.
     `some` is the expression for any of the words that are looked for: a part of a long text need
     not have all of them.
     """
-    found = dict.fromkeys(entries, Snippet("", ()))
-    given = f"id IN ({', '.join('?' * len(entries))})"
-    table = CatalogEntry._meta.table_name
-    size = " + ".join(f"length({name})" for name in WORDS)
-    text = f"SELECT id FROM {table} WHERE {given} AND {size} > {LONG}"
-    long = [entry for (entry,) in execute(text, entries)]
-    short = [entry for entry in entries if entry not in long]
+    found = dict.fromkeys(originals, Snippet("", ()))
+    long = [entry for entry, texts in originals.items() if sum(map(len, texts)) > LONG]
+    short = [entry for entry in originals if entry not in long]
     if has_beginning(expression):
         # To look for the beginning of a word, FTS5 reads all words that begin so, again for each
         # entry. In an index of these entries alone they are few.
-        columns = ", ".join(WORDS)
-        text = f"SELECT id, {columns} FROM {table} WHERE id = ?"
+        text = f"SELECT id, {', '.join(WORDS)} FROM {CatalogEntry._meta.table_name} WHERE id = ?"
         rows = [row for entry in short for row in execute(text, (entry,))]
         matches = marked_apart(WORDS, rows, expression)
     else:
         matches = marked(expression, short)
-    found.update((entry, snippet(texts)) for entry, *texts in matches)
+    found.update((entry, snippet(texts, originals[entry])) for entry, *texts in matches)
     for entry in long:
-        # A script reads without a snapshot, so the entry may be gone by now.
-        rows = execute(f"SELECT {', '.join(WORDS)} FROM {table} WHERE id = ?", (entry,))
-        parts = [part for texts in rows for text in texts for part in _parts(text)]
-        matches = marked_apart(("part",), list(enumerate(parts)), some, most=MOST_PARTS)
-        found[entry] = snippet(part for _, part in sorted(matches))
+        parts = [part for text in originals[entry] for part in _parts(text)]
+        words = [(number, words_of(part)) for number, part in enumerate(parts)]
+        best = sorted(marked_apart(("part",), words, some, most=MOST_PARTS))
+        found[entry] = snippet([part for _, part in best], [parts[number] for number, _ in best])
     return found
 
 
@@ -97,17 +101,24 @@ def _parts(text: str) -> Iterator[str]:
     yield text[start:]
 
 
-def snippet(texts: Iterable[str]) -> Snippet:
-    """The best piece of some texts in which each match is between two marks."""
-    best = _Piece(0, 0, [], "")
-    for text in texts:
+def snippet(texts: Iterable[str], originals: Iterable[str]) -> Snippet:
+    """The best piece of some texts in which each match is between two marks.
+
+    `originals` are these texts as they were written. One of which the text is not the folded form
+    is not used: the entry is of another moment.
+    """
+    best = _Piece(0, 0, [], "", "")
+    for text, original in zip(texts, originals, strict=True):
         if MARKS[0] in text:
             # `max` gives the first of equal pieces.
-            best = max(best, _best_of(text.replace(BREAK, "")), key=lambda piece: piece[:2])
+            best = max(
+                best, _best_of(text.replace(BREAK, ""), original), key=lambda piece: piece[:2]
+            )
     if not best.matches:
         return Snippet("", ())
-    (begin, _), (_, end) = best.matches[0], best.matches[-1]
-    text, room = best.text, max(0, WIDTH - (end - begin))
+    matches, text = _as_written(best)
+    (begin, _), (_, end) = matches[0], matches[-1]
+    room = max(0, WIDTH - (end - begin))
     first = max(0, begin - max(room // 2, room - (len(text) - end)))
     last = min(len(text), end + max(room // 2, room - begin))
     # Whole words at both ends, in scripts that separate words by spaces.
@@ -121,14 +132,29 @@ def snippet(texts: Iterable[str]) -> Snippet:
     shift = len(before) - first
     return Snippet(
         f"{before}{text[first:last]}{after}",
-        tuple((one + shift, other + shift) for one, other in best.matches),
+        tuple((one + shift, other + shift) for one, other in matches),
     )
+
+
+def _as_written(piece: _Piece) -> tuple[list[tuple[int, int]], str]:
+    """The matches of a piece as they are in the text as it was written, and that text."""
+    text = piece.original
+    if text == piece.text or folded(text) != piece.text:
+        return piece.matches, piece.text
+    starts = places(text)
+
+    def written(begin: int, end: int) -> tuple[int, int]:
+        while starts[end] == starts[end - 1]:  # a part of what one sign stands for is all of it
+            end += 1
+        return starts[begin], starts[end]
+
+    return [written(*match) for match in piece.matches], text
 
 
 _MATCH = re.compile(f"{MARKS[0]}([^{''.join(MARKS)}]*){MARKS[1]}")
 
 
-def _best_of(text: str) -> _Piece:
+def _best_of(text: str, original: str) -> _Piece:
     """The best piece of one text, no longer than a snippet."""
     matches, words = [], []
     for number, found in enumerate(_MATCH.finditer(text)):
@@ -148,4 +174,4 @@ def _best_of(text: str) -> _Piece:
         if worth > best:
             best, chosen = worth, (left, right + 1)
     plain = text.replace(MARKS[0], "").replace(MARKS[1], "")
-    return _Piece(*best, matches[slice(*chosen)], plain)
+    return _Piece(*best, matches[slice(*chosen)], plain, original)
