@@ -15,7 +15,7 @@ from typing import Any
 
 from peewee import SQL, fn
 
-from veritas_peewee.catalog.full_text import LEFT_OUT, WORDS, words_of
+from veritas_peewee.catalog.full_text import LEFT_OUT, WORDS, indexed
 from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.failures import add_hint
@@ -98,12 +98,12 @@ def entry_of(audit_id: str, row: dict[str, Any]) -> tuple[Any, ...] | None:
         *(row[name] for name in ("created_at", "status", "risk_level", "site_type", "audit_tier")),
         json.dumps(dict(sorted(patterns.items())), ensure_ascii=False),
         json.dumps(buckets_of(row["created_at"], row["trust_score"], patterns.get("", -1))),
-        *map(words_of, _texts(row, findings)),
+        *map(indexed, _texts(row, findings)),
     )
 
 
 def texts_of(audit_id: str, row: dict[str, Any]) -> list[str]:
-    """The texts that an audit is found by, as they are shown: its entry has them as `words_of`
+    """The texts that an audit is found by, as they are shown: its entry has them as `indexed`
     makes them. `row` has the audit's url, narrative, errors and error_message, as they are stored
     or as a model has them."""
     return _texts(row, execute(_findings_sql(), (audit_id,)))

@@ -63,6 +63,18 @@ def words_of(text: str) -> str:
     return between.sub(BREAK, text) if any_letter.search(text) else text
 
 
+def indexed(text: str) -> str:
+    """`text` as an entry has it: `words_of`, with a break at its end if another text was written,
+    so that only then a snippet looks for that one."""
+    words = words_of(text)
+    return words if text.isascii() or words.replace(BREAK, "") == text else words + BREAK
+
+
+def was_folded(entry: str) -> bool:
+    """Whether another text was written than an entry has, as `indexed` made it."""
+    return entry.endswith(BREAK)
+
+
 # ---- expressions ----
 
 

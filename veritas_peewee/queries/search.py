@@ -146,17 +146,18 @@ def _hits(words: str, some: str, found: list[tuple[int, float]]) -> list[Hit]:
         )
     )
     audits = {audit.id: audit for audit in models_of(Audit, rows_by_id(list(entries.values())))}
-    originals: dict[int, list[str]] = {
-        entry: texts_of(audit_id, audits[audit_id].__data__)
-        for entry, audit_id in entries.items()
-        # An entry is still there if another program removed its audit without foreign keys.
-        if audit_id in audits
-    }
-    snippets = snippets_of(words, some, originals)
+    # An entry is still there if another program removed its audit without foreign keys.
+    there = [entry for entry, audit_id in entries.items() if audit_id in audits]
+
+    def originals(entry: int) -> list[str]:
+        audit_id = entries[entry]
+        return texts_of(audit_id, audits[audit_id].__data__)
+
+    snippets = snippets_of(words, some, there, originals)
     return [
         Hit(audits[entries[entry]], snippets[entry], -rank)
         for entry, rank in found
-        if entry in originals
+        if entry in snippets
     ]
 
 

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 from veritas_peewee.catalog.folding import folded, places
@@ -24,6 +25,7 @@ from veritas_peewee.catalog.full_text import (
     has_beginning,
     marked,
     marked_apart,
+    was_folded,
     words_of,
 )
 from veritas_peewee.database.statements import execute
@@ -56,37 +58,49 @@ class _Piece(NamedTuple):
     number: int
     matches: list[tuple[int, int]]
     text: str
-    original: str
-    """The text as it was written, of which `text` is the folded form."""
+    source: int
+    """Which of the texts it is in."""
 
 
 def snippets_of(
-    expression: str, some: str, originals: Mapping[int, Sequence[str]]
+    expression: str, some: str, entries: Sequence[int], originals: Callable[[int], Sequence[str]]
 ) -> dict[int, Snippet]:
     """A snippet for each of these catalog entries, all of which `expression` matches.
 
-    `originals` are the texts of each entry as they were written, in the order of its columns.
-    `some` is the expression for any of the words that are looked for: a part of a long text need
-    not have all of them.
+    `originals` gives the texts of an entry as they were written, in the order of its columns; it is
+    asked only where that is another text. `some` is the expression for any of the words that are
+    looked for: a part of a long text need not have all of them.
     """
-    found = dict.fromkeys(originals, Snippet("", ()))
-    long = [entry for entry, texts in originals.items() if sum(map(len, texts)) > LONG]
-    short = [entry for entry in originals if entry not in long]
+    found = dict.fromkeys(entries, Snippet("", ()))
+    given = f"id IN ({', '.join('?' * len(entries))})"
+    table = CatalogEntry._meta.table_name
+    size = " + ".join(f"length({name})" for name in WORDS)
+    text = f"SELECT id FROM {table} WHERE {given} AND {size} > {LONG}"
+    long = [entry for (entry,) in execute(text, entries)]
+    short = [entry for entry in entries if entry not in long]
     if has_beginning(expression):
         # To look for the beginning of a word, FTS5 reads all words that begin so, again for each
         # entry. In an index of these entries alone they are few.
-        text = f"SELECT id, {', '.join(WORDS)} FROM {CatalogEntry._meta.table_name} WHERE id = ?"
+        text = f"SELECT id, {', '.join(WORDS)} FROM {table} WHERE id = ?"
         rows = [row for entry in short for row in execute(text, (entry,))]
         matches = marked_apart(WORDS, rows, expression)
     else:
         matches = marked(expression, short)
-    found.update((entry, snippet(texts, originals[entry])) for entry, *texts in matches)
+    for entry, *texts in matches:
+        found[entry] = snippet(texts, _originals_of(texts, partial(originals, entry)))
     for entry in long:
-        parts = [part for text in originals[entry] for part in _parts(text)]
+        parts = [part for text in originals(entry) for part in _parts(text)]
         words = [(number, words_of(part)) for number, part in enumerate(parts)]
         best = sorted(marked_apart(("part",), words, some, most=MOST_PARTS))
-        found[entry] = snippet([part for _, part in best], [parts[number] for number, _ in best])
+        chosen = [parts[number] for number, _ in best]
+        found[entry] = snippet([part for _, part in best], chosen.__getitem__)
     return found
+
+
+def _originals_of(
+    texts: Sequence[str], originals: Callable[[], Sequence[str]]
+) -> Callable[[int], str | None]:
+    return lambda number: originals()[number] if was_folded(texts[number]) else None
 
 
 def _parts(text: str) -> Iterator[str]:
@@ -101,22 +115,21 @@ def _parts(text: str) -> Iterator[str]:
     yield text[start:]
 
 
-def snippet(texts: Iterable[str], originals: Iterable[str]) -> Snippet:
+def snippet(texts: Iterable[str], original_of: Callable[[int], str | None]) -> Snippet:
     """The best piece of some texts in which each match is between two marks.
 
-    `originals` are these texts as they were written. One of which the text is not the folded form
-    is not used: the entry is of another moment.
+    `original_of` gives the text as it was written by its number here, or None if it is this one.
+    If the text is not its folded form, the entry is of another moment, and the original is not
+    used.
     """
-    best = _Piece(0, 0, [], "", "")
-    for text, original in zip(texts, originals, strict=True):
+    best = _Piece(0, 0, [], "", 0)
+    for number, text in enumerate(texts):
         if MARKS[0] in text:
             # `max` gives the first of equal pieces.
-            best = max(
-                best, _best_of(text.replace(BREAK, ""), original), key=lambda piece: piece[:2]
-            )
+            best = max(best, _best_of(text.replace(BREAK, ""), number), key=lambda piece: piece[:2])
     if not best.matches:
         return Snippet("", ())
-    matches, text = _as_written(best)
+    matches, text = _as_written(best, original_of(best.source))
     (begin, _), (_, end) = matches[0], matches[-1]
     room = max(0, WIDTH - (end - begin))
     first = max(0, begin - max(room // 2, room - (len(text) - end)))
@@ -136,10 +149,9 @@ def snippet(texts: Iterable[str], originals: Iterable[str]) -> Snippet:
     )
 
 
-def _as_written(piece: _Piece) -> tuple[list[tuple[int, int]], str]:
+def _as_written(piece: _Piece, text: str | None) -> tuple[list[tuple[int, int]], str]:
     """The matches of a piece as they are in the text as it was written, and that text."""
-    text = piece.original
-    if text == piece.text or folded(text) != piece.text:
+    if text is None or text == piece.text or folded(text) != piece.text:
         return piece.matches, piece.text
     starts = places(text)
 
@@ -154,7 +166,7 @@ def _as_written(piece: _Piece) -> tuple[list[tuple[int, int]], str]:
 _MATCH = re.compile(f"{MARKS[0]}([^{''.join(MARKS)}]*){MARKS[1]}")
 
 
-def _best_of(text: str, original: str) -> _Piece:
+def _best_of(text: str, source: int) -> _Piece:
     """The best piece of one text, no longer than a snippet."""
     matches, words = [], []
     for number, found in enumerate(_MATCH.finditer(text)):
@@ -174,4 +186,4 @@ def _best_of(text: str, original: str) -> _Piece:
         if worth > best:
             best, chosen = worth, (left, right + 1)
     plain = text.replace(MARKS[0], "").replace(MARKS[1], "")
-    return _Piece(*best, matches[slice(*chosen)], plain, original)
+    return _Piece(*best, matches[slice(*chosen)], plain, source)
