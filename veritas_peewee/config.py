@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
+from urllib.parse import parse_qsl
 
 from veritas_peewee.errors import StoreError
 
@@ -18,7 +20,18 @@ SCREENSHOTS = "screenshots"
 Durability = Literal["normal", "full"]
 DURABILITIES: tuple[Durability, ...] = ("normal", "full")
 
-_URL = re.compile(r"sqlite(?:\+\w+)?://(?:/(?P<path>.*))?", re.DOTALL)
+BUSY_TIMEOUT = 30.0
+"""Seconds a connection waits for another process's write lock, if the URL has no `timeout`."""
+_LONGEST_WAIT = 2_000_000
+"""Seconds; SQLite counts milliseconds in 32 bits."""
+
+_URL = re.compile(
+    r"(?P<scheme>sqlite(?:\+\w+)?://)(?:/(?P<path>[^?]*))?(?:\?(?P<query>.*))?", re.DOTALL
+)
+_OTHER_URL = re.compile(r"[A-Za-z][\w+.-]*://|sqlite(?:\+\w+)?:|file:", re.ASCII | re.IGNORECASE)
+_FORMS = "sqlite:///relative.db, sqlite:////absolute.db and paths are supported"
+_WITHOUT_EFFECT = ("check_same_thread",)
+"""Parameters of a URL that say how a driver is to be used, which is our own matter."""
 
 
 class Location(NamedTuple):
@@ -26,6 +39,8 @@ class Location(NamedTuple):
 
     path: Path | None
     screenshots: Path | None
+    timeout: float = BUSY_TIMEOUT
+    """Seconds to wait for another process's write lock."""
 
     @property
     def name(self) -> str:
@@ -44,7 +59,7 @@ def database_url(database: str | os.PathLike[str] | None = None) -> str:
     Raises StoreError if it is neither text nor a path.
     """
     text = _text(database)
-    return text if _URL.fullmatch(text) else f"sqlite:///{text}"
+    return text if _URL.fullmatch(text) else f"sqlite:///{os.path.expanduser(text)}"
 
 
 def locate(
@@ -53,20 +68,55 @@ def locate(
 ) -> Location:
     """The location that a path, `":memory:"` or a `sqlite:///` URL means; see `database_url`.
 
-    `screenshots` is the folder for images; by default it is `screenshots` beside the database.
-    Raises StoreError for an unusable path and for the URL of another kind of database.
+    A URL is one of SQLAlchemy's, whichever driver it names (`sqlite+aiosqlite:///…`); of its
+    parameters `timeout` is understood, and `check_same_thread` has no effect. `~` is the user's
+    folder. `screenshots` is the folder for images; by default it is `screenshots` beside the
+    database. Raises StoreError for an unusable path, the URL of another kind of database, and a
+    parameter that is not understood.
     """
-    text = _text(database)
+    text, timeout = _text(database), BUSY_TIMEOUT
     if match := _URL.fullmatch(text):
+        timeout = _timeout(text, match["query"])
         text = match["path"] or MEMORY
-    elif "://" in text:
-        raise StoreError(f"database {text!r}: only sqlite:/// URLs and paths are supported")
-    folder = None if screenshots is None else Path(_path(screenshots, "screenshots")).absolute()
+    if _OTHER_URL.match(text):
+        raise StoreError(f"database {text!r}: only {_FORMS}")
+    folder = None
+    if screenshots is not None:
+        name = _path(screenshots, "screenshots")
+        folder = Path(_expanded(name, f"screenshots {name!r}")).absolute()
     if text == MEMORY:
-        return Location(None, folder)
+        return Location(None, folder, timeout)
     # The real path: SQLite names the WAL after it, and so must we name everything beside the file.
-    path = Path(os.path.realpath(text))
-    return Location(path, folder or path.parent / SCREENSHOTS)
+    path = Path(os.path.realpath(_expanded(text, f"database {text!r}")))
+    return Location(path, folder or path.parent / SCREENSHOTS, timeout)
+
+
+def _timeout(url: str, query: str | None) -> float:
+    """The seconds that the parameters of a URL say; StoreError for one that is not understood."""
+    timeout = BUSY_TIMEOUT
+    for name, value in parse_qsl(query or "", keep_blank_values=True):
+        if name == "timeout":
+            try:
+                timeout = float(value)
+            except ValueError:
+                timeout = math.nan
+            if not 0 <= timeout <= _LONGEST_WAIT:
+                raise StoreError(f"database {url!r}: timeout {value!r} is no number of seconds")
+        elif name not in _WITHOUT_EFFECT:
+            raise StoreError(
+                f"database {url!r}: the parameter {name!r} is not understood, only `timeout` is "
+                "(seconds); leave it out"
+            )
+    return timeout
+
+
+def _expanded(path: str, name: str) -> str:
+    """A path in which `~` is the user's folder; StoreError, which begins with `name`, if there is
+    no such user."""
+    expanded = os.path.expanduser(path)
+    if expanded == path and re.match(r"~[^/]*/|~$", path):
+        raise StoreError(f"{name}: nobody knows that user's folder; write ./~ for a file named so")
+    return expanded
 
 
 def _text(database: str | os.PathLike[str] | None) -> str:

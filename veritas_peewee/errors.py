@@ -13,69 +13,69 @@ StoreError
 ├── NoDatabase        a query ran where no database is open (also a RuntimeError)
 └── WriteUndone       another write ended the transaction; this one was not saved
 
-A class's docstring is its default message, which users read.
+A class's docstring is its default message, which users read. It is assigned, because `python -OO`
+drops all docstrings that are not.
 """
 
 from __future__ import annotations
 
 
 class StoreError(Exception):
-    """The store could not do this."""
+    __doc__ = "The store could not do this."
 
     def __init__(self, message: str | None = None) -> None:
         super().__init__(message or meaning(type(self)))
 
 
 def meaning(kind: type[BaseException]) -> str:
-    """The default message of a class of errors, on one line.
-
-    It is the class's docstring; where there is none, as under `python -OO`, it is the class's name.
-    """
-    return " ".join((kind.__doc__ or kind.__name__).split())
+    """The default message of a class of errors, on one line: its docstring, or else that of a class
+    above it."""
+    texts = [one.__doc__ for one in kind.__mro__ if one.__doc__]
+    return " ".join((texts[0] if texts else kind.__name__).split())
 
 
 class AuditNotFound(StoreError):
-    """There is no such audit."""
+    __doc__ = "There is no such audit."
 
 
 class InvalidAudit(StoreError, ValueError):
-    """A value cannot be stored."""
+    __doc__ = "A value cannot be stored."
 
 
 class StoreClosed(StoreError):
-    """The store is closed: open it with `async with AuditStore.open() as store`."""
+    __doc__ = "The store is closed: open it with `async with AuditStore.open() as store`."
 
 
 class StoreBusy(StoreError):
-    """Another process held the write lock for longer than the timeout; nothing was saved."""
+    __doc__ = "Another process held the write lock for longer than the timeout; nothing was saved."
 
 
 class StoreFull(StoreError):
-    """The disk or a quota is full; nothing was saved."""
+    __doc__ = "The disk or a quota is full; nothing was saved."
 
 
 class ReadOnlyStore(StoreError):
-    """The database cannot be written."""
+    __doc__ = "The database cannot be written."
 
 
 class DatabaseCorrupt(StoreError):
-    """The file is damaged or is not a SQLite database."""
+    __doc__ = "The file is damaged or is not a SQLite database."
 
 
 class SchemaTooNew(StoreError):
-    """A newer version of veritas-peewee wrote this file; upgrade the library to open it."""
+    __doc__ = "A newer version of veritas-peewee wrote this file; upgrade the library to open it."
 
 
 class StoreMoved(StoreError):
-    """The file or its WAL is no longer the one that is open; later writes are not in it."""
+    __doc__ = "The file or its WAL is no longer the one that is open; later writes are not in it."
 
     written = False
     """Whether the write that met it may have been made, in a file that has lost its name."""
 
 
 class NoDatabase(StoreError, RuntimeError):
-    """No database is open here."""
+    __doc__ = "No database is open here."
 
 
 class WriteUndone(StoreError):
-    """Another write ended the transaction; this one was not saved and may be tried again."""
+    __doc__ = "Another write ended the transaction; this one was not saved and may be tried again."

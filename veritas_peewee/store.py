@@ -396,9 +396,10 @@ class AuditStore:
     ) -> Page[Hit]:
         """One page of the ended audits that match a text, best first; filters as in `history`.
 
-        An audit matches if it has all words, in any case and with or without accents: `word`,
-        `"exact phrase"`, `-not`, `wor*` for a beginning. Any text is accepted. Raises InvalidAudit
-        if `text` is not a str, and for whatever `history` refuses.
+        An audit matches if it has all words, in any case, with or without accents and other marks,
+        and whatever invisible signs are in them: `word`, `"exact phrase"`, `-not`, `wor*` for a
+        beginning. Any text is accepted. Raises InvalidAudit if `text` is not a str, and for
+        whatever `history` refuses.
         """
         return await self.read(lambda: sync.search(text, limit=limit, cursor=cursor, **filters))
 

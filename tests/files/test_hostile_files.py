@@ -1,6 +1,8 @@
 """Paths, links and files that lead outside: nothing there is read, written or removed."""
 
 import os
+import shutil
+import subprocess
 import sys
 
 import pytest
@@ -95,3 +97,53 @@ def test_an_audit_with_a_file_path_that_is_no_text_can_be_deleted(tmp_path):
         lookups.get(audit.id)
         removal.delete(audit.id)
         assert history.history().items == []
+
+
+@pytest.fixture
+def without_root(tmp_path):
+    """What makes a program, run with this prefix, obey permissions, also if root runs the tests."""
+    if os.geteuid():
+        return []
+    if shutil.which("setpriv") is None:
+        pytest.skip("root may read everything")
+    return ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all"]
+
+
+def test_an_image_behind_folders_that_may_only_be_entered_is_read(tmp_path, without_root, project):
+    private = tmp_path / "private"
+    (private / "evidence").mkdir(parents=True)
+    (private / "evidence" / "x.png").write_bytes(png(1))
+    (tmp_path / "link").symlink_to(private)
+    folders = [tmp_path / "audits.db", tmp_path / "screenshots"]
+    code = """
+import os, sys
+from veritas_peewee import connect, sync
+os.chdir(sys.argv[1])
+with connect("audits.db"):
+    audit = sync.create("https://example.com/")
+    for path in (os.path.join(sys.argv[1], "private/evidence/x.png"), "private/evidence/x.png",
+                 os.path.join(sys.argv[1], "link/evidence/x.png"), "none.png"):
+        sync.record(audit.id, {"type": "screenshot", "url": path, "label": path[-9:],
+                               "index": 0, "data": None})
+    found = sync.get(audit.id)
+    os.chmod("screenshots", 0o311)
+    os.chmod(os.path.join("screenshots", audit.id), 0o311)
+    print([len(sync.screenshot(shot.file_path)) for shot in found.screenshots])
+    print(*found.errors, sep="\\n")
+"""
+    for folder in (private, private / "evidence"):
+        folder.chmod(0o311)
+    try:
+        done = subprocess.run(
+            [*without_root, sys.executable, "-c", code, str(tmp_path)],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    finally:
+        for folder in (private, private / "evidence", *folders[1:], *folders[1].glob("*")):
+            folder.chmod(0o755)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("\n") == 3, done.stdout
+    sizes, linked, missing = done.stdout.splitlines()
+    assert sizes == str([len(png(1))] * 2)
+    assert linked.endswith("cannot be read: there is a link or a file where a folder should be")
+    assert missing.endswith("No such file or directory (in the working directory)")

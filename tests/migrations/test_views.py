@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from tests.support.database_files import by_hand, verified
-from veritas_peewee import connect
+from veritas_peewee import connect, sync
 from veritas_peewee.maintenance.repair import repairing
 from veritas_peewee.migrations.fresh import VIEWS
-from veritas_peewee.recording import removal
+from veritas_peewee.recording import ingest, removal
 
 
 @pytest.fixture
@@ -81,6 +81,22 @@ def test_the_latest_audit_of_each_site_whatever_its_address_looks_like(path):
         assert {site: rest for site, *rest in rows.fetchall()} == {
             site: list(told) for site, told in newest.items()
         }
+
+
+def test_the_latest_audit_of_a_site_is_the_one_that_ran_last(path):
+    """Not the one that was stored last: an old result may be ingested after a newer one."""
+    with connect(path):
+        for audit_id, moment in (("new", 1_790_000_000), ("old", 1_600_000_000)):
+            told = {"url": "https://shop.example/", "status": "completed", "start_time": moment,
+                    "elapsed_seconds": 5}  # fmt: skip
+            ingest.ingest(told, audit_id=audit_id, url="https://shop.example/")
+        trend = sync.trend(host="shop.example").points
+    with closing(sqlite3.connect(path)) as plain:
+        rows = plain.execute("SELECT id, audits FROM latest_audit_of_each_site").fetchall()
+        plan = plain.execute("EXPLAIN QUERY PLAN SELECT * FROM latest_audit_of_each_site")
+        assert any("idx_audits_host_time" in step[3] for step in plan)
+    assert rows == [("new", 2)]
+    assert trend[-1].audit_id == "new"
 
 
 def test_removed_tells_what_is_left(path, ids):

@@ -360,7 +360,7 @@ def change(line: dict[str, Any], place: str, value: Any) -> None:
 PNG = make_event("screenshot", data=make_png(7))["data"]
 REFUSED = [
     ("audit.trust_score", 99.0, "its row was altered"),
-    ("audit.trust_score", 99, "trust_score: 99 is nothing that this column can hold"),
+    ("audit.trust_score", 99, "its row was altered"),
     ("audit.trust_score", True, "trust_score"),
     ("audit.url", "https://x.example", "its row was altered"),
     ("audit.url", "a\0b", "NUL"),

@@ -14,9 +14,9 @@ import math
 import re
 from typing import Any
 
-from peewee import SQL
+from peewee import SQL, fn
 
-from veritas_peewee.catalog.full_text import LEFT_OUT, words_of
+from veritas_peewee.catalog.full_text import LEFT_OUT, WORDS, indexed
 from veritas_peewee.catalog.segments import pages_agree
 from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.current import current_database
@@ -151,13 +151,9 @@ def entry_of(audit_id: str, row: dict[str, Any]) -> tuple[Any, ...] | None:
     """The values of an audit's entry, in the order of its columns; None if it has not ended."""
     if row["status"] in UNFINISHED:
         return None
+    findings = execute(_findings_sql(), (audit_id,))
     patterns: dict[str, int] = {}
-    texts, kinds = [], set()
-    for pattern, category, severity, description, plain in execute(_findings_sql(), (audit_id,)):
-        kinds.add((pattern, severity))
-        title = f"{pattern} ({category})" if category else pattern
-        texts.append(f"{title}: {description}\n{plain or ''}")
-    for pattern, severity in kinds:
+    for pattern, severity in {(found[0], found[2]) for found in findings}:
         level = level_of(severity)
         # The key "" has the worst severity of all findings.
         for key in ("", _text(pattern)):
@@ -170,11 +166,26 @@ def entry_of(audit_id: str, row: dict[str, Any]) -> tuple[Any, ...] | None:
         "" if row["audit_tier"] is None else row["audit_tier"],
         json.dumps(dict(sorted(patterns.items())), ensure_ascii=False),
         json.dumps(buckets_of(row["created_at"], row["trust_score"], patterns.get("", -1))),
-        words_of(_text(row["url"])),
-        words_of(_text(row["narrative"])),
-        words_of(_text("\n".join(texts))),
-        words_of(_text("\n".join(_errors(row["errors"], row["error_message"])))),
+        *map(indexed, _texts(row, findings)),
     )
+
+
+def texts_of(audit_id: str, row: dict[str, Any]) -> list[str]:
+    """The texts that an audit is found by, as they are shown: its entry has them as `indexed`
+    makes them. `row` has the audit's url, narrative, errors and error_message, as they are stored
+    or as a model has them."""
+    return _texts(row, execute(_findings_sql(), (audit_id,)))
+
+
+def _texts(row: dict[str, Any], findings: list[Any]) -> list[str]:
+    """The texts of an entry, in the order of its columns."""
+    told = []
+    for pattern, category, _, description, plain in findings:
+        title = f"{pattern} ({category})" if category else pattern
+        told.append(f"{title}: {description}\n{plain or ''}")
+    errors = _errors(row["errors"], row["error_message"])
+    texts = row["url"], row["narrative"], "\n".join(told), "\n".join(errors)
+    return [_text(text) for text in texts]
 
 
 def buckets_of(created_at: object, score: object, level: int) -> list[str]:
@@ -238,11 +249,12 @@ def _findings_sql() -> str:
     return text_of(query.where(AuditFinding.audit == MARK).order_by(AuditFinding.id))
 
 
-def fill() -> int:
-    """Bring the entries of all audits up to date; returns how many were not."""
+def fill(*, other_than_ascii: bool = False) -> int:
+    """Bring the entries of all audits up to date, or only those with other text than ASCII; returns
+    how many were not."""
     database, renewed = current_database(), 0
     last: Any = ""
-    while ids := execute(_ids_sql(), (last,)):
+    while ids := execute(_ids_sql(other_than_ascii), (last,)):
         for *values, audit_id in ids:
             if isinstance(audit_id, OddText):
                 continue  # SQLite cannot be given it back
@@ -254,9 +266,14 @@ def fill() -> int:
 
 
 @functools.cache
-def _ids_sql() -> str:
+def _ids_sql(other_than_ascii: bool) -> str:
     query = Audit.select(*(Audit._meta.fields[name] for name in (*_READ, "id")))
-    return text_of(query.where(Audit.id > MARK).order_by(Audit.id).limit(SQL("500")))
+    query = query.where(Audit.id > MARK)
+    if other_than_ascii:
+        longer = " OR ".join(f"length(CAST({name} AS BLOB)) > length({name})" for name in WORDS)
+        entry = CatalogEntry.select(SQL("1")).where(CatalogEntry.audit == Audit.id, SQL(longer))
+        query = query.where(fn.EXISTS(entry))
+    return text_of(query.order_by(Audit.id).limit(SQL("500")))
 
 
 def counted_sql() -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 from peewee import SQL
 
+from veritas_peewee.catalog.folding import folded
 from veritas_peewee.database.sqlite import scratch
 from veritas_peewee.database.statements import execute
 from veritas_peewee.models import CatalogEntry
@@ -31,13 +32,13 @@ they are removed from texts before these are indexed."""
 LEFT_OUT = {0: " "} | {ord(mark): " " for mark in MARKS}
 """Replaces, by `str.translate`, the characters that texts of the index must not have by spaces."""
 BREAK = "\u200b"
-"""Separates words and has no width: a snippet that leaves it out loses nothing."""
+"""Separates words in the index. A folded text has none of its own."""
 
 # Thai, Lao, Burmese, Khmer; CJK signs, kana and Han. Hangul too: it has spaces between words, but
 # its words have endings.
 _UNSPACED = (
     "\u0e01-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3041-\u30ff\u31f0-\u31ff"
-    "\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff\uff66-\uff9f\U00020000-\U000323af"
+    "\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff\U00020000-\U000323af"
 )
 
 
@@ -50,14 +51,28 @@ def _unspaced() -> tuple[re.Pattern[str], re.Pattern[str]]:
 
 
 def words_of(text: str) -> str:
-    """`text`, in which each letter of a script without spaces between words is a word of its own.
+    """`text` as it is indexed and looked for: folded (`catalog.folding`), and each letter of a
+    script without spaces between words is a word of its own.
 
     So any part of a sentence in such a script can be found, as a phrase.
     """
     if text.isascii():
         return text
+    text = folded(text)
     any_letter, between = _unspaced()
     return between.sub(BREAK, text) if any_letter.search(text) else text
+
+
+def indexed(text: str) -> str:
+    """`text` as an entry has it: `words_of`, with a break at its end if another text was written,
+    so that only then a snippet looks for that one."""
+    words = words_of(text)
+    return words if text.isascii() or words.replace(BREAK, "") == text else words + BREAK
+
+
+def was_folded(entry: str) -> bool:
+    """Whether another text was written than an entry has, as `indexed` made it."""
+    return entry.endswith(BREAK)
 
 
 # ---- expressions ----

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib import import_module
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -39,7 +42,24 @@ BROKEN_PIPE = 141
 _UsageError: Any = typer.BadParameter.__base__
 _ClickError: Any = _UsageError.__base__
 
-app = typer.Typer(
+
+class Program(typer.Typer):
+    """A program whose commands' help is their docstrings, also where Python has dropped these."""
+
+    def command(self, *args: Any, **options: Any) -> Callable[[Any], Any]:
+        register = super().command(*args, **options)
+
+        def add(command: Any) -> Any:
+            if command.__doc__ is None:  # under `python -OO`
+                with suppress(OSError, SyntaxError):  # without its source there is no help
+                    tree = ast.parse(inspect.getsource(command))
+                    command.__doc__ = ast.get_docstring(cast(ast.FunctionDef, tree.body[0]))
+            return register(command)
+
+        return add
+
+
+app = Program(
     name=PROGRAM,
     help="The store of VERITAS's audits.",
     epilog=f"Begin with: {PROGRAM} demo",

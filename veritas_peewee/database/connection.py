@@ -20,8 +20,6 @@ from veritas_peewee.files.sessions import Session
 Role = Literal["writer", "reader", "script", "viewer"]
 """The connections of a store (`writer`, `reader`), of a script that writes (`script`), and of one
 that only reads (`viewer`)."""
-BUSY_TIMEOUT = 30.0
-"""Seconds a connection waits for another process's write lock."""
 PAUSE_EVERY, PAUSE = 0.001, 0.00002
 """Seconds after which a long read lets other threads run, and seconds for which it then sleeps."""
 KEEP_EVERY = 0.1

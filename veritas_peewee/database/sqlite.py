@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from peewee import OperationalError, SqliteDatabase
 
-from veritas_peewee.config import MEMORY, Durability, Location
-from veritas_peewee.database.connection import BUSY_TIMEOUT, Role, StoreDatabase
+from veritas_peewee.config import BUSY_TIMEOUT, MEMORY, Durability, Location
+from veritas_peewee.database.connection import Role, StoreDatabase
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
 from veritas_peewee.database.sqlite_errors import driver, is_odd_text
@@ -93,13 +93,13 @@ class SqliteStore(StoreDatabase, SqliteDatabase):
             location,
             role,
             name,
-            pragmas=pragmas_of(role, durability),
+            pragmas=pragmas_of(role, durability, location.timeout),
             lock_type=lock_type,
             # DDL with the column types that schema.md names, not Peewee's SQLite synonyms.
             field_types={"JSON": "JSON", "FLOAT": "FLOAT"},
             thread_safe=False,
             autoconnect=False,
-            timeout=BUSY_TIMEOUT,
+            timeout=location.timeout,
             uri=location.path is not None,
             check_same_thread=False,
             cached_statements=512,
@@ -231,10 +231,10 @@ class SqliteStore(StoreDatabase, SqliteDatabase):
 
     def use_wal(self) -> None:
         """Switch the file to WAL, a property of the file; raises OperationalError if others prevent
-        it for BUSY_TIMEOUT. SQLite does not wait for other connections by itself here."""
+        it for the location's timeout. SQLite does not wait for other connections by itself here."""
         if self.location.path is None:
             return
-        deadline = monotonic() + BUSY_TIMEOUT
+        deadline = monotonic() + self.location.timeout
         while True:
             try:
                 if self.journal_mode == "wal":
@@ -320,10 +320,12 @@ class SqliteStore(StoreDatabase, SqliteDatabase):
         return False
 
 
-def pragmas_of(role: Role, durability: Durability = "normal") -> dict[str, int | str]:
+def pragmas_of(
+    role: Role, durability: Durability = "normal", timeout: float = BUSY_TIMEOUT
+) -> dict[str, int | str]:
     """The PRAGMAs of a connection for `role`; the file's journal_mode is set by `migrations`."""
     values: dict[str, int | str] = {
-        "busy_timeout": int(BUSY_TIMEOUT * 1000),
+        "busy_timeout": int(timeout * 1000),
         "cache_size": -64000,
         "temp_store": "MEMORY",
         "foreign_keys": "ON",

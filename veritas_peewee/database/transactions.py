@@ -23,8 +23,10 @@ _logger = logging.getLogger("veritas_peewee")
 
 
 class TransactionEnded(StoreError):
-    """A write ended the transaction that it shares with others; whether they were saved is not
-    known."""
+    __doc__ = (  # its default message
+        "A write ended the transaction that it shares with others; whether they were saved is not "
+        "known."
+    )
 
 
 def is_known(error: BaseException | None) -> bool:

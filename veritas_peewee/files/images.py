@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from veritas_peewee.errors import InvalidAudit, StoreError
 from veritas_peewee.files.durable import make_folders, write_whole
-from veritas_peewee.files.platform import FileState, Folder, is_regular, os_error
+from veritas_peewee.files.platform import FileState, Folder, is_regular, os_error, reason_of
 from veritas_peewee.values.image_files import EXTENSIONS, joined, split_path
 from veritas_peewee.values.plain import check_text, shown
 
@@ -61,7 +61,8 @@ def check_image(data: bytes, name: str) -> str:
 
 
 def read_image(path: str) -> bytes:
-    """The bytes of the image at a path that an engine's result names.
+    """The bytes of the image at a path that an engine's result names; a relative one begins in the
+    working directory.
 
     Only a regular file is read, and of a file that is not an image only the beginning: a result
     that names a device or a secret must not bring it into the store. Links on the way are not
@@ -72,11 +73,11 @@ def read_image(path: str) -> bytes:
     parts = [part for part in path.split("/") if part not in ("", ".")]
     if not parts:
         raise InvalidAudit("not a regular file")
-    folder = Folder.open("/" if path.startswith("/") else ".")
+    folder = Folder.open("/" if path.startswith("/") else ".", to_read=True)
     try:
         for number, part in enumerate(parts[:-1]):
             at_root = not number and path.startswith("/")
-            below = folder.folder(part, follow_links=at_root)
+            below = folder.folder(part, follow_links=at_root, to_read=True)
             folder.close()
             folder = below
         data = _read(parts[-1], folder, images_only=True)
@@ -151,11 +152,11 @@ class ScreenshotFolder:
         """The bytes of a stored image; raises StoreError if it cannot be read."""
         folder, name = split_path(file)
         try:
-            with self.opened(folder) as handle:
+            with self.opened(folder, to_read=True) as handle:
                 return _read(name, handle)
         except OSError as error:
-            name = shown(file)
-            raise StoreError(f"screenshot {name} cannot be read: {error.strerror}") from error
+            name, reason = shown(file), reason_of(error)
+            raise StoreError(f"screenshot {name} cannot be read: {reason}") from error
         except InvalidAudit as error:
             raise StoreError(f"screenshot {shown(file)} cannot be read: {error}") from error
 
@@ -176,7 +177,7 @@ class ScreenshotFolder:
     def states(self, folder: str, names: Iterable[str]) -> dict[str, FileState]:
         """The states of those of these files that are in a folder; OSError."""
         found = {}
-        with suppress(FileNotFoundError), self.opened(folder) as handle:
+        with suppress(FileNotFoundError), self.opened(folder, to_read=True) as handle:
             for name in names:
                 with suppress(FileNotFoundError):
                     found[name] = handle.state(name)
@@ -243,21 +244,22 @@ class ScreenshotFolder:
                         handle.remove_folder(last)
 
     @contextmanager
-    def opened(self, name: str, *, create: bool = False) -> Iterator[Folder]:
+    def opened(self, name: str, *, create: bool = False, to_read: bool = False) -> Iterator[Folder]:
         """A folder in it, open; with `create` it is made, on disk, if it is missing.
 
-        Raises OSError, above all where a link or a file is on the way.
+        `to_read` as of `Folder.open`. Raises OSError, above all where a link or a file is on the
+        way.
         """
         if create:
             make_folders(self.root, mode=0o700)
-        folder = Folder.open(self.root, follow_links=True)
+        folder = Folder.open(self.root, follow_links=True, to_read=to_read)
         try:
             for part in name.split("/"):
                 if create:
                     with suppress(FileExistsError):
                         folder.make_folder(part)
                         folder.sync()
-                below = folder.folder(part)
+                below = folder.folder(part, to_read=to_read)
                 folder.close()
                 folder = below
             yield folder

@@ -21,6 +21,8 @@ from typing import NamedTuple, Self
 from veritas_peewee.errors import ReadOnlyStore, StoreError, StoreFull
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+# To go through a folder, or to read a file in it, takes no permission to list it.
+_ON_THE_WAY = getattr(os, "O_PATH", getattr(os, "O_SEARCH", 0)) | os.O_DIRECTORY | os.O_CLOEXEC
 _NEW = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
 
 _STEP = 100_000_000  # nanoseconds; many times the step of the time in a folder's entry
@@ -47,12 +49,16 @@ def os_error(error: OSError, path: object, what: str) -> StoreError:
         kind = ReadOnlyStore
     else:
         kind = StoreError
-    reason = error.strerror or str(error)
-    if error.errno in (errno.ELOOP, errno.ENOTDIR):
-        reason = "there is a link or a file where a folder should be"
-    found = kind(f"{path}: cannot be {what}: {reason}")
+    found = kind(f"{path}: cannot be {what}: {reason_of(error)}")
     found.__cause__ = error
     return found
+
+
+def reason_of(error: OSError) -> str:
+    """The reason of an error of a file, in words."""
+    if error.errno in (errno.ELOOP, errno.ENOTDIR):
+        return "there is a link or a file where a folder should be"
+    return error.strerror or str(error)
 
 
 Identity = tuple[int, int]
@@ -79,9 +85,15 @@ class Folder:
         self._handle = handle
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], *, follow_links: bool = False) -> Self:
-        """The folder at a path; if the path's last part is a link, only with `follow_links`."""
-        return cls(os.open(path, _FOLDER if follow_links else _FOLDER | os.O_NOFOLLOW))
+    def open(
+        cls, path: str | os.PathLike[str], *, follow_links: bool = False, to_read: bool = False
+    ) -> Self:
+        """The folder at a path; if the path's last part is a link, only with `follow_links`.
+
+        With `to_read` files and folders in it can be opened, and nothing else be done: it need not
+        be one that may be listed.
+        """
+        return cls(os.open(path, _flags(follow_links, to_read)))
 
     def __enter__(self) -> Self:
         return self
@@ -95,10 +107,9 @@ class Folder:
             os.close(self._handle)
             self._handle = -1
 
-    def folder(self, name: str, *, follow_links: bool = False) -> Folder:
-        """A folder in it."""
-        flags = _FOLDER if follow_links else _FOLDER | os.O_NOFOLLOW
-        return Folder(os.open(name, flags, dir_fd=self._handle))
+    def folder(self, name: str, *, follow_links: bool = False, to_read: bool = False) -> Folder:
+        """A folder in it, as `open`."""
+        return Folder(os.open(name, _flags(follow_links, to_read), dir_fd=self._handle))
 
     def make_folder(self, name: str) -> None:
         """Make a folder in it, for its owner alone."""
@@ -167,6 +178,11 @@ class Folder:
     def sync(self) -> None:
         """Wait until its entries are on disk."""
         os.fsync(self._handle)
+
+
+def _flags(follow_links: bool, to_read: bool) -> int:
+    flags = _ON_THE_WAY if to_read else _FOLDER
+    return flags if follow_links else flags | os.O_NOFOLLOW
 
 
 def is_regular(handle: int) -> bool:

@@ -227,13 +227,15 @@ def complete(database: StoreDatabase, applied: list[str]) -> None:
 
     `applied` are the names of the migrations that were applied.
     """
-    if "0003_hosts" in applied:
+    if {"0003_hosts", "0008_words_and_hosts"}.intersection(applied):
         fill_hosts(database)
     # Only if the file had no seals before: a new seal would make an altered row look right.
     if "0002_seals" in applied:
         _seal_everything(database)
     elif "0006_slices" in applied:
         entries.fill()
+    elif "0008_words_and_hosts" in applied:
+        entries.fill(other_than_ascii=True)
     if "0007_evidence" in applied:
         if "0002_seals" not in applied:
             _seal_unfinished(database)

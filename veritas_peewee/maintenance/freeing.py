@@ -7,7 +7,6 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-from veritas_peewee.database.connection import BUSY_TIMEOUT
 from veritas_peewee.database.failures import DRIVER_ERRORS, first_failure, store_error
 from veritas_peewee.database.sqlite import SqliteStore, current_sqlite
 from veritas_peewee.database.sqlite_errors import driver
@@ -55,7 +54,9 @@ def rewrite(database: SqliteStore) -> None:
     temporary = temporary_folder()
     _check_room(path, temporary, size - free)
     # By a connection of its own: to change `temp_store` drops all temporary triggers.
-    with closing(driver.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None)) as connection:
+    with closing(
+        driver.connect(path, timeout=database.location.timeout, isolation_level=None)
+    ) as connection:
         connection.execute("PRAGMA temp_store = FILE")
         connection.execute("PRAGMA wal_autocheckpoint = 0")
         # Only VACUUM applies the setting to a file that exists already.

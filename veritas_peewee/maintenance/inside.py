@@ -155,7 +155,7 @@ def _pragmas(database: SqliteStore) -> Iterator[Finding]:
     text = "wal" if mode == "wal" else f"{mode}; opening it for writing switches it to wal"
     yield Finding("ok" if mode == "wal" else "note", "journal_mode", text, mode)
     for role in _ROLES:
-        wanted = pragmas_of(role)
+        wanted = pragmas_of(role, timeout=database.location.timeout)
         in_force: dict[str, Any] = {}
         for name, value in wanted.items():
             raw.execute(f"PRAGMA {name} = {value}").fetchall()

@@ -6,8 +6,8 @@ import re
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from unicodedata import normalize
 
+from veritas_peewee.catalog.folding import folded
 from veritas_peewee.models import Audit, AuditStatus, Severity
 
 _SEVERITIES = [severity.value for severity in Severity]
@@ -177,11 +177,11 @@ def _likeness(one: frozenset[str], other: frozenset[str]) -> float:
 
 
 def _normal(text: object) -> str:
-    """A text's words in lower case, with one space between them and without punctuation or `_`."""
+    """A text's words, folded as for the search, in lower case, with one space between them and
+    without punctuation or `_`."""
     if not isinstance(text, str):
         return ""
-    # NFKC joins an accent to its letter: as a character of its own it would split the word.
-    return " ".join(_WORDS.findall(normalize("NFKC", text).casefold()))
+    return " ".join(_WORDS.findall(folded(text).casefold()))
 
 
 def _rank(severity: str) -> int:

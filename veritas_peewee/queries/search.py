@@ -16,6 +16,7 @@ from typing import NamedTuple, Unpack
 
 from peewee import SQL
 
+from veritas_peewee.catalog.entries import texts_of
 from veritas_peewee.catalog.full_text import AUDIT_ID, LEFT_OUT, all_of, any_of, matches_sql, term
 from veritas_peewee.database.statements import MARK, execute, models_of, text_of
 from veritas_peewee.models import Audit, CatalogEntry
@@ -67,7 +68,8 @@ def search(
 ) -> Page[Hit]:
     """One page of at most `limit` audits that match `text`, best first; filters as in `history`.
 
-    An audit matches if it has all words, in any case and with or without accents: `word`,
+    An audit matches if it has all words, in any case, with or without accents and other
+    marks, and whatever invisible signs are in them: `word`,
     `"exact phrase"`, `-not`, `wor*` for a beginning. Any text is accepted: a text without a word
     to look for finds nothing, and of a very long one the first 64 words within 1,000 characters
     count. A beginning of one or two letters takes longer, because many words have it. `cursor` is
@@ -143,13 +145,19 @@ def _hits(words: str, some: str, found: list[tuple[int, float]]) -> list[Hit]:
             [entry for entry, _ in found],
         )
     )
-    snippets = snippets_of(words, some, list(entries))
     audits = {audit.id: audit for audit in models_of(Audit, rows_by_id(list(entries.values())))}
+    # An entry is still there if another program removed its audit without foreign keys.
+    there = [entry for entry, audit_id in entries.items() if audit_id in audits]
+
+    def originals(entry: int) -> list[str]:
+        audit_id = entries[entry]
+        return texts_of(audit_id, audits[audit_id].__data__)
+
+    snippets = snippets_of(words, some, there, originals)
     return [
         Hit(audits[entries[entry]], snippets[entry], -rank)
         for entry, rank in found
-        # An entry is still there if another program removed its audit without foreign keys.
-        if entries.get(entry) in audits
+        if entry in snippets
     ]
 
 

@@ -3,16 +3,21 @@
 The time of FTS5's own `snippet` grows with the square of the matches in a text: hours for a long
 one. So FTS5 only marks the matches, and the piece is chosen here. The time of marking grows like
 that too, so a long text is searched in parts.
+
+The index has folded texts (`catalog.folding`); a snippet is of the text as it was written, with the
+matches where the folded words come from.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
+from veritas_peewee.catalog.folding import folded, places
 from veritas_peewee.catalog.full_text import (
     BREAK,
     MARKS,
@@ -20,6 +25,8 @@ from veritas_peewee.catalog.full_text import (
     has_beginning,
     marked,
     marked_apart,
+    was_folded,
+    words_of,
 )
 from veritas_peewee.database.statements import execute
 from veritas_peewee.models import CatalogEntry
@@ -51,13 +58,18 @@ class _Piece(NamedTuple):
     number: int
     matches: list[tuple[int, int]]
     text: str
+    source: int
+    """Which of the texts it is in."""
 
 
-def snippets_of(expression: str, some: str, entries: list[int]) -> dict[int, Snippet]:
+def snippets_of(
+    expression: str, some: str, entries: Sequence[int], originals: Callable[[int], Sequence[str]]
+) -> dict[int, Snippet]:
     """A snippet for each of these catalog entries, all of which `expression` matches.
 
-    `some` is the expression for any of the words that are looked for: a part of a long text need
-    not have all of them.
+    `originals` gives the texts of an entry as they were written, in the order of its columns; it is
+    asked only where that is another text. `some` is the expression for any of the words that are
+    looked for: a part of a long text need not have all of them.
     """
     found = dict.fromkeys(entries, Snippet("", ()))
     given = f"id IN ({', '.join('?' * len(entries))})"
@@ -69,20 +81,26 @@ def snippets_of(expression: str, some: str, entries: list[int]) -> dict[int, Sni
     if has_beginning(expression):
         # To look for the beginning of a word, FTS5 reads all words that begin so, again for each
         # entry. In an index of these entries alone they are few.
-        columns = ", ".join(WORDS)
-        text = f"SELECT id, {columns} FROM {table} WHERE id = ?"
+        text = f"SELECT id, {', '.join(WORDS)} FROM {table} WHERE id = ?"
         rows = [row for entry in short for row in execute(text, (entry,))]
         matches = marked_apart(WORDS, rows, expression)
     else:
         matches = marked(expression, short)
-    found.update((entry, snippet(texts)) for entry, *texts in matches)
+    for entry, *texts in matches:
+        found[entry] = snippet(texts, _originals_of(texts, partial(originals, entry)))
     for entry in long:
-        # A script reads without a snapshot, so the entry may be gone by now.
-        rows = execute(f"SELECT {', '.join(WORDS)} FROM {table} WHERE id = ?", (entry,))
-        parts = [part for texts in rows for text in texts for part in _parts(text)]
-        matches = marked_apart(("part",), list(enumerate(parts)), some, most=MOST_PARTS)
-        found[entry] = snippet(part for _, part in sorted(matches))
+        parts = [part for text in originals(entry) for part in _parts(text)]
+        words = [(number, words_of(part)) for number, part in enumerate(parts)]
+        best = sorted(marked_apart(("part",), words, some, most=MOST_PARTS))
+        chosen = [parts[number] for number, _ in best]
+        found[entry] = snippet([part for _, part in best], chosen.__getitem__)
     return found
+
+
+def _originals_of(
+    texts: Sequence[str], originals: Callable[[], Sequence[str]]
+) -> Callable[[int], str | None]:
+    return lambda number: originals()[number] if was_folded(texts[number]) else None
 
 
 def _parts(text: str) -> Iterator[str]:
@@ -97,17 +115,23 @@ def _parts(text: str) -> Iterator[str]:
     yield text[start:]
 
 
-def snippet(texts: Iterable[str]) -> Snippet:
-    """The best piece of some texts in which each match is between two marks."""
-    best = _Piece(0, 0, [], "")
-    for text in texts:
+def snippet(texts: Iterable[str], original_of: Callable[[int], str | None]) -> Snippet:
+    """The best piece of some texts in which each match is between two marks.
+
+    `original_of` gives the text as it was written by its number here, or None if it is this one.
+    If the text is not its folded form, the entry is of another moment, and the original is not
+    used.
+    """
+    best = _Piece(0, 0, [], "", 0)
+    for number, text in enumerate(texts):
         if MARKS[0] in text:
             # `max` gives the first of equal pieces.
-            best = max(best, _best_of(text.replace(BREAK, "")), key=lambda piece: piece[:2])
+            best = max(best, _best_of(text.replace(BREAK, ""), number), key=lambda piece: piece[:2])
     if not best.matches:
         return Snippet("", ())
-    (begin, _), (_, end) = best.matches[0], best.matches[-1]
-    text, room = best.text, max(0, WIDTH - (end - begin))
+    matches, text = _as_written(best, original_of(best.source))
+    (begin, _), (_, end) = matches[0], matches[-1]
+    room = max(0, WIDTH - (end - begin))
     first = max(0, begin - max(room // 2, room - (len(text) - end)))
     last = min(len(text), end + max(room // 2, room - begin))
     # Whole words at both ends, in scripts that separate words by spaces.
@@ -121,14 +145,28 @@ def snippet(texts: Iterable[str]) -> Snippet:
     shift = len(before) - first
     return Snippet(
         f"{before}{text[first:last]}{after}",
-        tuple((one + shift, other + shift) for one, other in best.matches),
+        tuple((one + shift, other + shift) for one, other in matches),
     )
+
+
+def _as_written(piece: _Piece, text: str | None) -> tuple[list[tuple[int, int]], str]:
+    """The matches of a piece as they are in the text as it was written, and that text."""
+    if text is None or text == piece.text or folded(text) != piece.text:
+        return piece.matches, piece.text
+    starts = places(text)
+
+    def written(begin: int, end: int) -> tuple[int, int]:
+        while starts[end] == starts[end - 1]:  # a part of what one sign stands for is all of it
+            end += 1
+        return starts[begin], starts[end]
+
+    return [written(*match) for match in piece.matches], text
 
 
 _MATCH = re.compile(f"{MARKS[0]}([^{''.join(MARKS)}]*){MARKS[1]}")
 
 
-def _best_of(text: str) -> _Piece:
+def _best_of(text: str, source: int) -> _Piece:
     """The best piece of one text, no longer than a snippet."""
     matches, words = [], []
     for number, found in enumerate(_MATCH.finditer(text)):
@@ -148,4 +186,4 @@ def _best_of(text: str) -> _Piece:
         if worth > best:
             best, chosen = worth, (left, right + 1)
     plain = text.replace(MARKS[0], "").replace(MARKS[1], "")
-    return _Piece(*best, matches[slice(*chosen)], plain)
+    return _Piece(*best, matches[slice(*chosen)], plain, source)

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.files.images import ScreenshotFolder, read_image
+from veritas_peewee.files.platform import reason_of
 from veritas_peewee.recording.effects import kind_named
 from veritas_peewee.values import ids
 from veritas_peewee.values.moments import epoch
@@ -180,7 +181,9 @@ def _store_image(
             return {**event, "data": {"error": f"{where}: has neither data nor a url"}}
     except OSError as error:
         name = source if len(source or "") <= 300 else shown(source)
-        return {**event, "data": {"error": f"{where}: {name} cannot be read: {error.strerror}"}}
+        place = "" if str(source).startswith("/") else " (in the working directory)"
+        problem = f"{where}: {name} cannot be read: {reason_of(error)}{place}"
+        return {**event, "data": {"error": problem}}
     except InvalidAudit as error:
         if data is not None and not lenient:
             raise

@@ -23,10 +23,11 @@ from veritas_peewee.ledger.stored import (
     image_file,
 )
 from veritas_peewee.models import Audit, AuditEvent, AuditFinding, AuditScreenshot
+from veritas_peewee.transfer.spelling import EXACT
 from veritas_peewee.values.plain import check_text, shown
 
-MAX_EVENT_ID = 2**53
-"""The largest event id that is accepted: a number of JSON is exact up to there (RFC 8259)."""
+MAX_EVENT_ID = EXACT
+"""The largest event id that is accepted: every tool reads it as it is."""
 MAX_KEPT_ID = 2**52
 """The largest event id that an imported event keeps: the ids of later events follow it, and these
 too must be accepted elsewhere."""

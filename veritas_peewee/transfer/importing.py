@@ -275,12 +275,22 @@ def _checked(number: int, line: bytes) -> Incoming:
     stored, images = from_line(line)
     check_values(stored, images)
     problem = problem_of(stored, older=True)
+    if problem and (spelled := _spelled(line)) is not None:
+        stored, problem = spelled, None
     for row, image in zip(stored.screenshots, images, strict=True):
         if image is not None:
             problem = problem or image_problem(row, image)
     if problem:
         raise InvalidAudit(f"audit {stored.id}: {problem}")
     return Incoming(number, stored, images)
+
+
+def _spelled(line: bytes) -> StoredAudit | None:
+    """The audit of a line whose values another tool has written in its own way; None if one of them
+    is another value."""
+    stored, images = from_line(line, spelled=True)
+    check_values(stored, images)
+    return stored if problem_of(stored, older=True) is None else None
 
 
 @atomic

@@ -4,7 +4,8 @@ A line is an object with `format`, `version`, `audit` (its columns), `findings`,
 (each with its image's bytes as base64, or null) and `events`. Digests are hexadecimal. A JSON
 column is written as JSON, so that any program can read it; if its stored text is not what our
 encoder writes (spaces, other forms of numbers), as `{"$text": …}`. Values that JSON has no form
-for, which other programs may have stored, are `{"$blob": …}` or `{"$real": …}`.
+for, which other programs may have stored, are `{"$blob": …}` or `{"$real": …}`. `spelling` says how
+JSON columns were written, for a tool may write the line again (`transfer.spelling`).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import peewee
 from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.ledger.stored import AUDIT, EVENT, FINDING, SCREENSHOT, Row, StoredAudit
 from veritas_peewee.models import Audit, AuditEvent, AuditFinding, AuditScreenshot
+from veritas_peewee.transfer.spelling import Spelling, as_float, as_integer
 from veritas_peewee.values.odd_text import OddText
 from veritas_peewee.values.plain import check_text, decode_json, encode_json, shown
 
@@ -32,7 +34,7 @@ class ForeignLine(InvalidAudit):
 
 
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
-_IMAGE = "image"
+_IMAGE, _TEXT = "image", "$text"
 
 
 # ---- writing ----
@@ -43,7 +45,7 @@ def to_line(stored: StoredAudit, images: list[bytes | None]) -> bytes:
     shots = _rows(AuditScreenshot, SCREENSHOT[1:], [row[1:] for row in stored.screenshots])
     for shot, image in zip(shots, images, strict=True):
         shot[_IMAGE] = None if image is None else base64.b64encode(image).decode()
-    line = {
+    line: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
         "audit": _rows(Audit, AUDIT, [stored.audit])[0],
@@ -51,19 +53,43 @@ def to_line(stored: StoredAudit, images: list[bytes | None]) -> bytes:
         "screenshots": shots,
         "events": _rows(AuditEvent, EVENT, stored.events),
     }
-    return f"{_encode(line)}\n".encode()
+    # In the order in which they are read.
+    spelling = Spelling()
+    _note(spelling, Audit, AUDIT, [line["audit"]])
+    _note(spelling, AuditScreenshot, SCREENSHOT[1:], shots)
+    _note(spelling, AuditFinding, FINDING[1:], line["findings"])
+    _note(spelling, AuditEvent, EVENT, line["events"])
+    return f"{_encode({**line, 'spelling': spelling.written()})}\n".encode()
 
 
 def _rows(model: Any, names: tuple[str, ...], rows: list[Row]) -> list[dict[str, Any]]:
-    fields = model._meta.fields
+    in_json = _json_names(model, names)
     forms = [
-        (name, _json if isinstance(fields[name], peewee.JSONField) else
-         _hex if name == "digest" else _plain)
+        (name, _json if name in in_json else _hex if name == "digest" else _plain)
         for name in names
     ]  # fmt: skip
     return [
         {name: form(value) for (name, form), value in zip(forms, row, strict=True)} for row in rows
     ]
+
+
+def _note(
+    spelling: Spelling, model: Any, names: tuple[str, ...], rows: list[dict[str, Any]]
+) -> None:
+    """Note how the JSON values of rows are written; those of which it cannot be become texts."""
+    in_json = _json_names(model, names)
+    for row in rows:
+        for name in in_json:
+            if (value := row[name]) is None:
+                continue
+            if not _is_escape(value) and not spelling.note(value):
+                row[name] = {_TEXT: encode_json(value, name)}
+
+
+def _json_names(model: Any, names: tuple[str, ...]) -> list[str]:
+    """The names of those columns that are JSON."""
+    fields = model._meta.fields
+    return [name for name in names if isinstance(fields[name], peewee.JSONField)]
 
 
 def _plain(value: Any) -> Any:
@@ -90,7 +116,7 @@ def _json(value: Any) -> Any:
             return found
     except ValueError:
         pass
-    return {"$text": value}
+    return {_TEXT: value}
 
 
 def _is_escape(value: object) -> bool:
@@ -100,10 +126,11 @@ def _is_escape(value: object) -> bool:
 # ---- reading ----
 
 
-def from_line(line: bytes) -> tuple[StoredAudit, list[bytes | None]]:
+def from_line(line: bytes, *, spelled: bool = False) -> tuple[StoredAudit, list[bytes | None]]:
     """The audit and the images of a line, as values that the columns need not accept yet.
 
-    Raises ForeignLine, or InvalidAudit for a line that has not the form of an audit.
+    With `spelled` JSON columns are written as the line's `spelling` says, and not as the line has
+    them. Raises ForeignLine, or InvalidAudit for a line that has not the form of an audit.
     """
     try:
         found = json.loads(line, parse_constant=_no_constant)
@@ -116,21 +143,22 @@ def from_line(line: bytes) -> tuple[StoredAudit, list[bytes | None]]:
             f"has version {shown(found.get('version'))} of the format, this library knows "
             f"{VERSION}: upgrade it"
         )
-    audit = _row("audit", Audit, AUDIT, found.get("audit"))
+    spelling = Spelling.read(found.get("spelling")) if spelled else None
+    audit = _row("audit", Audit, AUDIT, found.get("audit"), spelling)
     audit_id = audit[AUDIT.index("id")]
     images: list[bytes | None] = []
     shots = []
     for number, shot in enumerate(_list(found, "screenshots"), 1):
         where = f"screenshot {number}"
         image = shot.pop(_IMAGE, None) if isinstance(shot, dict) else None
-        shots.append((audit_id, *_row(where, AuditScreenshot, SCREENSHOT[1:], shot)))
+        shots.append((audit_id, *_row(where, AuditScreenshot, SCREENSHOT[1:], shot, spelling)))
         images.append(None if image is None else _bytes(f"{where}: {_IMAGE}", image))
     findings = [
-        (audit_id, *_row(f"finding {number}", AuditFinding, FINDING[1:], one))
+        (audit_id, *_row(f"finding {number}", AuditFinding, FINDING[1:], one, spelling))
         for number, one in enumerate(_list(found, "findings"), 1)
     ]
     events = [
-        _row(f"event {number}", AuditEvent, EVENT, one)
+        _row(f"event {number}", AuditEvent, EVENT, one, spelling)
         for number, one in enumerate(_list(found, "events"), 1)
     ]
     return StoredAudit(audit, findings, shots, events), images
@@ -151,7 +179,9 @@ def _list(found: dict[str, Any], name: str) -> list[Any]:
     return rows
 
 
-def _row(where: str, model: Any, names: tuple[str, ...], found: Any) -> Row:
+def _row(
+    where: str, model: Any, names: tuple[str, ...], found: Any, spelling: Spelling | None
+) -> Row:
     if not isinstance(found, dict):
         raise InvalidAudit(f"{where}: is not an object")
     if found.keys() != set(names):
@@ -162,31 +192,35 @@ def _row(where: str, model: Any, names: tuple[str, ...], found: Any) -> Row:
     for name in names:
         value, field = found[name], model._meta.fields[name]
         try:
-            values.append(_stored(field, value))
+            values.append(_stored(field, value, spelling))
         except InvalidAudit as error:
             raise InvalidAudit(f"{where}: {error}") from None
     return tuple(values)
 
 
-def _stored(field: Any, value: Any) -> Any:
-    """The value as it was on disk."""
+def _stored(field: Any, value: Any, spelling: Spelling | None = None) -> Any:
+    """The value as it was on disk; a number is what SQLite makes of it in this column."""
     if value is None:
         return None
     if isinstance(field, peewee.JSONField):
-        return _json_text(field.name, value)
+        return _json_text(field.name, value, spelling)
     if isinstance(field, peewee.BlobField):
         return _digest(field.name, value)
     if isinstance(value, dict | list | bool):
         raise _not_held(field.name, value)
+    if isinstance(value, int | float):
+        if isinstance(field, peewee.FloatField):
+            return as_float(value)
+        return as_integer(value)
     return value
 
 
-def _json_text(name: str, value: Any) -> str:
-    if isinstance(value, dict) and "$text" in value:
-        return check_text(name, value["$text"])
+def _json_text(name: str, value: Any, spelling: Spelling | None) -> str:
+    if isinstance(value, dict) and _TEXT in value:
+        return check_text(name, value[_TEXT])
     if _is_escape(value):
         raise _not_held(name, value)
-    return encode_json(value, name)
+    return encode_json(spelling.spelled(value) if spelling else value, name)
 
 
 def _not_held(name: str, value: Any) -> InvalidAudit:

@@ -1,75 +1,77 @@
-"""Addresses of sites: a check, and the host in the one form by which audits are found."""
+"""Addresses of sites: a check, and the host in the one form by which audits are found.
+
+A host is read as a browser reads it (WHATWG URL Standard), by ada-url, the parser of Node.js.
+"""
 
 from __future__ import annotations
 
 import functools
 import re
-import socket
-from contextlib import suppress
-from unicodedata import normalize
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from veritas_peewee.values.plain import check_text, invalid
 
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|//")
+_SCHEME = re.compile(r"(?:([a-z][a-z0-9+.-]*):)?[/\\]{2}|(https?):", re.ASCII | re.IGNORECASE)
+_LIKE_HTTPS = ("http", "https", "ws", "wss", "ftp")
+"""The schemes whose hosts are read as that of an https address."""
 _BARE_IPV6 = re.compile(r"[0-9A-Fa-f]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*")
-_IN_NO_NAME = re.compile(r"[\x00-\x20\x7f#%/:<>?@\[\\\]^|]")
+_PLAIN = re.compile(
+    r"(?:https?://)?((?:[a-z0-9_.-]*\.)?[a-z][a-z0-9_-]*)(?::[0-9]{1,4})?(?:[/?#]|$)",
+    re.ASCII | re.IGNORECASE,
+)
+"""An address whose host is written as every parser reads it: ASCII, and no number. Most are such,
+and they do not wait for the parser to be loaded."""
 _LONGEST = 1000
-"""The most characters of an address that is cached, and of a name that is converted: those in use
-are shorter, and the conversion takes time with the square of the length."""
+"""The most characters of an address that is cached: those in use are shorter."""
 
 
 def host_of(url: str) -> str:
     """The host of a url, or of a host with or without port and path; "" if there is none.
 
-    The host is in lower case, without a leading `www.` and without a trailing dot. An
-    internationalised name is in its ASCII form (`xn--…`, by UTS 46) and an IPv6 address in its
-    short form. So an audit is found by whatever form a user types, and two spellings that lead a
-    browser to the same host give the same text here.
+    It is the host to which a browser goes, without a leading `www.`, a trailing dot, and the
+    brackets of an IPv6 address: internationalised names are in their ASCII form (`xn--…`), numbers
+    that mean an IPv4 address are that address (`2130706433` is `127.0.0.1`). So an audit is found
+    by whatever form a user types. A host to which no browser goes is given in lower case.
     """
-    # A text longer than any address in use would only take up room in the cache.
     return _remembered(url) if len(url) <= _LONGEST else _find(url)
 
 
 def _find(url: str) -> str:
-    # Browsers read a backslash as a slash (WHATWG URL Standard): `https://a.example\@b.example/`
-    # leads to a.example.
-    text = url.strip().replace("\\", "/")
-    if _BARE_IPV6.fullmatch(text):
-        text = f"[{text}]"
-    try:
-        host = urlsplit(text if _SCHEME.match(text) else f"//{text}").hostname or ""
-    except ValueError:  # a bracket that is not closed, or a name with a slash in disguise
-        return ""
-    if ":" in host:
-        with suppress(OSError):  # an address with a zone (`%eth0`) is left as it is
-            host = socket.inet_ntop(socket.AF_INET6, socket.inet_pton(socket.AF_INET6, host))
-        return host
-    host = _ascii(_decoded(host)).rstrip(".").lower()
+    text = url.strip()
+    found = _PLAIN.match(text)
+    host = found[1].lower() if found else ""
+    if not host or "xn--" in host:
+        host = _parsed(text)
+    if host.startswith("["):
+        return host[1:-1]
+    host = host.rstrip(".")
     bare = host.removeprefix("www.")
     return bare if "." in bare else host  # in `www.com` the `www` is the name itself
 
 
-def _decoded(host: str) -> str:
-    """A host with its percent-encoding decoded; unchanged if the result could not be a host."""
-    with suppress(UnicodeError):
-        decoded = unquote(host, errors="strict") if "%" in host else host
-        if not _IN_NO_NAME.search(normalize("NFKC", decoded)):
-            return decoded
-    return host
+def _parsed(text: str) -> str:
+    """The host as a browser reads it, or else as it is written."""
+    from ada_url import parse_url  # its import takes milliseconds, and few hosts need it
+
+    if _BARE_IPV6.fullmatch(text):
+        text = f"[{text}]"
+    scheme = _SCHEME.match(text)
+    rest = text[scheme.end() :] if scheme else text
+    if scheme and (scheme[1] or "https").lower() not in _LIKE_HTTPS and rest[:1] in ("", "/"):
+        return ""  # as in `file:///path`
+    try:
+        return str(parse_url(f"https://{rest}", ("hostname",))["hostname"])
+    except ValueError:
+        return _as_written(rest)
 
 
-def _ascii(host: str) -> str:
-    """An internationalised name in its ASCII form; unchanged if it has no such form."""
-    if host.isascii() or len(host) > _LONGEST:
-        return host
-    import idna  # its import takes milliseconds, and few hosts need it
-
-    with suppress(UnicodeError):
-        return idna.encode(host, uts46=True).decode()
-    with suppress(UnicodeError):  # some names in use have characters that only IDNA 2003 allowed
-        return host.encode("idna").decode()
-    return host
+def _as_written(rest: str) -> str:
+    """The host of what follows a scheme, in lower case; "" if a bracket is not closed, or the name
+    has a slash in disguise."""
+    try:
+        return (urlsplit(f"//{rest}").hostname or "").lower()  # of a zone too
+    except ValueError:
+        return ""
 
 
 _remembered = functools.lru_cache(1024)(_find)
