@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from veritas_peewee.cli.text import one_line
 from veritas_peewee.errors import StoreError
+from veritas_peewee.files.durable import appearing_stream
 from veritas_peewee.queries.trends import Trend
 
 if TYPE_CHECKING:
@@ -73,7 +74,8 @@ def write(found: Trend, path: Path) -> None:
                 raise
             first, last = min(times), max(times)
             raise StoreError(f"--plot cannot draw the years {first.year} to {last.year}") from error
-    path.write_bytes(picture.getvalue())
+    with appearing_stream(path, replace=True) as file:
+        file.write(picture.getvalue())
 
 
 def _draw_scores(axes: Axes, points: list[Any]) -> None:
