@@ -16,6 +16,9 @@ _STYLE: dict[Level, str] = {
     "ok": "green", "note": "dim", "warning": "yellow", "problem": "bold red",
 }  # fmt: skip
 
+_SHORT = 60
+"""Characters of a line below which a finding's name is above its text."""
+
 
 def add_to(app: typer.Typer) -> None:
     """Add the command of this module."""
@@ -32,14 +35,17 @@ def doctor(database: Database = None, json: Json = False) -> None:
     if json:
         print_json({"ok": not bad, "findings": findings})
     else:
+        console = terminal.console(wide=True)
         table = terminal.columns()
         table.show_header = False
-        table.add_column(no_wrap=True)
-        table.add_column(no_wrap=True)
+        is_short = console.width < _SHORT
+        for _ in range(1 if is_short else 2):
+            table.add_column(no_wrap=True)
         table.add_column(overflow="fold")
         for one in findings:
-            level = Text(one.level, _STYLE[one.level])
-            table.add_row(level, one_line(one.name), one_line(one.text))
-        terminal.console(wide=True).print(table)
+            level, name, text = Text(one.level), one_line(one.name), one_line(one.text)
+            level.stylize(_STYLE[one.level])
+            table.add_row(level, *([f"{name}\n{text}"] if is_short else [name, text]))
+        console.print(table)
     if bad:
         raise typer.Exit(1)

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import re
 import sys
-from contextlib import suppress
 
 from veritas_peewee.presentation.page import clean as without_controls
 
 PROGRAM = "veritas-peewee"
-
-
-class ReaderGone(Exception):
-    """The reader of the standard output has closed it."""
 
 
 # CSI and OSC sequences (ECMA-48) are removed whole; of others, only the escape character.
@@ -34,6 +29,5 @@ def one_line(value: object) -> str:
 
 def complain(message: object) -> None:
     """Write `veritas-peewee: message` as one line on standard error."""
-    with suppress(OSError):
-        sys.stderr.write(f"{PROGRAM}: {one_line(message)}\n")
-        sys.stderr.flush()
+    sys.stderr.write(f"{PROGRAM}: {one_line(message)}\n")
+    sys.stderr.flush()
