@@ -10,8 +10,10 @@ import os
 import random
 import shutil
 import signal
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -254,6 +256,92 @@ def test_standard_error_without_a_reader_changes_no_exit_code(place: Place) -> N
         subprocess.run(command, stderr=write, env=environment(), timeout=DEADLINE).returncode == 1
     )
     os.close(write)
+
+
+# ---- wrong input ----
+
+WRONG = [
+    ("ingest {root}/none.json", "none.json: cannot be read: No such file or directory"),
+    ("ingest {new}", "new: cannot be read: Is a directory"),
+    ("ingest {new}/socket", "socket: cannot be read: No such device or address"),
+    ("ingest /dev/null", "/dev/null: there is no audit in it"),
+    ("ingest -", "-: there is no audit in it"),
+    ("import {root}/none.jsonl", "none.jsonl: cannot be read: No such file or directory"),
+    ("import {new}", "new: cannot be read: Is a directory"),
+    ("import /dev/zero", "/dev/zero: line 1 is cut off, or is no JSON"),
+    ("export --output {new}/no/a.jsonl", "a.jsonl: cannot be written: No such file or directory"),
+    ("export --output {new}", "new: is there already; an export never replaces a file"),
+    ("export --format html --output {root}/result.json", "result.json: cannot be made a folder"),
+    ("backup {new}/no/saved", "no: there is no such folder to put a backup in"),
+    ("backup {new}", "new: is there already"),
+    ("restore {new}", "new: is no backup"),
+    ("verify --against {new}", "new: Is a directory"),
+    ("verify --against /dev/zero", "is no head"),
+    ("demo --ack {new}/no/acks", "no/acks: No such file or directory"),
+    ("show nobody", "there is no audit 'nobody'"),
+    ("watch nobody", "there is no audit 'nobody'"),
+    ("delete nobody --yes", "there is no audit 'nobody'"),
+]
+
+
+@pytest.mark.parametrize(("words", "said"), WRONG)
+def test_wrong_input_is_one_line_with_its_name(
+    place: Place, monkeypatch: pytest.MonkeyPatch, words: str, said: str
+) -> None:
+    arguments = words.format(root=place.root, new=place.new).split()
+    with open(os.devnull) as nothing, closing(socket.socket(socket.AF_UNIX)) as listening:
+        monkeypatch.chdir(place.new)
+        listening.bind("socket")
+        monkeypatch.setattr("sys.stdin", nothing)
+        shown = here([*arguments, "--database", str(place.database)])
+    assert shown.code == (2 if "--against" in arguments else 1)
+    assert shown.out == ""
+    assert said in shown.err
+    assert "Errno" not in shown.err
+    assert shown.err.count("\n") == 1
+    place.fresh()
+
+
+@pytest.mark.parametrize("command", ["history", "init", "doctor", "verify", "backup", "watch"])
+def test_what_is_no_file_is_no_database(place: Place, command: str) -> None:
+    for path in (str(place.new), os.devnull, "/dev/zero"):
+        shown = here([command, "--database", path])
+        assert shown.code == 1
+        assert path in shown.err
+        assert "file" in shown.err
+        assert "creates it" not in shown.err
+
+
+def test_in_a_folder_that_was_removed(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = place.new / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    shown = here(["history"])
+    assert (shown.code, shown.out) == (1, "")
+    assert shown.err == "veritas-peewee: the current folder was removed: change to another one\n"
+    assert here(place.command("history")).code == 0
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [{"TERM": "dumb"}, {"LINES": "0"}, {"TERMINAL_WIDTH": "wide"}, {"TMPDIR": "/no/such"},
+     {"HOME": None}, {"PYTHONIOENCODING": "ascii"}, {"FORCE_COLOR": "1"}],
+)  # fmt: skip
+def test_in_an_odd_environment(
+    place: Place, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str | None]
+) -> None:
+    for name, value in variables.items():
+        if value is None:
+            monkeypatch.delenv(name, raising=False)
+        else:
+            monkeypatch.setenv(name, value)
+    for name in ("history", "show", "verify", "export pipe", "backup", "prune"):
+        shown = here(place.command(name))
+        assert (shown.code, shown.err) == (0, "")
+        assert shown.out
+    assert here(["show", "--help"]).code == 0
+    place.fresh()
 
 
 # ---- ended by a signal ----

@@ -31,7 +31,7 @@ from veritas_peewee.cli import (
 from veritas_peewee.cli.ending import Ending, by_signal, when_asked
 from veritas_peewee.cli.streams import OutputFailed, ReaderGone, guarded
 from veritas_peewee.cli.terminal import legible
-from veritas_peewee.cli.text import PROGRAM, complain
+from veritas_peewee.cli.text import PROGRAM, complain, in_words
 from veritas_peewee.errors import StoreError
 
 BROKEN_PIPE = 141
@@ -117,7 +117,7 @@ def _run(args: Sequence[str] | None, ending: Ending) -> int:
         if sys.flags.dev_mode:
             raise
         if isinstance(error, StoreError | OSError | OutputFailed):
-            complain(error)
+            complain(in_words(error))
             return 1
         complain(f"{type(error).__name__}: {error} (an error of the program: see `python -X dev`)")
         return 1

@@ -8,7 +8,7 @@ from rich.text import Text
 from veritas_peewee.cli import terminal
 from veritas_peewee.cli.options import Database, Json
 from veritas_peewee.cli.output import print_json
-from veritas_peewee.cli.text import PROGRAM, one_line
+from veritas_peewee.cli.text import PROGRAM, complain, one_line
 from veritas_peewee.maintenance.diagnosis import Level
 from veritas_peewee.maintenance.doctor import diagnose
 
@@ -31,7 +31,9 @@ def doctor(database: Database = None, json: Json = False) -> None:
     The exit code is 1 if there is a problem; warnings and notes do not count.
     """
     findings = diagnose(database)
-    bad = any(finding.level == "problem" for finding in findings)
+    bad = [finding for finding in findings if finding.level == "problem"]
+    for one in bad:
+        complain(f"{one.name}: {one.text}")
     if json:
         print_json({"ok": not bad, "findings": findings})
     else:

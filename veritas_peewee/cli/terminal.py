@@ -21,7 +21,7 @@ NARROWEST = 20
 """
 _UNBOUNDED = 10_000
 _OFF_TERMINAL = 100
-_WIDTH, _HEIGHT = "COLUMNS", "LINES"
+_WIDTH, _HEIGHT, _TYPER = "COLUMNS", "LINES", "TERMINAL_WIDTH"
 _STATUS = {
     "queued": "dim",
     "running": "cyan",
@@ -57,13 +57,13 @@ def legible() -> Iterator[None]:
     It is read by Rich, by Typer and here. A size of 0 is what terminals without one report, as
     those that `docker exec -t`, `expect` and CI make: then it is not known.
     """
-    given = {name: os.environ.get(name) for name in (_WIDTH, _HEIGHT)}
+    given = {name: os.environ.get(name) for name in (_WIDTH, _HEIGHT, _TYPER)}
     for name, text in given.items():
         if text is not None:
             size = int(text) if text.isascii() and text.isdecimal() and len(text) < 6 else 0
             os.environ.pop(name)
             if size > 0:
-                os.environ[name] = str(max(size, NARROWEST) if name == _WIDTH else size)
+                os.environ[name] = str(size if name == _HEIGHT else max(size, NARROWEST))
     try:
         yield
     finally:

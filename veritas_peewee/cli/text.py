@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 
@@ -31,3 +32,21 @@ def complain(message: object) -> None:
     """Write `veritas-peewee: message` as one line on standard error."""
     sys.stderr.write(f"{PROGRAM}: {one_line(message)}\n")
     sys.stderr.flush()
+
+
+def in_words(error: Exception) -> str:
+    """What an error says; an error of the system with the file that it is about, and no number."""
+    if not isinstance(error, OSError) or error.strerror is None:
+        return str(error)
+    name = error.filename2 or error.filename
+    if name is None and isinstance(error, FileNotFoundError) and not _has_current_folder():
+        return "the current folder was removed: change to another one"
+    return error.strerror if name is None else f"{name}: {error.strerror}"
+
+
+def _has_current_folder() -> bool:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return False
+    return True
