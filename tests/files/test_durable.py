@@ -135,6 +135,29 @@ def test_a_file_that_the_dead_left_is_removed_by_the_next_of_its_name(folder):
     assert found == [".a.0123.partial", ".a.partial", ".b.01234567.partial", "a", "a.b"]
 
 
+def test_a_file_that_the_dead_left_is_removed_by_the_next_in_its_folder(folder):
+    foreign = ".d.01234567.partial", ".b.0123456.veritas.partial", "b.01234567.veritas.partial"
+    for name in (".b.01234567.veritas.partial", ".c.x.89abcdef.veritas.partial", *foreign):
+        (folder / name).touch()
+    with appearing_stream(folder / "a") as living:
+        with appearing_stream(folder / "b"):
+            pass
+        living.write(b"whole")
+    assert {entry.name for entry in folder.iterdir()} == {"a", "b", *foreign}
+    assert (folder / "a").read_bytes() == b"whole"
+
+
+def test_a_file_can_take_the_place_of_another_when_it_is_whole(folder):
+    (folder / "a").write_bytes(b"old")
+    with pytest.raises(KeyboardInterrupt), appearing_stream(folder / "a", replace=True) as file:
+        file.write(b"half")
+        raise KeyboardInterrupt
+    assert only(folder).read_bytes() == b"old"
+    with appearing_stream(folder / "a", replace=True) as file:
+        file.write(b"new")
+    assert only(folder).read_bytes() == b"new"
+
+
 def test_a_file_that_is_being_written_is_not_taken_for_one_of_the_dead(folder):
     with appearing_stream(folder / "a") as first:
         with pytest.raises(FileExistsError), appearing_stream(folder / "a"):

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+import tracemalloc
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -472,6 +473,38 @@ def test_a_line_that_never_ends_is_not_held_in_memory(exported, other, monkeypat
     with checked(other):
         done = import_jsonl(exported)
         assert (done.audits, done.problems) == (2, [f"line 2: is longer than {longest} bytes"])
+
+
+def test_a_line_that_does_not_end_ends_the_import(exported, other, monkeypatch):
+    good = exported.read_bytes().splitlines()
+    monkeypatch.setattr("veritas_peewee.transfer.files.MAX_LINE", max(map(len, good)) + 1)
+    monkeypatch.setattr("veritas_peewee.transfer.files.MAX_SKIPPED", 3 << 20)
+    exported.write_bytes(b"\n".join([good[0], b"{" * (9 << 20), good[1]]))
+    with checked(other):
+        done = import_jsonl(exported)
+    assert done.audits == 1
+    assert "line 2 is longer than" in done.problems[-1]
+    assert done.problems[-1].endswith("nothing behind it was read; what comes before was imported")
+
+
+def test_a_device_that_never_ends_is_no_export(other):
+    with checked(other), pytest.raises(StoreError, match="/dev/zero: line 1 is cut off, or is no"):
+        import_jsonl("/dev/zero")
+
+
+def test_a_small_packed_file_costs_little_memory(tmp_path, other):
+    bomb = tmp_path / "bomb.gz"
+    with gzip.open(bomb, "wb", compresslevel=1) as file:
+        for _ in range(300):
+            file.write(bytes(1 << 20))
+    with checked(other):
+        tracemalloc.start()
+        try:
+            with pytest.raises(StoreError, match="line 1 is cut off, or is no JSON"):
+                import_jsonl(bomb)
+            assert tracemalloc.get_traced_memory()[1] < 30 << 20
+        finally:
+            tracemalloc.stop()
 
 
 def test_a_short_line_of_very_many_values_is_not_made_into_them(exported, other, monkeypatch):

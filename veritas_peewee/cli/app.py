@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
-import io
-import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -32,11 +31,14 @@ from veritas_peewee.cli import (
     verify,
     watch,
 )
-from veritas_peewee.cli.text import PROGRAM, ReaderGone, complain
+from veritas_peewee.cli.ending import Ending, by_signal, when_asked
+from veritas_peewee.cli.streams import OutputFailed, ReaderGone, guarded
+from veritas_peewee.cli.terminal import legible
+from veritas_peewee.cli.text import PROGRAM, complain, in_words
 from veritas_peewee.errors import StoreError
 
-INTERRUPTED = 130
 BROKEN_PIPE = 141
+"""128 + SIGPIPE, a signal that Python ignores and some systems lack."""
 
 # The errors of click, or of the copy of it that newer versions of Typer contain.
 _UsageError: Any = typer.BadParameter.__base__
@@ -106,34 +108,43 @@ demo.add_to(app)
 
 
 def run(args: Sequence[str] | None = None) -> int:
-    """Run the program with `args` (default: the command line's); returns the exit code."""
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is None:  # the shell has closed it
-            setattr(sys, name, io.StringIO())
-        elif isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
+    """Run the program with `args` (default: the command line's); returns the exit code.
+
+    It is 0 when all was done, 1 when the work or its output failed, 2 for wrong usage, and
+    128 + the signal's number when it was ended by one: 130 by Ctrl-C, 143 by SIGTERM, 141 when the
+    reader of a pipe was gone. A command may have codes of its own from 3 on.
+    """
+    ending = Ending()
     try:
-        code = _run(args)
+        with when_asked(ending), guarded(), legible():
+            code = _run(args, ending)
+    except KeyboardInterrupt:  # while one of these was entered or left
+        code = by_signal(signal.SIGINT)
+    return ending.code or code
+
+
+def _run(args: Sequence[str] | None, ending: Ending) -> int:
+    try:
+        code = _command(args)
         sys.stdout.flush()
     except KeyboardInterrupt:
-        return INTERRUPTED
-    except (ReaderGone, BrokenPipeError):
-        # At its end the interpreter flushes once more, and would report the broken pipe.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return by_signal(signal.SIGINT)
+    except ReaderGone:
         return BROKEN_PIPE
-    except (StoreError, OSError) as error:
-        complain(error)
-        return 1
     except Exception as error:
+        if ending.signal is not None:
+            return by_signal(ending.signal)  # the interrupt, as what it hit reports it
         if sys.flags.dev_mode:
             raise
+        if isinstance(error, StoreError | OSError | OutputFailed):
+            complain(in_words(error))
+            return 1
         complain(f"{type(error).__name__}: {error} (an error of the program: see `python -X dev`)")
         return 1
     return code
 
 
-def _run(args: Sequence[str] | None) -> int:
+def _command(args: Sequence[str] | None) -> int:
     command = typer.main.get_command(app)
     try:
         code = command.main(args=args, prog_name=PROGRAM, standalone_mode=False)

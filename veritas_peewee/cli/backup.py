@@ -8,11 +8,10 @@ from typing import Annotated
 import typer
 
 from veritas_peewee.cli import progress, terminal
-from veritas_peewee.cli.options import Database, Json
+from veritas_peewee.cli.options import Database, Json, check_exists
 from veritas_peewee.cli.output import print_json
 from veritas_peewee.cli.text import PROGRAM, complain, one_line
 from veritas_peewee.config import locate
-from veritas_peewee.errors import StoreError
 from veritas_peewee.maintenance import backup as backups
 
 
@@ -45,8 +44,7 @@ def backup(
     path = locate(database).path
     if path is None:
         raise typer.BadParameter("a database in memory has no file", param_hint="--database")
-    if not path.is_file():
-        raise StoreError(f"{path}: there is no such database")
+    check_exists(database)
     with progress.parts() as advance:
         report = backups.backup(
             target, database=database or str(path), progress=advance, damaged=damaged

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from veritas_peewee.cli.render import SEVERITY, heading, in_words, rest
-from veritas_peewee.cli.terminal import NONE, columns, when
+from veritas_peewee.cli.render import SEVERITY, heading, in_words
+from veritas_peewee.cli.terminal import NONE, columns, rest, when
 from veritas_peewee.cli.text import one_line
 from veritas_peewee.queries.comparison import Comparison, ScreenshotPair, Step
 from veritas_peewee.queries.finding_matches import ComparedFinding, FindingChange

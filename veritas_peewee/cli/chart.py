@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from veritas_peewee.cli.text import one_line
 from veritas_peewee.errors import StoreError
+from veritas_peewee.files.durable import appearing_stream
+from veritas_peewee.files.platform import os_error
 from veritas_peewee.queries.trends import Trend
 
 if TYPE_CHECKING:
@@ -35,9 +37,9 @@ def check_installed() -> None:
 
 
 def write(found: Trend, path: Path) -> None:
-    """Draw a series into a .png or .svg file; OSError if it cannot be written.
+    """Draw a series into a .png or .svg file; StoreError if it cannot be written.
 
-    StoreError if its times are too near to the first or last year that Matplotlib can draw.
+    Also if its times are too near to the first or last year that Matplotlib can draw.
     """
     # Without pyplot nothing is global, and any thread may draw.
     import matplotlib
@@ -73,7 +75,11 @@ def write(found: Trend, path: Path) -> None:
                 raise
             first, last = min(times), max(times)
             raise StoreError(f"--plot cannot draw the years {first.year} to {last.year}") from error
-    path.write_bytes(picture.getvalue())
+    try:
+        with appearing_stream(path, replace=True) as file:
+            file.write(picture.getvalue())
+    except OSError as error:
+        raise os_error(error, path, "written") from error
 
 
 def _draw_scores(axes: Axes, points: list[Any]) -> None:

@@ -27,6 +27,7 @@ from veritas_peewee.queries import comparison
 from veritas_peewee.queries.comparison import ComparedAudit, Comparison, ScoreChange, Step
 
 _RISKS = ("likely_fraudulent", "high_risk", "suspicious", "probably_safe", "trusted")
+_AUDIT = "audit"
 _LABEL, _CELL = 18, 18
 """The most characters of a row's name, and of an audit's cell."""
 
@@ -74,6 +75,12 @@ def _print(out: Console, found: Comparison, *, whole: bool) -> None:
     names = _names_of(found.audits)
     verdicts, outcomes = _verdicts(found.audits, found.steps), _outcomes(found.steps)
     if len(found.audits) <= max(2, (out.width - _LABEL) // (_CELL + 2)):
+        room = _room(found, out.width)
+        if any(text.cell_len > room for text in names[0][1]):
+            # Folded into a cell, an id could be neither found nor copied.
+            for audit in found.audits:
+                out.print(f"{when(audit.time)}  {one_line(audit.id)}", soft_wrap=True)
+            del names[0]
         out.print(_across(found, names + verdicts + outcomes, out.width))
     else:
         # The verdicts are read first, so they come into the first table, however narrow it is.
@@ -89,7 +96,7 @@ def _print(out: Console, found: Comparison, *, whole: bool) -> None:
 
 
 def _names_of(audits: Sequence[ComparedAudit]) -> list[_Row]:
-    rows = [(Text("audit"), [Text(one_line(audit.id)) for audit in audits])]
+    rows = [(Text(_AUDIT), [Text(one_line(audit.id)) for audit in audits])]
     if len({audit.url for audit in audits}) > 1:
         rows.append((Text("url"), [Text(address(audit.url)) for audit in audits]))
     return rows
@@ -116,14 +123,22 @@ def _outcomes(steps: Sequence[Step]) -> list[_Row]:
 def _across(found: Comparison, rows: list[_Row], width: int) -> Table:
     """A column for each audit."""
     table = columns()
-    label = min(_LABEL, width // 3)
-    least = (width - label - 2 * len(found.audits)) // len(found.audits)
-    table.add_column(overflow="ellipsis", no_wrap=True, max_width=label)
+    table.add_column(overflow="ellipsis", no_wrap=True, max_width=_label(width))
     for audit in found.audits:
-        table.add_column(when(audit.time), overflow="fold", max_width=max(least, 8))
+        table.add_column(when(audit.time), overflow="fold", max_width=_room(found, width))
     for name, cells in rows:
         table.add_row(name, *cells)
     return table
+
+
+def _label(width: int) -> int:
+    return min(_LABEL, width // 3)
+
+
+def _room(found: Comparison, width: int) -> int:
+    """The characters of an audit's cell, where each audit has a column."""
+    audits = len(found.audits)
+    return max((width - _label(width) - 2 * audits) // audits, 8)
 
 
 def _down(found: Comparison, rows: list[_Row], width: int) -> Iterator[Table]:
@@ -143,8 +158,11 @@ def _down(found: Comparison, rows: list[_Row], width: int) -> Iterator[Table]:
     for block in blocks:
         table = columns()
         table.add_column("Run, UTC", no_wrap=True)
-        for name, _ in block:
-            table.add_column(name, overflow="fold", max_width=_most(room))
+        for name, cells in block:
+            if name.plain == _AUDIT:
+                terminal.add_whole(table, _AUDIT, cells)
+            else:
+                table.add_column(name, overflow="fold", max_width=_most(room))
         for number, moment in enumerate(moments):
             table.add_row(moment, *[cells[number] for _, cells in block])
         yield table

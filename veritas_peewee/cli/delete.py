@@ -6,6 +6,7 @@ import sys
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from veritas_peewee.cli import terminal
 from veritas_peewee.cli.options import Database, Json, complete_id, existing
@@ -65,11 +66,8 @@ def _confirm(ids: list[str]) -> list[str]:
             complain(error)
             continue
         found.append(one)
-        console.print(
-            f"{one}  {one_line(audit.status)}  {one_line(audit.url)}",
-            overflow="ellipsis",
-            no_wrap=True,
-        )
+        line = Text(f"{one}  {one_line(audit.status)}  {one_line(audit.url)}")
+        terminal.print_line(console, line, terminal.cells(one))
     if found:
         number = "this audit" if len(found) == 1 else f"these {len(found)} audits"
         typer.confirm(f"Delete {number} for good?", abort=True, err=True)

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
-from veritas_peewee.cli import render, terminal
+from veritas_peewee.cli import listing, render, terminal
 from veritas_peewee.cli.demo_run import Run, Sample
 from veritas_peewee.cli.text import one_line
 from veritas_peewee.models import Audit
@@ -84,7 +84,7 @@ def show(
     console = terminal.console()
     wide = terminal.console(wide=True)
     _title(console, f"The newest {len(page.items)} of the history")
-    wide.print(render.history_table(page.items, wide.width))
+    wide.print(listing.history_table(page.items, wide.width))
     _title(console, "One audit in full")
     render.show_audit(console, audit)
     _title(console, "What the writer did")

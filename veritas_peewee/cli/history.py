@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from veritas_peewee.cli import render, terminal
+from veritas_peewee.cli import listing, terminal
 from veritas_peewee.cli.filtering import By, OrderBy, filtered
 from veritas_peewee.cli.options import (
     Cursor,
@@ -45,7 +45,7 @@ def history(
         return
     console = terminal.console(wide=True)
     if page.items:
-        console.print(render.history_table(page.items, console.width))
+        console.print(listing.history_table(page.items, console.width))
     else:
         console.print("no audits")
     terminal.print_cursor(console, page.next_cursor)

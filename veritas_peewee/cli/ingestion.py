@@ -10,11 +10,12 @@ from typing import Annotated, BinaryIO
 import typer
 from rich.progress import Progress, TextColumn, track
 
-from veritas_peewee.cli import render, terminal
+from veritas_peewee.cli import listing, terminal
 from veritas_peewee.cli.options import Database, Json, audit_id, audit_url, opened
 from veritas_peewee.cli.output import print_json
 from veritas_peewee.cli.text import PROGRAM, complain, one_line
 from veritas_peewee.errors import AuditNotFound, InvalidAudit, StoreError
+from veritas_peewee.files.inputs import read_lines, read_whole
 from veritas_peewee.models import Audit, AuditStatus
 from veritas_peewee.presentation.data import audit_values
 from veritas_peewee.queries import lookups
@@ -83,7 +84,7 @@ def ingest(
         print_json([{"file": file, **audit_values(audit)} for file, audit in stored])
     elif stored:
         console = terminal.console(wide=True)
-        console.print(render.stored_table(stored, console.width))
+        console.print(listing.stored_table(stored, console.width))
     if failures:
         raise typer.Exit(1)
 
@@ -103,7 +104,7 @@ def _pipe() -> BinaryIO:
 
 
 def _whole_pipe(pipe: BinaryIO) -> Audit:
-    events, notes = parse(pipe.read())
+    events, notes = parse(read_whole(pipe))
     if notes:
         events[-1] = {**events[-1], NOTES: notes}
     return ingest_audit(events)
@@ -116,7 +117,7 @@ def _live_pipe(pipe: BinaryIO, url: str | None, audit_id: str | None) -> tuple[A
     reason = _NO_END
     try:
         with _progress(audit) as show:
-            for line in pipe:
+            for line in read_lines(pipe):
                 for event in recording.read(line):
                     show(event)
             for event in recording.end():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
@@ -94,18 +95,23 @@ def existing(database: str | None, *, reading: bool = False) -> Iterator[None]:
 
 def must_exist(database: str | None) -> None:
     """Raise StoreError if there is no such database; it says how to create one."""
+    option = "" if database is None else f" --database {database}"
+    check_exists(database, f"; `{PROGRAM} init{option}` creates it")
+
+
+def check_exists(database: str | None, hint: str = "") -> None:
+    """Raise StoreError, with a hint, if there is no such database, or something that is no file."""
     path = locate(database).path
     if path is not None and not path.is_file():
-        option = "" if database is None else f" --database {database}"
-        raise StoreError(f"{path}: there is no such database; `{PROGRAM} init{option}` creates it")
+        if os.path.lexists(path):
+            raise StoreError(f"{path}: is no file, and so no database")
+        raise StoreError(f"{path}: there is no such database{hint}")
 
 
 @contextmanager
 def looked_at(database: str | None) -> Iterator[None]:
     """Open a database that must exist, without changing anything of it."""
-    path = locate(database).path
-    if path is not None and not path.is_file():
-        raise StoreError(f"{path}: there is no such database")
+    check_exists(database)
     with typed(database), connect(database, read_only=True):
         yield
 

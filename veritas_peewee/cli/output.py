@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 
-from veritas_peewee.cli.text import ReaderGone
 from veritas_peewee.presentation.data import as_dict
 
 
@@ -21,8 +20,5 @@ def print_line(value: object) -> None:
 
 
 def _write(text: str) -> None:
-    try:
-        sys.stdout.write(text + "\n")
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise ReaderGone from None
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -14,10 +13,12 @@ from rich.text import Text
 
 from veritas_peewee.cli.terminal import (
     NONE,
-    address,
+    add_whole,
+    cells,
     columns,
     counted,
     duration,
+    rest,
     score,
     status,
     when,
@@ -26,61 +27,6 @@ from veritas_peewee.cli.text import clean, one_line
 from veritas_peewee.models import Audit, AuditEvent, AuditFinding, Severity
 
 SEVERITY = {"critical": "bold red", "high": "red", "medium": "yellow", "low": "cyan"}
-
-
-def history_table(audits: Sequence[Audit], width: int) -> Table:
-    """A line for each audit, with as many columns as fit."""
-    table = columns()
-    table.add_column("Audit", no_wrap=True)
-    table.add_column("Created, UTC", no_wrap=True)
-    table.add_column("Status", no_wrap=True)
-    table.add_column("Score", justify="right", no_wrap=True)
-    if width >= 100:
-        table.add_column("Risk", no_wrap=True)
-    if width >= 120:
-        table.add_column("Site", no_wrap=True)
-    rest(table, "URL", width)
-    form = "%Y-%m-%d %H:%M" if width >= 100 else "%m-%d %H:%M"
-    for audit in audits:
-        cells: list[str | Text] = [
-            one_line(audit.id),
-            when(audit.created_at, form),
-            status(audit.status),
-            score(audit.trust_score),
-        ]
-        if width >= 100:
-            cells.append(Text(one_line(audit.risk_level or NONE), score(audit.trust_score).style))
-        if width >= 120:
-            cells.append(one_line(audit.site_type or NONE))
-        table.add_row(*cells, address(audit.url))
-    return table
-
-
-def stored_table(stored: Sequence[tuple[str, Audit]], width: int) -> Table:
-    """A line for each audit that was ingested, with the file it came from."""
-    table = columns()
-    table.add_column("Audit", no_wrap=True)
-    table.add_column("Status", no_wrap=True)
-    table.add_column("Score", justify="right", no_wrap=True)
-    table.add_column("From", no_wrap=True, overflow="ellipsis", max_width=max(24, width // 4))
-    rest(table, "URL", width)
-    for file, audit in stored:
-        source = "pipe" if file == "-" else one_line(os.path.basename(file))
-        table.add_row(
-            audit.id,
-            status(audit.status),
-            score(audit.trust_score),
-            source,
-            address(audit.url),
-        )
-    return table
-
-
-def rest(table: Table, name: str, width: int) -> None:
-    """Add a last column that takes the rest of the line and is cut at its end."""
-    # If the line has an end, the table fills it: otherwise Rich would shorten every column.
-    table.expand = width <= 1000
-    table.add_column(name, no_wrap=True, overflow="ellipsis", ratio=1 if table.expand else None)
 
 
 def show_audit(out: Console, audit: Audit) -> None:
@@ -137,7 +83,7 @@ def show_events(out: Console, events: Sequence[AuditEvent]) -> None:
     heading(out, f"Events ({len(events)})")
     table = columns()
     table.show_header = False
-    table.add_column(justify="right", style="dim", no_wrap=True)
+    add_whole(table, "", [str(event.id) for event in events], justify="right", style="dim")
     table.add_column(no_wrap=True, style="dim")
     table.add_column(no_wrap=True, max_width=30)
     rest(table, "", out.width)
@@ -158,15 +104,16 @@ _EVENT = {
 }
 
 
-def event_line(event: AuditEvent, *, with_audit: bool) -> Text:
-    """An event as a line of its own."""
+def event_line(event: AuditEvent, *, with_audit: bool) -> tuple[Text, int]:
+    """An event as a line of its own, and how much of its beginning names it."""
     kind = one_line(event.event_type)
     line = Text.assemble(
         (f"{event.id:>7} {when(event.timestamp, '%H:%M:%S')}  ", "dim"),
         one_line(f"{event.audit_id}") + "  " if with_audit else "",
-        (f"{kind:<16}", _EVENT.get(kind, "")),
     )
-    return line.append(f"  {_gist(event.data)}")
+    whole = line.cell_len
+    line.append(f"{kind:<16}", _EVENT.get(kind, ""))
+    return line.append(f"  {_gist(event.data)}"), whole
 
 
 def heading(out: Console, text: str) -> None:
@@ -193,7 +140,7 @@ def _facts(audit: Audit) -> Table:
     table = columns()
     table.show_header = False
     table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
+    table.add_column(overflow="fold", min_width=cells(one_line(audit.id)))
     site = one_line(audit.site_type or NONE)
     if isinstance(audit.site_type_confidence, int | float):
         site += f", {audit.site_type_confidence:.0%} sure"

@@ -62,7 +62,7 @@ def search(
             terminal.status(audit.status), "  ", terminal.score(audit.trust_score), "  ",
             terminal.address(audit.url),
         )  # fmt: skip
-        console.print(head, no_wrap=True, overflow="ellipsis")
+        terminal.print_line(console, head, terminal.cells(one_line(audit.id)))
         console.print(_highlighted(hit.snippet), soft_wrap=not console.is_terminal)
     if not page.items:
         console.print("no audits match")

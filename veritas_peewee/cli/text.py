@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
-from contextlib import suppress
 
 from veritas_peewee.presentation.page import clean as without_controls
 
 PROGRAM = "veritas-peewee"
-
-
-class ReaderGone(Exception):
-    """The reader of the standard output has closed it."""
 
 
 # CSI and OSC sequences (ECMA-48) are removed whole; of others, only the escape character.
@@ -34,6 +30,23 @@ def one_line(value: object) -> str:
 
 def complain(message: object) -> None:
     """Write `veritas-peewee: message` as one line on standard error."""
-    with suppress(OSError):
-        sys.stderr.write(f"{PROGRAM}: {one_line(message)}\n")
-        sys.stderr.flush()
+    sys.stderr.write(f"{PROGRAM}: {one_line(message)}\n")
+    sys.stderr.flush()
+
+
+def in_words(error: Exception) -> str:
+    """What an error says; an error of the system with the file that it is about, and no number."""
+    if not isinstance(error, OSError) or error.strerror is None:
+        return str(error)
+    name = error.filename2 or error.filename
+    if name is None and isinstance(error, FileNotFoundError) and not _has_current_folder():
+        return "the current folder was removed: change to another one"
+    return error.strerror if name is None else f"{name}: {error.strerror}"
+
+
+def _has_current_folder() -> bool:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return False
+    return True

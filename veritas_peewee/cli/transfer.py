@@ -25,6 +25,7 @@ from veritas_peewee.cli.output import print_json
 from veritas_peewee.cli.progress import Advance
 from veritas_peewee.cli.text import PROGRAM, complain, one_line
 from veritas_peewee.errors import StoreError
+from veritas_peewee.files.platform import os_error
 from veritas_peewee.ledger.problems import Problems
 from veritas_peewee.presentation.data import as_dict
 from veritas_peewee.presentation.report import report_parts
@@ -153,7 +154,10 @@ def _pages(output: str | None, options: dict[str, Any], advance: Advance | None)
             if "/" in audit_id or audit_id.startswith("."):
                 problems.add(f"audit {audit_id}: no file can have this name")
                 continue
-            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise os_error(error, folder, "made a folder") from error
             target = folder / f"{audit_id}.html"
         with new_file(target) as file:
             for part in report_parts(audit_id):

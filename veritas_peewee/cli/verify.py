@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 from typing import Annotated
 
 import typer
@@ -10,7 +10,7 @@ import typer
 from veritas_peewee.cli import progress, terminal
 from veritas_peewee.cli.options import Database, Json, looked_at, must_exist, typed
 from veritas_peewee.cli.output import print_json
-from veritas_peewee.cli.text import PROGRAM, complain, one_line
+from veritas_peewee.cli.text import PROGRAM, complain, in_words, one_line
 from veritas_peewee.errors import DatabaseCorrupt, StoreError
 from veritas_peewee.ledger.heads import Head, newest_head, parse_head
 from veritas_peewee.maintenance.repair import orphans, repairing
@@ -20,6 +20,9 @@ from veritas_peewee.presentation.data import as_dict
 
 UNCHECKED = 3
 """The exit code if nothing is wrong with what could be looked at, and something could not."""
+
+_LONGEST_HEAD = 1000
+"""The most bytes that are read of a file that should hold a head."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -32,10 +35,13 @@ def _earlier_head(value: str | None) -> str | None:
     if value is None:
         return None
     try:
-        text = Path(value).read_text() if Path(value).is_file() else value
+        text = value
+        if os.path.exists(value):  # a pipe too: --against <(ssh safe cat head.txt)
+            with open(value, "rb") as file:
+                text = file.read(_LONGEST_HEAD).decode()
         return str(parse_head(text))
     except (StoreError, OSError, ValueError) as error:
-        raise typer.BadParameter(str(error)) from None
+        raise typer.BadParameter(in_words(error)) from None
 
 
 def verify(
@@ -73,6 +79,8 @@ def verify(
         report, stray = Report(), []
         report.problems.add(str(error))
     report.notes += [f"{name}: no row names this file (--fix removes it)" for name in stray]
+    for text in (*report.problems, *report.unchecked):
+        complain(text)
     if json:
         print_json({
             "ok": report.ok, "problems": report.problems, "unchecked": report.unchecked,
@@ -92,8 +100,6 @@ def _print(report: Report, done: list[str]) -> None:
         console.print(f"fixed: {one_line(text)}", style="green")
     for text in report.notes:
         console.print(f"note: {one_line(text)}", style="dim")
-    for text in (*report.problems, *report.unchecked):
-        complain(one_line(text))
     checked = (
         f"{terminal.counted(report.audits, 'audit')}, {terminal.counted(report.events, 'event')} "
         f"and {terminal.counted(report.files, 'screenshot')} checked"

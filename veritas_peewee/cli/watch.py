@@ -54,15 +54,15 @@ def _show(events: Iterator[AuditEvent], audit_id: str | None) -> None:
     console = terminal.console(wide=True)
     with _progress(shown=audit_id is not None) as advance:
         for event in events:
-            line = event_line(event, with_audit=audit_id is None)
-            console.print(line, no_wrap=True, overflow="ellipsis")
+            line, whole = event_line(event, with_audit=audit_id is None)
+            terminal.print_line(console, line, whole)
             advance(event)
     if audit_id is not None:
         audit = lookups.get(audit_id)
         ended = Text.assemble(terminal.status(audit.status), "  ")
         if audit.trust_score is not None:
             ended.append_text(terminal.score(audit.trust_score)).append("  ")
-        console.print(ended.append(one_line(audit.url)), no_wrap=True, overflow="ellipsis")
+        terminal.print_line(console, ended.append(one_line(audit.url)), 0)
 
 
 @contextmanager

@@ -120,7 +120,8 @@ class SqliteStore(StoreDatabase, SqliteDatabase):
             full = os_error(error, path, "opened")
             if isinstance(full, StoreFull):
                 raise full from error
-            raise ReadOnlyStore(f"{path}: the database cannot be opened: {error}") from error
+            reason = f"{error.filename}: {error.strerror}" if error.filename else error
+            raise ReadOnlyStore(f"{path}: the database cannot be opened: {reason}") from error
         except DRIVER_ERRORS as error:
             raise (store_error(error, self.location.name) or error) from error
 

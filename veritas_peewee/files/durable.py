@@ -27,6 +27,9 @@ from veritas_peewee.values.image_files import is_partial
 # Earlier versions put the image's own name in the middle.
 _TEMPORARY = re.compile(r"\.([0-9a-f]{16}|\d{3,}-.+\.(png|jpg|webp))\.tmp")
 
+_UNFINISHED = r"\.[0-9a-f]{8}\.veritas\.partial"
+"""How the name of a file in the making ends, of which only a lock says that it still is."""
+
 
 def write_whole(folder: Folder, name: str, data: bytes) -> None:
     """Write a file in an open folder, replacing a file of that name; it is on disk on return.
@@ -105,14 +108,16 @@ def appearing(path: Path, partial: Path) -> Iterator[None]:
 
 
 @contextmanager
-def appearing_stream(path: Path) -> Iterator[BinaryIO]:
+def appearing_stream(path: Path, *, replace: bool = False) -> Iterator[BinaryIO]:
     """As `appearing`, with the new file open for writing, under a name that nobody else has.
 
-    The process that writes it holds it locked. A file of this name that is not locked was left by a
-    process that was killed; such files are removed first.
+    With `replace` it takes the place of a file of that name. The process that writes it holds it
+    locked. A file with such a name that is not locked was left by a process that was killed; those
+    in the same folder are removed first.
     """
-    beginning = f".{path.name[:200]}."
-    left = re.compile(rf"{re.escape(beginning)}[0-9a-f]{{8}}\.partial")
+    beginning = f".{path.name[:190]}."
+    # Earlier versions left out whose it is, so that only of the same name it is known.
+    left = re.compile(rf"\..+{_UNFINISHED}|{re.escape(beginning)}[0-9a-f]{{8}}\.partial")
     for entry in _entries(path.parent, left.fullmatch):
         if (dead := try_lock_file(entry)) is not None:
             with suppress(OSError):
@@ -124,20 +129,20 @@ def appearing_stream(path: Path) -> Iterator[BinaryIO]:
     ):  # removed as a dead one's before it was locked
         if handle >= 0:
             os.close(handle)
-        partial = path.with_name(f"{beginning}{os.urandom(4).hex()}.partial")
+        partial = path.with_name(f"{beginning}{os.urandom(4).hex()}.veritas.partial")
         handle = create_private(partial)
         with suppress(OSError):  # a file system without locks: then nobody takes it for dead either
             lock(handle)
-    with _named_at_the_end(partial, path), open(handle, "wb") as file:
+    with _named_at_the_end(partial, path, replace), open(handle, "wb") as file:
         yield file
         _sync_open(file)
 
 
 @contextmanager
-def _named_at_the_end(partial: Path, path: Path) -> Iterator[None]:
+def _named_at_the_end(partial: Path, path: Path, replace: bool = False) -> Iterator[None]:
     try:
         yield
-        if os.path.lexists(path):
+        if not replace and os.path.lexists(path):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
         _rename_durably(partial, path)
     finally:

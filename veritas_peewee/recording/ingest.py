@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from veritas_peewee.database.current import atomic, screenshot_folder
 from veritas_peewee.errors import AuditNotFound, InvalidAudit, StoreError
 from veritas_peewee.files.images import ScreenshotFolder
+from veritas_peewee.files.inputs import read_whole
 from veritas_peewee.models import Audit, AuditStatus
 from veritas_peewee.recording import operations
 from veritas_peewee.recording.effects import kind_named
@@ -119,9 +120,11 @@ def _read(source: Source) -> tuple[list[Event], list[str]]:
         raise invalid("source", what, source) from error
     try:
         with open(path, "rb") as file:
-            data = file.read()
+            data = read_whole(file)
     except OSError as error:
         raise StoreError(f"{name}: cannot be read: {error.strerror or error}") from error
+    except InvalidAudit as error:
+        raise InvalidAudit(f"{name}: {error}") from error
     except ValueError as error:
         raise StoreError(f"{name}: cannot be read: {error}") from error
     try:

@@ -13,18 +13,23 @@ from typing import BinaryIO, cast
 
 from veritas_peewee.errors import StoreError
 from veritas_peewee.files.durable import appearing_stream
+from veritas_peewee.files.inputs import MAX_INPUT
 from veritas_peewee.files.platform import os_error
 from veritas_peewee.values.plain import shown
 
 Target = str | os.PathLike[str] | BinaryIO
 """A path, or a stream of bytes that is open already."""
 
-MAX_LINE = 1 << 30
-"""The longest line that is read, in bytes; it holds about 700 MB of an audit's images."""
-MAX_PARTS = 30_000_000
-"""About the most JSON values in a line that is read: reading so many takes 3 GB, and a line
+MAX_LINE = MAX_INPUT
+"""The longest line that is read, in bytes; it holds about 190 MB of an audit's images."""
+MAX_PARTS = 8_000_000
+"""About the most JSON values in a line that is read: reading so many takes 800 MB, and a line
 within MAX_LINE could have many more."""
+MAX_SKIPPED = 1 << 30
+"""The most bytes that are passed over to find the end of a line that is not read."""
 _CHUNK = 1 << 20
+_BEFORE_AUDIT = b"\xef\xbb\xbf \t\r\n"
+"""What may come before the audit in a line: a byte order mark, and spaces."""
 _GZIP = b"\x1f\x8b"
 
 
@@ -54,9 +59,9 @@ def new_file(target: Target) -> Iterator[BinaryIO]:
         raise os_error(error, path, "written") from error
 
 
-def too_large(line: bytes) -> str | None:
-    """Why a line would not be read, or None."""
-    if len(line) > MAX_LINE:
+def too_large(line: bytes | None) -> str | None:
+    """Why a line would not be read, or None; a `line` that is None was too long to be held."""
+    if line is None or len(line) > MAX_LINE:
         return f"is longer than {MAX_LINE} bytes"
     # Those inside of texts count too; base64, which is nearly all of a long line, has none.
     if len(line) > MAX_PARTS and sum(map(line.count, (b",", b"[", b"{"))) > MAX_PARTS:
@@ -130,10 +135,11 @@ class LineReader:
             return self._raw.tell()
         return self._read
 
-    def __iter__(self) -> Iterator[bytes]:
-        """Each line that is not empty, with its line end; at most MAX_LINE + 1 bytes of a line.
+    def __iter__(self) -> Iterator[bytes | None]:
+        """Each line that is not empty, with its line end; None for one longer than MAX_LINE.
 
-        Raises StoreError where the file is damaged, or a gzip file is cut off.
+        Of a long line that is no audit only the beginning is given. Raises StoreError where the
+        file is damaged, or a gzip file is cut off, and at a line that does not come to an end.
         """
         try:
             first = self._raw.readline(2)
@@ -145,20 +151,57 @@ class LineReader:
         except (OSError, EOFError, zlib.error) as error:
             raise StoreError(f"{self.name}: is damaged or cut off: {error}") from error
 
-    def _rest(self, first: bytes) -> Iterator[bytes]:
-        if first and not first.endswith(b"\n"):
-            first += self._lines.readline(MAX_LINE)
-        line = first or self._lines.readline(MAX_LINE + 1)
-        while line:
+    def _rest(self, first: bytes) -> Iterator[bytes | None]:
+        while True:
+            pieces = [first] if first else []
+            is_whole, size = self._pieces(pieces)
+            if not size:
+                return
             self.number += 1
-            self._read += len(line)
-            if line.strip():
+            line = None if size > MAX_LINE else b"".join(pieces)
+            pieces.clear()  # a line is held once
+            if line is None or line.strip():
                 yield line
-            too_long = len(line) > MAX_LINE
-            while too_long and line and not line.endswith(b"\n"):
-                line = self._lines.readline(_CHUNK)
-                self._read += len(line)
-            line = self._lines.readline(MAX_LINE + 1)
+            if not is_whole:
+                self._skip()
+            first = b""
+
+    def _pieces(self, pieces: list[bytes]) -> tuple[bool, int]:
+        """Read the next line in pieces, behind the one that is given, as far as it can be an audit.
+
+        Returns whether it came to its end, and how many bytes there are.
+        """
+        size = sum(map(len, pieces))
+        self._read += size
+        while not (pieces and pieces[-1].endswith(b"\n")):
+            piece = self._lines.readline(min(_CHUNK, MAX_LINE + 1 - size))
+            if not piece:
+                return True, size
+            pieces.append(piece)
+            size += len(piece)
+            self._read += len(piece)
+            is_long = len(piece) >= _CHUNK and not piece.endswith(b"\n")
+            is_first = len(pieces) <= 2
+            if size > MAX_LINE or (is_long and is_first and not _can_be_audit(pieces)):
+                return piece.endswith(b"\n"), size
+        return True, size
+
+    def _skip(self) -> None:
+        """Pass over the rest of a line."""
+        skipped = 0
+        while (piece := self._lines.readline(_CHUNK)) and not piece.endswith(b"\n"):
+            skipped += len(piece)
+            self._read += len(piece)
+            if skipped > MAX_SKIPPED:
+                raise StoreError(
+                    f"{self.name}: line {self.number} is longer than {MAX_LINE} bytes, and does "
+                    f"not end within {MAX_SKIPPED} more; nothing behind it was read"
+                )
+        self._read += len(piece)
+
+
+def _can_be_audit(pieces: list[bytes]) -> bool:
+    return b"".join(pieces[:2]).lstrip(_BEFORE_AUDIT).startswith(b"{")
 
 
 class _Joined:

@@ -160,7 +160,7 @@ class Importer:
                         raise StoreError(f"{self.lines.name}: line {number} {error}") from None
                     self._refuse(number, str(error))
                     continue
-                size += len(line)
+                size += len(line or b"")
                 good += 1
                 if len(unit) == UNIT_AUDITS or size >= UNIT_BYTES:
                     yield unit
@@ -268,10 +268,11 @@ def _id_sql() -> str:
     return text_of(Audit.select(Audit.id).where(Audit.id == MARK))
 
 
-def _checked(number: int, line: bytes) -> Incoming:
+def _checked(number: int, line: bytes | None) -> Incoming:
     """The audit of a line; InvalidAudit if it is not as it was written."""
-    if reason := too_large(line):
-        raise InvalidAudit(reason)
+    reason = too_large(line)
+    if line is None or reason:
+        raise InvalidAudit(reason or "")
     stored, images = from_line(line)
     check_values(stored, images)
     problem = problem_of(stored, older=True)

@@ -1,0 +1,429 @@
+"""Every command on any line, with any streams, and ended by anybody: what is printed, the exit
+code, and what is left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from tests.support.audits import fill
+from tests.support.command_line import DEADLINE, PROGRAM, Result, wait_for
+from tests.support.processes import environment, forked
+from veritas_peewee import connect, sync
+from veritas_peewee.cli.app import app, run
+from veritas_peewee.cli.terminal import NARROWEST
+from veritas_peewee.maintenance.backup import backup
+from veritas_peewee.maintenance.verify import verify
+from veritas_peewee.transfer.exporting import export_jsonl
+
+WIDTHS = ["0", "1", "20", "40", "80", "300", "", "-5", "wide", "\u00b2", "99999999999999999999"]
+RESULT = (
+    '{"url": "https://new.example/", "status": "completed", "judge_decision": '
+    '{"narrative": "x", "trust_score_result": {"final_score": 88, "risk_level": "trusted"}}}'
+)
+
+
+class Place:
+    """A store with audits, a backup and an export of it, and an empty folder for what is made."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.database = root / "store" / "audits.db"
+        with connect(self.database):
+            self.ids = fill()
+            for one in self.ids[:2]:
+                sync.update(one, narrative="hidden costs")
+            export_jsonl(root / "old.jsonl")
+        backup(root / "saved", database=self.database)
+        (root / "result.json").write_text(RESULT)
+        self.before = root / "before"
+        shutil.copytree(root / "store", self.before)
+        self.new = root / "new"
+        self.fresh()
+
+    def fresh(self) -> None:
+        """As it was at first."""
+        shutil.rmtree(self.new, ignore_errors=True)
+        self.new.mkdir()
+        shutil.rmtree(self.database.parent)
+        shutil.copytree(self.before, self.database.parent)
+
+    def command(self, name: str) -> list[str]:
+        values = {
+            "id": self.ids[0], "other": self.ids[1], "root": str(self.root), "new": str(self.new),
+            "db": str(self.database),
+        }  # fmt: skip
+        return [name.split()[0], *COMMANDS[name].format(**values).split()]
+
+
+# What follows after the command's name in each; a name may have a second word to tell two apart.
+READING = {
+    "history": "--database {db}",
+    "search": "hidden --database {db}",
+    "stats": "--database {db}",
+    "show": "{id} --events --database {db}",
+    "compare": "{id} {other} --database {db}",
+    "trend": "--host shop0.example --database {db}",
+    "verify": "--database {db}",
+    "head": "--database {db}",
+    "doctor": "--database {db}",
+    "watch": "{id} --database {db}",
+    "prune dry": "--keep 0 --dry-run --database {db}",
+    "export pipe": "--database {db}",
+    "export page": "{id} --format html --database {db}",
+}
+WRITING = {
+    "init": "--database {new}/a.db",
+    "ingest": "{root}/result.json --database {new}/a.db",
+    "import": "{root}/old.jsonl --database {new}/a.db",
+    "export file": "--output {new}/a.jsonl.gz --database {db}",
+    "export table": "--format csv --output {new}/a.csv --database {db}",
+    "export pages": "--format html --output {new}/pages --database {db}",
+    "backup": "{new}/saved --database {db}",
+    "restore": "{root}/saved --force --database {db}",
+    "restore new": "{root}/saved --database {new}/a.db",
+    "prune": "--keep 0 --yes --vacuum --database {db}",
+    "delete": "{id} {other} --yes --database {db}",
+    "verify fix": "--fix --database {db}",
+}
+COMMANDS = READING | WRITING
+NAMING = ("history", "search", "show", "compare", "ingest", "delete")
+"""The commands that print audits' ids."""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    return Place(tmp_path_factory.mktemp("place"))
+
+
+MADE = functools.cache(typer.main.get_command)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The program's commands are made once: making them takes longer than most of them run."""
+    monkeypatch.setattr(typer.main, "get_command", MADE)
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
+def here(arguments: list[str], out: Any = None) -> Result:
+    """The program in this process; `out` is what it has as standard output."""
+    written = [io.BytesIO(), io.BytesIO()]
+    given, errors = (io.TextIOWrapper(stream, "utf-8") for stream in written)
+    with contextlib.redirect_stdout(out or given), contextlib.redirect_stderr(errors):
+        code = run(arguments)
+    given.flush()
+    errors.flush()
+    return Result(code, *(stream.getvalue().decode() for stream in written))
+
+
+def hidden(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.rglob(".*"))
+
+
+def test_every_command_is_tried() -> None:
+    known = {one.name or getattr(one.callback, "__name__", "") for one in app.registered_commands}
+    assert {name.split()[0] for name in COMMANDS} == known - {"demo"}
+
+
+# ---- lines of any length ----
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_on_lines_of_any_length(
+    place: Place, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """It prints, and does, the same; an id is never cut; and only a table fills the line."""
+    expected = here(place.command(name))
+    for columns in WIDTHS if name in READING else ("0", "1", "40"):
+        if name in WRITING:
+            place.fresh()
+        monkeypatch.setenv("COLUMNS", columns)
+        shown = here(place.command(name))
+        assert (shown.code, shown.err) == (expected.code, expected.err), columns
+        assert "\x1b" not in shown.out
+        assert len(shown.out.split()) > len(expected.out.split()) / 3, columns
+        if name in ("history", "show", "compare", "search", "delete"):
+            assert [one for one in place.ids if one in expected.out and one not in shown.out] == []
+        assert os.environ["COLUMNS"] == columns
+    place.fresh()
+
+
+@pytest.mark.parametrize("columns", ["0", "1", "20"])
+def test_help_on_lines_of_any_length(monkeypatch: pytest.MonkeyPatch, columns: str) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    shown = here(["history", "--help"])
+    assert shown.code == 0
+    assert "--status" in shown.out
+
+
+def test_the_longest_id_is_whole_on_the_shortest_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long, path = "audit-6789abcdef", str(tmp_path / "audits.db")
+    monkeypatch.setenv("COLUMNS", "20")
+    result = tmp_path / "r.json"
+    result.write_text(RESULT)
+    for arguments in (
+        ["ingest", str(result), "--id", long], ["history"], ["show", long], ["search", "x"],
+        ["delete", long, "--yes"],
+    ):  # fmt: skip
+        shown = here([*arguments, "--database", path])
+        assert (shown.code, long in shown.out) == (0, True), shown
+
+
+def test_a_line_that_has_room_for_it_is_filled(place: Place, monkeypatch: Any) -> None:
+    for columns in (NARROWEST * 2, 80, 100, 120, 300):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        assert max(map(len, here(place.command("history")).out.splitlines())) <= columns
+
+
+# ---- an output that fails ----
+
+
+@contextlib.contextmanager
+def without_reader() -> Iterator[Any]:
+    read, write = os.pipe()
+    os.close(read)
+    with open(write, "w") as stream:
+        yield stream
+
+
+@contextlib.contextmanager
+def on_a_full_disk() -> Iterator[Any]:
+    with open("/dev/full", "w") as stream:
+        yield stream
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_an_output_that_fails_has_one_exit_code_in_every_command(place: Place, name: str) -> None:
+    command = place.command(name)
+    for json in ([], ["--json"]):
+        if json and name in ("export pipe", "export page"):
+            continue
+        for failing, code in ((without_reader, 141), (on_a_full_disk, 1)):
+            if name in WRITING:
+                place.fresh()
+            with failing() as out:
+                shown = here([*command, *json], out)
+            assert shown.code == code, failing
+            said = "the standard output cannot be written: No space left on device"
+            assert shown.err == ("" if code == 141 else f"veritas-peewee: {said}\n")
+    place.fresh()
+
+
+def shell(text: str, *arguments: str, **options: Any) -> Result:
+    """What a shell makes of the program with these arguments, which is `"$@"` in the text."""
+    done = subprocess.run(
+        ["sh", "-c", text, "sh", *PROGRAM, *arguments],
+        env=environment(), capture_output=True, text=True, timeout=DEADLINE, **options,
+    )  # fmt: skip
+    return Result(done.returncode, done.stdout, done.stderr)
+
+
+def test_streams_that_the_shell_has_closed(place: Place) -> None:
+    closed = shell('"$@" >&-', *place.command("history"))
+    assert (closed.code, closed.out) == (1, "")
+    assert closed.err == "veritas-peewee: the standard output cannot be written: it is closed\n"
+    # The file that is written gets none of their numbers, into which others may print.
+    target = place.new / "whole.jsonl"
+    command = [*place.command("export pipe"), "--output", str(target)]
+    assert shell('"$@" <&- 2>&- | cat', *command).code == 0
+    assert len(target.read_text().splitlines()) == len(place.ids)
+    place.fresh()
+
+
+def test_standard_error_without_a_reader_changes_no_exit_code(place: Place) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    command = [*PROGRAM, "show", "nobody", "--database", str(place.database)]
+    assert (
+        subprocess.run(command, stderr=write, env=environment(), timeout=DEADLINE).returncode == 1
+    )
+    os.close(write)
+
+
+# ---- wrong input ----
+
+WRONG = [
+    ("ingest {root}/none.json", "none.json: cannot be read: No such file or directory"),
+    ("ingest {new}", "new: cannot be read: Is a directory"),
+    ("ingest {new}/socket", "socket: cannot be read: No such device or address"),
+    ("ingest /dev/null", "/dev/null: there is no audit in it"),
+    ("ingest -", "-: there is no audit in it"),
+    ("import {root}/none.jsonl", "none.jsonl: cannot be read: No such file or directory"),
+    ("import {new}", "new: cannot be read: Is a directory"),
+    ("import /dev/zero", "/dev/zero: line 1 is cut off, or is no JSON"),
+    ("export --output {new}/no/a.jsonl", "a.jsonl: cannot be written: No such file or directory"),
+    ("export --output {new}", "new: is there already; an export never replaces a file"),
+    ("export --format html --output {root}/result.json", "result.json: cannot be made a folder"),
+    ("backup {new}/no/saved", "no: there is no such folder to put a backup in"),
+    ("backup {new}", "new: is there already"),
+    ("restore {new}", "new: is no backup"),
+    ("verify --against {new}", "new: Is a directory"),
+    ("verify --against /dev/zero", "is no head"),
+    ("demo --ack {new}/no/acks", "no/acks: No such file or directory"),
+    ("show nobody", "there is no audit 'nobody'"),
+    ("watch nobody", "there is no audit 'nobody'"),
+    ("delete nobody --yes", "there is no audit 'nobody'"),
+]
+
+
+@pytest.mark.parametrize(("words", "said"), WRONG)
+def test_wrong_input_is_one_line_with_its_name(
+    place: Place, monkeypatch: pytest.MonkeyPatch, words: str, said: str
+) -> None:
+    arguments = words.format(root=place.root, new=place.new).split()
+    with open(os.devnull) as nothing, closing(socket.socket(socket.AF_UNIX)) as listening:
+        monkeypatch.chdir(place.new)
+        listening.bind("socket")
+        monkeypatch.setattr("sys.stdin", nothing)
+        shown = here([*arguments, "--database", str(place.database)])
+    assert shown.code == (2 if "--against" in arguments else 1)
+    assert shown.out == ""
+    assert said in shown.err
+    assert "Errno" not in shown.err
+    assert shown.err.count("\n") == 1
+    place.fresh()
+
+
+@pytest.mark.parametrize("command", ["history", "init", "doctor", "verify", "backup", "watch"])
+def test_what_is_no_file_is_no_database(place: Place, command: str) -> None:
+    for path in (str(place.new), os.devnull, "/dev/zero"):
+        shown = here([command, "--database", path])
+        assert shown.code == 1
+        assert path in shown.err
+        assert "file" in shown.err
+        assert "creates it" not in shown.err
+
+
+def test_in_a_folder_that_was_removed(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = place.new / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    shown = here(["history"])
+    assert (shown.code, shown.out) == (1, "")
+    assert shown.err == "veritas-peewee: the current folder was removed: change to another one\n"
+    assert here(place.command("history")).code == 0
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [{"TERM": "dumb"}, {"LINES": "0"}, {"TERMINAL_WIDTH": "wide"}, {"TMPDIR": "/no/such"},
+     {"HOME": None}, {"PYTHONIOENCODING": "ascii"}, {"FORCE_COLOR": "1"}],
+)  # fmt: skip
+def test_in_an_odd_environment(
+    place: Place, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str | None]
+) -> None:
+    for name, value in variables.items():
+        if value is None:
+            monkeypatch.delenv(name, raising=False)
+        else:
+            monkeypatch.setenv(name, value)
+    for name in ("history", "show", "verify", "export pipe", "backup", "prune"):
+        shown = here(place.command(name))
+        assert (shown.code, shown.err) == (0, "")
+        assert shown.out
+    assert here(["show", "--help"]).code == 0
+    place.fresh()
+
+
+# ---- ended by a signal ----
+
+STEPS = ("rename", "link", "unlink", "mkdir", "rmdir", "fsync", "open")
+"""The functions of `os` by which files and folders appear, change their names and go."""
+
+
+def asked_before(step: int, number: int) -> None:
+    """Have this process asked to end before its `step`th step."""
+    left = step
+
+    def counted(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **options: Any) -> Any:
+            nonlocal left
+            if function.__name__ != "open" or args[1] & os.O_CREAT:
+                left -= 1
+                if left == -1:
+                    signal.raise_signal(number)
+            return function(*args, **options)
+
+        return call
+
+    for name in STEPS:
+        setattr(os, name, counted(getattr(os, name)))
+
+
+@pytest.mark.parametrize("name", WRITING)
+def test_a_command_that_is_asked_to_end_leaves_nothing_half_done(place: Place, name: str) -> None:
+    """In torture any of them is, at any moment."""
+    step = random.Random(name).randrange(0, 12)
+
+    def asked() -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        asked_before(step, signal.SIGTERM)
+        done = here(place.command(name))
+        # There are commands with fewer steps.
+        assert done.code == 0 or (done.code, done.err) == (128 + signal.SIGTERM, "")
+
+    place.fresh()
+    _, status = os.waitpid(forked(asked), 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert hidden(place.root) == []
+    for path in place.root.glob("*/*.db"):
+        with connect(path):
+            assert verify().problems == []
+    place.fresh()
+
+
+def test_a_program_that_waits_ends_when_it_is_asked(place: Place) -> None:
+    command = [*PROGRAM, "watch", place.ids[-1], "--database", str(place.database)]
+    with subprocess.Popen(
+        command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as watching:
+        assert watching.stdout is not None
+        assert watching.stdout.readline()
+        watching.send_signal(signal.SIGTERM)
+        _, err = watching.communicate(timeout=DEADLINE)
+    assert (watching.returncode, err) == (128 + signal.SIGTERM, b"")
+
+
+def test_a_live_pipe_whose_program_is_asked_to_end_is_marked(place: Place) -> None:
+    path = str(place.new / "a.db")
+    arguments = ["ingest", "-", "--url", "https://a.example/", "--id", "live", "--database", path]
+    with subprocess.Popen(
+        [*PROGRAM, *arguments], env=environment(), stdin=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as started:
+        assert started.stdin is not None
+        started.stdin.write(b'{"type": "phase_start", "phase": "scout"}\n')
+        started.stdin.flush()
+        wait_for(lambda: Path(path).exists() and recorded(path))
+        started.terminate()
+        _, err = started.communicate(timeout=DEADLINE)
+    assert (started.returncode, err) == (128 + signal.SIGTERM, b"")
+    with connect(path, read_only=True):
+        audit = sync.get("live")
+    assert audit.status == "disconnected"
+    assert "interrupted" in audit.errors[-1]
+    place.fresh()
+
+
+def recorded(path: str) -> bool:
+    with contextlib.suppress(Exception), connect(path, read_only=True):
+        return bool(sync.get("live").status == "running")
+    return False

@@ -1,0 +1,67 @@
+"""How the program ends when it is asked to: it undoes what it has half done, and says by what."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Timer
+from typing import Any
+
+# A terminal that goes away, and whoever asks a process to end: a supervisor, a shutdown, `kill`.
+_ASKED = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+_SOON = 0.05
+"""Seconds after which an interrupt that a finalizer has swallowed comes again."""
+
+
+class Ending:
+    """Which signal has asked the program to end; None as long as none has."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+
+    @property
+    def code(self) -> int | None:
+        """The exit code, the one that a shell gives a program which a signal has ended."""
+        return None if self.signal is None else by_signal(self.signal)
+
+    def ask(self, number: int, _: Any) -> None:
+        """Have the main thread end what it does, as by Ctrl-C."""
+        self.signal = number
+        raise KeyboardInterrupt
+
+    def ask_again(self, ignored: Any) -> None:
+        """Replace `sys.unraisablehook`: where nobody sees the interrupt, it comes once more."""
+        if self.signal is not None and isinstance(ignored.exc_value, KeyboardInterrupt):
+            Timer(_SOON, signal.raise_signal, [self.signal]).start()
+        else:
+            sys.__unraisablehook__(ignored)
+
+
+def by_signal(number: int) -> int:
+    """The exit code of a program that a signal has ended."""
+    return 128 + number
+
+
+@contextmanager
+def when_asked(ending: Ending) -> Iterator[None]:
+    """Within the block, a signal that asks the program to end is a KeyboardInterrupt.
+
+    So every block on the way out is left in order: transactions are undone, partial files removed,
+    the audit of a live pipe is marked. Signals that are ignored, as under `nohup`, remain so.
+    """
+    replaced = []
+    if threading.current_thread() is threading.main_thread():
+        for number in _ASKED:
+            if signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, ending.ask)
+                replaced.append(number)
+    hook, sys.unraisablehook = sys.unraisablehook, ending.ask_again
+    try:
+        yield
+    finally:
+        sys.unraisablehook = hook
+        for number in replaced:
+            signal.signal(number, signal.SIG_DFL)
