@@ -31,6 +31,7 @@ from veritas_peewee.values.named import Named
 from veritas_peewee.values.plain import check_text, invalid
 from veritas_peewee.values.states import AuditStatus as AuditStatus
 from veritas_peewee.values.states import Severity as Severity
+from veritas_peewee.values.tokens import token_of
 
 if TYPE_CHECKING:
     from typing import Self, Unpack
@@ -273,6 +274,11 @@ class AuditEvent(_Child):
         def create(  # type: ignore[override]
             cls, *, audit: Audit | str = ..., **columns: Unpack[EventColumns]
         ) -> Self: ...
+
+    @property
+    def token(self) -> str:
+        """The text by which a follower resumes after this event, in this store's history only."""
+        return token_of(self.id, self.digest)
 
     class Meta:
         table_name = "audit_events"

@@ -346,6 +346,15 @@ class AuditStore:
         audit: Audit = await self._opened().submit(change, audit_id, status)
         return audit
 
+    async def claim(self, audit_id: str) -> bool:
+        """Take a queued audit, to run it: it is running from now on, and this process its runner.
+
+        Of all callers, in all processes, exactly one is given True; others, and all callers for an
+        audit that is not queued, False. Raises AuditNotFound.
+        """
+        claimed: bool = await self._opened().submit(sync.claim, audit_id)
+        return claimed
+
     async def delete(self, audit_id: str) -> None:
         """Remove an audit with its rows, then its screenshot files; raises AuditNotFound."""
         await self._opened().submit(sync.delete, audit_id)
@@ -443,35 +452,39 @@ class AuditStore:
         """The store's head: what it holds now, in short, for `veritas-peewee verify --against`."""
         return await self.read(lambda: sync.head())
 
-    def follow(self, audit_id: str, *, after: int | None = None) -> Follower:
-        """An audit's events after event id `after` (None: all), then new ones when committed.
+    def follow(self, audit_id: str, *, after: int | str | None = None) -> Follower:
+        """An audit's events after an event's id or token (None: all), then new ones.
 
         `async for event in store.follow(id)` ends when the audit has: once its status is
-        completed, error or disconnected and all events up to then were given. Raises
-        AuditNotFound, also when the audit is deleted, StoreClosed when the store is closed
-        before the audit has ended, and InvalidAudit for an `after` that this store has not given
-        out. With the last event's id as `after`, nothing is missed and nothing comes twice.
+        completed, error or disconnected, nobody runs it any more, and all events up to then were
+        given; the follower's `ended` says how. Raises AuditNotFound, also when the audit is
+        deleted, StoreClosed when the store is closed before the audit has ended, InvalidAudit for
+        an id that this store has not given out, and StaleToken for a token (`event.token`) that is
+        not of its history. With the last event's as `after`, nothing is missed or comes twice.
         """
         # `key_of` refuses None, which a follower takes for all audits.
         return self._follow(key_of(audit_id), after, first=0)
 
-    def follow_all(self, *, after: int | None = None) -> Follower:
-        """The events of every audit after event id `after`, then new ones, until the store closes.
+    def follow_all(self, *, after: int | str | None = None) -> Follower:
+        """The events of every audit after an id or a token, then new ones, until the store closes.
 
         If `after` is None, the first are those committed after the iteration has begun. They come
         in the order of their ids: events that an import adds below the last one given are left
-        out. Raises InvalidAudit for an `after` that this store has not given out.
+        out. Raises InvalidAudit and StaleToken as `follow` does.
         """
         return self._follow(None, after, first=None)
 
-    def _follow(self, audit_id: str | None, after: int | None, *, first: int | None) -> Follower:
-        from veritas_peewee.following.feed import check_after
+    def _follow(
+        self, audit_id: str | None, after: int | str | None, *, first: int | None
+    ) -> Follower:
         from veritas_peewee.following.follower import Follower
+        from veritas_peewee.values.tokens import check_after
 
         after = first if after is None else check_after(after)
         # Not a method: through it the writer would keep alive a store that nobody uses any more.
         self._opened().on_commit = partial(_tell, self._hub, self._readers is None)
-        return Follower(self._hub, self.read, self._opened, audit_id, after)
+        end_dead = partial(self.write, recorder.disconnect_dead)
+        return Follower(self._hub, self.read, end_dead, self._opened, audit_id, after)
 
     @cached_property
     def _hub(self) -> Hub:
