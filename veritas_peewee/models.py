@@ -31,7 +31,6 @@ from veritas_peewee.values.named import Named
 from veritas_peewee.values.plain import check_text, invalid
 from veritas_peewee.values.states import AuditStatus as AuditStatus
 from veritas_peewee.values.states import Severity as Severity
-from veritas_peewee.values.tokens import token_of
 
 if TYPE_CHECKING:
     from typing import Self, Unpack
@@ -278,6 +277,8 @@ class AuditEvent(_Child):
     @property
     def token(self) -> str:
         """The text by which a follower resumes after this event, in this store's history only."""
+        from veritas_peewee.values.tokens import token_of  # for the few who ask
+
         return token_of(self.id, self.digest)
 
     class Meta:

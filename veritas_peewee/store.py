@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Generator, Iterable
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from datetime import datetime
 from functools import cached_property, partial
 from types import CoroutineType, TracebackType
@@ -22,9 +22,10 @@ from veritas_peewee.config import DURABILITIES, Durability, Location, locate
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.event_loop import asyncio_loop, current_token, on_event_loop
 from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
-from veritas_peewee.errors import StoreClosed, StoreError
+from veritas_peewee.errors import InvalidAudit, StoreClosed, StoreError
 from veritas_peewee.startup import connect, open_reader, open_writable, with_screenshots
 from veritas_peewee.values.ids import key_of
+from veritas_peewee.values.plain import invalid
 
 if TYPE_CHECKING:
     from anyio.lowlevel import EventLoopToken
@@ -354,6 +355,58 @@ class AuditStore:
         """
         claimed: bool = await self._opened().submit(sync.claim, audit_id)
         return claimed
+
+    async def run(
+        self,
+        audit_id: str,
+        command: str | Sequence[str],
+        *,
+        cwd: str | os.PathLike[str] | None = None,
+        env: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+    ) -> Audit:
+        """Claim a queued audit, run its engine as a child process, and return the audit ended.
+
+        `command` is a list of words, or a text with words; no shell reads it. Its standard output
+        is recorded as it comes, leniently as in `ingest`; relative paths of images are those of
+        `cwd`. An engine that exits with 0 completes the audit, or leaves it disconnected if it
+        reported no result; any other end, also by `timeout` (seconds), is an error with the last
+        lines of standard error. A result that was reported stays. Cancelled, the engine and all
+        that it started are ended first, and the audit is disconnected. Raises AuditNotFound,
+        InvalidAudit if the audit is not queued, and StoreError if its output cannot be recorded.
+        """
+        from veritas_peewee.running.engine import words_of
+        from veritas_peewee.running.run import Claim, run_audit
+
+        words, claim = words_of(command), Claim(audit_id)
+        if timeout is not None and not timeout > 0:
+            raise invalid("timeout", "must be a number of seconds above 0", timeout)
+        try:
+            claimed = await self.write(claim.make)
+        except BaseException:
+            with anyio.CancelScope(shield=True), suppress(StoreError):
+                await self.write(claim.give_up)
+            raise
+        if not claimed:
+            raise InvalidAudit(f"id: audit {audit_id!r} is not queued: it runs, or has run")
+        base = "" if cwd is None else os.fspath(cwd)
+        record = partial(self._record_told, audit_id, base)
+        await run_audit(audit_id, record, self.write, words, cwd=cwd, env=env, limit=timeout)
+        return await self.get(audit_id)
+
+    async def _record_told(self, audit_id: str, base: str, event: dict[str, Any]) -> None:
+        if not base or not preparing.is_heavy(event):
+            await self.record(audit_id, event, lenient=True)
+            return
+        writer = self._opened()
+        prepared = await in_thread(
+            partial(preparing.prepare, lenient=True, base=base),
+            audit_id,
+            event,
+            self._folder(),
+            discard=preparing.PreparedEvent.discard,
+        )
+        await writer.submit(recorder.apply, audit_id, prepared, undo=prepared.discard)
 
     async def delete(self, audit_id: str) -> None:
         """Remove an audit with its rows, then its screenshot files; raises AuditNotFound."""

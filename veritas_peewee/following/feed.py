@@ -97,6 +97,7 @@ def _position_of(token: str) -> int:
 def _digest_sql() -> str:
     present = AuditEvent.select(AuditEvent.digest).where(AuditEvent.id == MARK)
     removed = RemovedEvent.select(RemovedEvent.digest).where(RemovedEvent.event_id == MARK)
+    removed = removed.where(RemovedEvent.audit_id != SQL("''"))
     return f"{text_of(present)} UNION ALL {text_of(removed)}"
 
 

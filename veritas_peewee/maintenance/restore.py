@@ -22,7 +22,8 @@ from veritas_peewee.files.database_path import SET_ASIDE
 from veritas_peewee.files.durable import make_folders, partial_folder, sync_folders
 from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.files.platform import Identity, holders, identity_of, sync
-from veritas_peewee.ledger import evidence
+from veritas_peewee.ledger import continued, evidence
+from veritas_peewee.ledger.heads import Head, newest_head
 from veritas_peewee.maintenance.copying import (
     DATABASE,
     Progress,
@@ -66,7 +67,8 @@ def restore(
 
     The backup is copied and verified first. The store at `target` is set aside whole. It is
     replaced only if the backup holds everything that it holds, or if `force` is true, and never
-    while anybody has it open. A kill at any point leaves the old store or the new one.
+    while anybody has it open. Events get ids after those that it had given. A kill at any point
+    leaves the old store or the new one.
     Raises StoreError (not a backup; the target holds something newer), DatabaseCorrupt (the
     backup is damaged), StoreBusy (the target is open), StoreFull, ReadOnlyStore.
     """
@@ -83,10 +85,8 @@ def restore(
         with partial_folder(path) as folder:
             new = Location(folder / DATABASE, backup / SCREENSHOTS)
             report, state = _prepared(Location(backup / DATABASE, None), new, progress)
-            replaced = _put(new, state, location, force, progress)
-    return RestoreReport(
-        path, replaced, str(state.head), report.audits, report.events, report.files
-    )
+            replaced, head = _put(new, state, location, force, progress)
+    return RestoreReport(path, replaced, str(head), report.audits, report.events, report.files)
 
 
 def _prepared(source: Location, new: Location, progress: Progress | None) -> tuple[Report, State]:
@@ -110,7 +110,7 @@ def _prepared(source: Location, new: Location, progress: Progress | None) -> tup
 
 def _put(
     new: Location, state: State, location: Location, force: bool, progress: Progress | None
-) -> Path | None:
+) -> tuple[Path | None, Head]:
     assert location.path is not None
     assert new.path is not None
     path = location.path
@@ -119,6 +119,7 @@ def _put(
             raise StoreError(
                 f"{path}: {reason}; `--force` replaces it all the same, and keeps it aside"
             )
+        head = _continue_ids(new, state.head, old, path)
         with opened(SqliteStore(new, "viewer")):
             wanted = _images()
         before = _images_of(old)
@@ -139,7 +140,24 @@ def _put(
         if before is not None:
             # They have been set aside.
             _remove_images(location, None, sorted(set(before) - set(wanted)))
-        return aside
+        return aside, head
+
+
+def _continue_ids(new: Location, head: Head, old: SqliteStore | None, path: Path) -> Head:
+    """Have the copy continue the ids of the store that it replaces; returns its head then."""
+    given = None if old is None else continued.newest_given()
+    if given is None:
+        size = sum(Path(f"{path}{end}").stat().st_size for end in ("", *_BESIDE)
+                   if os.path.lexists(f"{path}{end}"))  # fmt: skip
+        given = head.position + continued.guess(size) if size else 0
+    if given <= head.position:
+        return head
+    assert new.path is not None
+    with opened(SqliteStore(new, "script")):
+        continued.continue_after(given)
+    sync(new.path)
+    with opened(SqliteStore(new, "viewer")):
+        return newest_head()
 
 
 @contextmanager

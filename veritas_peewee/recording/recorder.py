@@ -147,12 +147,15 @@ def replay(audit_id: str, events: Iterable[AuditEvent]) -> list[int]:
 
 
 @atomic
-def end_of_output(audit_id: str, reason: str, *, failed: bool = False) -> bool:
+def end_of_output(
+    audit_id: str, reason: str, *, failed: bool = False, always: bool = False
+) -> bool:
     """Nothing more comes from what runs an audit: close it, for `reason`, unless it is closed.
 
     An audit without a final status becomes disconnected or, if its engine `failed`, an error. One
     whose result is recorded keeps its status; an event closes it, unless the engine's result was
-    the last one. Returns whether an event was recorded. Raises AuditNotFound.
+    the last one and nothing failed (then too, if `always`). Returns whether an event was recorded.
+    Raises AuditNotFound.
     """
     audit_id = key_of(audit_id)
     state = operations.audit_state(audit_id)
@@ -162,7 +165,7 @@ def end_of_output(audit_id: str, reason: str, *, failed: bool = False) -> bool:
         return True
     if operations.runner_of(audit_id) is None:
         return False
-    if not failed and log.last_event(audit_id) == RESULT_EVENT:
+    if not (failed or always) and log.last_event(audit_id) == RESULT_EVENT:
         operations.release(audit_id)
         return False
     _close(audit_id, state, reason, failed=failed)
