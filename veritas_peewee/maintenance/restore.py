@@ -22,8 +22,9 @@ from veritas_peewee.files.database_path import SET_ASIDE
 from veritas_peewee.files.durable import make_folders, partial_folder, sync_folders
 from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.files.platform import Identity, holders, identity_of, sync
-from veritas_peewee.ledger import continued, evidence
-from veritas_peewee.ledger.heads import Head, newest_head
+from veritas_peewee.ledger import evidence
+from veritas_peewee.ledger.heads import Head
+from veritas_peewee.maintenance.continuing import BESIDE, continue_ids
 from veritas_peewee.maintenance.copying import (
     DATABASE,
     Progress,
@@ -40,7 +41,6 @@ from veritas_peewee.models import AuditScreenshot
 from veritas_peewee.recording.removal import FAILURES, is_named, remove_unnamed
 
 _logger = logging.getLogger("veritas_peewee")
-_BESIDE = ("-wal", "-shm", "-journal")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ def _put(
             raise StoreError(
                 f"{path}: {reason}; `--force` replaces it all the same, and keeps it aside"
             )
-        head = _continue_ids(new, state.head, old, path)
+        head = continue_ids(new, state.head, old, path)
         with opened(SqliteStore(new, "viewer")):
             wanted = _images()
         before = _images_of(old)
@@ -143,28 +143,11 @@ def _put(
         return aside, head
 
 
-def _continue_ids(new: Location, head: Head, old: SqliteStore | None, path: Path) -> Head:
-    """Have the copy continue the ids of the store that it replaces; returns its head then."""
-    given = None if old is None else continued.newest_given()
-    if given is None:
-        size = sum(Path(f"{path}{end}").stat().st_size for end in ("", *_BESIDE)
-                   if os.path.lexists(f"{path}{end}"))  # fmt: skip
-        given = head.position + continued.guess(size) if size else 0
-    if given <= head.position:
-        return head
-    assert new.path is not None
-    with opened(SqliteStore(new, "script")):
-        continued.continue_after(given)
-    sync(new.path)
-    with opened(SqliteStore(new, "viewer")):
-        return newest_head()
-
-
 @contextmanager
 def _aside(path: Path) -> Iterator[Path | None]:
     """A folder's name for the old store, removed again on failure; None if nothing is there."""
     there = _identity(path)
-    if there is None and not any(os.path.lexists(f"{path}{end}") for end in _BESIDE):
+    if there is None and not any(os.path.lexists(f"{path}{end}") for end in BESIDE):
         yield None
         return
     aside = path.with_name(f"{path.name}{SET_ASIDE}{time_stamp()}")
@@ -172,7 +155,7 @@ def _aside(path: Path) -> Iterator[Path | None]:
         yield aside
     except BaseException:
         if _identity(path) == there:
-            for end in _BESIDE:
+            for end in BESIDE:
                 with suppress(FileNotFoundError):
                     os.rename(aside / f"{DATABASE}{end}", f"{path}{end}")
             shutil.rmtree(aside, ignore_errors=True)
@@ -278,7 +261,7 @@ def _remove_images(location: Location, old: SqliteStore | None, files: list[str]
 def _swap(new: Path, path: Path, aside: Path | None) -> None:
     """Give the new file its name in one step; the old one has a second name by then."""
     if aside is not None:
-        for end in _BESIDE:
+        for end in BESIDE:
             # SQLite would take a WAL that stays for that of the new file.
             if os.path.lexists(f"{path}{end}"):
                 os.rename(f"{path}{end}", aside / f"{DATABASE}{end}")
