@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
@@ -27,11 +27,12 @@ from veritas_peewee import (
     connect,
     sync,
 )
+from veritas_peewee.following.polling import Watcher
 from veritas_peewee.testing import make_audit, make_event
 
 # ---- names and signatures ----
 
-OF_THE_STORE_ALONE = {"open", "close", "read", "write", "stats"}
+OF_THE_STORE_ALONE = {"open", "close", "read", "write", "stats", "run"}
 
 
 def imported_for_types(module: Any) -> dict[str, Any]:
@@ -73,7 +74,7 @@ def test_a_function_and_its_method_take_and_give_the_same(name):
     of_method, of_function = hints(method), hints(function)
     awaited, given = of_method.pop("return"), of_function.pop("return")
     if name in ("follow", "follow_all"):
-        assert (awaited, given) == (Follower, Iterator[AuditEvent])
+        assert (awaited, given) == (Follower, Watcher)
     else:
         assert inspect.iscoroutinefunction(method)
         assert awaited == given
@@ -215,6 +216,15 @@ def events(world: World) -> None:
     ]
 
 
+def claim(world: World) -> None:
+    assert [sync.claim(world.queued), sync.claim(world.queued), sync.claim(world.ended)] == [
+        True, False, False,
+    ]  # fmt: skip
+    assert sync.get(world.queued).status == "running"
+    with pytest.raises(AuditNotFound):
+        sync.claim("none")
+
+
 def history(world: World) -> None:
     page = sync.history(limit=2, order="highest", host="shop.example")
     assert [audit.id for audit in page.items] == [world.later, world.ended]
@@ -292,7 +302,7 @@ def screenshot(world: World) -> None:
         sync.screenshot("none/000-x.png")
 
 
-WRITES = (create, record, record_many, ingest, update, update_status, delete, import_)
+WRITES = (create, record, record_many, ingest, update, update_status, delete, import_, claim)
 READS = (
     get, events, history, search, count, facets, compare, trend, follow, follow_all, head,
     export, report, screenshot,

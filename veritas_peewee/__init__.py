@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from veritas_peewee.errors import NoDatabase as NoDatabase
     from veritas_peewee.errors import ReadOnlyStore as ReadOnlyStore
     from veritas_peewee.errors import SchemaTooNew as SchemaTooNew
+    from veritas_peewee.errors import StaleToken as StaleToken
     from veritas_peewee.errors import StoreBusy as StoreBusy
     from veritas_peewee.errors import StoreClosed as StoreClosed
     from veritas_peewee.errors import StoreError as StoreError
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from veritas_peewee.values.columns import AuditChanges as AuditChanges
     from veritas_peewee.values.named import as_dict as as_dict
     from veritas_peewee.values.states import AuditStatus as AuditStatus
+    from veritas_peewee.values.states import Ended as Ended
     from veritas_peewee.values.states import Severity as Severity
     from veritas_peewee.web import get_store as get_store
     from veritas_peewee.web import store_lifespan as store_lifespan
@@ -62,6 +64,7 @@ __all__ = [
     "AuditStore",
     "Comparison",
     "DatabaseCorrupt",
+    "Ended",
     "Facets",
     "Filters",
     "Follower",
@@ -74,6 +77,7 @@ __all__ = [
     "SchemaTooNew",
     "Severity",
     "Snippet",
+    "StaleToken",
     "StoreBusy",
     "StoreClosed",
     "StoreError",
@@ -101,6 +105,7 @@ _MODULES = {
         "NoDatabase",
         "ReadOnlyStore",
         "SchemaTooNew",
+        "StaleToken",
         "StoreBusy",
         "StoreClosed",
         "StoreError",
@@ -126,7 +131,7 @@ _MODULES = {
     "transfer.tables": ("export_csv",),
     "values.columns": ("AuditChanges",),
     "values.named": ("as_dict",),
-    "values.states": ("AuditStatus", "Severity"),
+    "values.states": ("AuditStatus", "Ended", "Severity"),
     "web": ("get_store", "store_lifespan"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}

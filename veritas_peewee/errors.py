@@ -10,6 +10,7 @@ StoreError
 ├── DatabaseCorrupt   the file is damaged or is not a database
 ├── SchemaTooNew      a newer version of this library wrote the file
 ├── StoreMoved        the file, or its WAL, is no longer the one that is open
+├── StaleToken        the event of a token is not in this store's history
 ├── NoDatabase        a query ran where no database is open (also a RuntimeError)
 └── WriteUndone       another write ended the transaction; this one was not saved
 
@@ -71,6 +72,10 @@ class StoreMoved(StoreError):
 
     written = False
     """Whether the write that met it may have been made, in a file that has lost its name."""
+
+
+class StaleToken(StoreError):
+    """The event of this token is not in this store's history: begin again."""
 
 
 class NoDatabase(StoreError, RuntimeError):

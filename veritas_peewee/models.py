@@ -274,6 +274,13 @@ class AuditEvent(_Child):
             cls, *, audit: Audit | str = ..., **columns: Unpack[EventColumns]
         ) -> Self: ...
 
+    @property
+    def token(self) -> str:
+        """The text by which a follower resumes after this event, in this store's history only."""
+        from veritas_peewee.values.tokens import token_of  # for the few who ask
+
+        return token_of(self.id, self.digest)
+
     class Meta:
         table_name = "audit_events"
 

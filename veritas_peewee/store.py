@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Generator, Iterable
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from datetime import datetime
 from functools import cached_property, partial
 from types import CoroutineType, TracebackType
@@ -22,9 +22,10 @@ from veritas_peewee.config import DURABILITIES, Durability, Location, locate
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.event_loop import asyncio_loop, current_token, on_event_loop
 from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
-from veritas_peewee.errors import StoreClosed, StoreError
+from veritas_peewee.errors import InvalidAudit, StoreClosed, StoreError
 from veritas_peewee.startup import connect, open_reader, open_writable, with_screenshots
 from veritas_peewee.values.ids import key_of
+from veritas_peewee.values.plain import invalid
 
 if TYPE_CHECKING:
     from anyio.lowlevel import EventLoopToken
@@ -346,6 +347,67 @@ class AuditStore:
         audit: Audit = await self._opened().submit(change, audit_id, status)
         return audit
 
+    async def claim(self, audit_id: str) -> bool:
+        """Take a queued audit, to run it: it is running from now on, and this process its runner.
+
+        Of all callers, in all processes, exactly one is given True; others, and all callers for an
+        audit that is not queued, False. Raises AuditNotFound.
+        """
+        claimed: bool = await self._opened().submit(sync.claim, audit_id)
+        return claimed
+
+    async def run(
+        self,
+        audit_id: str,
+        command: str | Sequence[str],
+        *,
+        cwd: str | os.PathLike[str] | None = None,
+        env: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+    ) -> Audit:
+        """Claim a queued audit, run its engine as a child process, and return the audit ended.
+
+        `command` is a list of words, or a text with words; no shell reads it. Its standard output
+        is recorded as it comes, leniently as in `ingest`; relative paths of images are those of
+        `cwd`. An engine that exits with 0 completes the audit, or leaves it disconnected if it
+        reported no result; any other end, also by `timeout` (seconds), is an error with the last
+        lines of standard error. A result that was reported stays. Cancelled, the engine and all
+        that it started are ended first, and the audit is disconnected. Raises AuditNotFound,
+        InvalidAudit if the audit is not queued, and StoreError if its output cannot be recorded.
+        """
+        from veritas_peewee.running.engine import words_of
+        from veritas_peewee.running.run import Claim, run_audit
+
+        words, claim = words_of(command), Claim(audit_id)
+        if timeout is not None and not timeout > 0:
+            raise invalid("timeout", "must be a number of seconds above 0", timeout)
+        try:
+            claimed = await self.write(claim.make)
+        except BaseException:
+            with anyio.CancelScope(shield=True), suppress(StoreError):
+                await self.write(claim.give_up)
+            raise
+        if not claimed:
+            raise InvalidAudit(f"id: audit {audit_id!r} is not queued: it runs, or has run")
+        base = "" if cwd is None else os.fspath(cwd)
+        record = partial(self._record_told, audit_id, base)
+        await run_audit(audit_id, record, self.write, words, cwd=cwd, env=env, limit=timeout)
+        return await self.get(audit_id)
+
+    async def _record_told(self, audit_id: str, base: str, event: dict[str, Any]) -> None:
+        if not base or not preparing.is_heavy(event):
+            await self.record(audit_id, event, lenient=True)
+            return
+        writer = self._opened()
+        prepared = await in_thread(
+            partial(preparing.prepare, lenient=True, base=base),
+            audit_id,
+            event,
+            self._folder(),
+            discard=preparing.PreparedEvent.discard,
+        )
+        await writer.submit(recorder.apply, audit_id, prepared, undo=prepared.discard)
+
     async def delete(self, audit_id: str) -> None:
         """Remove an audit with its rows, then its screenshot files; raises AuditNotFound."""
         await self._opened().submit(sync.delete, audit_id)
@@ -444,35 +506,39 @@ class AuditStore:
         """The store's head: what it holds now, in short, for `veritas-peewee verify --against`."""
         return await self.read(lambda: sync.head())
 
-    def follow(self, audit_id: str, *, after: int | None = None) -> Follower:
-        """An audit's events after event id `after` (None: all), then new ones when committed.
+    def follow(self, audit_id: str, *, after: int | str | None = None) -> Follower:
+        """An audit's events after an event's id or token (None: all), then new ones.
 
         `async for event in store.follow(id)` ends when the audit has: once its status is
-        completed, error or disconnected and all events up to then were given. Raises
-        AuditNotFound, also when the audit is deleted, StoreClosed when the store is closed
-        before the audit has ended, and InvalidAudit for an `after` that this store has not given
-        out. With the last event's id as `after`, nothing is missed and nothing comes twice.
+        completed, error or disconnected, nobody runs it any more, and all events up to then were
+        given; the follower's `ended` says how. Raises AuditNotFound, also when the audit is
+        deleted, StoreClosed when the store is closed before the audit has ended, InvalidAudit for
+        an id that this store has not given out, and StaleToken for a token (`event.token`) that is
+        not of its history. With the last event's as `after`, nothing is missed or comes twice.
         """
         # `key_of` refuses None, which a follower takes for all audits.
         return self._follow(key_of(audit_id), after, first=0)
 
-    def follow_all(self, *, after: int | None = None) -> Follower:
-        """The events of every audit after event id `after`, then new ones, until the store closes.
+    def follow_all(self, *, after: int | str | None = None) -> Follower:
+        """The events of every audit after an id or a token, then new ones, until the store closes.
 
         If `after` is None, the first are those committed after the iteration has begun. They come
         in the order of their ids: events that an import adds below the last one given are left
-        out. Raises InvalidAudit for an `after` that this store has not given out.
+        out. Raises InvalidAudit and StaleToken as `follow` does.
         """
         return self._follow(None, after, first=None)
 
-    def _follow(self, audit_id: str | None, after: int | None, *, first: int | None) -> Follower:
-        from veritas_peewee.following.feed import check_after
+    def _follow(
+        self, audit_id: str | None, after: int | str | None, *, first: int | None
+    ) -> Follower:
         from veritas_peewee.following.follower import Follower
+        from veritas_peewee.values.tokens import check_after
 
         after = first if after is None else check_after(after)
         # Not a method: through it the writer would keep alive a store that nobody uses any more.
         self._opened().on_commit = partial(_tell, self._hub, self._readers is None)
-        return Follower(self._hub, self.read, self._opened, audit_id, after)
+        end_dead = partial(self.write, recorder.disconnect_dead)
+        return Follower(self._hub, self.read, end_dead, self._opened, audit_id, after)
 
     @cached_property
     def _hub(self) -> Hub:

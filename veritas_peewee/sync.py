@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from veritas_peewee.queries.search import search as search
     from veritas_peewee.queries.trends import trend as trend
     from veritas_peewee.recording.ingest import ingest as ingest
+    from veritas_peewee.recording.operations import claim as claim
     from veritas_peewee.recording.operations import create as create
     from veritas_peewee.recording.operations import update as update
     from veritas_peewee.recording.operations import update_status as update_status
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from veritas_peewee.transfer.importing import import_jsonl as import_
 
 __all__ = [
+    "claim",
     "compare",
     "count",
     "create",
@@ -80,7 +82,7 @@ if not TYPE_CHECKING:  # so that a type checker reports any other name
 def _load(name: str) -> Any:
     """The function of this name, by import statements, because import-linter sees only those."""
     match name:
-        case "create" | "update" | "update_status":
+        case "claim" | "create" | "update" | "update_status":
             from veritas_peewee.recording import operations
 
             return getattr(operations, name)

@@ -23,6 +23,7 @@ from veritas_peewee.queries import lookups
 from veritas_peewee.recording import operations, recorder
 
 NOBODY = 65534
+AFTER_RESULT = "the process that was running this audit ended after its result"
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 
 
@@ -87,14 +88,22 @@ def test_a_session_that_is_no_name_of_ours_is_dead_and_never_a_path(path, sessio
     assert path.exists()
 
 
-@pytest.mark.parametrize("status", ["completed", "error"])
-def test_an_audit_that_ended_otherwise_is_no_longer_said_to_be_run_and_can_be_pruned(path, status):
+@pytest.mark.parametrize(
+    ("status", "event", "errors"),
+    [("completed", "audit_complete", []), ("error", "audit_error", [AFTER_RESULT])],
+)
+def test_an_audit_with_its_result_is_closed_for_its_dead_process_and_can_be_pruned(
+    path, status, event, errors
+):
     with connect(path) as database:
         Audit.update(status=status).execute()
         database.execute_sql("INSERT INTO audit_runners VALUES ('one', 'dead')")
     with connect(path):
         found = lookups.get("one")
-        assert (found.status, found.errors) == (status, [])
+        assert (found.status, found.errors) == (status, errors)
+        assert [(e.event_type, e.data["message"]) for e in lookups.events("one")] == [
+            (event, AFTER_RESULT)
+        ]
         assert AuditRunner.select().count() == 0
         assert prune(keep_newest=0).audits == 1
 

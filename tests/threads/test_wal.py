@@ -276,8 +276,10 @@ def test_a_write_after_a_checkpoint_waits_for_others_as_before(
 ) -> None:
     path = tmp_path / "audits.db"
     with connect(path) as database:
+        patience = database.pragma("busy_timeout")
         with database.unit() if inside else nullcontext():
             assert database.checkpoint(truncate=True, patience=0.0) is not inside
+        assert database.pragma("busy_timeout") == patience
         other = driver.connect(path, check_same_thread=False, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         release = threading.Timer(0.3, other.execute, ["COMMIT"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated
@@ -20,6 +21,12 @@ from veritas_peewee.models import AuditEvent
 from veritas_peewee.queries import lookups
 
 
+def _after(value: str | None) -> str | None:
+    if value is not None and not re.fullmatch(r"\d{1,18}|\d{1,18}-[0-9a-f]{16}", value):
+        raise typer.BadParameter(f"{value!r} is no event's id or token")
+    return value
+
+
 def add_to(app: typer.Typer) -> None:
     """Add the command of this module."""
     app.command(epilog=f"Example: {PROGRAM} watch vrts_0a1b2c3d4e5")(watch)
@@ -31,8 +38,10 @@ def watch(
         typer.Argument(help="The audit's id.", autocompletion=complete_id, metavar="ID"),
     ] = None,
     after: Annotated[
-        int | None,
-        typer.Option(min=0, metavar="EVENT", help="Go on after the event with this id."),
+        str | None,
+        typer.Option(
+            metavar="EVENT", help="Go on after the event with this id or token.", callback=_after
+        ),
     ] = None,
     database: Database = None,
     json: Json = False,
@@ -42,7 +51,8 @@ def watch(
     With --json each event is a line of JSON. The database is only read.
     """
     with looked_at(database), as_usage_errors("--after"):
-        events = polling.watch(id, after=after)
+        position = int(after) if after is not None and after.isdecimal() else after
+        events = polling.watch(id, after=position)
         if json:
             for event in events:
                 print_line(event)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import signal
 import stat
 import struct
 import time
@@ -365,6 +366,21 @@ def after_fork_in_child(fn: Callable[[], object]) -> None:
 # ---- who has a file open ----
 
 _PROCESSES = Path("/proc")
+
+
+def has_pidfd() -> bool:
+    """Whether the system tells of a process's end by a descriptor."""
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except (AttributeError, OSError):
+        return False
+    return True
+
+
+def end_group(leader: int, *, kill: bool) -> None:
+    """Tell a process that began a session, and all that it started, to end; or kill them."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader, signal.SIGKILL if kill else signal.SIGTERM)
 
 
 class Holder(NamedTuple):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-from datetime import timedelta
 from typing import Any, NamedTuple
 
 from peewee import SQL, fn
@@ -12,14 +11,14 @@ from peewee import SQL, fn
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.expressions import JSON_VALUES, passed_over, values_of_json
 from veritas_peewee.database.statements import MARK, execute, models_of, text_of, whole
-from veritas_peewee.errors import InvalidAudit
+from veritas_peewee.errors import InvalidAudit, StaleToken
+from veritas_peewee.files.sessions import State, look
 from veritas_peewee.ledger.counter import newest_given
 from veritas_peewee.ledger.heads import LARGEST_ID
-from veritas_peewee.models import Audit, AuditEvent, AuditStatus
-from veritas_peewee.recording.effects import KINDS
+from veritas_peewee.models import Audit, AuditEvent, AuditRunner, RemovedEvent
 from veritas_peewee.values.ids import key_of, not_found
-from veritas_peewee.values.moments import format_datetime, utc_now
-from veritas_peewee.values.plain import invalid
+from veritas_peewee.values.states import FINAL, Ended
+from veritas_peewee.values.tokens import id_in, token_of
 
 POLL = 0.25
 """Seconds between two checks for events that other processes have written."""
@@ -27,10 +26,6 @@ PIECE, BATCH = 256, 4000
 """The most events that are read at once for one follower, and for all of them."""
 TEXT = 1_000_000
 """A read ends once the texts of its events have more characters than this, however few they are."""
-CLOSING = timedelta(seconds=2)
-"""How long after its last event an audit with a final status may still get its closing event."""
-
-_ENDED = (AuditStatus.COMPLETED, AuditStatus.ERROR, AuditStatus.DISCONNECTED)
 _AUDIT, _DATA = map(AuditEvent._meta.sorted_field_names.index, ("audit", "data"))
 
 
@@ -42,8 +37,8 @@ class Piece(NamedTuple):
     """The event id up to which no events are left to read."""
     more: bool
     """Whether more are stored right now."""
-    ended: bool
-    """Whether the audit has ended and these were its last events."""
+    ended: Ended | None
+    """How the audit has ended, if it has and these were its last events."""
 
 
 class News(NamedTuple):
@@ -58,26 +53,24 @@ class News(NamedTuple):
     """Audits that have ended or are gone; one that has ended may have events not read yet."""
     size: int
     """Characters of the events' texts."""
+    dead: bool
+    """Whether a process has died that was running audits: they are to be ended."""
 
 
-def check_after(after: object) -> int:
-    """`after`, if it can be an event's id or is 0; else raises InvalidAudit."""
-    if isinstance(after, bool) or not isinstance(after, int) or not 0 <= after < 2**63:
-        raise invalid("after", "must be an event's id, or 0 to begin with the first", after)
-    return after
+def stored(audit_id: str | None, after: int | str | None) -> Piece:
+    """The next events of an audit (None: of all) after an id or a token (None: after all stored).
 
-
-def stored(audit_id: str | None, after: int | None) -> Piece:
-    """The next events of an audit (None: of all) after an id (None: after all stored ones).
-
-    Raises AuditNotFound, and InvalidAudit for an `after` that this store has not given out.
+    Raises AuditNotFound, InvalidAudit for an id that this store has not given out, and StaleToken
+    for a token whose event is not in its history.
     """
     # Asked in this order, the answers agree without a transaction, whatever is written meanwhile.
-    ended = False if audit_id is None else _has_ended(audit_id)
+    ended = None if audit_id is None else _how_ended(audit_id)
     newest = newest_given()
     if after is None:
-        return Piece([], newest, False, False)
-    if check_after(after) > newest:
+        return Piece([], newest, False, None)
+    if isinstance(after, str):
+        after = _position_of(after)
+    elif after > newest:
         raise InvalidAudit(
             f"after: this store has no event {after}, its newest is {newest}; begin again with 0"
         )
@@ -85,15 +78,62 @@ def stored(audit_id: str | None, after: int | None) -> Piece:
     rows, more, _ = _read(_stored_sql(audit_id is None), values, PIECE)
     events = models_of(AuditEvent, rows)
     upto = events[-1].id if more else max([newest, *(event.id for event in events[-1:])])
-    return Piece(events, upto, more, ended and not more)
+    return Piece(events, upto, more, None if more else ended)
+
+
+def _position_of(token: str) -> int:
+    """The id of a token's event; raises StaleToken if it is no event of this store, or another."""
+    event_id = id_in(token)
+    rows = execute(_digest_sql(), (event_id, event_id))
+    if not any(token_of(event_id, digest) == token for (digest,) in rows):
+        raise StaleToken(
+            f"after: {token}: this event is not in the store's history: it was restored from a "
+            "backup, or is another store; begin again with 0"
+        )
+    return event_id
+
+
+@functools.cache
+def _digest_sql() -> str:
+    present = AuditEvent.select(AuditEvent.digest).where(AuditEvent.id == MARK)
+    removed = RemovedEvent.select(RemovedEvent.digest).where(RemovedEvent.event_id == MARK)
+    removed = removed.where(RemovedEvent.audit_id != SQL("''"))
+    return f"{text_of(present)} UNION ALL {text_of(removed)}"
+
+
+def dead_runner() -> bool:
+    """Whether a process that was running audits has died, as its session's file proves."""
+    folder = current_database().location.sessions
+    return any(look(folder, session) is State.DEAD for (session,) in execute(_runners_sql(), ()))
+
+
+def ended_by_death(audit_id: str) -> Ended | None:
+    """How an audit has ended whose process has died, for those who cannot record its end."""
+    folder = current_database().location.sessions
+    for session, status in execute(_runner_sql(), (audit_id,)):
+        if look(folder, session) is State.DEAD:
+            return Ended(status) if status in FINAL else Ended.DISCONNECTED
+    return None
+
+
+@functools.cache
+def _runners_sql() -> str:
+    return text_of(AuditRunner.select(AuditRunner.session).distinct())
+
+
+@functools.cache
+def _runner_sql() -> str:
+    query = AuditRunner.select(AuditRunner.session, Audit.status).join(Audit)
+    return text_of(query.where(AuditRunner.audit == MARK))
 
 
 def fresh(after: int, audit_ids: list[str], every: bool, whole: bool) -> News:
     """The events after an id of some audits, or of `every` one, and which audits have ended.
 
     If there are new events, only the audits that have some are checked for having ended, unless
-    `whole` is true: checking hundreds takes longer than everything else. Then StoreMoved is
-    raised if the file is no longer the one that is open.
+    unless `whole` is true: checking hundreds takes longer than everything else. Then it is also
+    looked whether those who run audits are alive, and StoreMoved is raised if the file is no longer
+    the one that is open.
     """
     if whole:  # what others write would never be seen
         current_database().check_in_place()
@@ -104,24 +144,19 @@ def fresh(after: int, audit_ids: list[str], every: bool, whole: bool) -> News:
         with_news = {row[_AUDIT] for row in rows}
         audit_ids = [audit_id for audit_id in audit_ids if audit_id in with_news]
     ids = json.dumps(audit_ids)
-    over = execute(_ended_sql(), (ids, *_just_now())) + execute(_gone_sql(), (ids,))
+    over = execute(_ended_sql(), (ids,)) + execute(_gone_sql(), (ids,))
     upto = rows[-1][0] if more else max([newest, *(row[0] for row in rows[-1:])])
-    return News(models_of(AuditEvent, rows), upto, more, [row[0] for row in over], size)
+    dead = whole and dead_runner()
+    return News(models_of(AuditEvent, rows), upto, more, [row[0] for row in over], size, dead)
 
 
-def _has_ended(audit_id: str) -> bool:
+def _how_ended(audit_id: str) -> Ended | None:
     ids = json.dumps([key_of(audit_id)])
-    if execute(_ended_sql(), (ids, *_just_now())):
-        return True
+    if rows := execute(_ended_sql(), (ids,)):
+        return Ended(rows[0][1])
     if execute(_gone_sql(), (ids,)):
         raise not_found(audit_id)
-    return False
-
-
-def _just_now() -> tuple[str, str]:
-    # With an end too: an event from a clock that was ahead would count as new until that time.
-    now = utc_now()
-    return format_datetime(now - CLOSING), format_datetime(now + CLOSING)
+    return None
 
 
 def _read(
@@ -161,28 +196,17 @@ def _fresh_sql() -> str:
     return text_of(query.order_by(AuditEvent.id).limit(MARK))
 
 
-def _ended_sql() -> str:
-    return _ended_but_for(tuple(name for name, kind in KINDS.items() if kind.closes))
-
-
 @functools.cache
-def _ended_but_for(closing: tuple[str, ...]) -> str:
-    """SQL for audits with a final status whose last event is of a closing type or is not new."""
-    # The engine sends a result that says `completed`, and then more events, before it closes
-    # the audit.
-    last = AuditEvent.alias()
-    newest = last.select(last.id).where(last.audit == Audit.id).order_by(last.id.desc())
-    more_to_come = AuditEvent.select(SQL("1")).where(
-        AuditEvent.id == newest.limit(SQL("1")),
-        AuditEvent.event_type.not_in([SQL(f"'{name}'") for name in closing]),
-        AuditEvent.timestamp > MARK,
-        AuditEvent.timestamp <= MARK,
-    )
-    ended = [SQL(f"'{status}'") for status in _ENDED]
-    query = Audit.select(Audit.id).where(
-        Audit.id.in_(values_of_json()),
-        passed_over(Audit.status).in_(ended),
-        ~fn.EXISTS(more_to_come),
+def _ended_sql() -> str:
+    """SQL for audits with a final status that nobody runs any more, and that status.
+
+    Whoever runs an audit stays its runner until its closing event is recorded (`recorder`): no
+    time decides, for an engine can take long to end, and clocks jump.
+    """
+    runner = AuditRunner.select(SQL("1")).where(AuditRunner.audit == Audit.id)
+    final = [SQL(f"'{status}'") for status in FINAL]
+    query = Audit.select(Audit.id, Audit.status).where(
+        Audit.id.in_(values_of_json()), passed_over(Audit.status).in_(final), ~fn.EXISTS(runner)
     )
     return text_of(query)
 

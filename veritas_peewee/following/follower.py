@@ -8,10 +8,11 @@ from typing import Any, Self
 import anyio
 from anyio.lowlevel import checkpoint
 
-from veritas_peewee.errors import StoreClosed, StoreError
+from veritas_peewee.errors import AuditNotFound, StoreClosed, StoreError
 from veritas_peewee.following import feed
 from veritas_peewee.following.hub import Channel, Hub
 from veritas_peewee.models import AuditEvent
+from veritas_peewee.values.states import Ended
 
 
 class Follower:
@@ -19,27 +20,35 @@ class Follower:
 
     Made by `AuditStore.follow` and `follow_all`, which state the errors. `await` it first, and it
     raises at once if there is no such audit. It holds no connection and no task: leave the loop at
-    any time, and continue with the same follower, or with a new one `after` the last id. Followers
-    share their events: read them, do not change them.
+    any time, and continue with the same follower, or with a new one `after` the last event's id or
+    token. Followers share their events: read them, do not change them.
     """
+
+    ended: Ended | None = None
+    """How the events came to an end; None while there may be more."""
 
     def __init__(
         self,
         hub: Hub,
         read: Callable[..., Awaitable[Any]],
+        end_dead: Callable[[], Awaitable[Any]],
         check: Callable[[], object],
         audit_id: str | None,
-        after: int | None,
+        after: int | str | None,
     ) -> None:
         self._hub = hub
         self.read = read
+        self.end_dead = end_dead
         self._check = check
         self._audit_id = audit_id
-        self._after = after
+        self._token = after if isinstance(after, str) else None
+        """The token to begin after, until it is looked up."""
+        self._after = None if isinstance(after, str) else after
         self._channel: Channel | None = None
         self._events: list[AuditEvent] = []
         self._next = 0
-        self._ended = False
+        self._over: Ended | None = None
+        """How the audit has ended, once its last events are read; they may still be given."""
         self._busy = False
         self.signal: anyio.Event | None = None
         """Wakes this follower while it waits for another one to read; None while it does not."""
@@ -48,8 +57,13 @@ class Follower:
         return self._begin().__await__()
 
     async def _begin(self) -> Self:
-        if self._channel is None and not self._events and not self._ended:
-            await self._alone(self._read)
+        if self._channel is None and not self._events and self._over is None:
+            try:
+                await self._alone(self._read)
+            except StoreError as error:
+                if not self._busy:
+                    self._end(self._how(error))
+                raise
         return self
 
     def __aiter__(self) -> Self:
@@ -64,7 +78,7 @@ class Follower:
 
     async def aclose(self) -> None:
         """End this follower; a task that waits for its next event continues. May be repeated."""
-        self._end()
+        self._end(Ended.LEFT)
         self._hub.leave(self)
 
     async def _alone(self, fn: Callable[[], Awaitable[None]]) -> None:
@@ -76,9 +90,15 @@ class Follower:
         finally:
             self._busy = False
 
-    def _end(self) -> None:
-        self._ended, self._channel = True, None
+    def _end(self, how: Ended) -> None:
+        self.ended = self._over = self.ended or how
+        self._channel = None
         self._events, self._next = [], 0
+
+    def _how(self, error: StoreError) -> Ended:
+        if self._hub.closed:
+            return Ended.CLOSING
+        return Ended.DELETED if isinstance(error, AuditNotFound) else Ended.FAILED
 
     async def _refill(self) -> None:
         """Wait until there are events; raises StopAsyncIteration at the end."""
@@ -87,7 +107,8 @@ class Follower:
         await checkpoint()
         try:
             while not self._events:
-                if self._ended:
+                if self._over is not None:
+                    self._end(self._over)
                     raise StopAsyncIteration
                 channel = self._channel
                 if channel is None or channel.start > (self._after or 0):
@@ -101,8 +122,8 @@ class Follower:
                 else:
                     self._check()  # nothing could wake it in another event loop
                     await self._hub.wait(self, channel)
-        except StoreError:
-            self._end()
+        except StoreError as error:
+            self._end(self._how(error))
             # Following all audits ends only so; for one audit it would look like the audit's end.
             if self._hub.closed and self._audit_id is None:
                 raise StopAsyncIteration from None
@@ -110,15 +131,15 @@ class Follower:
 
     def waits(self, channel: Channel) -> bool:
         """Whether this follower has nothing to take from its channel, and no reason to end."""
-        return not (self._ended or self._hub.closed or channel.has_news(self._after or 0))
+        return not (self._over or self._hub.closed or channel.has_news(self._after or 0))
 
     async def _read(self) -> None:
         """Take the next stored events; after the last of them, open the channel for new ones."""
-        piece = await self.read(feed.stored, self._audit_id, self._after)
-        if self._ended:
+        piece = await self.read(feed.stored, self._audit_id, self._token or self._after)
+        if self._over is not None:
             return
-        self._events, self._after = piece.events, piece.upto
-        if piece.ended:
-            self._channel, self._ended = None, True
+        self._events, self._after, self._token = piece.events, piece.upto, None
+        if piece.ended is not None:
+            self._channel, self._over = None, piece.ended
         elif self._channel is None and not piece.more:
             self._channel = self._hub.join(self._audit_id, piece.upto)

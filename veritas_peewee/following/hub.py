@@ -46,6 +46,8 @@ class Waiter(Protocol):
     """Wakes the follower while another one is the leader; None while it does not wait."""
     read: Callable[..., Awaitable[Any]]
     """Runs a function of `following.feed` in the follower's store."""
+    end_dead: Callable[[], Awaitable[Any]]
+    """Ends the audits whose process has died, each with an event."""
 
     def waits(self, channel: Channel) -> bool:
         """Whether the follower has nothing to take from its channel, and no reason to end."""
@@ -213,6 +215,8 @@ class Hub:
         self._rest_until = now + (now - began) * SHARE
         self._worked += now - began
         await self._wake([s for one in channels if one.has_news(before) for s in one.waiting])
+        if news.dead:
+            await follower.end_dead()
 
     def _keep(self, news: News, channels: dict[str | None, Channel]) -> None:
         by_audit: dict[str | None, list[AuditEvent]] = {None: news.events}

@@ -48,6 +48,13 @@ def newest_given() -> int:
     return max(int(newest), int(counter))
 
 
+def count_from(newest: int) -> None:
+    """Have SQLite count on from this id."""
+    database = current_database()
+    database.execute_sql(f"DELETE {_COUNTER}")
+    database.execute_sql("INSERT INTO sqlite_sequence VALUES ('audit_events', ?)", (newest,))
+
+
 @functools.cache
 def _given_sql() -> str:
     sound = f"typeof(seq) = 'integer' AND seq BETWEEN 0 AND {LARGEST_ID}"

@@ -246,6 +246,18 @@ def _event_data_sql() -> str:
     return text_of(query.where(AuditEvent.id < MARK).order_by(AuditEvent.id))
 
 
+def last_event(audit_id: str) -> str | None:
+    """The type of the last event in an audit's log; None if the log is empty."""
+    rows = execute(_last_event_sql(), (audit_id,))
+    return rows[0][0] if rows else None
+
+
+@functools.cache
+def _last_event_sql() -> str:
+    query = AuditEvent.select(AuditEvent.event_type).where(AuditEvent.audit == MARK)
+    return text_of(query.order_by(AuditEvent.id.desc()).limit(SQL("1")))
+
+
 def findings_reported(audit_id: str, before: int) -> bool:
     """Whether a `finding` event older than the event `before` has reported a finding with an id."""
     return bool(execute(_findings_reported_sql(), (audit_id, before)))

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from veritas_peewee.database.expressions import text_as_bytes
 from veritas_peewee.database.statements import execute, rows_of
-from veritas_peewee.ledger import kept_ids
+from veritas_peewee.ledger import continued, kept_ids
 from veritas_peewee.ledger.heads import (
     HEAD_EVERY,
     Head,
@@ -31,6 +31,7 @@ def check_log(problems: Problems, notes: list[str], earlier: Head | None) -> Hea
     walk = _Walk(problems, taken[-1] if taken else None, earlier)
     walk.through()
     check_own_tables(problems)
+    notes += walk.notes
     if taken and taken[-1].open and walk.newest <= taken[-1].position:
         notes.append(
             "an import is under way or was interrupted: run it again with --skip-existing, and "
@@ -62,6 +63,8 @@ class _Walk:
         self.taken = taken
         self.earlier = earlier
         self.heads = _stored_heads()
+        self.marks = continued.marks()
+        self.notes: list[str] = []
         self.digest = head_digest("", [])
         self.since = hashlib.sha256(self.digest.encode())  # of the events since the last head
         self.newest = 0
@@ -116,7 +119,16 @@ class _Walk:
         self.since = hashlib.sha256(self.digest.encode())
 
     def _gap(self, event_id: int) -> None:
-        if event_id <= self.newest:
+        if event_id in self.marks:
+            if self.marks[event_id] != continued.digest_of(self.newest, event_id):
+                self.problems.add(
+                    f"row {event_id} of removed_events: it is not what a restore wrote"
+                )
+            self.notes.append(
+                f"a restore left out the ids from {self.newest + 1} to {event_id}, which the store "
+                "that it replaced had given to events"
+            )
+        elif event_id <= self.newest:
             self.problems.add(f"event {event_id}: another event had this id, and was removed")
         elif event_id != self.newest + 1 and self.newest >= self.start:
             first, last = self.newest + 1, event_id - 1

@@ -12,6 +12,7 @@ from veritas_peewee.database.failures import DRIVER_ERRORS
 from veritas_peewee.database.sqlite import SqliteStore
 from veritas_peewee.database.statements import rows_of
 from veritas_peewee.errors import StoreError
+from veritas_peewee.ledger import continued
 from veritas_peewee.ledger.heads import Head, digest_at, newest_head
 from veritas_peewee.maintenance.copying import opened
 from veritas_peewee.models import Audit, RemovedAudit
@@ -43,12 +44,15 @@ def newer_than(old: SqliteStore, new: State, copy: Location) -> str | None:
         if migrations.pending(old):
             return "has an older schema, so it cannot be told whether the backup holds all of it"
         there = state_of_store()
+        # A restore may have left ids out since; that is nothing to lose.
+        position = continued.newest_own()
+        digest = digest_at(position)
     except (*DRIVER_ERRORS, StoreError) as error:
         return f"it cannot be told whether the backup holds all of it ({error})"
-    if there.head.position > new.head.position:
-        return f"holds {there.head.position - new.head.position} newer events than the backup"
+    if position > new.head.position:
+        return f"holds {position - new.head.position} newer events than the backup"
     with opened(SqliteStore(copy, "viewer")):
-        if digest_at(there.head.position) != there.head.digest:
+        if digest_at(position) != digest:
             return "holds events that the backup does not: it is no older state of the same store"
     if there.head.audits > new.head.audits:
         return f"holds {there.head.audits - new.head.audits} newer audits than the backup"

@@ -23,6 +23,8 @@ from veritas_peewee.files.durable import make_folders, partial_folder, sync_fold
 from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.files.platform import Identity, holders, identity_of, sync
 from veritas_peewee.ledger import evidence
+from veritas_peewee.ledger.heads import Head
+from veritas_peewee.maintenance.continuing import BESIDE, continue_ids
 from veritas_peewee.maintenance.copying import (
     DATABASE,
     Progress,
@@ -39,7 +41,6 @@ from veritas_peewee.models import AuditScreenshot
 from veritas_peewee.recording.removal import FAILURES, is_named, remove_unnamed
 
 _logger = logging.getLogger("veritas_peewee")
-_BESIDE = ("-wal", "-shm", "-journal")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,8 @@ def restore(
 
     The backup is copied and verified first. The store at `target` is set aside whole. It is
     replaced only if the backup holds everything that it holds, or if `force` is true, and never
-    while anybody has it open. A kill at any point leaves the old store or the new one.
+    while anybody has it open. Events get ids after those that it had given. A kill at any point
+    leaves the old store or the new one.
     Raises StoreError (not a backup; the target holds something newer), DatabaseCorrupt (the
     backup is damaged), StoreBusy (the target is open), StoreFull, ReadOnlyStore.
     """
@@ -83,10 +85,8 @@ def restore(
         with partial_folder(path) as folder:
             new = Location(folder / DATABASE, backup / SCREENSHOTS)
             report, state = _prepared(Location(backup / DATABASE, None), new, progress)
-            replaced = _put(new, state, location, force, progress)
-    return RestoreReport(
-        path, replaced, str(state.head), report.audits, report.events, report.files
-    )
+            replaced, head = _put(new, state, location, force, progress)
+    return RestoreReport(path, replaced, str(head), report.audits, report.events, report.files)
 
 
 def _prepared(source: Location, new: Location, progress: Progress | None) -> tuple[Report, State]:
@@ -110,7 +110,7 @@ def _prepared(source: Location, new: Location, progress: Progress | None) -> tup
 
 def _put(
     new: Location, state: State, location: Location, force: bool, progress: Progress | None
-) -> Path | None:
+) -> tuple[Path | None, Head]:
     assert location.path is not None
     assert new.path is not None
     path = location.path
@@ -119,6 +119,7 @@ def _put(
             raise StoreError(
                 f"{path}: {reason}; `--force` replaces it all the same, and keeps it aside"
             )
+        head = continue_ids(new, state.head, old, path)
         with opened(SqliteStore(new, "viewer")):
             wanted = _images()
         before = _images_of(old)
@@ -139,14 +140,14 @@ def _put(
         if before is not None:
             # They have been set aside.
             _remove_images(location, None, sorted(set(before) - set(wanted)))
-        return aside
+        return aside, head
 
 
 @contextmanager
 def _aside(path: Path) -> Iterator[Path | None]:
     """A folder's name for the old store, removed again on failure; None if nothing is there."""
     there = _identity(path)
-    if there is None and not any(os.path.lexists(f"{path}{end}") for end in _BESIDE):
+    if there is None and not any(os.path.lexists(f"{path}{end}") for end in BESIDE):
         yield None
         return
     aside = path.with_name(f"{path.name}{SET_ASIDE}{time_stamp()}")
@@ -154,7 +155,7 @@ def _aside(path: Path) -> Iterator[Path | None]:
         yield aside
     except BaseException:
         if _identity(path) == there:
-            for end in _BESIDE:
+            for end in BESIDE:
                 with suppress(FileNotFoundError):
                     os.rename(aside / f"{DATABASE}{end}", f"{path}{end}")
             shutil.rmtree(aside, ignore_errors=True)
@@ -260,7 +261,7 @@ def _remove_images(location: Location, old: SqliteStore | None, files: list[str]
 def _swap(new: Path, path: Path, aside: Path | None) -> None:
     """Give the new file its name in one step; the old one has a second name by then."""
     if aside is not None:
-        for end in _BESIDE:
+        for end in BESIDE:
             # SQLite would take a WAL that stays for that of the new file.
             if os.path.lexists(f"{path}{end}"):
                 os.rename(f"{path}{end}", aside / f"{DATABASE}{end}")

@@ -3,8 +3,8 @@
 A new type of event is an entry in this table, and a function above it if the event changes rows;
 no other module has to name the type. The table imports everything that an effect uses, and is
 imported by everything that asks about types: `preparing` and `recorder` (what an event costs and
-does), `ingest` (which events name the audit and its url) and `following.feed` (which events close
-an audit). The command line and the reports show any type, whether it is in the table or not.
+does, and whether it closes the audit) and `ingest` (which events name the audit and its url). The
+command line and the reports show any type, whether it is in the table or not.
 
 An event of a type that is not in the table is recorded and has no effect, so that a newer engine
 does not break an older store.
@@ -34,7 +34,8 @@ class Kind:
     effect: Callable[[Projection, Event], None] | None = None
     """What an event of this type does to the rows; None if it does nothing."""
     closes: bool = False
-    """Whether, once the audit has a final status, no further events are expected after this one."""
+    """Whether the audit has ended when this event sets a final status. After any other event that
+    sets one, its runner has more to tell (`audit_result` comes before `audit_complete`)."""
     heavy: bool = False
     """Whether preparing such an event may take long, however short its texts are."""
     has_image: bool = False
@@ -152,7 +153,8 @@ KINDS: dict[str, Kind] = {
     "audit_result": Kind(result_effects.audit_result, heavy=True, has_url=True),
     "audit_complete": Kind(_audit_complete, closes=True, names_audit=True),
     "audit_error": Kind(_audit_error, closes=True, names_audit=True),
-    RESULT_EVENT: Kind(result_effects.engine_result, closes=True, heavy=True, has_url=True),
+    # The engine still has to end: whoever reads its output says when (`recorder.end_of_output`).
+    RESULT_EVENT: Kind(result_effects.engine_result, heavy=True, has_url=True),
     "audit_disconnected": Kind(_audit_disconnected, closes=True),
     "audit_update": Kind(_audit_update, closes=True),
 }

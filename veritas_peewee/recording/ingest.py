@@ -86,7 +86,7 @@ def write_audit(prepared: PreparedAudit) -> Audit:
             raise InvalidAudit(f"id: audit {audit_id!r} is in the store already")
         if status in (AuditStatus.COMPLETED, AuditStatus.ERROR):
             raise InvalidAudit(f"id: audit {audit_id!r} has already ended ({status})")
-    apply_all.inside_unit(audit_id, prepared.events)
+    apply_all.inside_unit(audit_id, prepared.events, whole=True)
     end_of_output.inside_unit(audit_id, "the engine's output ended before the audit did")
     return operations.sealed(audit_id)
 

@@ -121,6 +121,20 @@ def update_status(
     return audit
 
 
+@atomic
+def claim(audit_id: str) -> bool:
+    """Take a queued audit, to run it: it is running from now on, and this process its runner.
+
+    Of all callers, in all processes, exactly one is given True; others, and all callers for an
+    audit that is not queued, False. Raises AuditNotFound.
+    """
+    audit_id = key_of(audit_id)
+    if audit_state(audit_id)["status"] != AuditStatus.QUEUED:
+        return False
+    update.inside_unit(audit_id, status=AuditStatus.RUNNING)
+    return True
+
+
 def sealed(audit_id: str) -> Audit:
     """The audit as it is now, with the seal of what the open transaction has changed so far."""
     current_database().seal_changes()
@@ -137,7 +151,9 @@ def insert(model: Any, values: dict[str, Any]) -> int:
     return insert_values(model, names, row)[0]
 
 
-_STATE = ("status", "started_at", "completed_at", "errors", "security_results")
+_STATE = (
+    "status", "started_at", "completed_at", "errors", "security_results", "error_message"
+)  # fmt: skip
 
 
 @functools.cache
@@ -167,24 +183,31 @@ def change_row(audit_id: str, when: datetime, changes: dict[str, Any]) -> None:
     columns = {**changes, "updated_at": when}
     runs = None
     if "status" in changes:
-        runs = follow_status(columns, audit_state(audit_id), when)
+        runs = follow_status(columns, audit_state(audit_id), when, closes=True)
     write_row(audit_id, columns, runs)
 
 
-def follow_status(changes: dict[str, Any], state: dict[str, Any], when: datetime) -> bool | None:
+def follow_status(
+    changes: dict[str, Any], state: dict[str, Any], when: datetime, *, closes: bool
+) -> bool | None:
     """Add to `changes`, which have a status, the times that follow from it.
 
-    `state` is the audit's `audit_state` before the changes. Returns whether the audit runs in this
-    session from now on; None if that stays as it is.
+    `state` is the audit's `audit_state` before the changes. Returns whether this session is the
+    audit's runner from now on; False: nobody is; None: that stays as it is. An audit keeps its
+    runner when its result is recorded, until an event `closes` it: more events are to come.
     """
     old, new = state["status"], AuditStatus(changes["status"])
     if new == AuditStatus.RUNNING and changes.get("started_at", state["started_at"]) is None:
         changes["started_at"] = when
     if new == AuditStatus.COMPLETED and old != new:
         changes.setdefault("completed_at", when)
-    if AuditStatus.RUNNING in (old, new) and old != new:
-        return new == AuditStatus.RUNNING
-    return None
+    if new == AuditStatus.RUNNING:
+        return None if old == new else True
+    if new == AuditStatus.QUEUED:
+        return None if old == new else False
+    if closes:
+        return False
+    return True if old == AuditStatus.QUEUED else None
 
 
 def write_row(audit_id: str, columns: dict[str, Any], runs: bool | None) -> None:
@@ -198,15 +221,28 @@ def write_row(audit_id: str, columns: dict[str, Any], runs: bool | None) -> None
     if runs is True:
         database.execute_sql(_runner_sql()[0], (audit_id, database.session.runs(audit_id)))
     elif runs is False:
-        database.execute_sql(_runner_sql()[1], (audit_id,))
-        database.session.ran(audit_id)
+        release(audit_id)
+
+
+def runner_of(audit_id: str) -> Any:
+    """The session in which an audit runs, or is about to be closed; None if there is none."""
+    rows = execute(_runner_sql()[2], (audit_id,))
+    return rows[0][0] if rows else None
+
+
+def release(audit_id: str) -> None:
+    """From now on nobody runs the audit."""
+    database = current_database()
+    database.execute_sql(_runner_sql()[1], (audit_id,))
+    database.session.ran(audit_id)
 
 
 @functools.cache
-def _runner_sql() -> tuple[str, str]:
+def _runner_sql() -> tuple[str, str, str]:
     begun = AuditRunner.insert({AuditRunner.audit: MARK, AuditRunner.session: MARK})
     ended = AuditRunner.delete().where(AuditRunner.audit == MARK)
-    return text_of(begun.on_conflict_replace()), text_of(ended)
+    asked = AuditRunner.select(AuditRunner.session).where(AuditRunner.audit == MARK)
+    return text_of(begun.on_conflict_replace()), text_of(ended), text_of(asked)
 
 
 def add_screenshot(audit_id: str, values: dict[str, Any], when: datetime) -> int:

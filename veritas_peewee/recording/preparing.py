@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import os
 from collections.abc import Iterable
 from typing import Any, cast
 
@@ -76,14 +77,19 @@ def is_heavy(event: object) -> bool:
 
 
 def prepare(
-    audit_id: str, event: object, folder: ScreenshotFolder, *, lenient: bool = False
+    audit_id: str,
+    event: object,
+    folder: ScreenshotFolder,
+    *,
+    lenient: bool = False,
+    base: str = "",
 ) -> PreparedEvent:
     """The event in its stored form, its image on disk.
 
     Raises InvalidAudit for a value that cannot be stored. If `lenient`, such a value is replaced or
     left out instead, with a note in the stored event, and from there in the audit's `errors`; only
-    an event that is not a dict, or is nested too deeply, is still refused. Raises StoreError if the
-    image cannot be written.
+    an event that is not a dict, or is nested too deeply, is still refused. The path of an image is
+    relative to `base`. Raises StoreError if the image cannot be written.
     """
     if not issubclass(type(event), dict):
         raise invalid("event", "must be a JSON object", event)
@@ -105,7 +111,7 @@ def prepare(
         event = {**event, "type": kind}
     prepared = PreparedEvent(event, "", folder=folder)
     if kind_named(kind).has_image:
-        prepared.event = _store_image(audit_id, event, prepared, folder, lenient=lenient)
+        prepared.event = _store_image(audit_id, event, prepared, folder, base, lenient=lenient)
     if notes:
         prepared.event = {**prepared.event, NOTES: notes}
     prepared.kind = kind
@@ -166,6 +172,7 @@ def _store_image(
     event: dict[str, Any],
     prepared: PreparedEvent,
     folder: ScreenshotFolder,
+    base: str,
     *,
     lenient: bool,
 ) -> dict[str, Any]:
@@ -176,7 +183,7 @@ def _store_image(
         if data is not None:
             image = _decode(data)
         elif source:
-            image = read_image(source)
+            image = read_image(os.path.join(base, source))
         else:
             return {**event, "data": {"error": f"{where}: has neither data nor a url"}}
     except OSError as error:

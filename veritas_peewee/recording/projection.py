@@ -24,8 +24,10 @@ class Projection:
     would take time with the square of their number.
     """
 
-    def __init__(self, audit_id: str) -> None:
+    def __init__(self, audit_id: str, *, whole: bool = False) -> None:
         self.audit_id = audit_id
+        self._whole = whole
+        """Whether these are the last events of the audit: then any final status closes it."""
         self._columns: dict[str, Any] = {}
         """The columns that all events so far have changed."""
         self._runs: bool | None = None
@@ -33,9 +35,10 @@ class Projection:
         self._errors: set[str] | None = None
         self._findings: KnownFindings | None = None
 
-    def begin(self, event_id: int, when: datetime) -> None:
-        """Apply this event next."""
+    def begin(self, event_id: int, when: datetime, *, closes: bool) -> None:
+        """Apply this event next; if it `closes` its audit, a final status is the end of it."""
         self.event_id, self.when = event_id, when
+        self._closes = closes or self._whole
         self.changes: dict[str, Any] = {}
         """The columns that the event sets."""
         self.added_errors: list[str] = []
@@ -91,7 +94,7 @@ class Projection:
         if not (changes or errors or self.added_results):
             return
         if "status" in changes:
-            runs = operations.follow_status(changes, self.state, self.when)
+            runs = operations.follow_status(changes, self.state, self.when, closes=self._closes)
             self._runs = self._runs if runs is None else runs
         if "errors" in changes:
             self._errors = None

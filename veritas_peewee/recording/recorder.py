@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from veritas_peewee.database.current import atomic, current_database, screenshot_folder
@@ -19,11 +20,13 @@ from veritas_peewee.ledger import log
 from veritas_peewee.models import AuditEvent, AuditRunner, AuditStatus
 from veritas_peewee.recording import operations
 from veritas_peewee.recording.effects import kind_named
+from veritas_peewee.recording.output import RESULT_EVENT
 from veritas_peewee.recording.preparing import NOTES, PreparedEvent, discard_rest, prepare_all
 from veritas_peewee.recording.projection import Projection
 from veritas_peewee.values.ids import key_of
 from veritas_peewee.values.moments import utc_now
 from veritas_peewee.values.plain import encode_json
+from veritas_peewee.values.states import FINAL
 
 
 def is_single(prepared: PreparedEvent) -> bool:
@@ -47,24 +50,29 @@ def apply(audit_id: str, prepared: PreparedEvent) -> int:
 
 
 @atomic
-def apply_all(audit_id: str, prepared: Iterable[PreparedEvent]) -> list[int]:
+def apply_all(
+    audit_id: str, prepared: Iterable[PreparedEvent], *, whole: bool = False
+) -> list[int]:
     """Record prepared events and their effects, all or none; returns their ids.
 
-    Raises AuditNotFound, also if there are no events.
+    If they are the `whole` output of an audit, any final status in it closes the audit. Raises
+    AuditNotFound, also if there are no events.
     """
     audit_id, events = key_of(audit_id), list(prepared)
     if not events:
         operations.audit_state(audit_id)  # raises AuditNotFound
-    return _apply(audit_id, events, utc_now())
+    return _apply(audit_id, events, utc_now(), whole=whole)
 
 
-def _apply(audit_id: str, events: list[PreparedEvent], when: datetime) -> list[int]:
+def _apply(
+    audit_id: str, events: list[PreparedEvent], when: datetime, *, whole: bool = False
+) -> list[int]:
     for one in events:
         if one.files:
             current_database().after_rollback(one.discard)
             one.has_begun = True
     ids = log.append_events([(audit_id, one.kind, one.text) for one in events], when)
-    projection = Projection(audit_id)
+    projection = Projection(audit_id, whole=whole)
     for event_id, one in zip(ids, events, strict=True):
         _project(projection, event_id, one, when)
     projection.write()
@@ -76,14 +84,14 @@ def _project(projection: Projection, event_id: int, one: PreparedEvent, when: da
 
     The log may have later events already: an effect looks only at those before its own.
     """
-    effect = kind_named(one.kind).effect
-    if effect is None and NOTES not in one.text:
+    kind = kind_named(one.kind)
+    if kind.effect is None and NOTES not in one.text:
         return
     # The stored text and not the dict that was given: the caller may have changed that since.
     event = json.loads(one.text)
-    projection.begin(event_id, when)
-    if effect is not None:
-        effect(projection, event)
+    projection.begin(event_id, when, closes=kind.closes)
+    if kind.effect is not None:
+        kind.effect(projection, event)
     if isinstance(notes := event.get(NOTES), list):
         projection.errors.extend(note for note in notes if isinstance(note, str))
     projection.settle()
@@ -134,20 +142,52 @@ def replay(audit_id: str, events: Iterable[AuditEvent]) -> list[int]:
 
 
 @atomic
-def end_of_output(audit_id: str, reason: str) -> bool:
-    """Mark an audit as disconnected, for `reason`, unless it has ended; returns whether it had not.
+def end_of_output(
+    audit_id: str, reason: str, *, failed: bool = False, always: bool = False
+) -> bool:
+    """Nothing more comes from what runs an audit: close it, for `reason`, unless it is closed.
 
+    An audit without a final status becomes disconnected or, if its engine `failed`, an error. One
+    whose result is recorded keeps its status; an event closes it, unless the engine's result was
+    the last one and nothing failed (then too, if `always`). Returns whether an event was recorded.
     Raises AuditNotFound.
     """
-    status = operations.audit_state(audit_id)["status"]
-    if status not in (AuditStatus.QUEUED, AuditStatus.RUNNING):
+    audit_id = key_of(audit_id)
+    state = operations.audit_state(audit_id)
+    if state["status"] in (AuditStatus.QUEUED, AuditStatus.RUNNING):
+        kind = "audit_error" if failed else "audit_disconnected"
+        record(audit_id, {"type": kind, "error": reason}, lenient=True)
+        return True
+    if operations.runner_of(audit_id) is None:
         return False
-    record(audit_id, {"type": "audit_disconnected", "error": reason})
+    if not (failed or always) and log.last_event(audit_id) == RESULT_EVENT:
+        operations.release(audit_id)
+        return False
+    _close(audit_id, state, reason, failed=failed)
     return True
 
 
+def _close(audit_id: str, state: dict[str, Any], reason: str, *, failed: bool = False) -> None:
+    """Record the closing event of an audit that has a final status, with `reason` as its message.
+
+    `state` is its `audit_state`. If `failed`, the audit's `errors` have the reason too.
+    """
+    event: dict[str, Any] = {"type": "audit_complete", "audit_id": audit_id, "message": reason}
+    if state["status"] == AuditStatus.ERROR:
+        event |= {"type": "audit_error", "error": state["error_message"] or reason}
+    elif state["status"] == AuditStatus.DISCONNECTED:
+        event |= {"type": "audit_disconnected", "error": reason}
+    if failed:
+        event[NOTES] = [reason]
+    record(audit_id, event, lenient=True)
+
+
 def disconnect_dead() -> list[str]:
-    """Mark as disconnected the audits whose process has died; returns their ids."""
+    """End the audits whose process has died, each with an event that says so; returns their ids.
+
+    An audit without a final status becomes disconnected. In a transaction, as beside other
+    connections, only a process whose death its session's file proves counts as dead.
+    """
     database = current_database()
     folder = database.location.sessions
     # Before the rows are read: a dead session can get no more of them.
@@ -157,10 +197,13 @@ def disconnect_dead() -> list[str]:
     dead = {session for session, state in states.items() if state is State.DEAD}
     missing = {session for session, state in states.items() if state is State.MISSING}
     # The folder may have been removed, or copied without; but who runs an audit has the file open.
-    if missing and database.is_alone():
+    if missing and not database.transaction_is_open and database.is_alone():
         dead |= missing
     ended = _disconnect(dead) if dead else []
-    sweep(folder, left)
+    if database.transaction_is_open:
+        database.after_commit(partial(sweep, folder, left))
+    else:
+        sweep(folder, left)
     return ended
 
 
@@ -168,8 +211,13 @@ def disconnect_dead() -> list[str]:
 def _disconnect(sessions: set[str]) -> list[str]:
     rows = rows_of(AuditRunner.select(AuditRunner.audit, AuditRunner.session))
     ids = [audit_id for audit_id, session in rows if session in sessions]
-    reason = "the process that was running this audit has ended"
-    ended = [audit_id for audit_id in ids if end_of_output(audit_id, reason)]
     for audit_id in ids:
-        AuditRunner.delete().where(AuditRunner.audit == audit_id).execute()
-    return ended
+        state = operations.audit_state(audit_id)
+        if state["status"] in (AuditStatus.QUEUED, AuditStatus.RUNNING):
+            end_of_output(audit_id, "the process that was running this audit has ended")
+        elif state["status"] in FINAL:
+            _close(
+                audit_id, state, "the process that was running this audit ended after its result"
+            )
+        operations.release(audit_id)
+    return ids

@@ -16,6 +16,26 @@ class AuditStatus(StrEnum):
     DISCONNECTED = "disconnected"
 
 
+FINAL = (AuditStatus.COMPLETED, AuditStatus.ERROR, AuditStatus.DISCONNECTED)
+"""The statuses of audits that have their outcome."""
+
+
+class Ended(StrEnum):
+    """How a follower's events came to an end."""
+
+    COMPLETED = "completed"
+    ERROR = "error"
+    DISCONNECTED = "disconnected"
+    DELETED = "deleted"
+    """The audit was deleted: AuditNotFound is raised."""
+    CLOSING = "closing"
+    """The store was closed: for one audit StoreClosed is raised."""
+    LEFT = "left"
+    """The follower itself was closed."""
+    FAILED = "failed"
+    """Any other error was raised."""
+
+
 class Severity(StrEnum):
     """How grave a finding is; the members are in rising order."""
 

@@ -1,0 +1,246 @@
+"""`store.run`: an engine as a child process, recorded as it comes and ended by what happened."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import threading
+
+import anyio
+import pytest
+
+from tests.support.processes import PROGRAMS
+from veritas_peewee import AuditNotFound, InvalidAudit
+from veritas_peewee.files.platform import has_pidfd
+from veritas_peewee.running import engine as engines
+from veritas_peewee.testing import make_png
+
+RESULT = {"type": "audit_result", "result": {"status": "completed", "trust_score": 46}}
+BEGIN = {"type": "phase_start", "phase": "scout"}
+END = {"type": "audit_complete", "elapsed": 3}
+
+
+def engine(*steps):
+    words = [json.dumps(step) if isinstance(step, dict) else str(step) for step in steps]
+    return [sys.executable, "-S", str(PROGRAMS / "engine.py"), *words]
+
+
+async def run(store, *steps, **options):
+    """An audit that these steps of an engine have run, and the types of its events."""
+    audit = await store.create("https://example.com")
+    with anyio.fail_after(60):
+        ended = await store.run(audit.id, engine(*steps), **options)
+    follower = store.follow(audit.id)
+    types = [event.event_type async for event in follower]
+    assert follower.ended == ended.status
+    return ended, types
+
+
+async def until(condition):
+    with anyio.fail_after(60):
+        while not condition():
+            await anyio.sleep(0.005)
+
+
+async def test_progress_and_a_result_are_recorded_and_complete_the_audit(store):
+    audit, types = await run(store, "text=loading\n", "progress", "result")
+    assert types == ["audit_update", "phase_start", "engine_result", "audit_complete"]
+    assert (audit.status, audit.trust_score, audit.errors) == ("completed", 46, [])
+    assert audit.elapsed_seconds == 2.5
+
+
+async def test_each_event_is_there_as_it_comes_and_the_end_when_the_engine_has_ended(store):
+    audit = await store.create("https://example.com")
+    seen = {}
+
+    async def watch():
+        async for event in store.follow(audit.id):
+            seen[event.event_type] = anyio.current_time()
+
+    with anyio.fail_after(60):
+        async with anyio.create_task_group() as group:
+            group.start_soon(watch)
+            await store.run(audit.id, engine("progress", "wait=0.2", "result", "wait=0.4"))
+    assert seen["engine_result"] - seen["phase_start"] > 0.1
+    assert seen["audit_complete"] - seen["engine_result"] > 0.2
+
+
+async def test_events_of_form_1_are_recorded_too_and_closed_by_the_engine_or_by_us(file_store):
+    audit, types = await run(file_store, BEGIN, RESULT, END)
+    assert types == ["audit_update", "phase_start", "audit_result", "audit_complete"]
+    assert (audit.status, audit.elapsed_seconds) == ("completed", 3)
+    audit, types = await run(file_store, BEGIN, RESULT)
+    assert types == ["audit_update", "phase_start", "audit_result", "audit_complete"]
+    assert (audit.status, audit.errors) == ("completed", [])
+
+
+@pytest.mark.parametrize(
+    ("steps", "status", "reason"),
+    [
+        (["progress"], "disconnected", "output ended before the audit did"),
+        (["progress", "text={\"url\":"], "disconnected", "cut off or damaged"),
+        (["progress", "say=one", "say=two", "exit=3"], "error", "ended with exit code 3: one\ntwo"),
+        (["progress", "kill"], "error", "was ended by signal 9 (SIGKILL)"),
+        (["say=\u00e4" + "x" * 9000, "exit=1"], "error", "x" * 1000),
+    ],
+)  # fmt: skip
+async def test_an_engine_that_gives_no_result_ends_its_audit_with_the_reason(
+    file_store, steps, status, reason
+):
+    audit, _ = await run(file_store, *steps)
+    assert audit.status == status
+    assert reason in audit.errors[-1]
+    assert len(audit.errors[-1]) < 5000
+    if status == "error":
+        assert reason in audit.error_message
+
+
+async def test_a_result_stays_whatever_becomes_of_its_engine(file_store):
+    for steps, last in (
+        (["result", "say=browser gone", "exit=1"], "audit_complete"),
+        ([RESULT, "say=browser gone", "exit=1"], "audit_complete"),
+        ([BEGIN, RESULT, END, "say=browser gone", "exit=1"], "engine_exit"),
+    ):
+        audit, types = await run(file_store, *steps)
+        assert (audit.status, audit.trust_score) == ("completed", 46)
+        assert audit.errors == ["the engine ended with exit code 1: browser gone"]
+        assert types[-1] == last
+
+
+async def test_an_engine_that_takes_too_long_is_ended_and_what_it_said_is_kept(
+    file_store, monkeypatch
+):
+    monkeypatch.setattr(engines, "GRACE", 0.1)
+    audit, types = await run(file_store, "deaf", "progress", "wait=60", timeout=0.5)
+    assert (audit.status, types[-1]) == ("error", "audit_error")
+    assert "ran for longer than 0.5 s" in audit.error_message
+    audit, _ = await run(file_store, "result", "wait=60", timeout=1)
+    assert audit.status == "completed"
+    assert "ran for longer than 1 s" in audit.errors[0]
+
+
+async def test_cancelled_it_ends_the_engine_with_all_it_started(file_store, tmp_path):
+    audit = await file_store.create("https://example.com")
+    told = tmp_path / "told"
+    follower = file_store.follow(audit.id)
+    async with anyio.create_task_group() as group:
+        group.start_soon(file_store.run, audit.id, engine(f"child={told}", "progress", "wait=60"))
+        async for event in follower:
+            if event.event_type == "phase_start":
+                group.cancel_scope.cancel()
+                break
+    found = await file_store.get(audit.id)
+    assert (found.status, found.errors) == (
+        "disconnected", ["the program that ran this audit has stopped it"],
+    )  # fmt: skip
+    await until(told.exists)
+
+
+async def test_a_child_that_holds_the_pipe_open_keeps_no_audit_running(
+    file_store, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(engines, "LINGER", 0.2)
+    audit, _ = await run(file_store, f"child={tmp_path / 'told'}", "result")
+    assert audit.status == "completed"
+
+
+async def test_what_cannot_be_started_is_an_error_of_the_audit(file_store):
+    audit = await file_store.create("https://example.com")
+    found = await file_store.run(audit.id, ["/nowhere/veritas", "x"])
+    assert found.status == "error"
+    assert found.error_message.startswith("the engine could not be started: /nowhere/veritas: ")
+
+
+async def test_only_a_queued_audit_is_run_and_only_by_one(file_store):
+    audit = await file_store.create("https://example.com")
+    done = []
+
+    async def once():
+        try:
+            done.append((await file_store.run(audit.id, engine("result"))).status)
+        except InvalidAudit as error:
+            done.append(str(error))
+
+    async with anyio.create_task_group() as group:
+        for _ in range(3):
+            group.start_soon(once)
+    assert sorted(done)[0] == "completed"
+    assert all("is not queued" in text for text in sorted(done)[1:])
+    with pytest.raises(AuditNotFound):
+        await file_store.run("none", engine("result"))
+    for bad in ("", [], 5, [5], ["a\0b"], "an 'open quote"):
+        with pytest.raises(InvalidAudit, match="command"):
+            await file_store.run(audit.id, bad)
+    with pytest.raises(InvalidAudit, match="timeout"):
+        await file_store.run(audit.id, engine(), timeout=-1)
+
+
+async def test_a_command_may_be_a_text_and_no_shell_reads_it(file_store):
+    audit = await file_store.create("https://example.com")
+    text = " ".join(f"'{word}'" for word in engine("say=$(touch x)", "exit=1"))
+    assert (await file_store.run(audit.id, text)).error_message.endswith("$(touch x)")
+
+
+async def test_images_are_found_where_the_engine_works(file_store, tmp_path):
+    (tmp_path / "home.png").write_bytes(make_png())
+    audit, _ = await run(file_store, "shot=home.png", cwd=tmp_path)
+    (shot,) = audit.screenshots
+    assert shot.label == "home"
+    assert await file_store.screenshot(shot.file_path) == make_png()
+
+
+async def test_its_environment_is_what_is_given(file_store, tmp_path):
+    audit = await file_store.create("https://example.com")
+    code = "import os, sys; sys.exit(os.environ['WHY'])"
+    command = [sys.executable, "-S", "-c", code]
+    found = await file_store.run(audit.id, command, env={"WHY": "none", "PATH": ""})
+    assert found.error_message == "the engine ended with exit code 1: none"
+
+
+async def test_an_audit_that_is_deleted_meanwhile_ends_the_engine(file_store):
+    audit = await file_store.create("https://example.com")
+    async with anyio.create_task_group() as group:
+
+        async def fails():
+            with pytest.raises(AuditNotFound):
+                await file_store.run(audit.id, engine(*["progress", "wait=0.05"] * 100))
+
+        group.start_soon(fails)
+        async for event in file_store.follow(audit.id):
+            if event.event_type == "phase_start":
+                break
+        await file_store.delete(audit.id)
+
+
+@pytest.mark.skipif(not has_pidfd(), reason="the system has no pidfd")
+async def test_no_thread_waits_for_an_engine(file_store):
+    audits = [await file_store.create("https://example.com") for _ in range(8)]
+    await run(file_store, "result")
+    before = threading.active_count()
+    async with anyio.create_task_group() as group:
+        for audit in audits:
+            group.start_soon(file_store.run, audit.id, engine("progress", "wait=60"))
+        follower = file_store.follow_all(after=0)
+        begun = 0
+        async for event in follower:
+            begun += event.event_type == "phase_start"
+            if begun == len(audits):
+                break
+        names = [thread.name for thread in threading.enumerate()]
+        assert threading.active_count() - before < len(audits), names
+        assert not [name for name in names if "waitpid" in name]
+        group.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_asyncio_s_own_cancelling_ends_it_too(file_store):
+    audit = await file_store.create("https://example.com")
+    task = asyncio.create_task(file_store.run(audit.id, engine("progress", "wait=60")))
+    async for event in file_store.follow(audit.id):
+        if event.event_type == "phase_start":
+            break
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert (await file_store.get(audit.id)).status == "disconnected"

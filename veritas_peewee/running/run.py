@@ -1,0 +1,153 @@
+"""The run of an audit: its engine's output recorded as it comes, its end by what happened."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
+from typing import Any
+
+import anyio
+
+from veritas_peewee.database.current import atomic, current_database
+from veritas_peewee.errors import InvalidAudit, StoreError
+from veritas_peewee.models import AuditStatus
+from veritas_peewee.recording import operations
+from veritas_peewee.recording.output import Event, OutputParser
+from veritas_peewee.recording.preparing import NOTES
+from veritas_peewee.recording.recorder import end_of_output, record
+from veritas_peewee.running.engine import Engine
+
+_NO_END = "the engine's output ended before the audit did"
+_CANCELLED = "the program that ran this audit has stopped it"
+
+Record = Callable[[Event], Awaitable[Any]]
+"""Records one event leniently: the one place where what an engine tells becomes an event."""
+Write = Callable[..., Awaitable[Any]]
+
+
+class Claim:
+    """A claim that is known afterwards, also by a caller who was cancelled while it was made."""
+
+    def __init__(self, audit_id: str) -> None:
+        self.audit_id = audit_id
+        self._claimed = False
+
+    def make(self) -> bool:
+        self._claimed = operations.claim(self.audit_id)
+        return self._claimed
+
+    def give_up(self) -> None:
+        """End an audit that was claimed and will not be run."""
+        session = operations.runner_of(self.audit_id)
+        if self._claimed and session == current_database().session.id:
+            end_of_output(self.audit_id, _CANCELLED)
+
+
+async def run_audit(
+    audit_id: str,
+    record: Record,
+    write: Write,
+    words: list[str],
+    *,
+    cwd: str | os.PathLike[str] | None,
+    env: Mapping[str, str] | None,
+    limit: float | None,
+) -> None:
+    """Run the engine of an audit that the caller has claimed, and end the audit.
+
+    After `limit` seconds the engine is told to end. Cancelled, it is ended first. Raises the
+    StoreError with which something could not be recorded; the audit has ended then too, as far as
+    that can be recorded.
+    """
+    output = _Output(record)
+    try:
+        engine = await Engine.start(words, cwd, env)
+    except OSError as error:
+        reason = f"the engine could not be started: {words[0]}: {error.strerror or error}"
+        await write(end_of_output, audit_id, reason, failed=True)
+        return
+    except BaseException:
+        await _give_up(write, audit_id, _CANCELLED)
+        raise
+    try:
+        await engine.follow(output.take, limit)
+        cut_off = await output.end()
+    except StoreError as error:
+        await engine.stop()
+        reason = f"the engine was stopped, because its output could not be recorded: {error}"
+        await _give_up(write, audit_id, reason, failed=True)
+        if not isinstance(error, InvalidAudit):
+            raise
+    except BaseException:
+        try:
+            await engine.stop()
+        finally:
+            await _give_up(write, audit_id, _CANCELLED)
+        raise
+    else:
+        await engine.process.aclose()
+        failed = engine.timed_out or engine.code != 0
+        reason = cut_off or _NO_END
+        if engine.timed_out:
+            reason = f"the engine was stopped, because it ran for longer than {limit:g} s"
+        elif failed:
+            reason = ": ".join(filter(None, (f"the engine {engine.how}", engine.last_words)))
+        await write(_end, audit_id, reason, engine.code, failed=failed)
+
+
+@atomic
+def _end(audit_id: str, reason: str, code: int | None, *, failed: bool) -> None:
+    unfinished = (AuditStatus.QUEUED, AuditStatus.RUNNING)
+    if operations.audit_state(audit_id)["status"] not in unfinished and not failed:
+        reason = "the engine has ended"
+    ended = end_of_output(audit_id, reason, failed=failed, always=True)
+    if failed and not ended:  # the engine itself closed the audit before
+        event = {"type": "engine_exit", "code": code, "message": reason, NOTES: [reason]}
+        record(audit_id, event, lenient=True)
+
+
+async def _give_up(write: Write, audit_id: str, reason: str, *, failed: bool = False) -> None:
+    with anyio.CancelScope(shield=True), suppress(StoreError):
+        await write(end_of_output, audit_id, reason, failed=failed)
+
+
+class _Output:
+    """The lines of an engine, recorded as events of its audit."""
+
+    def __init__(self, record: Record) -> None:
+        self._record = record
+        self._parser = OutputParser()
+
+    async def take(self, line: bytes) -> None:
+        """Record the events that a line completes."""
+        try:
+            text = line.decode()
+        except UnicodeDecodeError:
+            text = line.decode(errors="replace")
+            self._parser.notes.append("bytes that are not valid text were replaced by U+FFFD")
+        await self._record_all(self._parser.feed(text.rstrip("\r")))
+
+    async def end(self) -> str | None:
+        """Record what the parser still holds; what was cut off, in words, if something was."""
+        cut_off = None
+        try:
+            await self._record_all(self._parser.finish())
+        except InvalidAudit as error:
+            cut_off = str(error)
+            self._parser.notes.append(cut_off)
+        if self._parser.notes:
+            message = "; ".join(self._parser.notes)
+            event = {"type": "log_entry", "agent": "store", "level": "error", "message": message}
+            await self._record_all([event])
+        return cut_off
+
+    async def _record_all(self, events: Iterable[Event]) -> None:
+        for event in events:
+            notes, self._parser.notes = self._parser.notes, []
+            # What was read is recorded, whoever cancels the run meanwhile.
+            with anyio.CancelScope(shield=True):
+                try:
+                    await self._record({**event, NOTES: notes} if notes else event)
+                except InvalidAudit as error:
+                    self._parser.notes += [*notes, f"an event was passed over: {error}"]
