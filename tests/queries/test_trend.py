@@ -17,6 +17,7 @@ from veritas_peewee import Audit, AuditFinding, InvalidAudit, StoreError, Trend,
 from veritas_peewee.cli.chart import _draw_findings
 from veritas_peewee.maintenance.repair import repair
 from veritas_peewee.maintenance.verify import verify
+from veritas_peewee.migrations import fresh
 from veritas_peewee.queries.trends import MAX_POINTS, TrendPoint, trend
 from veritas_peewee.recording import ingest, operations, recorder
 from veritas_peewee.testing import make_finding
@@ -170,9 +171,13 @@ def test_an_upgrade_gives_hosts_and_does_not_make_an_altered_row_look_right(tmp_
         ids = [make(1, url="https://www.Bücher.example/"), make(2)]
     by_hand(
         path,
+        *[f"DROP VIEW {name}" for name in fresh.VIEWS],
+        *[f"DROP TABLE {name}" for name in ("search_index", "audit_catalog", "audit_patterns")],
+        *[f"DROP TABLE {name}" for name in ("audit_counts", "import_heads", "absent_images")],
         *[f"DROP INDEX idx_audits_{name}" for name in ("host_history", "host_time", "url_time")],
+        "DROP INDEX idx_audits_tier_history",
         "ALTER TABLE audits DROP COLUMN host",
-        "DELETE FROM veritas_migrations WHERE name = '0003_hosts'",
+        "DELETE FROM veritas_migrations WHERE name >= '0003_hosts'",
         f"UPDATE audits SET trust_score = 99 WHERE id = '{ids[1]}'",
     )
     with connect(path):
