@@ -263,10 +263,10 @@ def test_a_result_that_is_cut_off_is_told_and_what_came_before_is_kept() -> None
 @pytest.mark.ends_within(20)
 @pytest.mark.parametrize(
     "line",
-    ['{"type": "x"}' * 50_000, '{"a": "' + "\n}" * 50_000, "{\n" + " x\n}\n" * 50_000,
-     "[x\n" * 50_000, '{"type": "x", ' * 50_000, '{"type' * 50_000, "{" * 100_000,
-     "{\n" + ' "a": {\n' * 50_000, '[{"type": "x"},' * 20_000, '##PROGRESS:{"a":' * 50_000,
-     '{"judge_decision":' * 50_000, '{"judge_decision": 5, ' + '"a" "b",' * 100_000 + "}",
+    ['{"type": "x"}' * 15_000, '{"a": "' + "\n}" * 15_000, "{\n" + " x\n}\n" * 15_000,
+     "[x\n" * 15_000, '{"type": "x", ' * 15_000, '{"type' * 15_000, "{" * 30_000,
+     "{\n" + ' "a": {\n' * 15_000, '[{"type": "x"},' * 6_000, '##PROGRESS:{"a":' * 15_000,
+     '{"judge_decision":' * 15_000, '{"judge_decision": 5, ' + '"a" "b",' * 30_000 + "}",
      "{\n" + "".join(" " * n + '"a": {\n' for n in range(1000)) + "}"],
     ids=range(13),
 )  # fmt: skip

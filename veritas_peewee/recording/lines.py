@@ -16,16 +16,12 @@ _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"?|[{}\[\]]')
 _TEXT = re.compile(r'"(?:[^"\\]|\\.)*+"')
 
 
-def opened(line: str) -> int:
-    """How many more brackets a line opens than it closes, if no text goes on over its end."""
+def measured(line: str) -> tuple[int, bool]:
+    """How many more brackets a line opens than it closes, and whether it ends inside a text."""
     tokens = _TOKEN.findall(line)
-    return sum((token in "{[") - (token in "}]") for token in tokens)
-
-
-def ends_in_text(line: str) -> bool:
-    """Whether a line ends inside a text."""
-    last = _TOKEN.findall(line)[-1:]
-    return bool(last) and last[0][0] == '"' and _TEXT.fullmatch(last[0]) is None
+    opened = sum((token in "{[") - (token in "}]") for token in tokens)
+    is_text = bool(tokens) and tokens[-1][0] == '"'
+    return opened, is_text and _TEXT.fullmatch(tokens[-1]) is None
 
 
 def is_event(text: str) -> bool:
@@ -62,7 +58,7 @@ def event_in(text: str, is_inside: bool) -> tuple[str, Event, str] | None:
         return None
     if end < len(text) or not forms.is_event(found):
         return None
-    if before[-1] in "[:," and not ends_in_text(before):
+    if before[-1] in "[:," and not measured(before)[1]:
         return None
     return text[:at], found, ""
 
@@ -71,7 +67,7 @@ def ends_of(lines: list[str]) -> list[int | None]:
     """For each line, where a value that begins on it would end; None if it never does."""
     depths = [0]
     for line in lines:
-        depths.append(depths[-1] + opened(line))
+        depths.append(depths[-1] + measured(line)[0])
     ends: list[int | None] = [None] * len(lines)
     # Later positions, the nearest last: between here and each of them no depth is smaller.
     later: list[int] = []

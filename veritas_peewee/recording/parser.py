@@ -14,14 +14,13 @@ from veritas_peewee.recording.json_text import Unreadable, decode, decode_whole,
 from veritas_peewee.recording.lines import (
     EVENT,
     PROGRESS,
-    ends_in_text,
     ends_of,
     event_in,
     is_event,
-    opened,
+    measured,
     progress_in,
 )
-from veritas_peewee.recording.salvage import began_anew, salvage
+from veritas_peewee.recording.salvage import began_anew, reason_of, salvage
 from veritas_peewee.values.plain import EndlessJSON
 
 _ENDLESS = "JSON that never ends was passed over"
@@ -49,20 +48,18 @@ class OutputParser:
 
     def _begin(self) -> None:
         self._held: list[str] = []
-        """The lines so far of a value that has begun."""
         self._lines: list[int] = []
-        """Their numbers."""
+        """The lines so far of a value that has begun, and their numbers."""
         self._begun = 0
         self._is_indented: bool | None = None
         """Whether the value is printed with indentation; None while it has one line."""
         self._depth = self._depth_of_texts = 0
         """Its open brackets, if a text ends with its line, and if it goes on in the next one."""
         self._in_text = False
-        self._was_tried = False
-        """Whether it was no JSON already where its brackets were closed first."""
         self._is_cut = False
         """Whether the last line goes on in the next: something else came between its halves."""
         self._tried: Unreadable | None = None
+        """Why it was no JSON where its brackets were closed first."""
         self._error: Unreadable | None = None
         """Why it is not JSON, although it may have ended."""
         self._is_followed = False
@@ -111,8 +108,6 @@ class OutputParser:
         elif forms.looks_like_event(text):
             self._note("looks like an event and is no JSON", text)
 
-    # ---- values within the lines of another one ----
-
     def _aside(self, before: str, event: Event, rest: str) -> Iterator[Event]:
         if before.strip():
             self._tail = ""
@@ -135,8 +130,6 @@ class OutputParser:
             yield from self._value(text)
         else:
             yield from self._hold(text)
-
-    # ---- values ----
 
     def _value(self, text: str) -> Iterator[Event]:
         """The events of the values that a line begins with; one that has no end yet is held."""
@@ -176,40 +169,39 @@ class OutputParser:
         if self._is_cut:
             self._held[-1] += text
             self._is_cut = False
-            self._measure()
+            self._depth, self._depth_of_texts, self._in_text = 0, 0, False
+            for one in self._held:
+                self._count(one)
         else:
             if self._is_indented is None and self._held and text.strip():
                 self._is_indented = self._held[0].strip() in ("{", "[") and text[0] in " \t"
             self._held.append(text + self._tail)
             self._lines.append(self._line)
-            self._count(text)
+            if not self._is_indented:
+                self._count(text)
         if self._is_indented:
             if text.rstrip() in ("}", "]"):
                 yield from self._end()
-        elif self._depth_of_texts <= 0 or (self._depth <= 0 and not self._was_tried):
+        elif self._depth_of_texts <= 0 or (self._depth <= 0 and self._tried is None):
             yield from self._end()
 
     def _count(self, text: str) -> None:
-        self._depth += opened(text)
-        text = '"' * self._in_text + text
-        self._depth_of_texts += opened(text)
-        self._in_text = ends_in_text(text)
-
-    def _measure(self) -> None:
-        self._depth = self._depth_of_texts = 0
-        self._in_text = False
-        for text in self._held:
-            self._count(text)
+        opened, in_text = measured(text)
+        self._depth += opened
+        if self._in_text:
+            opened, in_text = measured('"' + text)
+        self._depth_of_texts += opened
+        self._in_text = in_text
 
     def _end(self) -> Iterator[Event]:
-        if self._was_tried and self._is_indented:
+        if self._tried is not None and self._is_indented:
             self._error = self._tried
             return
         whole, long_numbers = "\n".join(self._held), list[str]()
         try:
             value = decode_whole(whole, long_numbers)
         except Unreadable as error:
-            self._was_tried, self._tried = True, error
+            self._tried = error
             if error.is_open and self._depth_of_texts > 0 and not self._is_indented:
                 return  # the text may go on in the next line
             self._error = error
@@ -237,13 +229,13 @@ class OutputParser:
                 for part in lost:
                     self._note(part.reason, line=lines[part.line])
                 if not (lost or begun_anew):
-                    reason = f"{_reason(error, held, lines)}; it was read in parts"
+                    reason = f"{reason_of(error, held, lines)}; it was read in parts"
                     self._note(reason, line=lines[0])
                 yield from events
                 return
         events, endless = self._later(held, lines)
         if error is not None and forms.begins_like_ours("\n".join(held)):
-            reason = f"{_reason(error, held, lines)} and was passed over"
+            reason = f"{reason_of(error, held, lines)} and was passed over"
             self._note(reason, held[0], line=lines[0])
         elif endless:
             self._note(_ENDLESS, line=endless)
@@ -307,12 +299,3 @@ class OutputParser:
         if self._noted <= MOST_NOTES:
             shown = f": {excerpt(text, position)}" if text else ""
             self.notes.append(f"line {line or self._line}: {reason}{shown}")
-
-
-def _reason(error: Unreadable, held: list[str], lines: list[int]) -> str:
-    """Why a value that begins on the first of these lines is not JSON, and where."""
-    before = "\n".join(held)[: error.position]
-    at = before.count("\n")
-    column = error.position - (before.rfind("\n") + 1) + 1
-    where = f"column {column}" if not at else f"line {lines[min(at, len(lines) - 1)]}"
-    return f"JSON that cannot be read ({where}: {error.reason})"

@@ -44,6 +44,15 @@ def salvage(lines: list[str]) -> tuple[Any, list[Part]]:
     return _members(text) if text.startswith("{") else _elements(text)
 
 
+def reason_of(error: Unreadable, held: list[str], lines: list[int]) -> str:
+    """Why a value that begins on the first of these lines is not JSON, and where."""
+    before = "\n".join(held)[: error.position]
+    at = before.count("\n")
+    column = error.position - (before.rfind("\n") + 1) + 1
+    where = f"column {column}" if not at else f"line {lines[min(at, len(lines) - 1)]}"
+    return f"JSON that cannot be read ({where}: {error.reason})"
+
+
 def began_anew(lines: list[str]) -> int:
     """At which of these lines a value begins that is not a part of the one that begins on the first
     line, because it has members of the same names; 0 if there is none."""
