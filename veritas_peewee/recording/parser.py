@@ -31,16 +31,14 @@ MOST_NOTES = 1000
 
 
 class OutputParser:
-    """Turns lines of any form into events as they arrive; call `finish()` after the last one.
-
-    `notes` are on the lines so far; whoever takes them removes them.
-    """
+    """Turns lines of any form into events as they arrive; call `finish()` after the last one."""
 
     def __init__(self, *, line: int = 0, is_inner: bool = False) -> None:
         self.notes: list[str] = []
+        """On the lines so far; whoever takes them removes them."""
         self._line = line
         self._is_inner = is_inner
-        """Whether the lines are a part of a value that could not be read: there is no third try."""
+        """Whether the lines are a part of a value that could not be read."""
         self._noted = 0
         self._tail = ""
         """What was taken from the line's end, and belongs to it inside a text."""
@@ -267,7 +265,7 @@ class OutputParser:
     def _later(self, held: list[str], lines: list[int]) -> tuple[list[Event], int]:
         """The events that begin on later lines of a value that is none, and the line of the last
         value that has no end and no events behind it, or 0."""
-        events: list[Event] = []
+        events = list[Event]()
         endless = lines[0] if held and forms.begins_like_ours("\n".join(held[:3])) else 0
         if self._is_inner:
             return [], endless
