@@ -68,14 +68,18 @@ def events_of(found: object, where: str = "") -> Iterator[Event]:
     `where` begins the notes on elements of a list that are neither. Raises EndlessJSON for lists
     that are nested too deeply.
     """
-    items = list(_items(found))
-    among_ours = any(is_event(item) or _is_result(item) for item, _ in items)
+    items = [(found, "")] if isinstance(found, dict) else list(_items(found))
+    among_ours: bool | None = None
     for item, path in items:
+        if is_event(item) and not ("status" in item and _is_result(item)):
+            yield item
+            continue
         if _is_result(item):
             yield from result_events(item)
-        elif is_event(item):
-            yield item
-        elif (path and among_ours) or _has_our_keys(item):
+            continue
+        if among_ours is None:
+            among_ours = any(is_event(one) or _is_result(one) for one, _ in items)
+        if (path and among_ours) or _has_our_keys(item):
             yield unreadable_event(item, f"{where}{path}" or "the JSON")
 
 
