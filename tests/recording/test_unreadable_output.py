@@ -225,6 +225,14 @@ def test_a_result_on_one_line_is_read_around_its_damage() -> None:
     assert note.startswith("line 2: column ")
 
 
+@pytest.mark.parametrize("indent", [None, 2])
+def test_a_key_that_cannot_be_read_costs_its_member(indent: Any) -> None:
+    text = json.dumps(RESULT, indent=indent).replace('"vision_result"', r'"vision\x_result"')
+    events, notes = parse(stream(BEGIN, text))
+    assert events[-1]["result"] == {k: v for k, v in RESULT.items() if k != "vision_result"}
+    assert notes
+
+
 def test_a_value_is_never_taken_from_another_place() -> None:
     """A damaged `judge_decision` must not be made of what lies deeper, or beside it."""
     visit = {"url": "https://x.example/", "status": "SUCCESS", "final_score": 99}

@@ -114,7 +114,7 @@ def _live_pipe(pipe: BinaryIO, url: str | None, audit_id: str | None) -> tuple[A
     """Record each event as its line arrives; returns the audit and the troubles."""
     audit = _begin(url, audit_id)
     recording = _Recording(audit.id)
-    reason = _NO_END
+    reason, cut_off = _NO_END, ""
     try:
         with _progress(audit) as show:
             for line in pipe:
@@ -124,7 +124,7 @@ def _live_pipe(pipe: BinaryIO, url: str | None, audit_id: str | None) -> tuple[A
                 show(event)
         reason = recording.nothing_came() or reason
     except InvalidAudit as error:
-        reason = str(error)
+        reason = cut_off = str(error)
         recording.troubles.append(reason)
     except KeyboardInterrupt:
         with suppress(StoreError):
@@ -134,7 +134,8 @@ def _live_pipe(pipe: BinaryIO, url: str | None, audit_id: str | None) -> tuple[A
         with suppress(StoreError):
             end_of_output(audit.id, "the engine's output could not be recorded any further")
         raise
-    end_of_output(audit.id, reason)
+    if not end_of_output(audit.id, reason) and cut_off:
+        record(audit.id, with_notes({"type": NOTES_EVENT}, [cut_off]))
     return lookups.get(audit.id), recording.troubles
 
 

@@ -23,7 +23,8 @@ from veritas_peewee.recording.preparing import (
 from veritas_peewee.recording.recorder import apply_all, end_of_output
 from veritas_peewee.values import addresses, ids
 from veritas_peewee.values.ids import new_audit_id
-from veritas_peewee.values.plain import EndlessJSON, cut, invalid, named, plain
+from veritas_peewee.values.nesting import cut
+from veritas_peewee.values.plain import EndlessJSON, invalid, named, plain
 
 Source = dict[str, Any] | list[Any] | str | os.PathLike[str]
 

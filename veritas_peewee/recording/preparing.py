@@ -17,10 +17,10 @@ from veritas_peewee.recording.forms import NOTES as NOTES
 from veritas_peewee.recording.forms import UNKNOWN_EVENT, unreadable_event, with_notes
 from veritas_peewee.values import ids
 from veritas_peewee.values.moments import engine_time
+from veritas_peewee.values.nesting import cut
 from veritas_peewee.values.plain import (
     EndlessJSON,
     check_text,
-    cut,
     encode_json,
     invalid,
     kind_of,

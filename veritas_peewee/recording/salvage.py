@@ -112,12 +112,18 @@ def _readable(
 ) -> dict[str, Any] | list[Any]:
     """What can be read of a member or element that is damaged, in an object or list of its own."""
     opening = _OPENING.fullmatch(lines[first])
-    if opening is not None and bool(opening[1]) == (bracket == "{") and depth < MAX_DEPTH:
+    key = _key_in(opening[1]) if opening is not None else None
+    if (
+        opening is not None
+        and key is not None
+        and bool(opening[1]) == (bracket == "{")
+        and depth < MAX_DEPTH
+    ):
         is_closed = last - first > 1 and lines[last - 1].strip().rstrip(",") in ("}", "]")
         if not is_closed:
             lost.append(Part(first, "what begins here has no end of its own"))
         inner = _block(lines, first + 1, last - is_closed, opening[2], lost, depth + 1)
-        return {decode_whole(opening[1]): inner} if opening[1] else [inner]
+        return {key: inner} if opening[1] else [inner]
     if last - first > 1:
         # The lines that follow it do not belong to it, if it can be read without them.
         try:
@@ -132,6 +138,14 @@ def _readable(
     where = excerpt(text, max(0, error.position - (bracket == "{")))
     lost.append(Part(first, f"cannot be read{more} ({error.reason}): {where}"))
     return {} if bracket == "{" else []
+
+
+def _key_in(text: str | None) -> str | None:
+    """The key that is written so; "" for none, None if it cannot be read."""
+    try:
+        return str(decode_whole(text)) if text else ""
+    except Unreadable:
+        return None
 
 
 def _stray(lines: list[str], number: int) -> Part:
@@ -225,6 +239,7 @@ def _members(text: str) -> tuple[Any, list[Part]]:
             value, after = decode(text, start)
             if text[after : after + 1] not in (",", "}"):
                 raise Unreadable("Expecting ',' delimiter", after)
+            found[decode_whole(key[1])] = value
         except Unreadable as error:
             name = key[1][1:50] if key else "a member"
             lost.append(_lost_at(text, error, name))
@@ -233,7 +248,6 @@ def _members(text: str) -> tuple[Any, list[Part]]:
                 break
             position = resumed.end()
             continue
-        found[decode_whole(key[1])] = value
         if text[after] == "}":
             break
         position = after + 1

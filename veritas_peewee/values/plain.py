@@ -255,20 +255,6 @@ def plain(value: object, name: str, depth: int = 0) -> Any:
     return value if honest else type(kind_of(value), (), {})()
 
 
-def cut(value: object, depth: int = 0, outer: tuple[int, ...] = ()) -> Any:
-    """A copy of `value` in which None replaces what is nested too deeply, or contains itself."""
-    items = _items(value)
-    if items is None and not issubclass(type(value), dict):
-        return value
-    if depth >= MAX_DEPTH or id(value) in outer:
-        return None
-    outer = (*outer, id(value))
-    if items is not None:
-        return [cut(item, depth + 1, outer) for item in items]
-    found = dict.items(cast(dict[Any, Any], value))
-    return {key: cut(item, depth + 1, outer) for key, item in found}
-
-
 def _plain_key(key: object) -> object:
     if (text := plain_text(key)) is not None:
         return text
