@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
@@ -114,7 +115,11 @@ class World(NamedTuple):
 
 def build(folder: Path) -> World:
     ended, later = (
-        sync.ingest(make_audit("https://shop.example/", trust_score=score, narrative="It nags"))
+        sync.ingest(
+            make_audit(
+                "https://shop.example/", trust_score=score, narrative="It nags", overrides=["o"]
+            )
+        )
         for score in (40.0, 60.0)
     )
     return World(ended.id, later.id, sync.create("https://news.example/").id, folder)
@@ -131,8 +136,19 @@ def kept(audit: Audit) -> Audit:
 def create(world: World) -> None:
     audit = kept(sync.create("https://new.example/", id="vrts_new", audit_tier="quick_scan"))
     assert (audit.id, audit.status, audit.audit_tier) == ("vrts_new", "queued", "quick_scan")
+    assert audit.details == {}
     with pytest.raises(InvalidAudit, match="url"):
         sync.create("ftp://new.example/")
+    moment = datetime(2020, 2, 3, tzinfo=UTC)
+    old = kept(sync.create("https://new.example/", options={"depth": 2}, created_at=moment))
+    assert old.created_at == moment
+    (event,) = sync.events(old.id)
+    assert event.data == {"type": "audit_options", "options": {"depth": 2}}
+    assert sync.verify(old.id) == []
+    for wrong in ({"options": [1]}, {"options": {"a": float("nan")}}, {"created_at": "2020"},
+                  {"created_at": datetime(2020, 2, 3)}):  # fmt: skip
+        with pytest.raises(InvalidAudit, match=rf"^{next(iter(wrong))}"):
+            sync.create("https://new.example/", **wrong)
 
 
 def record(world: World) -> None:
@@ -155,7 +171,12 @@ def record_many(world: World) -> None:
     with pytest.raises(InvalidAudit, match="type"):
         sync.record_many(world.queued, [make_event("audit_complete"), {"type": ""}])
     assert sync.get(world.queued).status == "running"
-    assert len(sync.record_many(world.queued, [{"type": ""}], lenient=True)) == 1
+    ids = sync.record_many(
+        world.queued, [{"type": ""}, "text", make_event("finding")], lenient=True
+    )
+    assert [event.event_type for event in sync.events(world.queued, after=ids[0] - 1)] == [
+        "unknown", "unknown", "finding",
+    ]  # fmt: skip
 
 
 def ingest(world: World) -> None:
@@ -214,6 +235,27 @@ def events(world: World) -> None:
     assert [event.id for event in sync.events(world.ended, after=found[0].id, limit=1)] == [
         found[1].id
     ]
+
+    for types, found in ((["audit_result"], 1), (["finding", "audit_result"], 2), ([], 0)):
+        assert len(sync.events(world.ended, types=types)) == found
+    for wrong in ("finding", 5, [5]):
+        with pytest.raises(InvalidAudit, match="types"):
+            sync.events(world.ended, types=wrong)
+
+
+def details(world: World) -> None:
+    found = sync.details(world.ended)
+    assert found == sync.get(world.ended).details
+    assert found == {"overrides": ["o"]}
+    assert sync.details(world.queued) == {}
+    with pytest.raises(AuditNotFound):
+        sync.details("none")
+
+
+def verify(world: World) -> None:
+    assert sync.verify(world.ended) == sync.verify(world.queued) == []
+    with pytest.raises(AuditNotFound):
+        sync.verify("none")
 
 
 def claim(world: World) -> None:
@@ -304,8 +346,8 @@ def screenshot(world: World) -> None:
 
 WRITES = (create, record, record_many, ingest, update, update_status, delete, import_, claim)
 READS = (
-    get, events, history, search, count, facets, compare, trend, follow, follow_all, head,
-    export, report, screenshot,
+    get, details, events, history, search, count, facets, compare, trend, follow, follow_all,
+    head, export, report, screenshot, verify,
 )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from peewee import SQL, BlobField, ForeignKeyField, Index, Model
 
 from veritas_peewee.database.current import database
 from veritas_peewee.database.expressions import part_of_json
+from veritas_peewee.values.details import AUDIT_RESULT, ENGINE_RESULT, details_of
 from veritas_peewee.values.fields import (
     CharField,
     DateTimeField,
@@ -143,12 +144,35 @@ class Audit(_Table):
     class Meta:
         table_name = "audits"
 
+    @property
+    def details(self) -> dict[str, Any]:
+        """What the audit's last result tells beyond the columns, by name; {} without a result.
+
+        `recommendations`, `overrides`, `domain_info` and `dark_pattern_summary` have these names in
+        each form of result. The store's functions that return one audit load it; else it is read
+        when it is first used.
+        """
+        if "_details" not in self.__dict__:
+            if "_result" not in self.__dict__:
+                query = last_result().where(AuditEvent.audit == self.id)
+                self.load_details(query.scalar())
+            data = AuditEvent.data.python_value(self.__dict__.pop("_result"))
+            self.__dict__["_details"] = details_of(data, Audit._meta.fields)
+        found: dict[str, Any] = self.__dict__["_details"]
+        return found
+
+    def load_details(self, result: str | None) -> None:
+        """Have `details` made of the stored text of a result's event."""
+        self.__dict__.pop("_details", None)
+        self.__dict__["_result"] = result
+
     def named(self) -> dict[str, Any]:
         """The columns, and the findings, screenshots and events if they are loaded."""
         # Peewee, too, puts what it prefetches where the query would be.
         loaded = {name: self.__dict__[name] for name in _CHILDREN if name in self.__dict__}
         rows = {name: [row.own_columns() for row in rows] for name, rows in loaded.items()}
-        return self.own_columns() | rows
+        has_details = not self.__dict__.keys().isdisjoint(("_result", "_details"))
+        return self.own_columns() | ({"details": self.details} if has_details else {}) | rows
 
     @classmethod
     def json_schema(cls) -> dict[str, Any]:
@@ -156,6 +180,7 @@ class Audit(_Table):
         for name, model in _CHILDREN.items():
             fields = [field for field in model._meta.sorted_fields if field.name != "audit"]
             loaded[name] = {"type": "array", "items": object_of(fields)}
+        loaded["details"] = {"type": "object"}
         return {"title": cls.__name__, **object_of(cls._meta.sorted_fields, **loaded)}
 
     @classmethod
@@ -283,6 +308,14 @@ class AuditEvent(_Child):
 
     class Meta:
         table_name = "audit_events"
+
+
+def last_result() -> Any:
+    """A query for the data of the newest event with a result; the caller states the audit."""
+    kinds = SQL(f"('{AUDIT_RESULT}', '{ENGINE_RESULT}')")
+    query = AuditEvent.select(AuditEvent.data.converter(str))
+    query = query.where(peewee.Expression(AuditEvent.event_type, "IN", kinds))
+    return query.order_by(AuditEvent.id.desc()).limit(SQL("1"))
 
 
 _CHILDREN: dict[str, type[_Child]] = {

@@ -233,17 +233,22 @@ class AuditStore:
         id: str | None = None,
         audit_tier: str = "standard_audit",
         verdict_mode: str = "expert",
+        options: dict[str, Any] | None = None,
+        created_at: datetime | None = None,
     ) -> Audit:
         """Add a queued audit of `url`, an http or https address, and return it.
 
-        `id` is 1 to 16 letters, digits, `_`, `-` or `.` (default: a new id). Raises InvalidAudit
-        for a bad value, and for an id that is already in use.
+        `id` is 1 to 16 letters, digits, `_`, `-` or `.` (default: a new id). `options` are JSON
+        values for its engine, kept in its log; `created_at` is for histories that are made from
+        archives. Raises InvalidAudit for a bad value, and for an id that is already in use.
         """
         create = partial(
             sync.create,
             id=id,
             audit_tier=audit_tier,
             verdict_mode=verdict_mode,
+            options=options,
+            created_at=created_at,
         )
         audit: Audit = await self._opened().submit(create, url)
         return audit
@@ -253,8 +258,9 @@ class AuditStore:
 
         `event` is a dict of JSON values with the event's `type`. Raises AuditNotFound, or
         InvalidAudit for an event that cannot be stored; if `lenient`, a value that cannot be
-        stored is replaced or left out instead, with a note in the audit's `errors`, as in `ingest`.
-        Raises StoreError if its image cannot be written.
+        stored is replaced or left out instead, with a note in the audit's `errors`, as in `ingest`,
+        and what is no event is recorded as one of the type `unknown`. Raises StoreError if its
+        image cannot be written.
         """
         writer = self._opened()
         # Wait before the event is prepared: a hundred thousand calls may wait here.
@@ -424,17 +430,34 @@ class AuditStore:
     # ---- reading ----
 
     async def get(self, audit_id: str) -> Audit:
-        """An audit with `.findings` and `.screenshots` loaded; raises AuditNotFound."""
+        """An audit with `.findings`, `.screenshots` and `.details`; raises AuditNotFound."""
         return await self.read(lambda: sync.get(audit_id))
 
+    async def details(self, audit_id: str) -> dict[str, Any]:
+        """What the audit's last result tells beyond the columns, by name; raises AuditNotFound."""
+        return await self.read(lambda: sync.details(audit_id))
+
+    async def verify(self, audit_id: str) -> list[str]:
+        """What is missing or altered in one audit and its images; empty if it is as it was written.
+
+        Raises AuditNotFound. `veritas-peewee verify` checks the whole store.
+        """
+        return await self.read(lambda: sync.verify(audit_id))
+
     async def events(
-        self, audit_id: str, *, after: int = 0, limit: int | None = None
+        self,
+        audit_id: str,
+        *,
+        after: int = 0,
+        limit: int | None = None,
+        types: Iterable[str] | None = None,
     ) -> list[AuditEvent]:
         """An audit's events with ids above `after`, in order, at most `limit`; empty if absent.
 
-        Raises InvalidAudit if `after` or `limit` is not a whole number.
+        With `types` only events of these types. Raises InvalidAudit if `after` or `limit` is not a
+        whole number, or `types` not a collection of texts.
         """
-        return await self.read(lambda: sync.events(audit_id, after=after, limit=limit))
+        return await self.read(lambda: sync.events(audit_id, after=after, limit=limit, types=types))
 
     async def history(
         self,

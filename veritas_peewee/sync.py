@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     from veritas_peewee.following.polling import follow as follow
     from veritas_peewee.following.polling import follow_all as follow_all
     from veritas_peewee.ledger.heads import newest_head as head
+    from veritas_peewee.maintenance.verify import verify_audit as verify
     from veritas_peewee.presentation.report import report_html as report
     from veritas_peewee.queries.comparison import compare as compare
     from veritas_peewee.queries.counting import count as count
     from veritas_peewee.queries.counting import facets as facets
     from veritas_peewee.queries.history import history as history
+    from veritas_peewee.queries.lookups import details as details
     from veritas_peewee.queries.lookups import events as events
     from veritas_peewee.queries.lookups import get as get
     from veritas_peewee.queries.lookups import screenshot as screenshot
@@ -46,6 +48,7 @@ __all__ = [
     "count",
     "create",
     "delete",
+    "details",
     "events",
     "export",
     "facets",
@@ -64,6 +67,7 @@ __all__ = [
     "trend",
     "update",
     "update_status",
+    "verify",
 ]
 
 
@@ -98,10 +102,14 @@ def _load(name: str) -> Any:
             from veritas_peewee.recording.ingest import ingest
 
             return ingest
-        case "get" | "events" | "screenshot":
+        case "details" | "events" | "get" | "screenshot":
             from veritas_peewee.queries import lookups
 
             return getattr(lookups, name)
+        case "verify":
+            from veritas_peewee.maintenance.verify import verify_audit
+
+            return verify_audit
         case "history":
             from veritas_peewee.queries.history import history
 

@@ -25,7 +25,7 @@ assert faults
 
 ROUNDS = {
     "kill": 4, "full": 3, "rollback": 6, "damage": 10, "upgrade": 6, "backup": 1, "power": 1,
-    "alterations": 60, "beside": 8,
+    "alterations": 60, "beside": 8, "broken": 24,
     "power-removal": 1, "import-race": 5, "followers": 1,
 }  # fmt: skip
 

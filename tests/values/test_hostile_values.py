@@ -27,7 +27,7 @@ def test_any_value_through_any_door_is_a_round_trip_or_a_typed_error(tmp_path):
     assert row.verdict == OK, row.problems
 
 
-async def test_what_contains_itself_beside_a_nan_is_refused_at_once(store, audit):
+async def test_what_contains_itself_beside_a_nan_is_refused_at_once_or_left_out(store, audit):
     event = {"type": "x", "n": math.nan}
     event["self"] = event
     within = []
@@ -35,8 +35,9 @@ async def test_what_contains_itself_beside_a_nan_is_refused_at_once(store, audit
     for call in (store.record(audit.id, event), store.ingest(within)):
         with pytest.raises(InvalidAudit, match="nested more than 200 deep, or contains itself"):
             await call
-    with pytest.raises(InvalidAudit, match="contains itself"):
-        await store.ingest([event], url="https://example.com")
+    # Lenient, it costs that value.
+    stored = await store.ingest([event], url="https://example.com")
+    assert [error for error in stored.errors if "contains itself" in error]
 
 
 @pytest.mark.parametrize("kind", [list, dict])

@@ -103,7 +103,7 @@ def test_a_route_gives_what_as_dict_gives(client: TestClient, name: str, way: st
 
 def test_an_audit_of_a_route_has_its_columns_and_what_is_loaded(client: TestClient) -> None:
     audit = client.get("/bare/audit").json()
-    assert list(audit) == [*Audit._meta.fields, "findings", "screenshots"]
+    assert list(audit) == [*Audit._meta.fields, "details", "findings", "screenshots"]
     assert len(audit["findings"]) == 2
     assert len(audit["screenshots"]) == 1
     (one, _) = client.get("/bare/history").json()["items"]

@@ -20,10 +20,11 @@ from veritas_peewee.models import Audit, AuditStatus
 from veritas_peewee.presentation.data import audit_values
 from veritas_peewee.queries import lookups
 from veritas_peewee.recording import operations
-from veritas_peewee.recording.ingest import ingest as ingest_audit
-from veritas_peewee.recording.output import Event, OutputParser, parse
-from veritas_peewee.recording.preparing import NOTES
+from veritas_peewee.recording.forms import NOTES_EVENT, Event, with_notes
+from veritas_peewee.recording.ingest import ingest_noted
+from veritas_peewee.recording.output import REPLACED, OutputParser, parse, unread
 from veritas_peewee.recording.recorder import end_of_output, record
+from veritas_peewee.values.plain import shown
 
 PIPE = "-"
 _NO_END = "the engine's output ended before the audit did"
@@ -69,9 +70,9 @@ def ingest(
         for file in _each(files):
             try:
                 if file != PIPE:
-                    audit, troubles = ingest_audit(file, audit_id=id, url=url), []
+                    audit, troubles = ingest_noted(file, audit_id=id, url=url)
                 elif url is None and id is None:
-                    audit, troubles = _whole_pipe(_pipe()), []
+                    audit, troubles = _whole_pipe(_pipe())
                 else:
                     audit, troubles = _live_pipe(_pipe(), url, id)
                 stored.append((file, audit))
@@ -103,18 +104,18 @@ def _pipe() -> BinaryIO:
     return sys.stdin.buffer
 
 
-def _whole_pipe(pipe: BinaryIO) -> Audit:
+def _whole_pipe(pipe: BinaryIO) -> tuple[Audit, list[str]]:
     events, notes = parse(read_whole(pipe))
-    if notes:
-        events[-1] = {**events[-1], NOTES: notes}
-    return ingest_audit(events)
+    events[-1] = with_notes(events[-1], notes)
+    audit, own = ingest_noted(events)
+    return audit, unread([], notes) + own
 
 
 def _live_pipe(pipe: BinaryIO, url: str | None, audit_id: str | None) -> tuple[Audit, list[str]]:
     """Record each event as its line arrives; returns the audit and the troubles."""
     audit = _begin(url, audit_id)
     recording = _Recording(audit.id)
-    reason = _NO_END
+    reason, cut_off = _NO_END, ""
     try:
         with _progress(audit) as show:
             for line in read_lines(pipe):
@@ -122,8 +123,9 @@ def _live_pipe(pipe: BinaryIO, url: str | None, audit_id: str | None) -> tuple[A
                     show(event)
             for event in recording.end():
                 show(event)
+        reason = recording.nothing_came() or reason
     except InvalidAudit as error:
-        reason = str(error)
+        reason = cut_off = str(error)
         recording.troubles.append(reason)
     except KeyboardInterrupt:
         with suppress(StoreError):
@@ -133,7 +135,8 @@ def _live_pipe(pipe: BinaryIO, url: str | None, audit_id: str | None) -> tuple[A
         with suppress(StoreError):
             end_of_output(audit.id, "the engine's output could not be recorded any further")
         raise
-    end_of_output(audit.id, reason)
+    if not end_of_output(audit.id, reason) and cut_off:
+        record(audit.id, with_notes({"type": NOTES_EVENT}, [cut_off]))
     return lookups.get(audit.id), recording.troubles
 
 
@@ -159,14 +162,36 @@ class _Recording:
         self.audit_id = audit_id
         self.parser = OutputParser()
         self.troubles: list[str] = []
+        """What could not be read or recorded."""
+        self.is_empty = True
+        self.last_text = ""
 
     def read(self, line: bytes) -> Iterator[Event]:
         """Record the events that `line` completes, and yield those that were stored."""
-        return self._record(self.parser.feed(self._text(line)))
+        text = self._text(line)
+        self.last_text = text if text.strip() else self.last_text
+        return self._record(self.parser.feed(text))
 
     def end(self) -> Iterator[Event]:
-        """Record the events that the parser still holds; InvalidAudit if the output is cut off."""
-        return self._record(self.parser.finish())
+        """Record the events and notes that the parser still holds.
+
+        Raises InvalidAudit if the output is cut off.
+        """
+        try:
+            yield from self._record(self.parser.finish())
+        finally:
+            if self.parser.notes:
+                record(self.audit_id, self._noted({"type": NOTES_EVENT}))
+
+    def nothing_came(self) -> str | None:
+        """Why there was no event at all, which is one of the troubles; None if there was one."""
+        if not self.is_empty:
+            return None
+        reason = "no event, progress line or result came through the pipe"
+        if self.last_text:
+            reason += f"; its last line was {shown(self.last_text)}"
+        self.troubles.append(reason)
+        return reason
 
     def _record(self, events: Iterable[Event]) -> Iterator[Event]:
         for event in events:
@@ -175,6 +200,7 @@ class _Recording:
             except InvalidAudit as error:
                 self.troubles.append(f"an event was passed over: {error}")
             else:
+                self.is_empty = False
                 yield event
 
     def _text(self, line: bytes) -> str:
@@ -182,13 +208,14 @@ class _Recording:
             text = line.decode()
         except UnicodeDecodeError:
             text = line.decode(errors="replace")
-            self.parser.notes.append("bytes that are not valid text were replaced by U+FFFD")
+            self.parser.notes.append(REPLACED)
         return text.rstrip("\r\n")
 
     def _noted(self, event: Event) -> Event:
         """The event, with the notes that the parser has made since the previous event."""
         notes, self.parser.notes = self.parser.notes, []
-        return {**event, NOTES: notes} if notes else event
+        self.troubles += unread([event], notes)
+        return with_notes(event, notes)
 
 
 @contextmanager

@@ -232,18 +232,19 @@ def _raw_sql() -> str:
 # ---- questions to the log ----
 
 
-def event_data(audit_id: str, event_type: str, before: int) -> list[dict[str, Any]]:
-    """The data of an audit's events of one type before the event `before`, in order."""
-    rows = execute(_event_data_sql(), (audit_id, event_type, before))
-    found = [AuditEvent._meta.fields["data"].python_value(text) for (text,) in rows]
-    return [data for data in found if isinstance(data, dict)]
+def event_data(audit_id: str, event_type: str) -> list[tuple[int, dict[str, Any]]]:
+    """The ids and data of an audit's events of one type, in order."""
+    rows = execute(_event_data_sql(), (audit_id, event_type))
+    convert = AuditEvent._meta.fields["data"].python_value
+    found = [(event_id, convert(text)) for event_id, text in rows]
+    return [(event_id, data) for event_id, data in found if isinstance(data, dict)]
 
 
 @functools.cache
 def _event_data_sql() -> str:
-    query = AuditEvent.select(AuditEvent.data)
+    query = AuditEvent.select(AuditEvent.id, AuditEvent.data)
     query = query.where(AuditEvent.audit == MARK, AuditEvent.event_type == MARK)
-    return text_of(query.where(AuditEvent.id < MARK).order_by(AuditEvent.id))
+    return text_of(query.order_by(AuditEvent.id))
 
 
 def last_event(audit_id: str) -> str | None:

@@ -24,6 +24,7 @@ from veritas_peewee.maintenance.verified import CallersError
 from veritas_peewee.maintenance.verified import Report as Report
 from veritas_peewee.migrations import parts
 from veritas_peewee.models import Audit, AuditEvent, AuditFinding, AuditScreenshot
+from veritas_peewee.values.ids import key_of, not_found
 from veritas_peewee.values.odd_text import OddText, after
 
 Progress = Callable[[int, int], object]
@@ -51,6 +52,28 @@ def verify(
     except CallersError as error:
         raise error.args[0] from None
     return report
+
+
+def verify_audit(audit_id: str) -> list[str]:
+    """What is missing or altered in one audit and its images; empty if it is as it was written.
+
+    What could not be looked at is listed too. Raises AuditNotFound.
+    """
+    database = current_sqlite("verify")
+    key, report = key_of(audit_id), Report()
+    with report.part(f"audit {key}"), database.any_text(), database.unit():
+        report.audits = len(execute(_audit_sql(), (key,)))
+        with ImageCheck(report, _folder()) as images:
+            if report.audits:
+                _check_audit(report, key, images)
+    if not report.audits and report.ok:
+        raise not_found(audit_id)
+    return [*report.problems, *report.unchecked]
+
+
+def _folder() -> ScreenshotFolder | None:
+    root = current_database().location.screenshots
+    return ScreenshotFolder(root) if root else None
 
 
 def _check(report: Report, earlier: Head | None, files: bool, progress: Progress | None) -> None:
@@ -84,8 +107,7 @@ def _check_file(report: Report) -> None:
 
 
 def _check_audits(report: Report, files: bool, progress: Progress | None) -> None:
-    location = current_database().location
-    folder = ScreenshotFolder(location.screenshots) if files and location.screenshots else None
+    folder = _folder() if files else None
     total = Audit.select().count()
     last: Any = ""
     with ImageCheck(report, folder) as images:
@@ -180,6 +202,11 @@ def _text_of(flaw: Flaw, audit_id: str, row_id: int, altered: bool) -> str:
 
 
 # ---- what is read ----
+
+
+@functools.cache
+def _audit_sql() -> str:
+    return text_of(Audit.select(Audit.id).where(Audit.id == MARK))
 
 
 @functools.cache

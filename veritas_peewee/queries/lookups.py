@@ -1,24 +1,36 @@
-"""One audit, its events and its images, looked up; using the results runs no further query."""
+"""One audit, its events, details and images, looked up; using the results runs no query."""
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
+from typing import Any
 
 from veritas_peewee.database.current import screenshot_folder
 from veritas_peewee.database.statements import MARK, execute, models_of, text_of, whole
-from veritas_peewee.models import Audit, AuditEvent, AuditFinding, AuditScreenshot
+from veritas_peewee.models import (
+    Audit,
+    AuditEvent,
+    AuditFinding,
+    AuditScreenshot,
+    last_result,
+)
 from veritas_peewee.values.ids import key_of, not_found
-from veritas_peewee.values.plain import invalid, plain_number
+from veritas_peewee.values.plain import check_text, invalid, plain_number
+
+OPTIONS_EVENT = "audit_options"
+"""The type of the event that keeps the options with which an audit was created."""
 
 
 def get(audit_id: str) -> Audit:
-    """An audit with `.findings` and `.screenshots` loaded; raises AuditNotFound if it is absent."""
+    """An audit with `.findings`, `.screenshots` and `.details`; raises AuditNotFound if absent."""
     key = (key_of(audit_id),)
     audit_sql, findings_sql, screenshots_sql = _get_sql()
-    found = models_of(Audit, execute(audit_sql, key))
-    if not found:
+    rows = execute(audit_sql, key)
+    if not rows:
         raise not_found(audit_id)
-    (audit,) = found
+    (audit,) = models_of(Audit, [row[:-1] for row in rows])
+    audit.load_details(rows[0][-1])
     audit.findings = models_of(AuditFinding, execute(findings_sql, key))
     audit.screenshots = models_of(AuditScreenshot, execute(screenshots_sql, key))
     for row in (*audit.findings, *audit.screenshots):
@@ -30,17 +42,38 @@ def get(audit_id: str) -> Audit:
 def _get_sql() -> tuple[str, str, str]:
     findings = whole(AuditFinding).where(AuditFinding.audit == MARK)
     screenshots = whole(AuditScreenshot).where(AuditScreenshot.audit == MARK)
+    # One statement: the newest result is among the last events of an audit's index.
+    result = last_result().where(AuditEvent.audit == Audit.id)
     return (
-        text_of(Audit.select().where(Audit.id == MARK)),
+        text_of(Audit.select(*Audit._meta.sorted_fields, result).where(Audit.id == MARK)),
         text_of(findings.order_by(AuditFinding.id)),
         text_of(screenshots.order_by(AuditScreenshot.index_num, AuditScreenshot.id)),
     )
 
 
-def events(audit_id: str, *, after: int = 0, limit: int | None = None) -> list[AuditEvent]:
+def details(audit_id: str) -> dict[str, Any]:
+    """What the audit's last result tells beyond the columns (`Audit.details`); AuditNotFound."""
+    return get(audit_id).details
+
+
+def options(audit_id: str) -> dict[str, Any]:
+    """The options with which an audit was created; {} if there were none."""
+    found = [event.data for event in events(audit_id, types=[OPTIONS_EVENT], limit=1)]
+    given = found[0].get("options") if found and found[0] else None
+    return given if isinstance(given, dict) else {}
+
+
+def events(
+    audit_id: str,
+    *,
+    after: int = 0,
+    limit: int | None = None,
+    types: Iterable[str] | None = None,
+) -> list[AuditEvent]:
     """An audit's events with ids above `after`, in order, at most `limit`; empty if it is absent.
 
-    Raises InvalidAudit if `after` or `limit` is not a whole number.
+    With `types` only events of these types. Raises InvalidAudit if `after` or `limit` is not a
+    whole number, or `types` not a collection of texts.
     """
     numbers = []
     for name, value in (("after", after), ("limit", -1 if limit is None else limit)):
@@ -48,12 +81,25 @@ def events(audit_id: str, *, after: int = 0, limit: int | None = None) -> list[A
         if not isinstance(number, int) or abs(number) >= 2**63:
             raise invalid(name, "must be a whole number", value)
         numbers.append(number)
-    return models_of(AuditEvent, execute(_events_sql(), (key_of(audit_id), *numbers)))
+    wanted = () if types is None else _type_names(types)
+    if types is not None and not wanted:
+        return []
+    first, most = numbers
+    sql = _events_sql(len(wanted))
+    return models_of(AuditEvent, execute(sql, (key_of(audit_id), first, *wanted, most)))
+
+
+def _type_names(types: object) -> list[str]:
+    if isinstance(types, str | bytes) or not isinstance(types, Iterable):
+        raise invalid("types", "must be a list of types of events", types)
+    return sorted({check_text("types", one) for one in types})
 
 
 @functools.cache
-def _events_sql() -> str:
+def _events_sql(types: int) -> str:
     query = whole(AuditEvent).where(AuditEvent.audit == MARK, AuditEvent.id > MARK)
+    if types:
+        query = query.where(AuditEvent.event_type.in_([MARK] * types))
     return text_of(query.order_by(AuditEvent.id).limit(MARK))
 
 

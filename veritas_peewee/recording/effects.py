@@ -20,6 +20,7 @@ from veritas_peewee.models import Audit, AuditStatus
 from veritas_peewee.recording import finding_rows, operations, result_effects
 from veritas_peewee.recording.output import IMAGE_EVENT, RESULT_EVENT, Event
 from veritas_peewee.recording.projection import Projection
+from veritas_peewee.recording.result import TIMES
 from veritas_peewee.values.plain import named, shown
 
 
@@ -100,6 +101,11 @@ def _screenshot(rows: Projection, event: Event) -> None:
         index = 0
     if isinstance(taken := reference.get("taken_at"), str):
         when = datetime.fromisoformat(taken)
+    elif (given := event.get("taken_at")) is not None:
+        rows.errors.append(
+            f"screenshot {shown(label)}.taken_at: must be {TIMES}, got {shown(given)}; "
+            "the time at which it was stored stands for it"
+        )
     operations.add_screenshot(
         rows.audit_id,
         {
@@ -116,7 +122,8 @@ def _screenshot(rows: Projection, event: Event) -> None:
 
 
 def _audit_complete(rows: Projection, event: Event) -> None:
-    rows.changes["status"] = AuditStatus.COMPLETED
+    aborted = rows.state["status"] == AuditStatus.ERROR and result_effects.was_aborted(rows)
+    rows.changes["status"] = AuditStatus.ERROR if aborted else AuditStatus.COMPLETED
     if (elapsed := event.get("elapsed")) is not None:
         rows.take("elapsed_seconds", elapsed, "audit_complete.elapsed")
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.models import AuditFinding, Severity
-from veritas_peewee.recording.known_findings import Row, content_of
-from veritas_peewee.recording.output import Event
+from veritas_peewee.recording.forms import IMAGE_EVENT, Event
+from veritas_peewee.recording.known_findings import SCREENSHOT_AT, Row, content_of
 from veritas_peewee.recording.projection import Projection
 from veritas_peewee.values.plain import invalid, shown
 
@@ -33,7 +33,9 @@ def add_reported(rows: Projection, event: Event) -> None:
         return
     notes: list[str] = []
     known = rows.findings
-    row = known.row(finding_values(finding, "finding", notes), rows.when)
+    values = finding_values(finding, "finding", notes)
+    point_at_image(rows, finding, values)
+    row = known.row(values, rows.when)
     finding_id = finding.get("id")
     if isinstance(finding_id, str) and finding_id:
         there = known.is_reported(finding_id, rows.event_id)
@@ -43,6 +45,8 @@ def add_reported(rows: Projection, event: Event) -> None:
     if not there:
         known.add(row)
         rows.errors.extend(notes)
+    elif values["screenshot_index"] >= 0:
+        _point(rows, finding_id, row)
 
 
 def add_missing(rows: Projection, findings: list[tuple[object, dict[str, Any]]]) -> None:
@@ -55,14 +59,51 @@ def add_missing(rows: Projection, findings: list[tuple[object, dict[str, Any]]])
     for finding_id, values in findings:
         row = rows.findings.row(values, rows.when)
         exact = (*content_of(row), values["screenshot_index"]), repr(finding_id)
-        if exact in own or rows.findings.is_there(row):
+        if exact in own:
             continue
-        if isinstance(finding_id, str) and rows.findings.is_reported(finding_id, rows.event_id):
+        if rows.findings.is_there(row) or (
+            isinstance(finding_id, str) and rows.findings.is_reported(finding_id, rows.event_id)
+        ):
+            if values["screenshot_index"] >= 0:
+                _point(rows, finding_id, row)
             continue
         own.add(exact)
         new.append(row)
     for row in new:  # only now, for within a result the same content may be two findings
         rows.findings.add(row)
+
+
+def point_at_image(rows: Projection, finding: Event, values: dict[str, Any]) -> None:
+    """Point a finding at the stored screenshot whose path it has, unless it has an index."""
+    path = finding.get("screenshot_path")
+    if not isinstance(path, str) or values["screenshot_index"] != -1:
+        return
+    for event_id, event in reversed(rows.events_by(IMAGE_EVENT, _path_of).get(path, ())):
+        index, reference = event.get("index"), event.get("data")
+        is_stored = isinstance(reference, dict) and "file" in reference
+        if event_id < rows.event_id and is_stored and isinstance(index, int):
+            values["screenshot_index"] = max(-1, index)
+            return
+
+
+def _path_of(event: Event) -> object:
+    return event.get("url")
+
+
+def _id_of(event: Event) -> object:
+    finding = event.get("finding")
+    return finding.get("id") if isinstance(finding, dict) else None
+
+
+def _point(rows: Projection, finding_id: object, row: Row) -> None:
+    """Point a finding that was reported before at the screenshot that `row` points at."""
+    if not rows.findings.is_there(row) and isinstance(finding_id, str):
+        # Reported with other values: its row has those.
+        for _, event in rows.events_by("finding", _id_of).get(finding_id, ())[:1]:
+            values = finding_values(event["finding"], "", [])
+            values["screenshot_index"] = row[SCREENSHOT_AT]
+            row = rows.findings.row(values, rows.when)
+    rows.findings.point(row)
 
 
 def finding_values(finding: dict[str, Any], where: str, errors: list[str]) -> dict[str, Any]:

@@ -13,9 +13,9 @@ from veritas_peewee.files.inputs import read_whole
 from veritas_peewee.models import Audit, AuditStatus
 from veritas_peewee.recording import operations
 from veritas_peewee.recording.effects import kind_named
-from veritas_peewee.recording.output import Event, events_of, parse
+from veritas_peewee.recording.forms import Event, events_of, with_notes
+from veritas_peewee.recording.output import check_any, parse, unread
 from veritas_peewee.recording.preparing import (
-    NOTES,
     PreparedEvent,
     discard_all,
     discard_rest,
@@ -24,7 +24,8 @@ from veritas_peewee.recording.preparing import (
 from veritas_peewee.recording.recorder import apply_all, end_of_output
 from veritas_peewee.values import addresses, ids
 from veritas_peewee.values.ids import new_audit_id
-from veritas_peewee.values.plain import invalid, named, plain
+from veritas_peewee.values.nesting import cut
+from veritas_peewee.values.plain import EndlessJSON, invalid, named, plain
 
 Source = dict[str, Any] | list[Any] | str | os.PathLike[str]
 
@@ -36,6 +37,8 @@ class PreparedAudit(NamedTuple):
     url: str | None
     may_exist: bool
     events: list[PreparedEvent]
+    unread: list[str]
+    """Notes on the parts that could not be read, which are in the audit's errors too."""
 
     def discard(self) -> None:
         """Remove its images from disk: the audit will not be written."""
@@ -55,16 +58,19 @@ def prepare_audit(
     one is needed, and StoreError if a file cannot be read or an image cannot be stored.
     """
     events, notes = _read(source)
+    not_read = unread(events, notes)
     found_id = audit_id or next(_ids_in(events, notes), None) or new_audit_id()
-    if notes:
-        events[-1] = {**events[-1], NOTES: notes}
+    events[-1] = with_notes(events[-1], notes)
     address = url or next(_urls_in(events), None)
     if audit_id is None or url is not None:
         if address is None:
-            raise InvalidAudit("url: none is told in the events; pass the url of the audit")
+            reason = f" ({not_read[0]})" if not_read else ""
+            raise InvalidAudit(
+                f"url: none is told in the events{reason}; pass the url of the audit"
+            )
         addresses.check_url(address)
     prepared = prepare_all(ids.check_id(found_id), events, folder, lenient=True)
-    return PreparedAudit(found_id, address, audit_id is not None, prepared)
+    return PreparedAudit(found_id, address, audit_id is not None, prepared, not_read)
 
 
 @atomic
@@ -98,9 +104,16 @@ def ingest(source: Source, *, audit_id: str | None = None, url: str | None = Non
     be the id of a stored audit that has not ended; `url` is needed if the output has none. Raises
     InvalidAudit, AuditNotFound or StoreError, as `prepare_audit` and `write_audit` do.
     """
+    return ingest_noted(source, audit_id=audit_id, url=url)[0]
+
+
+def ingest_noted(
+    source: Source, *, audit_id: str | None = None, url: str | None = None
+) -> tuple[Audit, list[str]]:
+    """`ingest`, with notes on the parts of the output that could not be read."""
     prepared = prepare_audit(source, screenshot_folder(), audit_id=audit_id, url=url)
     try:
-        return write_audit(prepared)
+        return write_audit(prepared), prepared.unread
     except BaseException:
         discard_rest(prepared.events)
         raise
@@ -108,10 +121,15 @@ def ingest(source: Source, *, audit_id: str | None = None, url: str | None = Non
 
 def _read(source: Source) -> tuple[list[Event], list[str]]:
     if issubclass(type(source), dict | list):
-        events = list(events_of(plain(source, "source")))
-        if not events:
-            raise InvalidAudit("there is no audit in it: no event and no result was found")
-        return events, []
+        notes: list[str] = []
+        try:
+            found = plain(source, "source")
+        except EndlessJSON as error:
+            notes.append(f"{error}: what is deeper was left out")
+            found = plain(cut(source), "source")
+        events = list(events_of(found))
+        check_any(events, notes)
+        return events, notes
     try:
         path = os.fspath(plain(source, "source"))
         name = named(os.fsdecode(path), 300)
@@ -128,7 +146,7 @@ def _read(source: Source) -> tuple[list[Event], list[str]]:
     except ValueError as error:
         raise StoreError(f"{name}: cannot be read: {error}") from error
     try:
-        return parse(data)
+        return parse(data, may_be_cut=True)
     except InvalidAudit as error:
         raise InvalidAudit(f"{name}: {error}") from error
 

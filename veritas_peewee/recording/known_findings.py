@@ -13,7 +13,14 @@ from typing import Any
 from peewee import SQL, Expression
 
 from veritas_peewee.database.current import current_database
-from veritas_peewee.database.statements import MARK, execute, insert_rows, stored_forms, text_of
+from veritas_peewee.database.statements import (
+    MARK,
+    execute,
+    insert_rows,
+    stored_forms,
+    text_of,
+    update_sql,
+)
 from veritas_peewee.ledger import log, seals
 from veritas_peewee.ledger.memory import remembered
 from veritas_peewee.models import AuditFinding
@@ -26,6 +33,7 @@ _VALUES = _COLUMNS[1:-1]
 _FORMS = stored_forms(AuditFinding, _VALUES)
 _CONTENT = ("category", "pattern_type", "severity", "confidence", "description")
 """The columns by which a finding without an id is recognised."""
+SCREENSHOT_AT = _COLUMNS.index("screenshot_index")
 _AT = tuple(_COLUMNS.index(name) for name in _CONTENT)
 
 
@@ -46,6 +54,9 @@ class KnownFindings:
         self._stored: set[bytes] | None = None
         """The contents of the stored rows; None if they were not read in this call."""
         self._asked = False
+        self._targets: dict[bytes, list[list[Any]]] | None = None
+        """The findings by their content, as [id, index of the screenshot]; -1 - n for new row n."""
+        self._targeted = 0
         self._moment: tuple[datetime | None, str] = (None, "")
 
     # ---- by the engine's id ----
@@ -95,6 +106,32 @@ class KnownFindings:
         """Add a finding to the audit; it is inserted by `write`."""
         self._new.append((*row, seals.digest_of(row)))
 
+    def point(self, row: Row) -> None:
+        """Have a finding with this row's content point at the row's screenshot, if one points at
+        none and none at this one."""
+        content, index = _digest(content_of(row)), row[SCREENSHOT_AT]
+        if self._targets is None:
+            self._targets = {}
+            for finding_id, at, *values in execute(_targets_sql(), (self.audit_id,)):
+                self._targets.setdefault(_digest(values), []).append([finding_id, at])
+        for position in range(self._targeted, len(self._new)):
+            new = self._new[position]
+            target = [-1 - position, new[SCREENSHOT_AT]]
+            self._targets.setdefault(_digest(content_of(new)), []).append(target)
+        self._targeted = len(self._new)
+        targets = self._targets.get(content, [])
+        free = [target for target in targets if target[1] in (-1, None)]
+        if not free or any(target[1] == index for target in targets):
+            return
+        free[0][1] = index
+        if (key := free[0][0]) >= 0:
+            sql = update_sql(AuditFinding, "screenshot_index")
+            current_database().execute_sql(sql, (index, key))
+            return
+        pointed = list(self._new[-1 - key][:-1])
+        pointed[SCREENSHOT_AT] = index
+        self._new[-1 - key] = (*pointed, seals.digest_of(pointed))
+
     def write(self) -> None:
         """Insert the findings that were added."""
         if not self._new:
@@ -140,6 +177,13 @@ _digest = seals.digest_of
 def _contents_sql() -> str:
     fields = [AuditFinding._meta.fields[name] for name in _CONTENT]
     return text_of(AuditFinding.select(*fields).where(AuditFinding.audit == MARK))
+
+
+@functools.cache
+def _targets_sql() -> str:
+    names = ("id", "screenshot_index", *_CONTENT)
+    query = AuditFinding.select(*[AuditFinding._meta.fields[name] for name in names])
+    return text_of(query.where(AuditFinding.audit == MARK).order_by(AuditFinding.id))
 
 
 @functools.cache

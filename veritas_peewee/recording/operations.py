@@ -22,10 +22,11 @@ from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.ledger import log, seals
 from veritas_peewee.models import Audit, AuditRunner, AuditScreenshot, AuditStatus
 from veritas_peewee.queries import lookups
+from veritas_peewee.queries.lookups import OPTIONS_EVENT
 from veritas_peewee.values.addresses import check_url, host_of
 from veritas_peewee.values.ids import check_id, key_of, new_audit_id, not_found
 from veritas_peewee.values.moments import format_datetime, utc_now
-from veritas_peewee.values.plain import encode_json, invalid, named
+from veritas_peewee.values.plain import MAX_DEPTH, encode_json, invalid, named, plain
 from veritas_peewee.values.states import StatusText
 
 if TYPE_CHECKING:
@@ -59,19 +60,31 @@ def create(
     id: str | None = None,
     audit_tier: str = "standard_audit",
     verdict_mode: str = "expert",
+    options: dict[str, Any] | None = None,
+    created_at: datetime | None = None,
 ) -> Audit:
     """Add a queued audit of `url`; returns it.
 
-    Raises InvalidAudit for a url that is not http(s), and for an id that is bad or already in use.
+    `options` are for its engine; an event of its log keeps them. `created_at` is for histories that
+    are made from archives. Raises InvalidAudit for a url that is not http(s), for an id that is bad
+    or already in use, and for options or a time that cannot be stored.
     """
     now = utc_now()
+    event = ""
+    if options is not None:
+        if not issubclass(type(options), dict):
+            raise invalid("options", "must be a JSON object", options)
+        text = encode_json(plain(options, "options"), "options", MAX_DEPTH - 1)
+        event = f'{{"type":"{OPTIONS_EVENT}","options":{text}}}'
     audit = Audit(
         id=new_audit_id() if id is None else check_id(id),
         url=check_url(url),
         host=host_of(url),
         audit_tier=check_column("audit_tier", audit_tier),
         verdict_mode=check_column("verdict_mode", verdict_mode),
-        created_at=now,
+        created_at=now
+        if created_at is None
+        else Audit._meta.fields["created_at"].check(created_at),
         updated_at=now,
     )
     try:
@@ -82,9 +95,12 @@ def create(
     except IntegrityError as error:
         raise InvalidAudit(f"id: there is already an audit {audit.id!r}") from error
     seals.begin(audit.id, values["seal"], row)
+    if event:
+        log.append_event(audit.id, OPTIONS_EVENT, event, now)
     audit.__data__ = values
     audit._dirty.clear()
     audit.findings, audit.screenshots = [], []
+    audit.load_details(None)
     return audit
 
 

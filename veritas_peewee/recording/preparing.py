@@ -15,8 +15,11 @@ from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.files.images import ScreenshotFolder, read_image
 from veritas_peewee.files.platform import reason_of
 from veritas_peewee.recording.effects import kind_named
+from veritas_peewee.recording.forms import NOTES as NOTES
+from veritas_peewee.recording.forms import UNKNOWN_EVENT, unreadable_event, with_notes
 from veritas_peewee.values import ids
-from veritas_peewee.values.moments import epoch
+from veritas_peewee.values.moments import engine_time
+from veritas_peewee.values.nesting import cut
 from veritas_peewee.values.plain import (
     EndlessJSON,
     check_text,
@@ -29,9 +32,6 @@ from veritas_peewee.values.plain import (
     shown,
     unstorable,
 )
-
-NOTES = "store_notes"
-"""The key under which a stored event lists the values that could not be stored as they came."""
 
 _LARGE_TEXT = 65536
 _REPLACEMENT = str.maketrans({"\0": "\ufffd"} | {chr(c): "\ufffd" for c in range(0xD800, 0xE000)})
@@ -87,12 +87,14 @@ def prepare(
     """The event in its stored form, its image on disk.
 
     Raises InvalidAudit for a value that cannot be stored. If `lenient`, such a value is replaced or
-    left out instead, with a note in the stored event, and from there in the audit's `errors`; only
-    an event that is not a dict, or is nested too deeply, is still refused. The path of an image is
-    relative to `base`. Raises StoreError if the image cannot be written.
+    left out instead, with a note in the stored event, and from there in the audit's `errors`; what
+    is not a dict becomes an event of the type `unknown`. The path of an image is relative to
+    `base`. Raises StoreError if the image cannot be written.
     """
     if not issubclass(type(event), dict):
-        raise invalid("event", "must be a JSON object", event)
+        if not lenient:
+            raise invalid("event", "must be a JSON object", event)
+        event = unreadable_event(event, "event")
     if type(event) is not dict:
         event = dict(dict.items(cast(dict[str, Any], event)))
     notes: list[str] = []
@@ -107,13 +109,13 @@ def prepare(
         if not lenient:
             raise
         notes.append(str(error))
-        kind = "unknown"
+        kind = UNKNOWN_EVENT
         event = {**event, "type": kind}
     prepared = PreparedEvent(event, "", folder=folder)
     if kind_named(kind).has_image:
         prepared.event = _store_image(audit_id, event, prepared, folder, base, lenient=lenient)
     if notes:
-        prepared.event = {**prepared.event, NOTES: notes}
+        prepared.event = with_notes(prepared.event, notes)
     prepared.kind = kind
     try:
         # `clean` has encoded the event already, unless a value in it was replaced.
@@ -129,14 +131,16 @@ def clean(event: dict[str, Any], notes: list[str]) -> tuple[dict[str, Any], str]
     """`event` and its JSON text, if strict JSON can hold it.
 
     Otherwise a copy that strict JSON can hold, and "" in place of the text; `notes` then names the
-    first 20 values that were replaced, and how many more there are. Raises EndlessJSON.
+    first 20 values that were replaced, and how many more there are.
     """
     try:
         return event, encode_json(event, "event")
-    except EndlessJSON:
-        raise
     except InvalidAudit:
-        reasons = [f"{path}: {reason}" for path, reason in unstorable(event, "event")]
+        try:
+            reasons = [f"{path}: {reason}" for path, reason in unstorable(event, "event")]
+        except EndlessJSON as error:
+            notes.append(f"{error}: what is deeper was left out")
+            return clean(cut(event), notes)[0], ""
         notes.extend(reasons[:20])
         if len(reasons) > 20:
             notes.append(f"event: {len(reasons) - 20} more values that JSON cannot hold")
@@ -210,7 +214,7 @@ def _store_image(
         return {**event, "data": {"error": f"{where}: {error}"}}
     prepared.files.append(stored.file)
     reference = stored._asdict()
-    if taken := epoch(event.get("taken_at")):
+    if taken := engine_time(event.get("taken_at")):
         reference["taken_at"] = taken.isoformat()
     return {**event, "data": reference}
 

@@ -6,10 +6,12 @@ audit's `errors` that names where it was found; the rest of the event is recorde
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
 from veritas_peewee.errors import InvalidAudit
+from veritas_peewee.ledger import log
 from veritas_peewee.recording import operations
 from veritas_peewee.recording.known_findings import KnownFindings
 from veritas_peewee.recording.output import Event
@@ -34,6 +36,7 @@ class Projection:
         self._state: dict[str, Any] | None = None
         self._errors: set[str] | None = None
         self._findings: KnownFindings | None = None
+        self._events: dict[object, dict[object, list[tuple[int, Event]]]] = {}
 
     def begin(self, event_id: int, when: datetime, *, closes: bool) -> None:
         """Apply this event next; if it `closes` its audit, a final status is the end of it."""
@@ -54,6 +57,20 @@ class Projection:
         if self._findings is None:
             self._findings = KnownFindings(self.audit_id)
         return self._findings
+
+    def events_by(
+        self, event_type: str, key: Callable[[Event], object]
+    ) -> dict[object, list[tuple[int, Event]]]:
+        """The audit's events of a type, as (id, event) by `key`; read once for the whole call.
+
+        The log may have later events than this one: an effect looks only at those before it.
+        """
+        if (event_type, key) not in self._events:
+            found = self._events[event_type, key] = {}
+            for event_id, event in log.event_data(self.audit_id, event_type):
+                if isinstance(value := key(event), str | None):
+                    found.setdefault(value, []).append((event_id, event))
+        return self._events[event_type, key]
 
     @property
     def state(self) -> dict[str, Any]:

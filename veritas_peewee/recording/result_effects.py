@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from veritas_peewee.errors import InvalidAudit
-from veritas_peewee.ledger import log
 from veritas_peewee.models import AuditStatus, check_score
 from veritas_peewee.recording import operations
-from veritas_peewee.recording.finding_rows import add_missing, finding_values
-from veritas_peewee.recording.output import IMAGE_EVENT, RESULT_EVENT, Event
+from veritas_peewee.recording.finding_rows import add_missing, finding_values, point_at_image
+from veritas_peewee.recording.forms import RESULT_EVENT, Event
 from veritas_peewee.recording.projection import Projection
 from veritas_peewee.recording.result import read_result
 from veritas_peewee.values.plain import named, shown
 
+ABORTED = "the engine aborted the audit"
 _COLUMNS = tuple(name for name in operations.COLUMNS if name not in ("started_at", "completed_at"))
 
 
@@ -28,10 +28,11 @@ def audit_result(rows: Projection, event: Event) -> None:
             _take(rows, name, result[name], f"audit_result.{name}")
     findings = result.get("findings")
     if isinstance(findings, list):
-        located = [(item, f"audit_result.findings[{n}]") for n, item in enumerate(findings)]
-        add_missing(rows, _checked(rows, located, {}))
+        add_missing(rows, _checked(rows, findings, "audit_result.findings"))
     elif findings is not None:
         rows.errors.append(f"audit_result.findings: must be a list, got {shown(findings)}")
+    if _is_aborted(result):
+        _abort(rows, result.get("trust_score"))
 
 
 def engine_result(rows: Projection, event: Event) -> None:
@@ -40,10 +41,13 @@ def engine_result(rows: Projection, event: Event) -> None:
     if not isinstance(result, dict):
         rows.errors.append(f"{RESULT_EVENT}.result: must be an object, got {shown(result)}")
         return
-    columns, findings, notes = read_result(result)
+    columns, located, notes = read_result(result)
+    findings = [finding for finding, _ in located]
     rows.errors.extend(notes)
     for name, value, where in columns:
         _take(rows, name, value, where)
+    if _is_aborted(result):
+        _abort(rows, rows.changes.get("trust_score"))
     if "status" not in rows.changes:
         # Without a usable status, an audit with a score has ended and one without has failed.
         ended = rows.changes.get("trust_score") is not None
@@ -52,43 +56,58 @@ def engine_result(rows: Projection, event: Event) -> None:
         texts = rows.added_errors or rows.state["errors"]
         if texts and isinstance(texts[-1], str):
             rows.changes["error_message"] = texts[-1]
-    named = any("screenshot_path" in one for one, _ in findings if isinstance(one, dict))
-    add_missing(rows, _checked(rows, findings, _stored_images(rows) if named else {}))
+    add_missing(rows, _checked(rows, findings, "vision_result.findings"))
 
 
-def _stored_images(rows: Projection) -> dict[str, int]:
-    """The index of each screenshot that is stored by now, by the path that the engine gave it."""
-    return {
-        data["url"]: data["index"]
-        for data in log.event_data(rows.audit_id, IMAGE_EVENT, rows.event_id)
-        if isinstance(data.get("url"), str)
-        and isinstance(data.get("index"), int)
-        and isinstance(data.get("data"), dict)
-        and "file" in data["data"]
-    }
+def was_aborted(rows: Projection) -> bool:
+    """Whether the engine has reported, before this event, that it aborted the audit."""
+    return any(
+        event_id < rows.event_id and _is_aborted(event.get("result"))
+        for kind in ("audit_result", RESULT_EVENT)
+        for event_id, event in rows.events_by(kind, _none).get(None, ())
+    )
+
+
+def _none(event: Event) -> None:
+    """The key of all events alike."""
+
+
+def _is_aborted(result: object) -> bool:
+    status = result.get("status") if isinstance(result, dict) else None
+    return isinstance(status, str) and status.strip().lower() == "aborted"
+
+
+def _abort(rows: Projection, score: object) -> None:
+    """An aborted audit has failed: a score that it has is not one of the whole site."""
+    rows.changes |= {"status": AuditStatus.ERROR, "trust_score": None, "risk_level": None}
+    rows.changes.setdefault("error_message", ABORTED)
+    noted = ABORTED if score is None else f"{ABORTED}: its score of {shown(score)} is none"
+    if not rows.has_error(noted):
+        rows.errors.append(noted)
 
 
 def _checked(
-    rows: Projection, findings: list[tuple[Any, str]], images: dict[str, int]
+    rows: Projection, findings: list[Any], where: str
 ) -> list[tuple[object, dict[str, Any]]]:
-    """Findings, given as (finding, where it was found), as (the engine's id, checked columns)."""
+    """Findings of a result as (the engine's id, checked columns)."""
     checked = []
-    for finding, where in findings:
-        if not isinstance(finding, dict):
-            rows.errors.append(f"{where}: must be an object, got {shown(finding)}")
-            continue
-        values = finding_values(finding, where, rows.errors)
-        path = finding.get("screenshot_path")
-        if isinstance(path, str) and values["screenshot_index"] == -1:
-            values["screenshot_index"] = images.get(path, -1)
-        checked.append((finding.get("id"), values))
+    for number, finding in enumerate(findings):
+        place = f"{where}[{number}]"
+        if isinstance(finding, dict):
+            values = finding_values(finding, place, rows.errors)
+            point_at_image(rows, finding, values)
+            checked.append((finding.get("id"), values))
+        else:
+            rows.errors.append(f"{place}: must be an object, got {shown(finding)}")
     return checked
 
 
 def _take(rows: Projection, name: str, value: object, where: str) -> None:
     """Set a column from a result; from a collection, take the values that are sound."""
     if name == "status" and isinstance(value, str):
-        value = value.lower()
+        value = value.strip().lower()
+        if value == "aborted":
+            return  # see `_abort`
     if name == "signal_scores" and isinstance(value, dict):
         rows.changes[name] = scores = {}
         for signal, score in value.items():

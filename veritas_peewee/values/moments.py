@@ -39,6 +39,36 @@ def epoch(value: object) -> datetime | None:
         return None
 
 
+def engine_time(value: object) -> datetime | None:
+    """The datetime in UTC that an engine gives as epoch seconds, or milliseconds, or ISO 8601 text.
+
+    Numbers may be text too. None for a text without a zone, which is no moment, and for anything
+    else.
+    """
+    if (text := plain_text(value)) is not None:
+        if len(text) > 40:
+            return None
+        try:
+            found = datetime.fromisoformat(text.strip())
+            return None if found.tzinfo is None else found.astimezone(UTC)
+        except OverflowError:
+            return None
+        except ValueError:
+            value = _number_in(text)
+    if (found_at := epoch(value)) is not None:
+        return found_at
+    number = plain_number(value)
+    # In seconds it would be after the year 9999.
+    return epoch(number / 1000) if number is not None and abs(number) < 1e15 else None
+
+
+def _number_in(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
 def moment(name: str, value: object) -> object:
     """The moment that a text means, as a datetime in UTC; any other value is returned unchanged.
 
