@@ -22,12 +22,11 @@ from veritas_peewee.queries import lookups
 from veritas_peewee.recording import operations
 from veritas_peewee.recording.forms import NOTES_EVENT, Event, with_notes
 from veritas_peewee.recording.ingest import ingest_noted
-from veritas_peewee.recording.output import REPLACED, OutputParser, parse, unread
+from veritas_peewee.recording.live import NO_END, LiveOutput
+from veritas_peewee.recording.output import parse, unread
 from veritas_peewee.recording.recorder import end_of_output, record
-from veritas_peewee.values.plain import shown
 
 PIPE = "-"
-_NO_END = "the engine's output ended before the audit did"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -114,19 +113,19 @@ def _whole_pipe(pipe: BinaryIO) -> tuple[Audit, list[str]]:
 def _live_pipe(pipe: BinaryIO, url: str | None, audit_id: str | None) -> tuple[Audit, list[str]]:
     """Record each event as its line arrives; returns the audit and the troubles."""
     audit = _begin(url, audit_id)
-    recording = _Recording(audit.id)
-    reason, cut_off = _NO_END, ""
+    output = LiveOutput()
+    reason, cut_off = NO_END, ""
     try:
         with _progress(audit) as show:
             for line in read_lines(pipe):
-                for event in recording.read(line):
+                for event in _record(audit.id, output, output.events(line)):
                     show(event)
-            for event in recording.end():
+            for event in _record(audit.id, output, output.rest()):
                 show(event)
-        reason = recording.nothing_came() or reason
+        reason = output.nothing_came() or reason
     except InvalidAudit as error:
         reason = cut_off = str(error)
-        recording.troubles.append(reason)
+        output.troubles.append(reason)
     except KeyboardInterrupt:
         with suppress(StoreError):
             end_of_output(audit.id, "the program that recorded this audit was interrupted")
@@ -137,7 +136,7 @@ def _live_pipe(pipe: BinaryIO, url: str | None, audit_id: str | None) -> tuple[A
         raise
     if not end_of_output(audit.id, reason) and cut_off:
         record(audit.id, with_notes({"type": NOTES_EVENT}, [cut_off]))
-    return lookups.get(audit.id), recording.troubles
+    return lookups.get(audit.id), output.troubles
 
 
 def _begin(url: str | None, audit_id: str | None) -> Audit:
@@ -155,67 +154,15 @@ def _begin(url: str | None, audit_id: str | None) -> Audit:
     return operations.create(url, id=audit_id)
 
 
-class _Recording:
-    """The lines of a pipe, recorded as events of one audit."""
-
-    def __init__(self, audit_id: str) -> None:
-        self.audit_id = audit_id
-        self.parser = OutputParser()
-        self.troubles: list[str] = []
-        """What could not be read or recorded."""
-        self.is_empty = True
-        self.last_text = ""
-
-    def read(self, line: bytes) -> Iterator[Event]:
-        """Record the events that `line` completes, and yield those that were stored."""
-        text = self._text(line)
-        self.last_text = text if text.strip() else self.last_text
-        return self._record(self.parser.feed(text))
-
-    def end(self) -> Iterator[Event]:
-        """Record the events and notes that the parser still holds.
-
-        Raises InvalidAudit if the output is cut off.
-        """
+def _record(audit_id: str, output: LiveOutput, events: Iterable[Event]) -> Iterator[Event]:
+    """Record events of an audit, and yield those that were stored."""
+    for event in events:
         try:
-            yield from self._record(self.parser.finish())
-        finally:
-            if self.parser.notes:
-                record(self.audit_id, self._noted({"type": NOTES_EVENT}))
-
-    def nothing_came(self) -> str | None:
-        """Why there was no event at all, which is one of the troubles; None if there was one."""
-        if not self.is_empty:
-            return None
-        reason = "no event, progress line or result came through the pipe"
-        if self.last_text:
-            reason += f"; its last line was {shown(self.last_text)}"
-        self.troubles.append(reason)
-        return reason
-
-    def _record(self, events: Iterable[Event]) -> Iterator[Event]:
-        for event in events:
-            try:
-                record(self.audit_id, self._noted(event), lenient=True)
-            except InvalidAudit as error:
-                self.troubles.append(f"an event was passed over: {error}")
-            else:
-                self.is_empty = False
-                yield event
-
-    def _text(self, line: bytes) -> str:
-        try:
-            text = line.decode()
-        except UnicodeDecodeError:
-            text = line.decode(errors="replace")
-            self.parser.notes.append(REPLACED)
-        return text.rstrip("\r\n")
-
-    def _noted(self, event: Event) -> Event:
-        """The event, with the notes that the parser has made since the previous event."""
-        notes, self.parser.notes = self.parser.notes, []
-        self.troubles += unread([event], notes)
-        return with_notes(event, notes)
+            record(audit_id, event, lenient=True)
+        except InvalidAudit as error:
+            output.passed_over(event, error)
+        else:
+            yield event
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from anyio.abc import ByteReceiveStream, Process
 
 from veritas_peewee.database.event_loop import asyncio_loop
 from veritas_peewee.errors import InvalidAudit
+from veritas_peewee.files.inputs import MAX_INPUT
 from veritas_peewee.files.platform import end_group, has_pidfd
 from veritas_peewee.values.plain import invalid
 
@@ -31,9 +32,6 @@ LINGER = 5.0
 engine itself has exited."""
 LAST_LINES, LAST_TEXT = 20, 4000
 """How much of the end of standard error is remembered, in lines and in bytes."""
-LONGEST_LINE = 1 << 28
-"""The most bytes in a line."""
-
 Command = str | Sequence[str]
 
 
@@ -172,7 +170,7 @@ class Engine:
                 size = 0
             begun.append(rest)
             size += len(rest)
-            if size > LONGEST_LINE:
+            if size > MAX_INPUT:
                 raise InvalidAudit(f"the engine's output has a line of more than {size} bytes")
         if any(begun):
             await take(b"".join(begun))

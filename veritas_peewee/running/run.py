@@ -13,12 +13,11 @@ from veritas_peewee.database.current import atomic, current_database
 from veritas_peewee.errors import InvalidAudit, StoreError
 from veritas_peewee.models import AuditStatus
 from veritas_peewee.recording import operations
-from veritas_peewee.recording.output import Event, OutputParser
-from veritas_peewee.recording.preparing import NOTES
+from veritas_peewee.recording.forms import NOTES, NOTES_EVENT, Event, with_notes
+from veritas_peewee.recording.live import NO_END, LiveOutput
 from veritas_peewee.recording.recorder import end_of_output, record
 from veritas_peewee.running.engine import Engine
 
-_NO_END = "the engine's output ended before the audit did"
 _CANCELLED = "the program that ran this audit has stopped it"
 
 Record = Callable[[Event], Awaitable[Any]]
@@ -88,20 +87,24 @@ async def run_audit(
     else:
         await engine.process.aclose()
         failed = engine.timed_out or engine.code != 0
-        reason = cut_off or _NO_END
+        reason = cut_off or NO_END
         if engine.timed_out:
             reason = f"the engine was stopped, because it ran for longer than {limit:g} s"
         elif failed:
             reason = ": ".join(filter(None, (f"the engine {engine.how}", engine.last_words)))
-        await write(_end, audit_id, reason, engine.code, failed=failed)
+        await write(_end, audit_id, reason, engine.code, cut_off, failed=failed)
 
 
 @atomic
-def _end(audit_id: str, reason: str, code: int | None, *, failed: bool) -> None:
+def _end(
+    audit_id: str, reason: str, code: int | None, cut_off: str | None, *, failed: bool
+) -> None:
     unfinished = (AuditStatus.QUEUED, AuditStatus.RUNNING)
     if operations.audit_state(audit_id)["status"] not in unfinished and not failed:
         reason = "the engine has ended"
     ended = end_of_output(audit_id, reason, failed=failed, always=True)
+    if cut_off and not (ended and reason == cut_off):
+        record(audit_id, with_notes({"type": NOTES_EVENT}, [cut_off]))
     if failed and not ended:  # the engine itself closed the audit before
         event = {"type": "engine_exit", "code": code, "message": reason, NOTES: [reason]}
         record(audit_id, event, lenient=True)
@@ -117,37 +120,25 @@ class _Output:
 
     def __init__(self, record: Record) -> None:
         self._record = record
-        self._parser = OutputParser()
+        self._output = LiveOutput()
 
     async def take(self, line: bytes) -> None:
         """Record the events that a line completes."""
-        try:
-            text = line.decode()
-        except UnicodeDecodeError:
-            text = line.decode(errors="replace")
-            self._parser.notes.append("bytes that are not valid text were replaced by U+FFFD")
-        await self._record_all(self._parser.feed(text.rstrip("\r")))
+        await self._record_all(self._output.events(line))
 
     async def end(self) -> str | None:
-        """Record what the parser still holds; what was cut off, in words, if something was."""
-        cut_off = None
+        """Record what is left; what was cut off, in words, if something was."""
         try:
-            await self._record_all(self._parser.finish())
+            await self._record_all(self._output.rest())
         except InvalidAudit as error:
-            cut_off = str(error)
-            self._parser.notes.append(cut_off)
-        if self._parser.notes:
-            message = "; ".join(self._parser.notes)
-            event = {"type": "log_entry", "agent": "store", "level": "error", "message": message}
-            await self._record_all([event])
-        return cut_off
+            return str(error)
+        return None
 
     async def _record_all(self, events: Iterable[Event]) -> None:
         for event in events:
-            notes, self._parser.notes = self._parser.notes, []
             # What was read is recorded, whoever cancels the run meanwhile.
             with anyio.CancelScope(shield=True):
                 try:
-                    await self._record({**event, NOTES: notes} if notes else event)
+                    await self._record(event)
                 except InvalidAudit as error:
-                    self._parser.notes += [*notes, f"an event was passed over: {error}"]
+                    self._output.passed_over(event, error)
