@@ -12,7 +12,7 @@ from typing import Any
 
 import peewee
 
-from veritas_peewee.catalog import entries
+from veritas_peewee.catalog import entries, renewing
 from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.expressions import blob_as_read
@@ -55,9 +55,9 @@ def renew(database: StoreDatabase, memory: Remembered) -> None:
     for audit_id in memory.take_audits():
         _renew_audit(database, memory, audit_id, ended)
     if ended:
-        entries.renew_all(database, ended)
+        renewing.renew_all(database, ended)
     if memory.removed:
-        entries.write_words(database)
+        renewing.write_words(database)
         memory.removed = False
 
 
@@ -170,7 +170,7 @@ def accept(database: StoreDatabase, audit_ids: Iterable[str]) -> None:
         memory.known.pop(audit_id, None)
         memory.set_children(audit_id, None)
     if ended:
-        entries.renew_all(database, ended)
+        renewing.renew_all(database, ended)
 
 
 def _seal_running(database: StoreDatabase, audit_id: str, values: list[Any], seal: object) -> None:
