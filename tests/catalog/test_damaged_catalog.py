@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tests.support.database_files import by_hand, verified
-from veritas_peewee import connect, sync
+from veritas_peewee import Audit, connect, sync
 from veritas_peewee.catalog.checking import INDEX_DISAGREES
 from veritas_peewee.cli.app import run
 from veritas_peewee.database.sqlite_errors import driver
 from veritas_peewee.maintenance.doctor import diagnose
+from veritas_peewee.maintenance.removing import remove_some
 from veritas_peewee.maintenance.verify import verify
 
 ENDED = {"type": "audit_complete", "elapsed": 1}
@@ -62,8 +64,15 @@ def test_doctor_names_pages_that_no_segment_has(path: Path) -> None:
     assert any(one.level == "problem" and INDEX_DISAGREES in one.text for one in diagnose(path))
 
 
-@pytest.mark.parametrize("column", ["created_at", "status", "audit_tier"])
-def test_a_null_where_none_can_be_stops_neither_repair_nor_removal(path: Path, column: str) -> None:
+@pytest.mark.parametrize(("column", "remove"), [
+    ("created_at", sync.delete),
+    ("created_at", lambda audit: remove_some([audit])),
+    ("status", sync.delete),
+    ("audit_tier", sync.delete),
+], ids=["created_at", "created_at, pruned", "status", "audit_tier"])  # fmt: skip
+def test_a_null_where_none_can_be_stops_neither_repair_nor_removal(
+    path: Path, column: str, remove: Callable[[str], object]
+) -> None:
     with closing(driver.connect(path, isolation_level=None)) as plain:
         sql = "SELECT sql FROM sqlite_master WHERE name = 'audits'"
         ((text,),) = plain.execute(sql).fetchall()
@@ -80,5 +89,6 @@ def test_a_null_where_none_can_be_stops_neither_repair_nor_removal(path: Path, c
         assert any(audit in problem for problem in verify().problems)
     assert run(["verify", "--fix", "--database", str(path)]) == 1
     with connect(path):
-        sync.delete(audit)
+        remove(audit)
+        assert not Audit.select().where(Audit.id == audit).exists()
         sync.record(sync.create("https://example.com/after").id, ENDED)

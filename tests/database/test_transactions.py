@@ -9,11 +9,13 @@ import anyio
 import peewee
 import pytest
 
+from tests.support.writes import Gate, Unreliable, outcome
 from veritas_peewee import Audit, AuditNotFound, AuditStore, StoreError, connect, sync
 from veritas_peewee.database.current import current_database, database
 from veritas_peewee.database.sqlite_errors import driver
+from veritas_peewee.maintenance.prune import prune
 from veritas_peewee.maintenance.verify import verify
-from veritas_peewee.models import AuditEvent
+from veritas_peewee.models import AuditEvent, AuditScreenshot
 from veritas_peewee.recording import operations, recorder, removal
 from veritas_peewee.testing import make_event
 
@@ -312,3 +314,89 @@ def test_a_commit_that_was_refused_can_be_tried_again(tmp_path):
         opened.commit()
         assert not opened.transaction_is_open
         assert Audit.get().risk_level == "high"
+
+
+UNSURE = ["but done", "but done, without a code"]
+"""How a statement fails that was executed: nobody can tell from the error whether it was."""
+
+
+def record_shot():
+    recorder.record("running", make_event("screenshot", label="new", index=1))
+
+
+def record_in_a_block():
+    with current_database().atomic():
+        record_shot()
+
+
+@pytest.mark.parametrize("how", UNSURE)
+@pytest.mark.parametrize(
+    "work",
+    [
+        record_shot,
+        record_in_a_block,
+        lambda: removal.delete("ended"),
+        lambda: prune(keep_newest=0),
+        lambda: sync.import_("other.jsonl"),
+    ],
+    ids=["image", "block", "delete", "prune", "import"],
+)
+def test_a_script_whose_commit_may_have_been_made_is_told_so_and_no_file_goes(
+    tmp_path, monkeypatch, work, how
+):
+    monkeypatch.chdir(tmp_path)
+    shot = make_event("screenshot")
+    with connect("other/audits.db"):
+        operations.create("https://example.com", id="other")
+        recorder.record_many("other", [shot, {"type": "audit_complete"}])
+        sync.export("other.jsonl")
+    with connect("audits.db") as opened:
+        operations.create("https://example.com", id="running")
+        operations.create("https://example.com", id="ended")
+        recorder.record_many("ended", [shot, {"type": "audit_complete"}])
+        before = {path.name for path in opened.location.screenshots.rglob("*.png")}
+        rows = AuditScreenshot.select().count()
+        unreliable = Unreliable.put(opened)
+        unreliable.fails = [f"COMMIT {how}"]
+        with pytest.raises(StoreError, match="is not known"):
+            work()
+        assert unreliable.fails == []
+        assert AuditScreenshot.select().count() != rows
+        assert before <= {path.name for path in opened.location.screenshots.rglob("*.png")}
+        recorder.record("running", shot)
+    with connect("audits.db", read_only=True):
+        assert verify().problems == []
+
+
+@pytest.mark.parametrize("how", UNSURE)
+async def test_a_lone_event_that_may_have_been_saved_is_not_said_to_have_failed(
+    file_store, audit, how
+):
+    entry = make_event("log_entry", message="x")
+    await file_store.record(audit.id, entry)
+    unreliable = await file_store.write(lambda: Unreliable.put(current_database()))
+    unreliable.sound, unreliable.fails = -1, [f"INSERT {how}"]
+    with pytest.raises(StoreError, match="is not known"):
+        await file_store.record(audit.id, entry)
+    assert unreliable.fails == []
+    await file_store.record(audit.id, entry)
+    assert len(await file_store.events(audit.id)) == 4
+    assert (await file_store.read(verify)).problems == []
+
+
+async def test_an_ingest_that_is_refused_in_its_batch_leaves_no_image(file_store, audit):
+    await file_store.record(audit.id, {"type": "audit_complete"})
+    output = [make_event("screenshot", label="refused", index=1), {"type": "audit_complete"}]
+    gate, told = Gate(), {}
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(file_store.write, gate)
+        await gate.wait()
+        tasks.start_soon(file_store.create, "https://example.com/other")
+        tasks.start_soon(partial(outcome, told, "ingest", file_store.ingest, output,
+                                 audit_id=audit.id))  # fmt: skip
+        with anyio.fail_after(30):
+            while file_store.stats().pending < 2:
+                await anyio.sleep(0.001)
+        gate.release.set()
+    assert "has already ended" in str(told["ingest"])
+    assert [name[:8] for name in files(file_store)] == ["000-kept"]

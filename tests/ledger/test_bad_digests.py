@@ -187,6 +187,24 @@ def test_an_event_s_id_that_is_none_stops_nothing_and_is_named(path, ids, new):
     assert "event 3: missing from the store" in problems
 
 
+@pytest.mark.parametrize("digest", ["NULL", "zeroblob(32)"])
+async def test_an_event_that_was_inserted_under_the_greatest_id_stops_nothing(path, digest):
+    async with AuditStore.open(path) as store:
+        audit, other = [await store.create(f"https://{n}.example/") for n in "ab"]
+        assert await store.record_many(audit.id, [ENTRY] * 3) == [1, 2, 3]
+        by_hand(path, "INSERT INTO audit_events (id, audit_id, event_type, timestamp, digest) "
+                f"VALUES ({2**63 - 1}, '{audit.id}', 'mine', '2026-01-01', {digest})")  # fmt: skip
+        for number in (4, 6):
+            assert await store.record(audit.id, ENTRY) == number
+            assert await store.record(other.id, FINDING) == number + 1
+        assert (await store.head()).position == 7
+    async with AuditStore.open(path) as store:  # a connection that remembers nothing
+        assert await store.record_many(other.id, [ENTRY, ENTRY]) == [8, 9]
+        problems = (await store.read(verify)).problems
+    assert any(str(2**63 - 1) in text or audit.id in text for text in problems), problems
+    assert not any(other.id in text for text in problems)
+
+
 async def test_followers_are_not_led_astray_by_an_id_that_is_none(path):
     async with AuditStore.open(path) as store:
         await astray(store, path)

@@ -131,6 +131,8 @@ CHANGES = [
     "UPDATE import_heads SET digest = 5 WHERE id = 1",
     "UPDATE import_heads SET total = '5' WHERE id = 5",
     "UPDATE import_heads SET total = 'x' WHERE id = 2",
+    "UPDATE import_heads SET total = upper(total) WHERE id = 2",
+    "UPDATE import_heads SET total = total || ' ' WHERE id = 2",
     "UPDATE import_heads SET total = X'00' WHERE id = 2",
     "UPDATE import_heads SET open = 'x' WHERE id = 2",
     "UPDATE import_heads SET open = 7 WHERE id = 5",

@@ -314,3 +314,19 @@ def test_fixing_leaves_what_is_altered_in_the_rows_to_be_named(path: Path, ids: 
     with repairing(path):
         assert Audit.select().where(Audit.narrative == "nothing to see").count() == 3
     assert len(verified(path).problems) == 3
+
+
+@pytest.mark.parametrize("table", [*OURS, *CATALOG])
+def test_a_table_with_none_of_our_columns_is_made_again_unless_it_holds_anything(
+    path: Path, ids: list[str], table: str
+) -> None:
+    whole = schema(path)
+    by_hand(path, f"DROP TABLE {table}", f"CREATE TABLE {table} (x)")
+    with repairing(path):
+        pass
+    assert schema(path) == whole
+    by_hand(path, f"DROP TABLE {table}", f"CREATE TABLE {table} (x)",
+            f"INSERT INTO {table} VALUES ('dear')")  # fmt: skip
+    with pytest.raises(StoreError, match=table), repairing(path):
+        pass
+    assert rows(path, table) == [("dear",)]

@@ -12,10 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.database_files import select
+from tests.support.database_files import by_hand, select
 from tests.support.invariants import check_closed
 from tests.support.processes import start
 from veritas_peewee import Audit, AuditStore, connect
+from veritas_peewee.database.statements import rows_of
+from veritas_peewee.maintenance.verify import verify
+from veritas_peewee.models import AuditRunner
 from veritas_peewee.queries import lookups
 from veritas_peewee.recording import operations, recorder
 
@@ -358,3 +361,43 @@ def test_a_process_killed_while_it_began_its_session_leaves_nothing_behind(path:
         pass
     assert sessions(path) == []
     check_closed(path)
+
+
+ODD_VALUES = ("5", "x'00'", "'odd'", "CAST(x'ff' AS TEXT)", "NULL", "9e999", "'[[[['")
+
+
+def test_an_odd_audit_of_a_dead_process_stops_neither_the_opening_nor_the_others(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with connect(path):
+        names = [*Audit._meta.columns, "runner's audit", "runner's session"]
+        odd = {f"o{place}.{number}": (name, value)
+               for place, name in enumerate(names)
+               for number, value in enumerate(ODD_VALUES)}  # fmt: skip
+        for audit_id in ("a", *odd, "z"):
+            operations.create("https://example.com", id=audit_id)
+            recorder.record(audit_id, {"type": "phase_start", "phase": "init"})
+    changes = ["UPDATE audit_runners SET session = 'imported'"]
+    for audit_id, (name, value) in odd.items():
+        table, key = ("audit_runners", "audit_id") if "'" in name else ("audits", "id")
+        column = {"runner's audit": "audit_id", "runner's session": "session"}.get(name, name)
+        changes.append(
+            f"UPDATE OR IGNORE {table} SET {column} = {value} WHERE {key} = '{audit_id}'"
+        )
+    by_hand(path, *changes)
+    with connect(path):
+        assert {one.id: one.status for one in Audit.select(Audit.id, Audit.status).where(
+            Audit.id.in_(["a", "z"]))} == {"a": "disconnected", "z": "disconnected"}  # fmt: skip
+        left = [audit_id for (audit_id,) in rows_of(AuditRunner.select(AuditRunner.audit))]
+        problems = verify().problems
+    told = [record.getMessage() for record in caplog.records]
+    assert left
+    for audit_id in ("a", "z", *odd):
+        assert sum(f"audit {audit_id} " in text for text in told) <= (audit_id in odd), audit_id
+    unsaid = [one for one in left if not any(f"audit {one} has" in text for text in told)]
+    unnamed = [one for one in left if not any(f" {one}" in text for text in problems)]
+    # Those whose audit was given another id are named by their table.
+    assert (unsaid, [one for one in unnamed if not one.startswith("o0.")]) == ([], [])
+    assert any("audit_runners" in text and "is missing" in text for text in problems)
+    with connect(path):  # as often as it is opened
+        assert [one for (one,) in rows_of(AuditRunner.select(AuditRunner.audit))] == left

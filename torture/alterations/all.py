@@ -46,5 +46,10 @@ def _breadth(specimen: Specimen, table: Table) -> Breadth | None:
         of_audits = table.owner is not None
         return Breadth(4, 8, 2) if of_audits else Breadth(2, 2, 1)
     if specimen.name == "without-images":
-        return Breadth(2, 4, 2) if table.name == "audit_screenshots" else None
-    return None if table.owner is None else Breadth(1, 4, 2)
+        is_about = table.name in ("audit_screenshots", "absent_images")
+        return Breadth(2, 4, 2) if is_about else None
+    is_about = table.owner is not None or (specimen.name, table.name) == (
+        "imported",
+        "import_heads",
+    )
+    return Breadth(1, 4, 2) if is_about else None

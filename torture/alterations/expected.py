@@ -49,6 +49,10 @@ UNNAMED: tuple[Listed, ...] = (
         "from more changes.",
         always=False,
     ),
+    Listed(
+        r"import_heads\.open: off by one",
+        "Whether an import was complete is a note: at most, the next one goes on where it ended.",
+    ),
     # ---- numbers that another store would give anew ----
     Listed(
         r"(audit_findings|audit_screenshots)\.id: .*, its order kept .*",
@@ -146,6 +150,11 @@ MENDED: tuple[Listed, ...] = (
         r"rows of audits: removed past the triggers \(queued\)",
         "An audit without any event is counted in a head, and the next new audit makes the count "
         "right again.",
+    ),
+    Listed(
+        r"rows of absent_images: (doubled at the end|forged).*",
+        "That the image of a screenshot to come is absent is no more than a note once that "
+        "screenshot is there with its image; `verify --fix` removes it.",
     ),
     Listed(
         r"(rows of )?search_index.*|(rows of )?audit_(catalog|patterns|counts).*",

@@ -87,6 +87,18 @@ def code_of(error: BaseException, default: int | None = None) -> int | None:
     return default
 
 
+def may_be_committed(error: BaseException) -> bool:
+    """Whether a COMMIT that failed with this error, and left no transaction, may have been made.
+
+    The last of it is to bring it to disk, and an error of the system's, or one without a code, does
+    not say how far it came; with every other code SQLite has refused it.
+    """
+    code = code_of(error)
+    if code is None:
+        return isinstance(error, (driver.OperationalError, peewee.OperationalError))
+    return code & 0xFF == 10 and code not in _BY_CODE  # SQLITE_IOERR
+
+
 def code_without(error: BaseException) -> int | None:
     """The code for an error to which the driver gives none; None if its cause is not known."""
     if str(error) == "constraint failed":  # of one of our tables, the message would name it

@@ -15,6 +15,7 @@ import peewee
 from veritas_peewee.database.failures import DRIVER_ERRORS, error_code
 from veritas_peewee.database.keeper import Keeper
 from veritas_peewee.database.savepoint import Savepoint
+from veritas_peewee.database.sqlite_errors import may_be_committed
 from veritas_peewee.errors import StoreError
 
 AS_PEEWEE: Any = vars(peewee)["__exception_wrapper__"]
@@ -32,6 +33,16 @@ class TransactionEnded(StoreError):
 def is_known(error: BaseException | None) -> bool:
     """Whether what failed with this error is certain not to have been saved."""
     return not isinstance(error, TransactionEnded) and not getattr(error, "written", False)
+
+
+class OutcomeUnknown(TransactionEnded):
+    """What ends a transaction has failed, and it is not known whether the write was saved."""
+
+    def __init__(self, name: str, what: str, error: BaseException) -> None:
+        super().__init__(
+            f"{name}: the {what} failed, and whether the write was saved is not known: read what "
+            f"is there before you try again (SQLite: {error})"
+        )
 
 
 class Transactions(peewee.Database):
@@ -123,9 +134,11 @@ class Transactions(peewee.Database):
                 raise TransactionEnded
             try:
                 self.state.conn.execute("COMMIT")
-            except BaseException:
+            except BaseException as error:
                 # One that was only refused, for a deferred foreign key, may be tried again.
                 self.lost = not self.transaction_is_open
+                if self.lost and may_be_committed(error):
+                    raise OutcomeUnknown(self.name, "commit", error) from error
                 with AS_PEEWEE:
                     raise
             self.undo.clear()
@@ -314,14 +327,16 @@ class Unit:
                 finally:
                     if database.keeper is not None:
                         database.keeper.undone(self.mark)
-        except (*DRIVER_ERRORS, StoreError):
+        except (*DRIVER_ERRORS, StoreError) as failure:
             _logger.exception("%s: a roll-back failed", database.name)
             database.is_undone = False
+            if self.outermost and isinstance(error, Exception):
+                raise OutcomeUnknown(database.name, "roll-back", failure) from error
         finally:
             del database.state.commit_callbacks[self.callbacks :]
             # If the rows may have been committed, their files stay: better one too many than one
             # missing.
             if database.is_undone:
                 database.run_undo(self.undo)
-            else:
+            elif self.outermost:  # else the one around it decides, which can still be undone
                 del database.undo[self.undo :]

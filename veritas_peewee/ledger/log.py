@@ -17,7 +17,7 @@ from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.expressions import blob_as_read
 from veritas_peewee.database.failures import DRIVER_ERRORS, error_code, is_missing_parent
-from veritas_peewee.database.sqlite_errors import AUTH
+from veritas_peewee.database.sqlite_errors import AUTH, may_be_committed
 from veritas_peewee.database.statements import (
     MARK,
     execute,
@@ -27,6 +27,7 @@ from veritas_peewee.database.statements import (
     text_of,
     update_sql,
 )
+from veritas_peewee.database.transactions import OutcomeUnknown
 from veritas_peewee.ledger import counter, heads
 from veritas_peewee.ledger.memory import MOST_CHAINS, Remembered, remembered
 from veritas_peewee.models import AuditEvent, reported_finding_id
@@ -169,6 +170,8 @@ def _append_alone(
     except DRIVER_ERRORS as error:
         if memory.alone and error_code(error) == AUTH:
             return []
+        if memory.alone and may_be_committed(error):
+            raise OutcomeUnknown(database.name, "commit", error) from error
         raise
     finally:
         memory.alone = False

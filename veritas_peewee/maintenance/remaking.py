@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from veritas_peewee import migrations
 from veritas_peewee.catalog import rebuilding
-from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
+from veritas_peewee.database.failures import DRIVER_ERRORS, is_of_the_data, store_error
 from veritas_peewee.database.sqlite import SqliteStore
 from veritas_peewee.database.statements import execute
 from veritas_peewee.errors import StoreError
@@ -41,7 +41,7 @@ def settle(database: SqliteStore, done: list[str]) -> int:
 def _make_tables(database: SqliteStore) -> list[str]:
     found = parts.differences(database)
     parts.refuse_acting(database, found)
-    missing, known = {part.key for part in found.missing}, migrations.broken_rows(database)
+    missing, known = {part.key for part in found.missing}, _broken_rows(database)
     done = []
     for part in found.tables:
         if part.name in rebuilding.TABLES:
@@ -55,9 +55,21 @@ def _make_tables(database: SqliteStore) -> list[str]:
             else:
                 rows = _make_again(database, wanted)
                 done.append(f"made the table {part.name} again, with its {rows} rows as they are")
-    if not missing and (broken := migrations.broken_rows(database) - known):
+    if missing or known is None:  # rows may be without their audit, which `verify` names
+        return done
+    if broken := migrations.broken_rows(database) - known:
         raise StoreError(f"{database.name}: without their audit: {broken}; nothing was made again")
     return done
+
+
+def _broken_rows(database: SqliteStore) -> set[tuple[object, ...]] | None:
+    """The rows whose audit is gone; None if that cannot be asked, for want of an audit's key."""
+    try:
+        return migrations.broken_rows(database)
+    except DRIVER_ERRORS as error:
+        if not is_of_the_data(error):
+            raise
+        return None
 
 
 @contextmanager

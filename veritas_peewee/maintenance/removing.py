@@ -10,10 +10,9 @@ from typing import Any
 import peewee
 
 from veritas_peewee.catalog.entries import UNFINISHED
-from veritas_peewee.database.current import current_database
 from veritas_peewee.database.statements import MARK, execute, text_of
 from veritas_peewee.models import Audit, AuditEvent, AuditRunner, AuditScreenshot
-from veritas_peewee.recording.removal import remove_after_commit
+from veritas_peewee.recording.removal import remove_after_commit, remove_row
 
 PIECE_FILES = 100
 """Files after which a transaction begins with no other audit."""
@@ -69,7 +68,6 @@ def remove_some(ids: list[str]) -> tuple[int, PruneReport]:
     Returns how many of them it has dealt with, removed or skipped, and what was removed. The files
     are removed after the commit, once it is on disk.
     """
-    database = current_database()
     until = time.perf_counter() + PIECE_SECONDS
     removed = PruneReport()
     files: list[str] = []
@@ -78,7 +76,7 @@ def remove_some(ids: list[str]) -> tuple[int, PruneReport]:
         taken += 1
         found, own = _belongings(audit_id)
         # It may have been taken up again since it was chosen.
-        if database.execute_sql(_remove_sql(), (audit_id,)).rowcount:
+        if remove_row(audit_id, _remove_sql()):
             removed += found
             files += own
         else:

@@ -7,14 +7,16 @@ stored event, its time and the rows before it, so replaying a log gives the same
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable
 from datetime import datetime
 from functools import partial
 from typing import Any
 
 from veritas_peewee.database.current import atomic, current_database, screenshot_folder
-from veritas_peewee.database.statements import rows_of
-from veritas_peewee.errors import InvalidAudit
+from veritas_peewee.database.failures import DRIVER_ERRORS, is_of_the_data
+from veritas_peewee.database.statements import MARK, execute, text_of
+from veritas_peewee.errors import AuditNotFound, DatabaseCorrupt, InvalidAudit, StoreError
 from veritas_peewee.files.sessions import State, leftovers, look, sweep
 from veritas_peewee.ledger import log
 from veritas_peewee.models import AuditEvent, AuditRunner, AuditStatus
@@ -27,6 +29,8 @@ from veritas_peewee.values.ids import key_of
 from veritas_peewee.values.moments import utc_now
 from veritas_peewee.values.plain import encode_json
 from veritas_peewee.values.states import FINAL
+
+_logger = logging.getLogger("veritas_peewee")
 
 
 def is_single(prepared: PreparedEvent) -> bool:
@@ -192,14 +196,14 @@ def disconnect_dead() -> list[str]:
     folder = database.location.sessions
     # Before the rows are read: a dead session can get no more of them.
     left = leftovers(folder)
-    rows = rows_of(AuditRunner.select(AuditRunner.audit, AuditRunner.session))
+    rows = execute(text_of(AuditRunner.select(AuditRunner.audit, AuditRunner.session)), ())
     states = {session: look(folder, session) for _, session in rows}
     dead = {session for session, state in states.items() if state is State.DEAD}
     missing = {session for session, state in states.items() if state is State.MISSING}
     # The folder may have been removed, or copied without; but who runs an audit has the file open.
     if missing and not database.transaction_is_open and database.is_alone():
         dead |= missing
-    ended = _disconnect(dead) if dead else []
+    ended = [audit for audit, session in rows if session in dead and _ends(audit, session)]
     if database.transaction_is_open:
         database.after_commit(partial(sweep, folder, left))
     else:
@@ -207,17 +211,48 @@ def disconnect_dead() -> list[str]:
     return ended
 
 
+def _ends(audit_id: str, session: object) -> bool:
+    """Whether this audit of a dead session could be, and was, marked as disconnected.
+
+    Each in its own transaction, so that one that another program has made odd stops no opening, and
+    no other audit.
+    """
+    try:
+        return _disconnect(audit_id, session)
+    except Exception as error:
+        if not _is_odd(error):
+            raise
+        _logger.warning(
+            "%s: the process of audit %s has ended, but it cannot be marked as disconnected, "
+            "because what is stored of it is not what this library writes (%s); "
+            "`veritas-peewee verify` names it",
+            current_database().name,
+            audit_id,
+            error,
+        )
+        return False
+
+
+def _is_odd(error: Exception) -> bool:
+    """Whether an error is about what is stored of an audit, and not about the disk or a lock."""
+    if isinstance(error, StoreError):
+        return isinstance(error, (DatabaseCorrupt, InvalidAudit, AuditNotFound))
+    if isinstance(error, DRIVER_ERRORS):
+        return is_of_the_data(error)
+    return not isinstance(error, (OSError, MemoryError))
+
+
 @atomic
-def _disconnect(sessions: set[str]) -> list[str]:
-    rows = rows_of(AuditRunner.select(AuditRunner.audit, AuditRunner.session))
-    ids = [audit_id for audit_id, session in rows if session in sessions]
-    for audit_id in ids:
-        state = operations.audit_state(audit_id)
-        if state["status"] in (AuditStatus.QUEUED, AuditStatus.RUNNING):
-            end_of_output(audit_id, "the process that was running this audit has ended")
-        elif state["status"] in FINAL:
-            _close(
-                audit_id, state, "the process that was running this audit ended after its result"
-            )
-        operations.release(audit_id)
-    return ids
+def _disconnect(audit_id: str, session: object) -> bool:
+    if type(audit_id) is not str:
+        raise InvalidAudit("its id is no text")
+    found = AuditRunner.select(AuditRunner.session).where(AuditRunner.audit == MARK)
+    if execute(text_of(found), (audit_id,)) != [(session,)]:
+        return False  # another process was faster, or runs it now
+    state = operations.audit_state(audit_id)
+    if state["status"] in (AuditStatus.QUEUED, AuditStatus.RUNNING):
+        end_of_output(audit_id, "the process that was running this audit has ended")
+    elif state["status"] in FINAL:
+        _close(audit_id, state, "the process that was running this audit ended after its result")
+    operations.release(audit_id)
+    return True

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from peewee import SQL
+from peewee import SQL, IntegrityError
 
 from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.current import atomic, bound, current_database
@@ -43,11 +43,24 @@ def delete(audit_id: str) -> None:
     """
     audit_id = key_of(audit_id)
     files = _files_of(audit_id)
-    # The note of a removal has the moment; without one, by another program's hand, it cannot be.
-    current_database().execute_sql(_UNDATED, (audit_id,))
-    if not Audit.delete().where(Audit.id == audit_id).execute():
+    if not remove_row(audit_id, text_of(Audit.delete().where(Audit.id == MARK))):
         raise not_found(audit_id)
     remove_after_commit(files)
+
+
+def remove_row(audit_id: str, sql: str) -> bool:
+    """Run `sql`, which removes the audit's row if that still may go; returns whether it did.
+
+    Of each removal there is a note with the audit's moment, and none can be made of an audit that
+    another program has left without one: it is removed with an empty moment.
+    """
+    database = current_database()
+    try:
+        return bool(database.execute_sql(sql, (audit_id,)).rowcount)
+    except IntegrityError:
+        if not database.execute_sql(_UNDATED, (audit_id,)).rowcount:
+            raise
+    return bool(database.execute_sql(sql, (audit_id,)).rowcount)
 
 
 def remove_after_commit(files: Iterable[str]) -> None:

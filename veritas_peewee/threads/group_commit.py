@@ -18,7 +18,7 @@ import anyio
 from veritas_peewee.database.connection import StoreDatabase, statement_size
 from veritas_peewee.database.current import inside_unit
 from veritas_peewee.database.failures import OWN_ERRORS, error_code, first_failure, store_error
-from veritas_peewee.database.transactions import TransactionEnded, is_known
+from veritas_peewee.database.transactions import OutcomeUnknown, TransactionEnded, is_known
 from veritas_peewee.errors import StoreError, WriteUndone, meaning
 from veritas_peewee.threads.wording import name_of, text_of_argument, text_of_error
 
@@ -159,7 +159,8 @@ def commit(database: StoreDatabase, batch: list[Job]) -> tuple[list[Job], list[J
     except BaseException as error:
         # BEGIN or COMMIT failed, or a write ended the transaction.
         if done is batch:
-            failure = first_failure(error) if database.lost else error
+            is_hidden = database.lost and not isinstance(error, OutcomeUnknown)
+            failure = first_failure(error) if is_hidden else error
             batch[0].error = store_error(failure, database.location.name) or failure
         else:
             for job in move(batch, QUEUED, DONE):
@@ -253,8 +254,10 @@ def _fail_all(database: StoreDatabase, done: list[Job], error: BaseException) ->
         # A caller's own subclass is not used: it may not accept a text as its only argument.
         kind = type(known) if type(known) in OWN_ERRORS else StoreError
         text = text_of_error(known)
+    # What ended the transaction was told its own failure, and not that its roll-back failed too.
+    ended_it = error.__cause__ if isinstance(error, OutcomeUnknown) else None
     for job in done:
-        if job.error is None:
+        if job.error is None or job.error is ended_it:
             job.error = kind(text)
             job.error.__cause__ = error
             job.result = None

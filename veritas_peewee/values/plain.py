@@ -6,7 +6,7 @@ import json
 import math
 import re
 import reprlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NoReturn, cast
 
 from veritas_peewee.errors import InvalidAudit
@@ -274,14 +274,23 @@ def _is_deeper(value: object, depth: int) -> bool:
     """Whether a value that strict JSON can hold is nested more than `depth` levels deep."""
     level: list[Any] = [value]
     for _ in range(depth):
-        below: list[Any] = []
-        for outer in level:
-            inner = dict.values(outer) if isinstance(outer, dict) else _items(outer) or ()
-            below += [item for item in inner if isinstance(item, _NESTED)]
-        if not below:
+        # All of a level in one go: a call for each of its values would take most of the time.
+        level = [
+            item
+            for outer in level
+            for item in (outer.values() if type(outer) is dict else _inner(outer))
+            if isinstance(item, _NESTED)
+        ]
+        if not level:
             return False
-        level = below
     return True
+
+
+def _inner(value: object) -> Iterable[Any]:
+    """The values in a dict, list or tuple, also of a caller's class; none in anything else."""
+    if type(value) is list:
+        return value
+    return dict.values(value) if isinstance(value, dict) else _items(value) or ()
 
 
 _NESTED = (dict, list, tuple)
