@@ -351,6 +351,13 @@ def test_what_a_restored_store_does_not_name_goes_after_it_is_on_disk(
         rf"unlink {IMAGE}",
         "answer .*",
     )
+    # What was there before is on disk under its other name, too.
+    effects.assert_order(
+        r"rename store/audits\.db\.replaced-[^/]+",
+        r"link store/audits\.db\.replaced-[^/]+/veritas_audits\.db",
+        r"fsync store/audits\.db\.replaced-[^/]+",
+        "answer .*",
+    )
     (renamed,) = effects.matching(r"rename store/audits\.db")
     assert any(
         renamed < at < min(effects.matching(rf"unlink {IMAGE}"))
