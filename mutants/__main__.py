@@ -102,6 +102,9 @@ def promised(found: Map, chosen: str) -> Iterator[Mutant]:
         for line in range(change.line, change.line + promise.lines):
             at = Change(change.file, 0, 0, "", "", line, line, False)
             tests.update(found.tests(at))
+        if not tests:  # in the map nothing executes it; then whatever executes its module
+            at = Change(change.file, 0, 0, "", "", change.line, change.line, True)
+            tests.update(found.tests(at))
         yield Mutant(change, found.ordered(change.room, tests), promise.name)
     if missing:
         raise NotFound("\n\n".join(missing))
