@@ -75,7 +75,7 @@ class StoreMoved(StoreError):
 
 
 class StaleToken(StoreError):
-    """The event of this token is not in this store's history: begin again."""
+    __doc__ = "The event of this token is not in this store's history: begin again."
 
 
 class NoDatabase(StoreError, RuntimeError):

@@ -164,7 +164,7 @@ async def test_a_row_brings_along_what_is_loaded_with_it(path: Path, ids: list[s
         audit = await store.get(ids[0])
         plain = as_dict(audit)
         columns = [name for name in Audit._meta.fields if name != "audit"]
-        assert list(plain) == [*columns, "findings", "screenshots"]
+        assert list(plain) == [*columns, "details", "findings", "screenshots"]
         assert plain["status"] == "completed"
         assert type(plain["status"]) is str
         assert datetime.fromisoformat(plain["created_at"]) == audit.created_at

@@ -132,7 +132,7 @@ def test_every_filter_is_a_search_by_index_without_a_sort(audits, monkeypatch):
 
 def test_other_reads_are_searches_by_index_too(audits):
     database = current_database()
-    for text in (*lookups._get_sql(), lookups._events_sql()):
+    for text in (*lookups._get_sql(), lookups._events_sql(0), lookups._events_sql(2)):
         values = ["x"] * text.count("?")
         plan = database.execute_sql(f"EXPLAIN QUERY PLAN {text}", values).fetchall()
         assert plan[0][3].startswith("SEARCH t1 USING"), (text, plan)

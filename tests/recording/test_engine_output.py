@@ -555,9 +555,14 @@ def test_a_decision_of_any_values_is_read_without_an_error(key: str, value: Any)
         read = read_result(RESULT | {"judge_decision": decision})
         assert_readable(read)
         noted = [note for note in read.notes if note.startswith("judge_decision")]
+        parts = [decision]
+        for name in ("trust_score_result", "sub_signals"):
+            if isinstance(parts[-1], dict):
+                parts.append(parts[-1].get(name))
+        signals = parts[2].values() if len(parts) == 3 and isinstance(parts[2], dict) else ()
         assert bool(noted) == (
-            not isinstance(decision, dict | None)
-            or (not isinstance(decision and decision.get("trust_score_result"), dict | None))
+            not isinstance(parts[-1], dict | None)
+            or any(isinstance(one, dict) and one and "raw_score" not in one for one in signals)
         )
 
 

@@ -169,7 +169,7 @@ def test_any_object_can_be_shown():
 )
 def test_damaged_output_is_read_in_a_time_that_grows_with_its_length(text):
     begin = time.perf_counter()
-    with pytest.raises(InvalidAudit, match="cut off or damaged"):
+    with pytest.raises(InvalidAudit, match=r"cut off or damaged|no event, progress line or result"):
         parse(text)
     assert time.perf_counter() - begin < 20  # the square of the length takes minutes
 
@@ -179,4 +179,4 @@ def test_a_result_behind_a_thousand_lines_that_only_look_like_json():
     result = '{"url": "https://example.com", "status": "completed"}'
     events, notes = parse("\n".join([*lines, result, *lines[1::2]]))
     assert [event["type"] for event in events] == ["engine_result"]
-    assert len(notes) == 1
+    assert notes == []  # none of them begins like JSON of ours

@@ -20,7 +20,9 @@ from veritas_peewee.cli.text import PROGRAM, complain
 from veritas_peewee.config import locate
 from veritas_peewee.errors import InvalidAudit, StoreError
 from veritas_peewee.recording import output
+from veritas_peewee.recording.live import NO_END
 from veritas_peewee.recording.output import IMAGE_EVENT, RESULT_EVENT, Event
+from veritas_peewee.recording.recorder import end_of_output
 from veritas_peewee.store import AuditStore
 
 SAMPLES = Path("data", "samples")
@@ -118,6 +120,7 @@ async def _play(store: AuditStore, run: Run, sample: Sample, view: demo_view.Vie
                 run.refused += 1
                 complain(f"{sample.name}: {error}")
             view.advance(sample, 1)
+        await store.write(end_of_output, audit.id, NO_END)
         audit = await store.get(audit.id)
     run.audits.append(audit.id)
     run.longest = max(run.longest, (len(sample.events), audit.id))

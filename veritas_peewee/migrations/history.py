@@ -24,9 +24,10 @@ MADE: dict[str, tuple[tuple[str, str], ...]] = {
     "0004_search": (("audit_catalog", ""), ("audit_patterns", ""), ("search_index", "")),
     "0006_slices": (("audit_catalog", "slices"), ("audit_counts", "slice")),
     "0007_evidence": (("absent_images", ""), ("import_heads", "")),
+    "0008_words_and_hosts": (("latest_audit_of_each_site", "MAX(COALESCE(started_at"),),
 }
-"""The tables and columns by which it is seen that a migration was applied. Whoever adds a
-migration that makes any puts one here."""
+"""The tables and columns by which it is seen that a migration was applied, or a view and a part of
+its text. Whoever adds a migration that makes any puts one here."""
 
 
 class History(NamedTuple):
@@ -95,9 +96,12 @@ def _recorded(database: SqliteStore) -> tuple[list[str], str]:
 def _made(database: SqliteStore) -> int:
     """How many of the known migrations have been applied, by the parts that are in the file."""
     for number in range(len(KNOWN), 0, -1):
-        for table, column in MADE.get(KNOWN[number - 1], ()):
+        for table, part in MADE.get(KNOWN[number - 1], ()):
             rows = database.execute_sql(f"PRAGMA main.table_info({table})").fetchall()
-            if rows and (not column or column in {row[1].lower() for row in rows}):
+            if rows and (not part or part in {row[1].lower() for row in rows}):
+                return number
+            text = "SELECT sql FROM main.sqlite_master WHERE type = 'view' AND name = ?"
+            if rows and any(part in sql for (sql,) in database.execute_sql(text, (table,))):
                 return number
     return 0
 

@@ -1,10 +1,14 @@
-"""Values that are nested too deeply, cut to a depth that can be stored."""
+"""How deep values are nested, and those that are nested too deeply cut to what can be stored."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
-from veritas_peewee.values.plain import MAX_DEPTH
+MAX_DEPTH = 200
+"""JSON nested deeper than this is refused: every reader recurses once per level, and we cannot know
+how much stack it has left."""
+_NESTED = (dict, list, tuple)
 
 
 def cut(value: object, depth: int = 0, outer: tuple[int, ...] = ()) -> Any:
@@ -24,3 +28,35 @@ def cut(value: object, depth: int = 0, outer: tuple[int, ...] = ()) -> Any:
         return [cut(item, depth + 1, outer) for item in items]
     found = dict.items(cast(dict[Any, Any], value))
     return {key: cut(item, depth + 1, outer) for key, item in found}
+
+
+def items_of(value: object) -> Iterator[Any] | None:
+    """The items of a list or tuple, by the built-in classes' own methods; None for other values."""
+    if issubclass(type(value), list):
+        return list.__iter__(cast(list[Any], value))
+    if issubclass(type(value), tuple):
+        return tuple.__iter__(cast(tuple[Any, ...], value))
+    return None
+
+
+def is_deeper(value: object, depth: int) -> bool:
+    """Whether a value that strict JSON can hold is nested more than `depth` levels deep."""
+    level: list[Any] = [value]
+    for _ in range(depth):
+        # All of a level in one go: a call for each of its values would take most of the time.
+        level = [
+            item
+            for outer in level
+            for item in (outer.values() if type(outer) is dict else _inner(outer))
+            if isinstance(item, _NESTED)
+        ]
+        if not level:
+            return False
+    return True
+
+
+def _inner(value: object) -> Iterable[Any]:
+    """The values in a dict, list or tuple, also of a caller's class; none in anything else."""
+    if type(value) is list:
+        return value
+    return dict.values(value) if isinstance(value, dict) else items_of(value) or ()

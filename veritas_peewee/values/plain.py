@@ -6,16 +6,15 @@ import json
 import math
 import re
 import reprlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn, cast
 
 from veritas_peewee.errors import InvalidAudit
+from veritas_peewee.values.nesting import MAX_DEPTH as MAX_DEPTH
+from veritas_peewee.values.nesting import is_deeper, items_of
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
-MAX_DEPTH = 200
-"""JSON nested deeper than this is refused: every reader recurses once per level, and we cannot know
-how much stack it has left."""
 MAX_TEXT = 200_000_000
 """The most characters in one text. SQLite's default limit is 1,000,000,000 bytes
 (SQLITE_MAX_LENGTH), and UTF-8 needs up to four for a character."""
@@ -114,7 +113,7 @@ def unstorable(value: object, name: str) -> Iterator[tuple[str, str]]:
                 text = plain_text(key)
                 shown_key = shown(key) if text is None else ascii(text[:40])[1:-1]
                 inner.append((f".{shown_key[:40]}", item))
-        elif (items := _items(found)) is not None:
+        elif (items := items_of(found)) is not None:
             inner = [(f"[{number}]", item) for number, item in enumerate(items)]
         elif (text := plain_text(found)) is not None:
             if _UNSTORABLE.search(text):
@@ -159,7 +158,7 @@ def encode_json(value: object, name: str, max_depth: int = MAX_DEPTH) -> str:
     """
     try:
         text = _encode(value)
-        if text.count("{") + text.count("[") > max_depth and _is_deeper(value, max_depth):
+        if text.count("{") + text.count("[") > max_depth and is_deeper(value, max_depth):
             raise EndlessJSON(f"{name}: {_TOO_DEEP}")
         # Python writes NUL as this escape. PostgreSQL's jsonb refuses it, so no database gets it.
         if "\\u0000" not in text:
@@ -202,7 +201,7 @@ def decode_json(text: str, *, finite: bool = False) -> Any:
     except (ValueError, RecursionError) as error:
         reason = _TOO_DEEP if isinstance(error, RecursionError) else f"is not JSON: {error}"
         raise InvalidAudit(reason) from None
-    if text.count("{") + text.count("[") > MAX_DEPTH and _is_deeper(value, MAX_DEPTH):
+    if text.count("{") + text.count("[") > MAX_DEPTH and is_deeper(value, MAX_DEPTH):
         raise EndlessJSON(_TOO_DEEP)
     if "\\u" in text:  # only so can it have such a character
         encode_json(value, "it")
@@ -241,7 +240,7 @@ def plain(value: object, name: str, depth: int = 0) -> Any:
             _plain_key(key): plain(item, name, depth + 1)
             for key, item in dict.items(cast(dict[Any, Any], value))
         }
-    if (items := _items(value)) is not None:
+    if (items := items_of(value)) is not None:
         return [plain(item, name, depth + 1) for item in items]
     if (text := plain_text(value)) is not None:
         return text
@@ -259,41 +258,6 @@ def _plain_key(key: object) -> object:
     if (text := plain_text(key)) is not None:
         return text
     return key if (number := plain_number(key)) is None else number
-
-
-def _items(value: object) -> Iterator[Any] | None:
-    """The items of a list or tuple, by the built-in classes' own methods; None for other values."""
-    if issubclass(type(value), list):
-        return list.__iter__(cast(list[Any], value))
-    if issubclass(type(value), tuple):
-        return tuple.__iter__(cast(tuple[Any, ...], value))
-    return None
-
-
-def _is_deeper(value: object, depth: int) -> bool:
-    """Whether a value that strict JSON can hold is nested more than `depth` levels deep."""
-    level: list[Any] = [value]
-    for _ in range(depth):
-        # All of a level in one go: a call for each of its values would take most of the time.
-        level = [
-            item
-            for outer in level
-            for item in (outer.values() if type(outer) is dict else _inner(outer))
-            if isinstance(item, _NESTED)
-        ]
-        if not level:
-            return False
-    return True
-
-
-def _inner(value: object) -> Iterable[Any]:
-    """The values in a dict, list or tuple, also of a caller's class; none in anything else."""
-    if type(value) is list:
-        return value
-    return dict.values(value) if isinstance(value, dict) else _items(value) or ()
-
-
-_NESTED = (dict, list, tuple)
 
 
 def _text_of(error: BaseException) -> str:
