@@ -269,6 +269,7 @@ def test_an_older_file_is_indexed_when_it_is_upgraded(tmp_path: Path) -> None:
         other.execute("DROP INDEX idx_audits_tier_history")
         other.execute("DROP TABLE import_heads")
         other.execute("DROP TABLE absent_images")
+        other.execute("DROP VIEW latest_audit_of_each_site")
         other.execute("DELETE FROM veritas_migrations WHERE name >= '0004_search'")
     with connect(path):
         assert found("cancel fold") == [audit_id]
@@ -296,6 +297,7 @@ def test_a_file_whose_counts_had_no_slices_is_counted_when_it_is_upgraded(tmp_pa
         other.execute("UPDATE sqlite_sequence SET seq = 3 WHERE name = 'audit_catalog'")
         other.execute("DROP TABLE import_heads")
         other.execute("DROP TABLE absent_images")
+        other.execute("DROP VIEW latest_audit_of_each_site")
         other.execute("DELETE FROM veritas_migrations WHERE name >= '0006_slices'")
     with connect(path):
         assert verify().problems == []

@@ -208,6 +208,7 @@ def as_it_was_released(path: Path, *statements: str) -> None:
         *statements,
         "DROP TABLE import_heads",
         "DROP TABLE absent_images",
+        "DROP VIEW latest_audit_of_each_site",
         "DELETE FROM veritas_migrations WHERE name >= '0007_evidence'",
     )
 

@@ -121,6 +121,7 @@ def upgraded_before(path: Path) -> Path:
     by_hand(
         path,
         *(f"DROP TABLE {text.split()[2]}" for text in made),
+        "DROP VIEW latest_audit_of_each_site",
         "DELETE FROM veritas_migrations WHERE name >= '0007_evidence'",
     )
     for audit in ("old1", "old2"):

@@ -200,8 +200,8 @@ def arguments() -> argparse.Namespace:
 def weaken(synchronous: str) -> None:
     """For a control: open databases with this weaker `synchronous`, which the store never uses."""
     usual = sqlite.pragmas_of
-    vars(sqlite)["pragmas_of"] = lambda role, durability: {
-        **usual(role, durability),
+    vars(sqlite)["pragmas_of"] = lambda *arguments: {
+        **usual(*arguments),
         "synchronous": synchronous,
     }
 
