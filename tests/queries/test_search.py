@@ -123,7 +123,7 @@ def test_a_long_text_full_of_matches_is_searched_as_soon_as_others(script: Any) 
         assert wanted in marked(hit), text
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     pieces=st.lists(
         st.tuples(st.text(st.sampled_from("ab é漢\n."), max_size=120), st.booleans()), max_size=30
@@ -286,7 +286,7 @@ def some_audits(tmp_path_factory: pytest.TempPathFactory) -> Any:
         yield opened
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(text=ANY_TEXT)
 @example("a" * 100_000)
 @example('"' * 100_000)
@@ -370,7 +370,7 @@ def told_audits(tmp_path_factory: pytest.TempPathFactory) -> Any:
         yield told
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     asked=st.one_of(st.lists(TERMS, min_size=1, max_size=3), ANY_TEXT),
     filters=SOME_FILTERS,

@@ -140,7 +140,7 @@ def test_a_long_text_is_marked_as_it_was_written(script: Any) -> None:
     assert set(texts) == {"Ё́лка", "игла́"}
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     text=st.text(st.one_of(st.characters(), st.sampled_from("aé각\u1100\u1161\u11a8\u0301\ufb01ｶﾞ")))
 )

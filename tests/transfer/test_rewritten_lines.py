@@ -184,7 +184,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(values=st.lists(VALUES, max_size=4))
 @example([{"b": 1.0, "a": 1}, {"a": 1, "b": 1.0}])
 def test_any_value_has_its_spelling_back_or_is_known_to_have_none(values: list[Any]) -> None:

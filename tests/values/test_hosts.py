@@ -75,7 +75,7 @@ def test_a_host_that_is_none_for_a_browser_is_found_as_it_is_written(address: st
     assert host_of(address) == NOWHERE[address]
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     host=st.text(st.sampled_from("abx019.-_:%A\u00e9@[]/\\"), min_size=1, max_size=12),
     tail=st.sampled_from(["", "/", ":80/x", "?q", ":99999", "/a@b"]),
