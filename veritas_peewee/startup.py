@@ -33,10 +33,10 @@ def open_writable(location: Location, durability: Durability = "normal") -> Conn
 
 def open_reader(location: Location) -> Connection:
     """A connection that cannot write, to a file that a writer has prepared."""
-    from veritas_peewee import migrations
+    from veritas_peewee.migrations import lost
 
     database = connection(location, "reader")
-    database.explain = migrations.explain
+    database.explain = lost.explain
     database.connect()
     database.watch_file()  # the WAL is there already: the writer's
     return database
@@ -45,9 +45,10 @@ def open_reader(location: Location) -> Connection:
 def _prepare(database: Connection, settle: Settle | None = None) -> Connection:
     from veritas_peewee import migrations
     from veritas_peewee.ledger import evidence, keeper, schema
+    from veritas_peewee.migrations import lost
     from veritas_peewee.recording.recorder import disconnect_dead
 
-    database.explain = migrations.explain
+    database.explain = lost.explain
     database.connect()
     try:
         with bound(database):
@@ -81,9 +82,10 @@ def _open_viewer(location: Location) -> Connection:
 
 def _look_at(database: Connection, *, immutable: bool = False) -> Connection:
     from veritas_peewee import migrations
+    from veritas_peewee.migrations import lost
 
     location = database.location
-    database.explain = migrations.explain
+    database.explain = lost.explain
     database.connect()
     try:
         if migrations.pending(database):

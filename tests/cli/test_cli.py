@@ -382,8 +382,11 @@ def test_colours_only_where_they_are_wanted(
 # this Python's own files; so whatever is imported late is imported before.
 UNPRIVILEGED = """
 import contextlib, io, os, sys
+from veritas_peewee import connect
 from veritas_peewee.cli.app import run
 if os.geteuid() == 0:
+    with connect(":memory:"):  # what is loaded late cannot be found by another user
+        pass
     with contextlib.redirect_stderr(io.StringIO()):
         run(["history", "--database", "absent.db"])
     os.setgroups([])

@@ -21,6 +21,8 @@ options.add_argument("path")
 options.add_argument("--user", type=int)
 options.add_argument("--files", type=int)
 chosen = options.parse_args()
+with connect(":memory:"):
+    pass  # what is loaded late
 if chosen.user is not None:
     os.setgid(chosen.user)
     os.setuid(chosen.user)

@@ -383,6 +383,16 @@ def end_group(leader: int, *, kill: bool) -> None:
         os.killpg(leader, signal.SIGKILL if kill else signal.SIGTERM)
 
 
+def group_is_there(leader: int) -> bool:
+    """Whether anything is left of what a process that began a session has started, or of itself."""
+    with suppress(PermissionError):
+        try:
+            os.killpg(leader, 0)
+        except ProcessLookupError:
+            return False
+    return True
+
+
 class Holder(NamedTuple):
     """A process that has a file open."""
 

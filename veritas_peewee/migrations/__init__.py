@@ -9,7 +9,6 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
-from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
 from veritas_peewee.database.sqlite import SqliteStore
 from veritas_peewee.database.sqlite_errors import driver
@@ -125,13 +124,6 @@ def _apply(
             return applied
     finally:
         database.pragma("foreign_keys", 1)
-
-
-def explain(database: StoreDatabase, error: Exception) -> StoreError | None:
-    """What to raise instead of a driver's error about a table or column of ours that is lost."""
-    from veritas_peewee.migrations import lost
-
-    return lost.explain(database, error)
 
 
 def broken_rows(database: SqliteStore) -> set[tuple[object, ...]]:

@@ -22,11 +22,13 @@ from anyio.abc import ByteReceiveStream, Process
 from veritas_peewee.database.event_loop import asyncio_loop
 from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.files.inputs import MAX_INPUT
-from veritas_peewee.files.platform import end_group, has_pidfd
+from veritas_peewee.files.platform import end_group, group_is_there, has_pidfd
 from veritas_peewee.values.plain import invalid
 
 GRACE = 5.0
-"""Seconds that an engine which is told to end has, before it is killed."""
+"""Seconds that an engine which is told to end, and all that it started, have before they are
+killed."""
+_LOOK = 0.02  # seconds between looks whether a group is gone
 LINGER = 5.0
 """Seconds without output after which a pipe is left that another process holds open, once the
 engine itself has exited."""
@@ -113,13 +115,22 @@ class Engine:
         """End the process and all that it started; also while the caller is being cancelled."""
         with anyio.CancelScope(shield=True):
             try:
-                if self.process.returncode is None:
-                    end_group(self.process.pid, kill=False)
-                    with anyio.move_on_after(GRACE):
-                        await self.process.wait()
+                await self._end(self.process.wait)
             finally:
-                end_group(self.process.pid, kill=True)
                 await self.process.aclose()
+
+    async def _end(self, wait: Callable[[], Awaitable[object]]) -> None:
+        """Tell all that is left to end, and kill what has not after GRACE; `wait` for the first."""
+        try:
+            end_group(self.process.pid, kill=False)
+            with anyio.move_on_after(GRACE):
+                await wait()
+                # A browser that the engine has started may take longer to end than the engine,
+                # and nothing announces its end.
+                while group_is_there(self.process.pid):  # noqa: ASYNC110
+                    await anyio.sleep(_LOOK)
+        finally:
+            end_group(self.process.pid, kill=True)
 
     async def _await_exit(self) -> None:
         self.code = await self.process.wait()
@@ -132,10 +143,7 @@ class Engine:
             await self._over.wait()
             return
         self.timed_out = True
-        end_group(self.process.pid, kill=False)
-        with anyio.move_on_after(GRACE):
-            await self._over.wait()
-        end_group(self.process.pid, kill=True)
+        await self._end(self._over.wait)
 
     async def _receive(self, stream: ByteReceiveStream) -> bytes:
         """What comes next; nothing at the end."""
