@@ -135,7 +135,14 @@ def _run(database: SqliteStore) -> list[str]:
     # Only a file that is created or upgraded pays for importing it.
     from playhouse.migrations import Runner
 
+    from veritas_peewee.migrations import again
+
+    new = again.is_empty(database)
+    if new and again.make(database):
+        return list(KNOWN)
     applied: list[str] = Runner(database, str(DIRECTORY), HISTORY).up()
+    if new:
+        again.remember(database)
     return applied
 
 
