@@ -12,14 +12,14 @@ import pytest
 import typer
 
 from veritas_peewee import errors
-from veritas_peewee.cli.app import app
+from veritas_peewee.cli.app import program
 from veritas_peewee.database.transactions import TransactionEnded
 
 CODE = """
 import asyncio, json, sys
 import typer
 from veritas_peewee import AuditStore, connect, errors, sync
-from veritas_peewee.cli.app import app
+from veritas_peewee.cli.app import program
 from veritas_peewee.database.transactions import TransactionEnded
 from veritas_peewee.transfer.lines import ForeignLine
 found = {name: str(kind()) for name, kind in vars(errors).items()
@@ -31,7 +31,7 @@ async def closed():
     except errors.StoreClosed as error:
         found["closed"] = str(error)
 asyncio.run(closed())
-commands = typer.main.get_command(app).commands
+commands = typer.main.get_command(program()).commands
 found["help"] = {name: command.help for name, command in commands.items()}
 with connect(sys.argv[1] + "/audits.db"):
     audit = sync.create("https://a.example/")
@@ -68,6 +68,6 @@ def test_each_error_says_what_it_means(told: dict[str, Any]) -> None:
 
 
 def test_each_command_has_its_help(told: dict[str, Any]) -> None:
-    commands = typer.main.get_command(app).commands
+    commands = typer.main.get_command(program()).commands
     assert told["help"] == {name: command.help for name, command in commands.items()}
     assert all(told["help"].values())

@@ -24,7 +24,7 @@ from tests.support.audits import fill
 from tests.support.command_line import DEADLINE, PROGRAM, Result, wait_for
 from tests.support.processes import environment, forked
 from veritas_peewee import connect, sync
-from veritas_peewee.cli.app import app, run
+from veritas_peewee.cli.app import MODULES, program, run
 from veritas_peewee.cli.terminal import NARROWEST
 from veritas_peewee.maintenance.backup import backup
 from veritas_peewee.maintenance.verify import verify
@@ -137,7 +137,7 @@ def hidden(folder: Path) -> list[str]:
 
 
 def test_every_command_is_tried() -> None:
-    known = {one.name or getattr(one.callback, "__name__", "") for one in app.registered_commands}
+    known = {name for names in MODULES.values() for name in names}
     assert {name.split()[0] for name in COMMANDS} == known - {"demo"}
 
 
@@ -427,3 +427,17 @@ def recorded(path: str) -> bool:
     with contextlib.suppress(Exception), connect(path, read_only=True):
         return bool(sync.get("live").status == "running")
     return False
+
+
+def commands_of(name: str | None = None) -> Any:
+    return getattr(typer.main.get_command(program(name)), "commands", {})
+
+
+def test_each_command_is_found_in_the_module_that_is_named_for_it() -> None:
+    whole = commands_of()
+    assert [name for names in MODULES.values() for name in names] == list(whole)
+    for name in whole:
+        part = commands_of(name)
+        assert name in part
+        assert len(part) <= 2
+    assert list(commands_of("histroy")) == list(whole)

@@ -13,24 +13,6 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from veritas_peewee.cli import (
-    backup,
-    compare,
-    delete,
-    demo,
-    doctor,
-    history,
-    ingestion,
-    init,
-    prune,
-    search,
-    show,
-    stats,
-    transfer,
-    trend,
-    verify,
-    watch,
-)
 from veritas_peewee.cli.ending import Ending, by_signal, when_asked
 from veritas_peewee.cli.streams import OutputFailed, ReaderGone, guarded
 from veritas_peewee.cli.terminal import legible
@@ -61,14 +43,25 @@ class Program(typer.Typer):
         return add
 
 
-app = Program(
-    name=PROGRAM,
-    help="The store of VERITAS's audits.",
-    epilog=f"Begin with: {PROGRAM} demo",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+MODULES = {
+    "init": ["init"],
+    "show": ["show"],
+    "delete": ["delete"],
+    "history": ["history"],
+    "search": ["search"],
+    "stats": ["stats"],
+    "ingestion": ["ingest"],
+    "compare": ["compare"],
+    "trend": ["trend"],
+    "verify": ["verify", "head"],
+    "backup": ["backup", "restore"],
+    "doctor": ["doctor"],
+    "prune": ["prune"],
+    "watch": ["watch"],
+    "transfer": ["export", "import"],
+    "demo": ["demo"],
+}
+"""The modules of this package that have commands, in the order of the help, with these."""
 
 
 def _version(wanted: bool) -> None:
@@ -79,7 +72,6 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _program(
     version: Annotated[
         bool,
@@ -89,22 +81,24 @@ def _program(
     pass
 
 
-init.add_to(app)
-show.add_to(app)
-delete.add_to(app)
-history.add_to(app)
-search.add_to(app)
-stats.add_to(app)
-ingestion.add_to(app)
-compare.add_to(app)
-trend.add_to(app)
-verify.add_to(app)
-backup.add_to(app)
-doctor.add_to(app)
-prune.add_to(app)
-watch.add_to(app)
-transfer.add_to(app)
-demo.add_to(app)
+def program(command: str | None = None) -> Program:
+    """The program with this command, and those of its module; with all if there is none such.
+
+    To import the modules of all commands takes longer than what most of them do.
+    """
+    app = Program(
+        name=PROGRAM,
+        help="The store of VERITAS's audits.",
+        epilog=f"Begin with: {PROGRAM} demo",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_program)
+    named = [module for module, commands in MODULES.items() if command in commands]
+    for module in named or MODULES:
+        import_module(f"veritas_peewee.cli.{module}").add_to(app)
+    return app
 
 
 def run(args: Sequence[str] | None = None) -> int:
@@ -145,7 +139,9 @@ def _run(args: Sequence[str] | None, ending: Ending) -> int:
 
 
 def _command(args: Sequence[str] | None) -> int:
-    command = typer.main.get_command(app)
+    given = sys.argv[1:] if args is None else args
+    name = next((word for word in given if not word.startswith("-")), None)
+    command = typer.main.get_command(program(name))
     try:
         code = command.main(args=args, prog_name=PROGRAM, standalone_mode=False)
     except typer.Abort:
