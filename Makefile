@@ -3,13 +3,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test check docs bench torture mutants format clean
+.PHONY: demo test test-all check docs bench torture mutants format clean
 
 demo: $(READY)  ## run the samples as concurrent audits and show what the store kept
 	$(BIN)/veritas-peewee demo
 
 test: check  ## every check and every test
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-all: check  ## the tests with all their cases, of which `make test` runs some (20 minutes)
+	VERITAS_TESTS=all $(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: docs  ## format, lint, types, floors, the guide
 	$(BIN)/ruff format --check .

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from peewee import fn
 
+from tests.support.amount import amount
 from tests.support.audits import VOCABULARY, ended, found
 from veritas_peewee import Audit, AuditStore, DatabaseCorrupt, connect, migrations
 from veritas_peewee.database.current import current_database
@@ -33,7 +34,7 @@ CHANGES = st.recursive(
 )  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=amount(20, 60), deadline=None)
 @given(changes=st.lists(CHANGES, max_size=6))
 def test_the_index_follows_what_is_kept_and_what_is_undone(changes: list[Any]) -> None:
     def make(change: Any) -> None:

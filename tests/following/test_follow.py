@@ -12,6 +12,7 @@ import pytest
 from anyio import to_thread
 from anyio.lowlevel import checkpoint
 
+from tests.support.amount import amount
 from tests.support.processes import start
 from veritas_peewee import (
     Audit,
@@ -330,7 +331,7 @@ async def test_one_who_leaves_leaves_nothing_behind(store, leave):
     audit = await store.create("https://example.com")
     await store.record(audit.id, LOG)
     threads = threading.active_count()
-    for _ in range(5):
+    for _ in range(amount(2, 5)):
         follower = store.follow(audit.id)
         gone = weakref.ref(follower)
         if leave == "break":

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.amount import amount
 from tests.support.audits import add_screenshot
 from tests.support.older_store import ONE_AUDIT
 from veritas_peewee import Audit, connect
@@ -66,13 +67,15 @@ def count_down(left: int) -> None:
         setattr(os, name, counted(name))
 
 
-def each_step(work: Callable[[], object], prepare: Callable[[], None]) -> Iterator[int]:
+def each_step(
+    work: Callable[[], object], prepare: Callable[[], None], apart: int = 1
+) -> Iterator[int]:
     """Kills `work` before each of its steps in turn, each time as `prepare` has made it."""
     step = 0
     prepare()
     while run_until(step, work):
         yield step
-        step += 1
+        step += apart
         prepare()
     assert step > 3
 
@@ -120,7 +123,7 @@ def test_a_restore(tmp_path: Path, saved: Path, there: bool) -> None:
             shutil.copytree(tmp_path / "before", path.parent)
 
     seen = []
-    for _ in each_step(lambda: restore(saved, path, force=True), prepare):
+    for _ in each_step(lambda: restore(saved, path, force=True), prepare, amount(2, 1)):
         seen.append(ids_of(path) if path.exists() else set())
         assert seen[-1] in (old, new)
         restore(saved, path, force=True)

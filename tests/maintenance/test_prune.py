@@ -22,6 +22,7 @@ import anyio
 import pytest
 from peewee import fn
 
+from tests.support.amount import amount
 from tests.support.invariants import check_invariants
 from tests.support.processes import start
 from veritas_peewee import Audit, AuditStore, InvalidAudit, StoreError, StoreFull, connect
@@ -426,7 +427,7 @@ async def test_a_store_is_pruned_between_its_writes(
     monkeypatch.setattr(pruning, "PIECE", audits)
     monkeypatch.setattr(removing, "PIECE_SECONDS", seconds)
     async with AuditStore.open(tmp_path / "audits.db") as store:
-        await store.write(fill, 300)
+        await store.write(fill, amount(140, 300))
         await store.write(lambda: [add(days=2) for _ in range(20)])
         written: list[str] = []
         report = PruneReport()
@@ -438,10 +439,10 @@ async def test_a_store_is_pruned_between_its_writes(
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(go_on)
             report = await prune_store(store, keep_newest=0)
-        assert report.audits == 320
+        assert report.audits == amount(160, 320)
         assert report.screenshots == 20
         assert report.bytes_after < report.bytes_before / 3
-        assert done.count("piece") >= 8
+        assert done.count("piece") >= amount(4, 8)
         assert ("piece", "piece") not in set(pairwise(done))
 
         def left() -> None:

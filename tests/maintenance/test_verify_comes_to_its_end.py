@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import pytest
 from peewee import OperationalError
 
+from tests.support.amount import one_in
 from tests.support.audits import fill
 from tests.support.command_line import run_here
 from tests.support.database_files import by_hand, verified
@@ -31,8 +33,7 @@ def ids(path: Path) -> list[str]:
         return ids
 
 
-@pytest.mark.parametrize("value", ODD)
-@pytest.mark.parametrize("column", COLUMNS)
+@pytest.mark.parametrize(("column", "value"), one_in(3, list(product(COLUMNS, ODD))))
 def test_an_odd_value_is_named_and_the_rest_is_judged(path, ids, capsys, column, value) -> None:
     table, _, name = column.partition(".")
     with connect(path, read_only=True) as opened:

@@ -21,6 +21,7 @@ import sqlalchemy
 from playhouse.migrations import Runner
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
 
+from tests.support.amount import amount
 from tests.support.database_files import files_below, opened, select
 from tests.support.invariants import check_closed_rows
 from tests.support.processes import start
@@ -1314,7 +1315,7 @@ def points(tmp_path_factory: pytest.TempPathFactory) -> dict[str, int]:
 
 
 KILLS = [
-    *(("statement", part / 12) for part in range(13)),
+    *(("statement", part / 12) for part in range(0, 13, amount(3, 1))),
     *(("step", part / 4) for part in range(5)),
     *(("backup", part / 3) for part in range(4)),
 ]

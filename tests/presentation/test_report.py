@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.support.amount import amount
 from tests.support.database_files import by_hand
 from tests.support.events import event
 from tests.support.processes import ROOT
@@ -183,7 +184,7 @@ def script(tmp_path_factory):
 
 
 @settings(
-    max_examples=60,
+    max_examples=amount(20, 60),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.support.amount import amount
 from tests.support.events import event, result
 from veritas_peewee import InvalidAudit, connect
 from veritas_peewee.queries import lookups
@@ -50,7 +51,7 @@ def check_replay(audit_id):
 
 
 @settings(
-    max_examples=60,
+    max_examples=amount(20, 60),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
@@ -62,7 +63,7 @@ def test_replaying_any_log_gives_the_same_rows(replay_store, events):
     check_replay(audit.id)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=amount(20, 60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(result)
 def test_replaying_an_ingested_result_gives_the_same_rows(replay_store, told):
     told = {**told, "url": "https://example.com", "judge_decision": {}}

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.support.amount import amount
 from tests.support.events import IMAGE, event
 from tests.support.invariants import check_invariants
 from veritas_peewee import InvalidAudit, connect
@@ -68,7 +69,7 @@ change = st.builds(lambda changes: {"type": "audit_update", "changes": changes},
 
 
 @settings(
-    max_examples=80,
+    max_examples=amount(26, 80),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.amount import amount
 from tests.support.database_files import by_hand, select
 from tests.support.invariants import check_closed
 from tests.support.processes import start
@@ -148,12 +149,12 @@ def check_whole(path: Path) -> None:
         assert set(select(path, sql, kind)) == {(1,)}
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(amount(4, 8)))
 def test_a_process_killed_at_a_random_instant_loses_nothing_it_acknowledged(
     path: Path, seed: int
 ) -> None:
     # Every kind of write has been acknowledged after so many lines, and then any number more.
-    lines = 300 + random.Random(seed).randrange(1500)
+    lines = 300 + random.Random(seed).randrange(amount(600, 1500))
     told = record_and_kill(path, ("asyncio", "trio")[seed % 2], lines)
     with connect(path):
         for audit in Audit.select():
@@ -168,7 +169,7 @@ def test_a_process_killed_at_a_random_instant_loses_nothing_it_acknowledged(
 
 def test_a_store_that_is_killed_again_and_again_keeps_all_of_it(path: Path) -> None:
     told: list[list[str]] = []
-    for seed in range(4):
+    for seed in range(amount(2, 4)):
         told += record_and_kill(path, ("trio", "asyncio")[seed % 2], 300 + seed * 100)
     with connect(path):
         assert not Audit.select().where(Audit.status == "running").exists()

@@ -26,6 +26,7 @@ import anyio
 import peewee
 import pytest
 
+from tests.support.amount import one_in
 from tests.support.writes import Gate, Unreliable
 from veritas_peewee import Audit, AuditStore, StoreError, connect, sync
 from veritas_peewee.database.current import current_database
@@ -413,7 +414,7 @@ def cases() -> Iterator[Any]:
         yield pytest.param(place, ending, work, batch, id=name)
 
 
-@pytest.mark.parametrize(("place", "ending", "work", "batch"), list(cases()))
+@pytest.mark.parametrize(("place", "ending", "work", "batch"), one_in(3, list(cases())))
 @pytest.mark.ends_within(60)
 async def test_what_a_caller_is_told_is_what_is_there(
     store: AuditStore, ending: Ending, work: Work, batch: bool, monkeypatch: Any
@@ -541,7 +542,7 @@ def fault_cases() -> Iterator[Any]:
         yield pytest.param(place, fault, work, batch, id=name)
 
 
-@pytest.mark.parametrize(("place", "fault", "work", "batch"), list(fault_cases()))
+@pytest.mark.parametrize(("place", "fault", "work", "batch"), one_in(3, list(fault_cases())))
 @pytest.mark.ends_within(60)
 async def test_a_statement_of_the_stores_own_that_fails_is_told_to_those_whom_it_costs(
     store: AuditStore, fault: tuple[str, ...], work: Work, batch: bool

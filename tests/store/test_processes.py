@@ -25,8 +25,8 @@ def in_child(check):
 
 @pytest.mark.parametrize(
     ("name", "rounds"),
-    [("two-processes", 2), ("held-lock", 1), ("open-race", 4), ("fork", 6),
-     ("cancellations", 600), ("open-close", 40)],
+    [("two-processes", 1), ("held-lock", 1), ("open-race", 2), ("fork", 4),
+     ("cancellations", 400), ("open-close", 40)],
 )  # fmt: skip
 def test_a_fault_of_processes_costs_nothing(tmp_path, name, rounds):
     assert processes

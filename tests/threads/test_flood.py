@@ -10,11 +10,12 @@ import anyio
 import pytest
 from anyio import to_thread
 
+from tests.support.amount import amount
 from tests.support.processes import command, environment
 from tests.support.writes import Gate, add, count, outcome
 from veritas_peewee import AuditStore, InvalidAudit, StoreClosed
 
-CALLS = 20_000
+CALLS = amount(10_000, 20_000)
 EACH = 500
 """Bytes that a call may cost that waits: 50 MB for a hundred thousand."""
 

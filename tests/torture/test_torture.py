@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.amount import ALL, amount
 from torture import faults, report
 from torture.__main__ import main
 from torture.checks import check_store
@@ -24,10 +25,12 @@ from veritas_peewee.database.sqlite_errors import driver
 assert faults
 
 ROUNDS = {
-    "kill": 4, "full": 3, "rollback": 6, "damage": 10, "upgrade": 6, "backup": 1, "power": 1,
-    "alterations": 60, "beside": 8, "broken": 24,
-    "power-removal": 1, "import-race": 5, "followers": 1,
+    "kill": 3, "full": 2, "rollback": 4, "damage": 4, "upgrade": 4, "backup": 1, "power": 1,
+    "alterations": amount(20, 60), "beside": amount(3, 8), "broken": 16,
+    "import-race": 2, "followers": 1,
 }  # fmt: skip
+if ALL:  # ten machines without power, for what test_order sees call by call
+    ROUNDS["power-removal"] = 1
 
 
 @pytest.mark.filterwarnings("always:NOT RUN:UserWarning")
@@ -50,7 +53,7 @@ def test_every_fault_is_run_here_too_or_is_known_not_to_be() -> None:
         "hostile-values", "hostile-files", "two-processes", "held-lock", "open-race", "fork",
         "cancellations", "open-close",
     }  # fmt: skip
-    assert set(FAULTS) - set(ROUNDS) == {"script"} | elsewhere
+    assert set(FAULTS) - set(ROUNDS) - {"power-removal"} == {"script"} | elsewhere
 
 
 # ---- the harness itself ----

@@ -9,6 +9,7 @@ from ada_url import parse_url
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.amount import amount
 from tests.support.audits import ended
 from tests.support.database_files import opened
 from veritas_peewee import connect, sync
@@ -75,7 +76,7 @@ def test_a_host_that_is_none_for_a_browser_is_found_as_it_is_written(address: st
     assert host_of(address) == NOWHERE[address]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=amount(66, 200), deadline=None)
 @given(
     host=st.text(st.sampled_from("abx019.-_:%A\u00e9@[]/\\"), min_size=1, max_size=12),
     tail=st.sampled_from(["", "/", ":80/x", "?q", ":99999", "/a@b"]),
