@@ -290,7 +290,8 @@ class AuditStore:
             audit_id,
             prepared,
             undo=prepared.discard if prepared.files else None,
-            together=recorder.apply_together if recorder.is_single(prepared) else None,
+            together=recorder.apply_together,
+            alone=recorder.is_single(prepared),
             has_slot=True,
         )
         return event_id
@@ -412,7 +413,13 @@ class AuditStore:
             self._folder(),
             discard=preparing.PreparedEvent.discard,
         )
-        await writer.submit(recorder.apply, audit_id, prepared, undo=prepared.discard)
+        await writer.submit(
+            recorder.apply,
+            audit_id,
+            prepared,
+            undo=prepared.discard,
+            together=recorder.apply_together,
+        )
 
     async def delete(self, audit_id: str) -> None:
         """Remove an audit with its rows, then its screenshot files; raises AuditNotFound."""

@@ -84,6 +84,10 @@ def test_it_makes_no_difference_in_which_calls_events_are_recorded(together, eve
     cuts = sorted(data.draw(st.lists(st.integers(0, len(events)), max_size=4)))
     for audit_id in (record(prepared, []), record(prepared, cuts)):
         assert rows(audit_id) == expected
+    pair = [operations.create("https://example.com").id for _ in range(2)]
+    with together.unit():  # as the writer records what many callers give it at once
+        recorder.apply_together([(audit_id, one) for one in prepared for audit_id in pair])
+    assert [rows(audit_id) for audit_id in pair] == [expected, expected]
     again = operations.create("https://example.com").id
     recorder.replay(again, lookups.events(first))
     assert rows(again) == expected

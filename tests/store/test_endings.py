@@ -565,8 +565,10 @@ async def test_a_statement_of_the_stores_own_that_fails_is_told_to_those_whom_it
     found = {name: await state_of(store, name) for name in before}
     told = {name: case.told[name][0] for name in (*NEIGHBOURS, "work") if name in case.told}
     if was_hit:
+        # Events that fail together are tried again one by one, and then all may succeed.
         assert set(told.values()) <= FAULTS[fault]
-        assert "failed" in told.values() or "unknown" in told.values()
+        if not (batch and "done" in FAULTS[fault]):
+            assert "failed" in told.values() or "unknown" in told.values()
     for name, what in told.items():
         if what == "unknown":
             assert named_files(found[name]) <= found[name][1]

@@ -57,6 +57,7 @@ class LedgerKeeper(Remembered):
             ("change_row", 3, self.changes_row),
             ("touch_row", 2, self.touched_row),
             ("new", 1, self.new),
+            ("put", 1, self.put),
             ("renamed", 2, self.renamed),
             ("going", 1, self.going),
             ("gone", 1, self.gone),
@@ -82,6 +83,7 @@ class LedgerKeeper(Remembered):
     def changes_audit(self, audit_id: str) -> None:
         """An audit's own row is about to be changed."""
         self.touched(audit_id)
+        self.stored.pop(audit_id, None)
         self.changed_rows.add(audit_id)
 
     def touched(self, audit_id: str) -> None:
@@ -107,6 +109,10 @@ class LedgerKeeper(Remembered):
         if (table, row_id) not in self.wrong_rows:
             self.rows[table, row_id] = None
 
+    def put(self, audit_id: str) -> None:
+        """An audit was added."""
+        self.stored.pop(audit_id, None)
+
     def new(self, audit_id: str) -> None:
         """An audit was added without a seal, or by an import."""
         self.known[audit_id] = State.ROWS
@@ -123,6 +129,7 @@ class LedgerKeeper(Remembered):
         self.removed = True
         self.chain.pop(audit_id, None)
         self.known.pop(audit_id, None)
+        self.stored.pop(audit_id, None)
         self.set_children(audit_id, None)
         self.audits[audit_id] = None
 
@@ -206,6 +213,9 @@ def _triggers() -> tuple[str, ...]:
         "BEGIN SELECT veritas_going(OLD.id); END",
         "CREATE TEMP TRIGGER veritas_audit_gone AFTER DELETE ON main.audits "
         "BEGIN SELECT veritas_gone(OLD.id); END",
+        # Also of a row that was replaced, of which no other trigger tells.
+        "CREATE TEMP TRIGGER veritas_audit_put AFTER INSERT ON main.audits "
+        "BEGIN SELECT veritas_put(NEW.id); END",
         "CREATE TEMP TRIGGER veritas_audit_new AFTER INSERT ON main.audits "
         # An imported audit has its seal; if it has ended, it is not in the catalog yet.
         "WHEN NEW.seal IS NULL OR NEW.sealed_events IS NOT NULL "

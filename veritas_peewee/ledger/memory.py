@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from enum import Enum
+from typing import Any
 
 from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.failures import store_error
@@ -63,6 +64,8 @@ class Remembered:
         """Whether the statement that is running adds an event without a transaction around it."""
         self.known: dict[str, State] = {}
         """What is known of audits that were changed, or looked at before a change."""
+        self.stored: dict[str, list[Any]] = {}
+        """The rows of unfinished audits as `stored.audit_row` gives them, if they are short."""
         self.children: dict[str, Children | None] = {}
         """What the seals of unfinished audits cover, with the rows that were added since."""
         self.warned: set[str] = set()
@@ -141,6 +144,7 @@ class Remembered:
         if len(self.known) > MOST_CHAINS or len(self.children) > MOST_CHAINS:
             self.known.clear()
             self.children.clear()
+            self.stored.clear()
 
     def forget_log(self) -> None:
         """Empty the caches: they may be wrong after a roll-back or another's write."""
@@ -187,6 +191,7 @@ class Remembered:
         # head is the last one; what a seal covers, where the same seal is stored.
         self.chain.clear()
         self.known.clear()
+        self.stored.clear()
         self.next_head = 0
         self.forget_contents()
 
@@ -205,6 +210,7 @@ class Remembered:
     def back_to(self, mark: Mark) -> None:
         """What was to be renewed is again what it was at the mark: the rest was rolled back."""
         audits, renewed_audits, rows, renewed_rows, children, unchained_after, changes = mark
+        self.stored.clear()
         # If there was a renewal since, the first one took all that was to be renewed at the mark.
         if undone := self._renewed_audits[renewed_audits:]:
             self.audits = dict.fromkeys(undone[:audits])
@@ -225,6 +231,7 @@ class Remembered:
         self.unchained_after = None
         self.changes = 0
         self.removed = False
+        self.stored.clear()
         self.changed_rows.clear()
         self.audits.clear()
         self.rows.clear()

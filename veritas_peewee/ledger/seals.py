@@ -32,7 +32,7 @@ from veritas_peewee.ledger.formulas import (
 )
 from veritas_peewee.ledger.formulas import first_row as first_row
 from veritas_peewee.ledger.memory import Remembered, State, cannot_be_read, remembered
-from veritas_peewee.ledger.stored import audit_row
+from veritas_peewee.ledger.stored import SEAL, audit_row
 from veritas_peewee.ledger.stored import stored_audit as stored_audit
 from veritas_peewee.models import Audit, AuditEvent, AuditFinding, AuditScreenshot
 from veritas_peewee.values.addresses import host_of
@@ -40,7 +40,7 @@ from veritas_peewee.values.addresses import host_of
 Entries = dict[str, dict[str, Any]]
 """The rows of audits that have ended, for their entries in the catalog: values by column."""
 _MOST_CACHED = 4096
-"""The most bytes of a row that are cached for its seal."""
+"""The most bytes of a row that are cached."""
 
 
 def renew(database: StoreDatabase, memory: Remembered) -> None:
@@ -77,10 +77,12 @@ def _renew_audit(
             database.state.conn.execute(update_sql(Audit, "seal"), (seal, audit_id))
             memory.set_children(audit_id, Children(seal, *children[1:]))
             memory.changes += 1
+            if (stored := memory.stored.get(audit_id)) is not None:
+                stored[SEAL] = seal
         return
     memory.changed_rows.discard(audit_id)
     try:
-        found = audit_row(database, audit_id)
+        found = memory.stored.pop(audit_id, None) or audit_row(database, audit_id)
     except DRIVER_ERRORS as error:
         if not cannot_be_read(error):
             raise
@@ -96,6 +98,9 @@ def _renew_audit(
     # What did not change the seal changed nothing; what is not sealed may have changed anything.
     memory.changes += sealed is None or sealed != (old_seal, old_count)
     _set_host(database, audit_id, values, old_host)
+    children = memory.children.get(audit_id)
+    if sealed is not None and children is not None and children.row is not None:
+        memory.stored[audit_id] = [*values, *sealed, host_in(values)]
     # An audit that never ended has no entry; to look for one would slow down every event.
     if old_count or not is_unfinished(values):
         ended[audit_id] = dict(zip(covered(Audit), values, strict=True))
@@ -118,7 +123,7 @@ def _sealed(
         row = marked(values)
         seal = running_seal_of(row, children)
         memory.set_children(
-            audit_id, Children(seal, children.findings, children.screenshots, _if_short(row))
+            audit_id, Children(seal, children.findings, children.screenshots, if_short(row))
         )
         return seal, None
     digests = read_digests(database, audit_id)
@@ -132,7 +137,8 @@ def _sealed(
     return ended_seal(values, digests, count, last), count
 
 
-def _if_short(row: bytes) -> bytes | None:
+def if_short(row: bytes) -> bytes | None:
+    """What a seal covers of a row, if that is short enough to be cached."""
     return row if len(row) <= _MOST_CACHED else None
 
 
@@ -189,7 +195,7 @@ def begin(audit_id: str, seal: str, row: bytes) -> None:
     """Note that an audit was just added with its `first_row` and its `first_seal`."""
     memory = remembered(current_database())
     memory.known[audit_id] = State.ROWS
-    memory.set_children(audit_id, Children(seal, row=_if_short(row)))
+    memory.set_children(audit_id, Children(seal, row=if_short(row)))
 
 
 def add_rows(audit_id: str, model: type[peewee.Model], digests: list[bytes]) -> None:

@@ -36,6 +36,8 @@ class StoredAudit(NamedTuple):
         return str(self.audit[_ID])
 
 
+SEAL = AUDIT.index("seal")
+"""Where the seal is in what `stored_audit` and `audit_row` give."""
 _ID = AUDIT.index("id")
 _FILE = SCREENSHOT.index("file_path")
 

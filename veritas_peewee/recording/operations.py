@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -16,10 +17,10 @@ from veritas_peewee.database.statements import (
     insert_values,
     stored_forms,
     text_of,
-    update_sql,
 )
 from veritas_peewee.errors import InvalidAudit
-from veritas_peewee.ledger import log, seals
+from veritas_peewee.ledger import log, rows, seals
+from veritas_peewee.ledger.stored import AUDIT as AUDIT_ROW
 from veritas_peewee.models import Audit, AuditRunner, AuditScreenshot, AuditStatus
 from veritas_peewee.queries import lookups
 from veritas_peewee.queries.lookups import OPTIONS_EVENT
@@ -167,31 +168,38 @@ def insert(model: Any, values: dict[str, Any]) -> int:
     return insert_values(model, names, row)[0]
 
 
-_STATE = (
+STATE = (
     "status", "started_at", "completed_at", "errors", "security_results", "error_message"
 )  # fmt: skip
+"""The columns on which changes of an audit's row depend."""
 
 
-@functools.cache
-def _state_sql() -> str:
-    fields = [Audit._meta.fields[name] for name in _STATE]
-    return text_of(Audit.select(*fields).where(Audit.id == MARK))
+_AT = {name: AUDIT_ROW.index(name) for name in STATE}
+_KINDS: dict[str, type] = {"errors": list, "security_results": dict}
 
 
-def audit_state(audit_id: str) -> dict[str, Any]:
-    """The columns in `_STATE`, on which changes of the row depend; raises AuditNotFound."""
-    rows = execute(_state_sql(), (key_of(audit_id),))
-    if not rows:
+class AuditState(dict[str, Any]):
+    """An audit's columns in `STATE`, each converted when it is first asked for."""
+
+    def __init__(self, row: Sequence[Any]) -> None:
+        super().__init__()
+        self._row = row
+
+    def __missing__(self, name: str) -> Any:
+        value = Audit._meta.fields[name].python_value(self._row[_AT[name]])
+        # In a file that was edited by hand it can be anything.
+        if (kind := _KINDS.get(name)) is not None and not isinstance(value, kind):
+            value = kind()
+        self[name] = value
+        return value
+
+
+def audit_state(audit_id: str) -> AuditState:
+    """The columns on which changes of an audit's row depend; raises AuditNotFound."""
+    row = rows.current(current_database(), key_of(audit_id))
+    if row is None:
         raise not_found(audit_id)
-    state = {
-        name: Audit._meta.fields[name].python_value(value)
-        for name, value in zip(_STATE, rows[0], strict=True)
-    }
-    # In a file that was edited by hand these can be anything.
-    for name, kind in (("errors", list), ("security_results", dict)):
-        if not isinstance(state[name], kind):
-            state[name] = kind()
-    return state
+    return AuditState(row)
 
 
 def change_row(audit_id: str, when: datetime, changes: dict[str, Any]) -> None:
@@ -229,10 +237,9 @@ def follow_status(
 def write_row(audit_id: str, columns: dict[str, Any], runs: bool | None) -> None:
     """Write checked values to an audit's row; `runs` is what `follow_status` gives."""
     fields = Audit._meta.fields
-    names = [name for name in Audit._meta.sorted_field_names if name in columns]
-    row = [fields[name].db_value(columns[name]) for name in names]
     database = current_database()
-    if not database.execute_sql(update_sql(Audit, *names), [*row, audit_id]).rowcount:
+    stored = {name: fields[name].db_value(value) for name, value in columns.items()}
+    if not rows.write(database, audit_id, stored):
         raise not_found(audit_id)
     if runs is True:
         database.execute_sql(_runner_sql()[0], (audit_id, database.session.runs(audit_id)))
@@ -268,4 +275,5 @@ def add_screenshot(audit_id: str, values: dict[str, Any], when: datetime) -> int
     columns = (*seals.covered(AuditScreenshot), "digest")
     digest = seals.digest_of(stored)
     seals.add_rows(audit_id, AuditScreenshot, [digest])
-    return insert_rows(AuditScreenshot, columns, [(*stored, digest)])[0]
+    with rows.counting_screenshot(current_database(), audit_id):
+        return insert_rows(AuditScreenshot, columns, [(*stored, digest)])[0]

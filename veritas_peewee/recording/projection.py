@@ -77,7 +77,9 @@ class Projection:
         """The audit's status, times, errors and security results before this event, by column."""
         if self._state is None:
             state = operations.audit_state(self.audit_id)
-            state.update((name, self._columns[name]) for name in state if name in self._columns)
+            state.update(
+                (name, self._columns[name]) for name in operations.STATE if name in self._columns
+            )
             self._state = state
         return self._state
 
@@ -117,7 +119,9 @@ class Projection:
             self._errors = None
         columns.update(changes)
         if self._state is not None:
-            self._state.update((name, changes[name]) for name in self._state if name in changes)
+            self._state.update(
+                (name, changes[name]) for name in operations.STATE if name in changes
+            )
         if errors:
             columns["errors"] = self.state["errors"]
             columns["errors"] += errors

@@ -33,18 +33,42 @@ from veritas_peewee.values.states import FINAL
 _logger = logging.getLogger("veritas_peewee")
 
 
+def has_effect(prepared: PreparedEvent) -> bool:
+    """Whether the event can change other rows than its own."""
+    return kind_named(prepared.kind).effect is not None or NOTES in prepared.text
+
+
 def is_single(prepared: PreparedEvent) -> bool:
     """Whether recording the event takes a single statement: it has no effect on other rows."""
-    effect = kind_named(prepared.kind).effect
-    return effect is None and NOTES not in prepared.text and not prepared.files
+    return not has_effect(prepared) and not prepared.files
 
 
 def apply_together(jobs: list[tuple[str, PreparedEvent]]) -> list[int]:
-    """Record events without an effect, as (audit id, event), in one go; returns their ids.
+    """Record events, as (audit id, event), and their effects, all or none; returns their ids.
 
-    The events can be of any audits. Raises AuditNotFound if one of these does not exist.
+    The events can be of any audits, each of which is changed and sealed once for all of its own.
+    Raises AuditNotFound if one of the audits does not exist.
     """
-    return log.append_events([(key_of(a), one.kind, one.text) for a, one in jobs], utc_now())
+    when = utc_now()
+    events = [(key_of(audit_id), one) for audit_id, one in jobs]
+    database = current_database()
+    with database.unit():
+        ids = log.append_events([(audit_id, one.kind, one.text) for audit_id, one in events], when)
+        projections: dict[str, Projection] = {}
+        for event_id, (audit_id, one) in zip(ids, events, strict=True):
+            if not has_effect(one):
+                continue
+            projection = projections.get(audit_id)
+            if projection is None:
+                projection = projections[audit_id] = Projection(audit_id)
+            _project(projection, event_id, one, when)
+        for projection in projections.values():
+            projection.write()
+        database.seal_changes()
+    # Only now: if the above is undone, the events are tried again one by one, with their images.
+    for _, one in events:
+        _take_over(one)
+    return ids
 
 
 @atomic
@@ -72,9 +96,7 @@ def _apply(
     audit_id: str, events: list[PreparedEvent], when: datetime, *, whole: bool = False
 ) -> list[int]:
     for one in events:
-        if one.files:
-            current_database().after_rollback(one.discard)
-            one.has_begun = True
+        _take_over(one)
     ids = log.append_events([(audit_id, one.kind, one.text) for one in events], when)
     projection = Projection(audit_id, whole=whole)
     for event_id, one in zip(ids, events, strict=True):
@@ -83,14 +105,21 @@ def _apply(
     return ids
 
 
+def _take_over(one: PreparedEvent) -> None:
+    """From now on the end of the open transaction decides about the event's image."""
+    if one.files:
+        current_database().after_rollback(one.discard)
+        one.has_begun = True
+
+
 def _project(projection: Projection, event_id: int, one: PreparedEvent, when: datetime) -> None:
     """Add to `projection` what a recorded event changes, if it has an effect.
 
     The log may have later events already: an effect looks only at those before its own.
     """
-    kind = kind_named(one.kind)
-    if kind.effect is None and NOTES not in one.text:
+    if not has_effect(one):
         return
+    kind = kind_named(one.kind)
     # The stored text and not the dict that was given: the caller may have changed that since.
     event = json.loads(one.text)
     projection.begin(event_id, when, closes=kind.closes)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from veritas_peewee.database.connection import StoreDatabase, statement_size
+from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.current import inside_unit
 from veritas_peewee.database.failures import OWN_ERRORS, error_code, first_failure, store_error
 from veritas_peewee.database.transactions import OutcomeUnknown, TransactionEnded, is_known
@@ -29,8 +29,8 @@ _logger = logging.getLogger("veritas_peewee")
 _lock = threading.Lock()
 
 Together = Callable[[list[tuple[Any, ...]]], list[Any]]
-"""Runs several jobs of one kind, at most `statement_size` of them, in one statement, whole or
-absent; given the arguments of each, it returns their results."""
+"""Runs several jobs of one kind, whole or absent; given the arguments of each, it returns their
+results."""
 
 
 class State(Enum):
@@ -53,7 +53,8 @@ class Job:
     """A call for the writer and, once its batch has ended, its outcome."""
 
     __slots__ = (
-        "answered", "args", "error", "fn", "result", "state", "submitted", "together", "undo"
+        "alone", "answered", "args", "error", "fn", "result", "state", "submitted", "together",
+        "undo",
     )  # fmt: skip
 
     def __init__(
@@ -63,11 +64,13 @@ class Job:
         undo: Callable[[], object] | None,
         together: Together | None,
         answered: anyio.Event | asyncio.Future[None],
+        alone: bool = False,
     ) -> None:
         self.fn = fn
         self.args = args
         self.undo = undo
         self.together = together
+        self.alone = alone  # whether it is a single statement, whole or absent by itself
         self.answered = answered  # what its caller waits for
         self.state = QUEUED
         self.result: Any = None
@@ -150,10 +153,8 @@ def commit(database: StoreDatabase, batch: list[Job]) -> tuple[list[Job], list[J
                     else:
                         taken = move(run, QUEUED, RUNNING)
                         done += taken
-                        while taken:
-                            size = statement_size(len(taken))
-                            _run_together(database, together, taken[:size])
-                            del taken[:size]
+                        if taken:
+                            _run_together(database, together, taken)
         if done:
             committed, outcome = True, "committed"
     except BaseException as error:
@@ -201,7 +202,7 @@ def abandon(
 
 
 def _run_alone(database: StoreDatabase, job: Job) -> None:
-    if job.together is not None:  # a lone statement, which needs no transaction around it
+    if job.alone:  # a lone statement, which needs no transaction around it
         database.file.check_before_write()
         job.run()
         database.file.check_written()
@@ -217,14 +218,18 @@ def _run_alone(database: StoreDatabase, job: Job) -> None:
 
 
 def _run_together(database: StoreDatabase, together: Together, jobs: list[Job]) -> None:
+    if len(jobs) == 1:
+        _run(database, jobs[0])
+        return
     try:
         results = together([job.args for job in jobs])
     except Exception:
-        # Run one by one, they show which of them was at fault.
         if not database.in_whole_transaction:
             raise
-        for job in jobs:
-            _run(database, job)
+        # By halves, until only those that are at fault fail.
+        middle = len(jobs) // 2
+        _run_together(database, together, jobs[:middle])
+        _run_together(database, together, jobs[middle:])
     else:
         for job, result in zip(jobs, results, strict=True):
             job.result = result
@@ -232,7 +237,7 @@ def _run_together(database: StoreDatabase, together: Together, jobs: list[Job]) 
 
 def _run(database: StoreDatabase, job: Job) -> None:
     try:
-        with nullcontext() if job.together else database.unit():
+        with nullcontext() if job.alone else database.unit():
             job.run()
             database.seal_changes()  # a failure of it is this job's
     except BaseException as error:

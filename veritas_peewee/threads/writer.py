@@ -98,14 +98,16 @@ class Writer:
         *args: Any,
         undo: Callable[[], object] | None = None,
         together: Together | None = None,
+        alone: bool = False,
         has_slot: bool = False,
     ) -> Any:
         """Run `fn(*args)` in a savepoint and return its result once it is committed.
 
         If the caller is cancelled before the job has begun, the job never runs; after that it
         continues as if nobody had cancelled. `undo` is called if the job is not to have any
-        effect. `together` can do in one statement, whole or absent, what `fn` would do for each
-        of several tuples of arguments. With `has_slot` the caller has taken a slot already.
+        effect. `together` can do at once, whole or absent, what `fn` would do for each of several
+        tuples of arguments; `alone` says that `fn` is a single statement. With `has_slot` the
+        caller has taken a slot already.
         Raises StoreClosed, the error of `fn`, or WriteUndone.
         """
         if not has_slot and not self.take_slot():
@@ -121,7 +123,7 @@ class Writer:
         # asyncio waits for a future in the end; an event around it would cost as much as all
         # else that happens to a write on the loop.
         answered = anyio.Event() if self._loop is None else self._loop.create_future()
-        job = Job(fn, args, undo, together, answered)
+        job = Job(fn, args, undo, together, answered, alone)
         queued = False
         try:
             with self._lock:

@@ -1,0 +1,113 @@
+"""The rows of running audits are remembered by their writer only as long as they are right."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import pytest
+
+from tests.support.database_files import by_hand
+from veritas_peewee import Audit, connect
+from veritas_peewee.database.current import bound, current_database
+from veritas_peewee.ledger.memory import remembered
+from veritas_peewee.maintenance.verify import verify
+from veritas_peewee.queries import lookups
+from veritas_peewee.recording import operations, recorder
+
+STATS = {"type": "stats_update", "stats": {"pages_scanned": 7}}
+ERROR = {"type": "phase_error", "error": "no answer"}
+
+
+def remembers(audit_id):
+    return audit_id in remembered(current_database()).stored
+
+
+@pytest.fixture
+def audit_id(script):
+    audit = operations.create("https://example.com")
+    recorder.record(audit.id, STATS)
+    assert remembers(audit.id)
+    return audit.id
+
+
+def by_peewee(audit_id):
+    Audit.update(errors=["mine"]).where(Audit.id == audit_id).execute()
+
+
+def by_the_driver(audit_id):
+    current_database().raw.execute("UPDATE audits SET errors = '[\"mine\"]'")
+
+
+@pytest.mark.parametrize("change", [by_peewee, by_the_driver])
+def test_what_else_changes_it_is_seen(script, audit_id, change):
+    with script.atomic():
+        change(audit_id)
+        recorder.record(audit_id, ERROR)
+    assert lookups.get(audit_id).errors == ["mine", "no answer"]
+    change(audit_id)
+    recorder.record(audit_id, ERROR)
+    assert lookups.get(audit_id).errors == ["mine", "no answer"]
+
+
+def test_a_row_that_is_replaced_is_forgotten(script, audit_id):
+    with suppress(KeyError), script.atomic():
+        row = Audit.select().where(Audit.id == audit_id).dicts().get()
+        Audit.replace(row | {"errors": ["mine"]}).execute()
+        assert not remembers(audit_id)
+        raise KeyError  # its events have gone with the old row
+
+
+def test_what_is_undone_is_forgotten(script, audit_id):
+    for scope in (script.atomic, script.unit):
+        with script.atomic():
+            with suppress(KeyError), scope():
+                recorder.record(audit_id, ERROR)
+                raise KeyError
+            recorder.record(audit_id, STATS)
+        with suppress(KeyError), scope():
+            recorder.record(audit_id, ERROR)
+            raise KeyError
+        recorder.record(audit_id, STATS)
+    assert lookups.get(audit_id).errors == []
+
+
+def test_what_another_connection_writes_is_read(path):
+    with connect(path) as one, connect(path) as two:
+        audit = operations.create("https://example.com")
+        for database in (one, two, one, one, two):
+            with bound(database):
+                recorder.record(audit.id, ERROR)
+        assert lookups.get(audit.id).errors == ["no answer"] * 5
+        assert verify().problems == []
+        with bound(one):
+            recorder.record(audit.id, STATS)
+            assert remembers(audit.id)
+            by_hand(path, "UPDATE audits SET errors = '[\"forged\"]'")
+            recorder.record(audit.id, ERROR)
+        assert lookups.get(audit.id).errors == ["forged", "no answer"]
+        assert any(audit.id in text for text in verify().problems)
+
+
+def test_an_audit_that_ends_or_is_removed_is_forgotten(script, audit_id):
+    recorder.record(audit_id, {"type": "audit_complete"})
+    assert not remembers(audit_id)
+    recorder.record(audit_id, ERROR)
+    assert lookups.get(audit_id).errors == ["no answer"]
+    Audit.delete().where(Audit.id == audit_id).execute()
+    operations.create("https://example.org", id=audit_id)
+    recorder.record(audit_id, STATS)
+    assert (lookups.get(audit_id).url, lookups.get(audit_id).errors) == ("https://example.org", [])
+
+
+def test_a_row_that_is_long_is_read_each_time(script, audit_id):
+    operations.update(audit_id, narrative="x" * 5000)
+    recorder.record(audit_id, ERROR)
+    assert not remembers(audit_id)
+    recorder.record(audit_id, ERROR)
+    assert lookups.get(audit_id).errors == ["no answer"] * 2
+
+
+def test_a_host_follows_the_url_that_an_event_sets(script, audit_id):
+    event = {"type": "audit_update", "changes": {"url": "https://other.example/"}}
+    recorder.record(audit_id, event)
+    assert lookups.get(audit_id).host == "other.example"

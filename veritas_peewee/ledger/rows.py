@@ -1,0 +1,98 @@
+"""The rows of running audits: remembered by the connection that writes them, and written sealed.
+
+Most events change the row of an audit whose row this connection has written last. It need not be
+read again then, neither for what depends on it nor for its seal.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from veritas_peewee.database.connection import StoreDatabase
+from veritas_peewee.database.statements import update_sql
+from veritas_peewee.ledger.children import Children
+from veritas_peewee.ledger.digests import covered, marked
+from veritas_peewee.ledger.formulas import is_unfinished, running_seal_of
+from veritas_peewee.ledger.memory import Remembered, State, remembered
+from veritas_peewee.ledger.seals import if_short
+from veritas_peewee.ledger.stored import AUDIT, SEAL, stored_audit
+from veritas_peewee.models import Audit
+
+_COUNT = AUDIT.index("screenshots_count")
+
+
+def current(database: StoreDatabase, audit_id: str) -> list[Any] | None:
+    """The values of an audit's row as `stored_audit` gives them; None if there is no such audit."""
+    memory = remembered(database)
+    row = memory.stored.get(audit_id)
+    if row is None:
+        row = stored_audit(audit_id)
+        # Outside a transaction another connection may change it at any time.
+        if row is not None and database.keeper is not None and database.transaction_is_open:
+            _remember(memory, audit_id, row)
+    return row
+
+
+def _remember(memory: Remembered, audit_id: str, row: list[Any]) -> None:
+    if is_unfinished(row) and if_short(marked(row)) is not None:
+        memory.stored[audit_id] = row
+
+
+def write(database: StoreDatabase, audit_id: str, columns: dict[str, Any]) -> bool:
+    """Change an audit's row to these stored values by column, which are checked; False if there is
+    no such audit.
+
+    The seal of an audit that runs before and after is written by the same statement.
+    """
+    memory = remembered(database)
+    before, children = memory.stored.get(audit_id), memory.children.get(audit_id)
+    known = memory.known.get(audit_id)
+    if before is None or children is None or known is None or known is State.WRONG:
+        return _update(database, audit_id, columns)
+    row, positions = list(before), _positions()
+    for name, value in columns.items():
+        row[positions[name]] = value
+    if "url" in columns or not is_unfinished(row):  # the host, or the catalog, follows it
+        return _update(database, audit_id, columns)
+    covers = marked(row[:SEAL])
+    row[SEAL] = seal = running_seal_of(covers, children)
+    if not _update(database, audit_id, columns | {"seal": seal}):
+        return False
+    memory.changes += seal != before[SEAL]
+    short = if_short(covers)
+    memory.set_children(audit_id, Children(seal, children.findings, children.screenshots, short))
+    if short is not None:
+        memory.changed_rows.discard(audit_id)
+        memory.stored[audit_id] = row
+    return True
+
+
+def _update(database: StoreDatabase, audit_id: str, columns: dict[str, Any]) -> bool:
+    names = sorted(columns, key=_order().__getitem__)
+    values = [columns[name] for name in names]
+    return bool(database.execute_sql(update_sql(Audit, *names), [*values, audit_id]).rowcount)
+
+
+@contextmanager
+def counting_screenshot(database: StoreDatabase, audit_id: str) -> Iterator[None]:
+    """A screenshot is added, which a trigger of the file counts in the audit's row."""
+    memory = remembered(database)
+    before = memory.stored.get(audit_id)
+    yield
+    if before is not None and type(count := before[_COUNT]) is int:
+        row = list(before)
+        row[_COUNT] = count + 1
+        memory.stored[audit_id] = row
+
+
+@functools.cache
+def _positions() -> dict[str, int]:
+    return {name: position for position, name in enumerate(covered(Audit))}
+
+
+@functools.cache
+def _order() -> dict[str, int]:
+    return {name: position for position, name in enumerate(Audit._meta.sorted_field_names)}
