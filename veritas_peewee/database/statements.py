@@ -124,12 +124,12 @@ def models_of(model: type[M], rows: Iterable[tuple[Any, ...]]) -> list[M]:
     for number, row in enumerate(rows):
         if not number % 64:
             database.pause()
-        data = dict(zip(names, row, strict=True))
-        for name, convert in converters:
-            if data[name] is not None:
-                data[name] = convert(data[name])
+        values = list(row)
+        for at, convert in converters:
+            if (value := values[at]) is not None:
+                values[at] = convert(value)
         instance = new(model)
-        instance.__data__ = data
+        instance.__data__ = dict(zip(names, values, strict=True))
         instance.__rel__ = {}
         instance._dirty = set()
         made.append(instance)
@@ -142,11 +142,13 @@ _CONVERTED = (DateTimeField, EnumField, JSONField)
 @functools.cache
 def _columns(
     model: type[peewee.Model],
-) -> tuple[tuple[str, ...], tuple[tuple[str, Callable[[Any], Any]], ...]]:
+) -> tuple[tuple[str, ...], tuple[tuple[int, Callable[[Any], Any]], ...]]:
+    """The names of a model's columns, and which are stored in another form, as (position,
+    conversion)."""
     fields = model._meta.sorted_fields
     return (
         tuple(field.name for field in fields),
-        tuple((f.name, f.python_value) for f in fields if isinstance(f, _CONVERTED)),
+        tuple((at, f.python_value) for at, f in enumerate(fields) if isinstance(f, _CONVERTED)),
     )
 
 
