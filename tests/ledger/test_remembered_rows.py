@@ -13,6 +13,7 @@ from veritas_peewee.ledger.memory import remembered
 from veritas_peewee.maintenance.verify import verify
 from veritas_peewee.queries import lookups
 from veritas_peewee.recording import operations, recorder
+from veritas_peewee.testing import make_event, make_finding
 
 STATS = {"type": "stats_update", "stats": {"pages_scanned": 7}}
 ERROR = {"type": "phase_error", "error": "no answer"}
@@ -111,3 +112,21 @@ def test_a_host_follows_the_url_that_an_event_sets(script, audit_id):
     event = {"type": "audit_update", "changes": {"url": "https://other.example/"}}
     recorder.record(audit_id, event)
     assert lookups.get(audit_id).host == "other.example"
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"type": "stats_update", "stats": {"elapsed_seconds": -0.0}},
+        {"type": "stats_update", "stats": {"elapsed_seconds": 5, "pages_scanned": 2**62}},
+        {"type": "stats_update", "stats": {"elapsed_seconds": 2**60}},
+        {"type": "site_type", "site_type": "12", "confidence": -0.0},
+        {"type": "audit_update", "changes": {"trust_score": -0.0, "risk_level": "007"}},
+        {"type": "audit_update", "changes": {"narrative": "1e5", "signal_scores": {"a": -0.0}}},
+        make_event("finding", finding=make_finding(1, confidence=-0.0, pattern_type="1")),
+    ],
+)
+def test_what_sqlite_stores_in_another_form_is_sealed_as_it_is_stored(script, audit_id, event):
+    for _ in range(2):
+        recorder.record(audit_id, event)
+        assert verify().problems == []

@@ -165,9 +165,7 @@ class KnownFindings:
 
 def content_of(row: Row) -> Row:
     """The values of a row by which a finding without an id is recognised."""
-    category, pattern_type, severity, confidence, description = (row[at] for at in _AT)
-    # SQLite stores -0.0 as 0.0.
-    return category, pattern_type, severity, confidence or 0.0, description
+    return tuple([row[at] for at in _AT])
 
 
 _digest = seals.digest_of

@@ -172,7 +172,7 @@ def check_number(
         raise invalid(name, f"must be at least {low:g}", value)
     if high is not None and number > high:
         raise invalid(name, f"must be at most {high:g}", value)
-    return number
+    return number + 0.0  # SQLite stores -0.0 as 0.0, and digests are made of what is stored
 
 
 class FloatField(Typed[V], Stored, peewee.FloatField):
