@@ -60,16 +60,17 @@ def test_a_row_that_is_replaced_is_forgotten(script, audit_id):
 
 def test_what_is_undone_is_forgotten(script, audit_id):
     for scope in (script.atomic, script.unit):
+        before = lookups.get(audit_id).errors
         with script.atomic():
             with suppress(KeyError), scope():
                 recorder.record(audit_id, ERROR)
                 raise KeyError
-            recorder.record(audit_id, STATS)
+            recorder.record(audit_id, ERROR)
         with suppress(KeyError), scope():
             recorder.record(audit_id, ERROR)
             raise KeyError
-        recorder.record(audit_id, STATS)
-    assert lookups.get(audit_id).errors == []
+        recorder.record(audit_id, ERROR)
+        assert lookups.get(audit_id).errors == [*before, "no answer", "no answer"]
 
 
 def test_what_another_connection_writes_is_read(path):

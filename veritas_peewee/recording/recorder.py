@@ -47,7 +47,8 @@ def apply_together(jobs: list[tuple[str, PreparedEvent]]) -> list[int]:
     """Record events, as (audit id, event), and their effects, all or none; returns their ids.
 
     The events can be of any audits, each of which is changed and sealed once for all of its own.
-    Raises AuditNotFound if one of the audits does not exist.
+    What becomes of their images is for the caller, who may try them again one by one. Raises
+    AuditNotFound if one of the audits does not exist.
     """
     when = utc_now()
     events = [(key_of(audit_id), one) for audit_id, one in jobs]
@@ -65,9 +66,6 @@ def apply_together(jobs: list[tuple[str, PreparedEvent]]) -> list[int]:
         for projection in projections.values():
             projection.write()
         database.seal_changes()
-    # Only now: if the above is undone, the events are tried again one by one, with their images.
-    for _, one in events:
-        _take_over(one)
     return ids
 
 
@@ -96,20 +94,15 @@ def _apply(
     audit_id: str, events: list[PreparedEvent], when: datetime, *, whole: bool = False
 ) -> list[int]:
     for one in events:
-        _take_over(one)
+        if one.files:
+            current_database().after_rollback(one.discard)
+            one.has_begun = True
     ids = log.append_events([(audit_id, one.kind, one.text) for one in events], when)
     projection = Projection(audit_id, whole=whole)
     for event_id, one in zip(ids, events, strict=True):
         _project(projection, event_id, one, when)
     projection.write()
     return ids
-
-
-def _take_over(one: PreparedEvent) -> None:
-    """From now on the end of the open transaction decides about the event's image."""
-    if one.files:
-        current_database().after_rollback(one.discard)
-        one.has_begun = True
 
 
 def _project(projection: Projection, event_id: int, one: PreparedEvent, when: datetime) -> None:
