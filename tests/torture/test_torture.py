@@ -48,10 +48,10 @@ def test_the_store_stands(name: str) -> None:
 
 
 def test_every_fault_is_run_here_too_or_is_known_not_to_be() -> None:
-    # In test_hostile_values, test_hostile_files and test_processes.
+    # In test_hostile_values, test_hostile_files, test_processes and test_machines.
     elsewhere = {
         "hostile-values", "hostile-files", "two-processes", "held-lock", "open-race", "fork",
-        "cancellations", "open-close",
+        "cancellations", "open-close", "signals",
     }  # fmt: skip
     assert set(FAULTS) - set(ROUNDS) - {"power-removal"} == {"script"} | elsewhere
 

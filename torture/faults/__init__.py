@@ -14,6 +14,7 @@ from torture.faults import (
     power,
     power_removal,
     rollback,
+    signals,
     upgrade,
 )
 
@@ -33,5 +34,6 @@ __all__ = [
     "power_removal",
     "processes",
     "rollback",
+    "signals",
     "upgrade",
 ]

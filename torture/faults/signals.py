@@ -1,0 +1,164 @@
+"""Every command of the program, told to end at a random moment: SIGTERM, SIGINT, SIGHUP.
+
+Its exit code says what happened, nothing half-written is left, and the store is whole.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from time import perf_counter, sleep
+
+from torture.checks import check_verify, select
+from torture.model import Row, Run, fault
+from veritas_peewee import connect, sync
+from veritas_peewee.cli.app import MODULES
+from veritas_peewee.maintenance.backup import backup
+from veritas_peewee.testing import make_audit
+
+AUDITS = 30
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+LIMIT = 60.0
+"""Seconds after which a command that was told to end counts as hung."""
+COMMANDS = (
+    "init --database {new}/a.db",
+    "ingest {base}/result.jsonl --database {store}",
+    "import {base}/all.jsonl --database {new}/a.db",
+    "export --output {new}/a.jsonl.gz --database {store}",
+    "export --format html --output {new}/pages --database {store}",
+    "backup {new}/saved --database {store}",
+    "restore {base}/saved --force --database {store}",
+    "restore {base}/saved --database {new}/a.db",
+    "prune --keep 0 --yes --vacuum --database {store}",
+    "delete {id} --yes --database {store}",
+    "verify --fix --database {store}",
+    "verify --database {store}",
+    "demo --speed 0 --database {new}/a.db",
+    "history --database {store}",
+    "search countdown --database {store}",
+    "show {id} --events --database {store}",
+    "stats --database {store}",
+    "doctor --database {store}",
+    "head --database {store}",
+    "trend --host shop.example --database {store}",
+    "compare --url https://shop.example/ --database {store}",
+    "watch {id} --database {store}",
+)
+
+
+@fault("signals", "every command told to end at a random moment", rounds=440, quick=22)
+def run(run: Run) -> Iterator[Row]:
+    base = run.folder / "base"
+    ids = _fill(base)
+    lasted: dict[str, float] = {}
+    chance, row = run.chance, Row("signals", run.rounds)
+    if lost := {name for one in MODULES.values() for name in one} - {
+        command.split()[0] for command in COMMANDS
+    }:
+        row.problem(f"not tried: {', '.join(sorted(lost))}")
+    for number in range(run.rounds):
+        command = COMMANDS[number % len(COMMANDS)]
+        if command not in lasted:
+            lasted[command] = _seconds(run, base, ids, command)
+        sent = chance.choice(SIGNALS)
+        after = chance.uniform(0, lasted[command])
+        _round(row, run.folder / f"{number}", base, ids[0], command, sent, after)
+    yield row
+
+
+def _fill(base: Path) -> list[str]:
+    path = base / "store" / "audits.db"
+    with connect(path):
+        made = [
+            sync.ingest(make_audit("https://shop.example/", findings=3, screenshots=2))
+            for _ in range(AUDITS)
+        ]
+        sync.export(base / "all.jsonl")
+    backup(base / "saved", database=path)
+    (base / "result.jsonl").write_text(
+        '{"type": "audit_result", "result": {"url": "https://new.example/", "status": "completed"}}'
+    )
+    return [audit.id for audit in made]
+
+
+def _started(folder: Path, base: Path, audit_id: str, command: str) -> subprocess.Popen[str]:
+    new = folder / "new"
+    new.mkdir(parents=True)
+    shutil.copytree(base / "store", folder / "store")
+    words = [
+        word.format(new=new, base=base, store=folder / "store" / "audits.db", id=audit_id)
+        for word in command.split()
+    ]
+    return subprocess.Popen(
+        [sys.executable, "-m", "veritas_peewee.cli", *words],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _seconds(run: Run, base: Path, ids: list[str], command: str) -> float:
+    """How long a command takes that nobody ends."""
+    folder = run.folder / "whole"
+    begin = perf_counter()
+    process = _started(folder, base, ids[0], command)
+    _, errors = process.communicate(timeout=LIMIT)
+    if process.returncode:
+        raise RuntimeError(f"{command}: {process.returncode}: {errors}")
+    seconds = perf_counter() - begin
+    shutil.rmtree(folder)
+    return seconds
+
+
+def _round(
+    row: Row, folder: Path, base: Path, audit_id: str, command: str, sent: int, after: float
+) -> None:
+    name = f"{command.split()[0]}, {signal.Signals(sent).name} after {after:.2f} s"
+    process = _started(folder, base, audit_id, command)
+    sleep(after)
+    process.send_signal(sent)
+    try:
+        _, errors = process.communicate(timeout=LIMIT)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+        row.problem(f"{name}: goes on")
+        return
+    code = process.returncode
+    if code == -sent:
+        row.count("ended before the program began")  # by Python, or the system
+    elif code == 0:
+        row.count("was done")
+    elif code == 128 + sent:
+        row.count("ended")
+        if errors:
+            row.problem(f"{name}: said {errors!r}")
+    else:
+        row.problem(f"{name}: exit code {code}: {errors!r}")
+    # Whoever dies before it could clear up leaves it to the next; nobody here does.
+    for left in folder.rglob(".*"):
+        row.problem(f"{name}: left {left.relative_to(folder)}")
+    _check(row, name, folder, command)
+    shutil.rmtree(folder)
+
+
+def _check(row: Row, name: str, folder: Path, command: str) -> None:
+    """The stores are whole, and hold what was there before or what was to be there."""
+    before = row.problem_count
+    for path in folder.rglob("*.db"):
+        with connect(path):
+            pass
+        check_verify(row, path)
+        row.acknowledged += len(select(path, "SELECT id FROM audits"))
+    (number,) = select(folder / "store" / "audits.db", "SELECT COUNT(*) FROM audits")[0]
+    least = {"delete": AUDITS - 1, "prune": 0}.get(command.split()[0], AUDITS)
+    row.missing += max(0, least - number)
+    if row.problem_count > before:
+        row.problem(f"({name})")
