@@ -24,6 +24,7 @@ from tests.support.audits import fill
 from tests.support.command_line import DEADLINE, PROGRAM, Result, wait_for
 from tests.support.processes import environment, forked
 from veritas_peewee import connect, sync
+from veritas_peewee.cli import app
 from veritas_peewee.cli.app import MODULES, program, run
 from veritas_peewee.cli.terminal import NARROWEST
 from veritas_peewee.maintenance.backup import backup
@@ -110,12 +111,14 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     return Place(tmp_path_factory.mktemp("place"))
 
 
+PROGRAMS = functools.cache(program)
 MADE = functools.cache(typer.main.get_command)
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """The program's commands are made once: making them takes longer than most of them run."""
+    monkeypatch.setattr(app, "program", PROGRAMS)
     monkeypatch.setattr(typer.main, "get_command", MADE)
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.delenv("COLUMNS", raising=False)
@@ -427,6 +430,21 @@ def recorded(path: str) -> bool:
     with contextlib.suppress(Exception), connect(path, read_only=True):
         return bool(sync.get("live").status == "running")
     return False
+
+
+def test_the_exit_code_is_ours_wherever_the_interrupt_was_met(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "from veritas_peewee import cli\n"
+        "def main():\n"
+        "    try:\n"
+        "        exec('raise KeyboardInterrupt')\n"
+        "    except KeyboardInterrupt:\n"
+        "        return 143\n"
+        "cli.main = main\n"
+    )
+    path = os.pathsep.join([str(tmp_path), environment()["PYTHONPATH"]])
+    done = subprocess.run(PROGRAM, env=environment(PYTHONPATH=path), timeout=DEADLINE)
+    assert done.returncode == 143
 
 
 def commands_of(name: str | None = None) -> Any:
