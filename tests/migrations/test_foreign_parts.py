@@ -325,7 +325,7 @@ def test_a_planted_trigger_cannot_have_us_seal_what_others_changed(
             for row in database.execute_sql("SELECT name FROM pragma_function_list")
             if row[0].startswith("veritas_")
         }
-    assert len(ours) == 8
+    assert len(ours) == 9
     monkeypatch.setattr(parts, "_acts", lambda *_: False)
     for name in (*ours, "veritas_touch", "veritas_gone"):
         by_hand(
