@@ -99,6 +99,8 @@ def _mend_history(database: SqliteStore) -> None:
 def _apply(
     database: SqliteStore, afterwards: Callable[[SqliteStore, list[str]], None]
 ) -> list[str]:
+    from veritas_peewee.migrations import again
+
     # Rebuilding a table with foreign keys on would delete its children by cascade, and the
     # PRAGMA does nothing inside a transaction.
     database.pragma("foreign_keys", 0)
@@ -111,12 +113,17 @@ def _apply(
                 back_up(database)
             if not needed:
                 return []
+            new = again.is_empty(database)
+            if new and again.make(database):
+                return needed  # without rows there is nothing to complete
             # Rows without an audit that another program left (it need not enforce foreign keys) are
             # for `verify` to report. In an older store's file the first migration mends them.
             known = set() if KNOWN[0] in needed else broken_rows(database)
             if KNOWN[0] not in needed:
                 _refuse_others(database, [name for name in KNOWN if name not in needed])
             applied = _run(database)
+            if new:
+                again.remember(database)
             afterwards(database, applied)
             if broken := broken_rows(database) - known:
                 row = next(iter(broken))
@@ -135,14 +142,7 @@ def _run(database: SqliteStore) -> list[str]:
     # Only a file that is created or upgraded pays for importing it.
     from playhouse.migrations import Runner
 
-    from veritas_peewee.migrations import again
-
-    new = again.is_empty(database)
-    if new and again.make(database):
-        return list(KNOWN)
     applied: list[str] = Runner(database, str(DIRECTORY), HISTORY).up()
-    if new:
-        again.remember(database)
     return applied
 
 

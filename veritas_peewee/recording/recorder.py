@@ -6,11 +6,11 @@ stored event, its time and the rows before it, so replaying a log gives the same
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 from collections.abc import Iterable
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 from veritas_peewee.database.current import atomic, current_database, screenshot_folder
@@ -218,7 +218,7 @@ def disconnect_dead() -> list[str]:
     folder = database.location.sessions
     # Before the rows are read: a dead session can get no more of them.
     left = leftovers(folder)
-    rows = execute(text_of(AuditRunner.select(AuditRunner.audit, AuditRunner.session)), ())
+    rows = execute(_runners_sql(), ())
     states = {session: look(folder, session) for _, session in rows}
     dead = {session for session, state in states.items() if state is State.DEAD}
     missing = {session for session, state in states.items() if state is State.MISSING}
@@ -227,10 +227,15 @@ def disconnect_dead() -> list[str]:
         dead |= missing
     ended = [audit for audit, session in rows if session in dead and _ends(audit, session)]
     if database.transaction_is_open:
-        database.after_commit(partial(sweep, folder, left))
+        database.after_commit(functools.partial(sweep, folder, left))
     else:
         sweep(folder, left)
     return ended
+
+
+@functools.cache
+def _runners_sql() -> str:
+    return text_of(AuditRunner.select(AuditRunner.audit, AuditRunner.session))
 
 
 def _ends(audit_id: str, session: object) -> bool:
