@@ -77,15 +77,17 @@ def _update(database: StoreDatabase, audit_id: str, columns: dict[str, Any]) -> 
 
 
 @contextmanager
-def counting_screenshot(database: StoreDatabase, audit_id: str) -> Iterator[None]:
-    """A screenshot is added, which a trigger of the file counts in the audit's row."""
+def counting_screenshots(database: StoreDatabase, added: dict[str, int]) -> Iterator[None]:
+    """So many screenshots are added to audits, which a trigger of the file counts in their rows."""
     memory = remembered(database)
-    before = memory.stored.get(audit_id)
+    before = {audit_id: memory.stored.get(audit_id) for audit_id in added}
     yield
-    if before is not None and type(count := before[_COUNT]) is int:
-        row = list(before)
-        row[_COUNT] = count + 1
-        memory.stored[audit_id] = row
+    for audit_id, number in added.items():
+        row = before[audit_id]
+        if row is not None and type(count := row[_COUNT]) is int:
+            counted = list(row)
+            counted[_COUNT] = count + number
+            memory.stored[audit_id] = counted
 
 
 @functools.cache

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from veritas_peewee.models import Audit, AuditStatus
-from veritas_peewee.recording import finding_rows, operations, result_effects
+from veritas_peewee.recording import finding_rows, result_effects
 from veritas_peewee.recording.output import IMAGE_EVENT, RESULT_EVENT, Event
 from veritas_peewee.recording.projection import Projection
 from veritas_peewee.recording.result import TIMES
@@ -106,8 +106,7 @@ def _screenshot(rows: Projection, event: Event) -> None:
             f"screenshot {shown(label)}.taken_at: must be {TIMES}, got {shown(given)}; "
             "the time at which it was stored stands for it"
         )
-    operations.add_screenshot(
-        rows.audit_id,
+    rows.add_screenshot(
         {
             "file_path": reference["file"],
             "label": label if isinstance(label, str) and label else f"screenshot {index}",

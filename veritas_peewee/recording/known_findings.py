@@ -7,6 +7,7 @@ that report one each share what was read, through the connection's memory.
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -103,7 +104,7 @@ class KnownFindings:
         return content in stored
 
     def add(self, row: Row) -> None:
-        """Add a finding to the audit; it is inserted by `write`."""
+        """Add a finding to the audit; it is inserted by `write_all`."""
         self._new.append((*row, seals.digest_of(row)))
 
     def point(self, row: Row) -> None:
@@ -132,12 +133,8 @@ class KnownFindings:
         pointed[SCREENSHOT_AT] = index
         self._new[-1 - key] = (*pointed, seals.digest_of(pointed))
 
-    def write(self) -> None:
-        """Insert the findings that were added."""
-        if not self._new:
-            return
-        seals.add_rows(self.audit_id, AuditFinding, [row[-1] for row in self._new])
-        insert_rows(AuditFinding, (*_COLUMNS, "digest"), self._new)
+    def _remember(self) -> None:
+        """The findings that were added are in the file now."""
         if isinstance(self._memory.contents.get(self.audit_id), set):
             self._count()
             self._memory.add_contents(self.audit_id, self._contents)
@@ -161,6 +158,16 @@ class KnownFindings:
             if cached is None:
                 self._memory.ask_for_contents(self.audit_id)
         return self._stored
+
+
+def write_all(findings: Iterable[KnownFindings]) -> None:
+    """Insert the findings that were added to audits."""
+    new = [one for one in findings if one._new]
+    for one in new:
+        seals.add_rows(one.audit_id, AuditFinding, [row[-1] for row in one._new])
+    insert_rows(AuditFinding, (*_COLUMNS, "digest"), [row for one in new for row in one._new])
+    for one in new:
+        one._remember()
 
 
 def content_of(row: Row) -> Row:

@@ -268,12 +268,17 @@ def _runner_sql() -> tuple[str, str, str]:
     return text_of(begun.on_conflict_replace()), text_of(ended), text_of(asked)
 
 
-def add_screenshot(audit_id: str, values: dict[str, Any], when: datetime) -> int:
-    """Insert a screenshot row of checked values; its file is on disk already."""
+def screenshot_row(audit_id: str, values: dict[str, Any], when: datetime) -> tuple[Any, ...]:
+    """The stored row of a screenshot, from its checked values; its file is on disk already."""
     row = {"audit": audit_id, **values, "created_at": format_datetime(when)}
     stored = tuple([row[name] for name in seals.covered(AuditScreenshot)])
-    columns = (*seals.covered(AuditScreenshot), "digest")
-    digest = seals.digest_of(stored)
-    seals.add_rows(audit_id, AuditScreenshot, [digest])
-    with rows.counting_screenshot(current_database(), audit_id):
-        return insert_rows(AuditScreenshot, columns, [(*stored, digest)])[0]
+    return (*stored, seals.digest_of(stored))
+
+
+def add_screenshots(new: dict[str, list[tuple[Any, ...]]]) -> None:
+    """Insert rows that `screenshot_row` has made, by their audit's id."""
+    for audit_id, made in new.items():
+        seals.add_rows(audit_id, AuditScreenshot, [row[-1] for row in made])
+    with rows.counting_screenshots(current_database(), {key: len(new[key]) for key in new}):
+        columns = (*seals.covered(AuditScreenshot), "digest")
+        insert_rows(AuditScreenshot, columns, [row for made in new.values() for row in made])

@@ -6,13 +6,13 @@ audit's `errors` that names where it was found; the rest of the event is recorde
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
 from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.ledger import log
-from veritas_peewee.recording import operations
+from veritas_peewee.recording import known_findings, operations
 from veritas_peewee.recording.known_findings import KnownFindings
 from veritas_peewee.recording.output import Event
 from veritas_peewee.values.plain import shown
@@ -36,6 +36,7 @@ class Projection:
         self._state: dict[str, Any] | None = None
         self._errors: set[str] | None = None
         self._findings: KnownFindings | None = None
+        self._screenshots: list[tuple[Any, ...]] = []
         self._events: dict[object, dict[object, list[tuple[int, Event]]]] = {}
 
     def begin(self, event_id: int, when: datetime, *, closes: bool) -> None:
@@ -132,9 +133,18 @@ class Projection:
             columns["security_results"].update(self.added_results)
         columns["updated_at"] = self.when
 
-    def write(self) -> None:
-        """Write the changes of all events."""
-        if self._findings is not None:
-            self._findings.write()
-        if self._columns:
-            operations.write_row(self.audit_id, self._columns, self._runs)
+    def add_screenshot(self, values: dict[str, Any], when: datetime) -> None:
+        """Add a screenshot with these checked values, taken at `when`."""
+        self._screenshots.append(operations.screenshot_row(self.audit_id, values, when))
+
+
+def write_all(projections: Iterable[Projection]) -> None:
+    """Write the changes of audits: what is added to all of them, and then the row of each."""
+    projections = list(projections)
+    known_findings.write_all([one._findings for one in projections if one._findings is not None])
+    added = {one.audit_id: one._screenshots for one in projections if one._screenshots}
+    if added:
+        operations.add_screenshots(added)
+    for one in projections:
+        if one._columns:
+            operations.write_row(one.audit_id, one._columns, one._runs)

@@ -24,7 +24,7 @@ from veritas_peewee.recording import operations
 from veritas_peewee.recording.effects import kind_named
 from veritas_peewee.recording.output import RESULT_EVENT
 from veritas_peewee.recording.preparing import NOTES, PreparedEvent, discard_rest, prepare_all
-from veritas_peewee.recording.projection import Projection
+from veritas_peewee.recording.projection import Projection, write_all
 from veritas_peewee.values.ids import key_of
 from veritas_peewee.values.moments import utc_now
 from veritas_peewee.values.plain import encode_json
@@ -63,8 +63,7 @@ def apply_together(jobs: list[tuple[str, PreparedEvent]]) -> list[int]:
             if projection is None:
                 projection = projections[audit_id] = Projection(audit_id)
             _project(projection, event_id, one, when)
-        for projection in projections.values():
-            projection.write()
+        write_all(projections.values())
         database.seal_changes()
     return ids
 
@@ -101,7 +100,7 @@ def _apply(
     projection = Projection(audit_id, whole=whole)
     for event_id, one in zip(ids, events, strict=True):
         _project(projection, event_id, one, when)
-    projection.write()
+    write_all([projection])
     return ids
 
 
@@ -163,7 +162,7 @@ def replay(audit_id: str, events: Iterable[AuditEvent]) -> list[int]:
         when = stored.timestamp or utc_now()
         ids.append(log.append_event(audit_id, stored.event_type, text, when))
         _project(projection, ids[-1], PreparedEvent(data, text, stored.event_type), when)
-    projection.write()
+    write_all([projection])
     return ids
 
 
