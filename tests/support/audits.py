@@ -28,13 +28,18 @@ def add_screenshot(audit_id: str, index: int, image: bytes) -> None:
     folder = current.screenshot_folder()
     assert folder is not None
     stored = folder.put(audit_id, index, "home", image)
-    operations.add_screenshot(
-        audit_id,
-        {"file_path": stored.file, "label": "home", "index_num": index,
-         "file_size_bytes": stored.size, "media_type": stored.media_type,
-         "sha256": stored.sha256},
-        recorder.utc_now(),
-    )  # fmt: skip
+    columns = {
+        "file_path": stored.file, "label": "home", "index_num": index,
+        "file_size_bytes": stored.size, "media_type": stored.media_type, "sha256": stored.sha256,
+    }  # fmt: skip
+    insert_screenshot(audit_id, columns)
+
+
+def insert_screenshot(audit_id: str, columns: dict[str, object]) -> None:
+    """Add a screenshot's row, as an effect does."""
+    with current.current_database().unit():
+        row = operations.screenshot_row(audit_id, columns, recorder.utc_now())
+        operations.add_screenshots({audit_id: [row]})
 
 
 def fill(audits: int = 3) -> list[str]:

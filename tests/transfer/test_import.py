@@ -20,7 +20,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.support.audits import fill
+from tests.support.audits import fill, insert_screenshot
 from tests.support.database_files import files_below, verified
 from tests.support.events import event, result
 from tests.support.processes import environment
@@ -557,12 +557,8 @@ def hostile(exported: Path, file: str, image: bytes | None) -> None:
     store = exported.with_name(f"{exported.stem}-hostile") / "audits.db"
     with connect(store):
         audit_id = operations.create("https://evil.example").id
-        operations.add_screenshot(
-            audit_id,
-            {"file_path": file, "label": "x", "index_num": 0, "file_size_bytes": None,
-             "media_type": None, "sha256": None},
-            recorder.utc_now(),
-        )  # fmt: skip
+        columns = dict.fromkeys(("file_size_bytes", "media_type", "sha256"))
+        insert_screenshot(audit_id, {**columns, "file_path": file, "label": "x", "index_num": 0})
         recorder.record(audit_id, {"type": "audit_complete"})
         target = io.BytesIO()
         export_jsonl(target)
