@@ -183,7 +183,7 @@ CASES = (
             View("p99_ms", "p99 of a write, ms", 3),
         ),
         quick_params=("1", "16", "100"),
-        only={"sqlite3-row": "1", "executemany": "100"},
+        only={"sqlite3-row": ("1",), "executemany": ("100",)},
         note="The limits get rows that are ready to insert, on the calling thread.",
     ),
     Case(

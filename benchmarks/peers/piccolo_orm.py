@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import operator
 from collections.abc import Sequence
 from datetime import datetime
@@ -13,9 +14,10 @@ from piccolo.columns.column_types import Integer
 from piccolo.engine.sqlite import SQLiteEngine, TransactionType
 from piccolo.table import Table
 
+from benchmarks import effects
 from benchmarks.history import PAGE, HistoryQuery
 from benchmarks.peers.base import Peer, PragmaConnection
-from benchmarks.sample import Row, WholeAudit, event_row, stored
+from benchmarks.sample import Row, WholeAudit, audit_row, event_row, stored
 
 _SIGNS: dict[str, Any] = {
     "=": operator.eq,
@@ -100,6 +102,32 @@ class Piccolo(Peer):
 
     async def close(self) -> None:
         pass
+
+    async def create(self, audit_id: str, url: str) -> None:
+        await Audit.insert(Audit(**_naive(audit_row(audit_id, url))))
+
+    async def record(self, audit_id: str, event: Row) -> None:
+        taken = await self.taken(audit_id, event)
+        if taken.effect is None:
+            await AuditEvent(**_naive(taken.row(audit_id))).save()
+            return
+        taken = taken._replace(when=taken.when.replace(tzinfo=None))
+        async with self.engine.transaction(transaction_type=TransactionType.immediate):
+            await AuditEvent(**_naive(taken.row(audit_id))).save()
+            query = Audit.objects().get(Audit.id == audit_id)
+            audit = await query
+            assert audit is not None
+            audit.security_results = json.loads(audit.security_results)
+            if changed := effects.apply(audit, taken):
+                await audit.save(columns=[getattr(Audit, name) for name in changed])
+            for row in taken.effect.screenshots:
+                await AuditScreenshot(**_naive(row)).save()
+            if taken.effect.findings:
+                found = AuditFinding.select(AuditFinding.pattern_type, AuditFinding.description)
+                rows = await found.where(AuditFinding.audit_id == audit_id)
+                known = {(row["pattern_type"], row["description"]) for row in rows}
+                if new := effects.missing(taken.effect, known):
+                    await AuditFinding.insert(*[AuditFinding(**_naive(row)) for row in new])
 
     async def write_event(self, audit_id: str, event: Row) -> None:
         await AuditEvent(**_naive(event_row(audit_id, event))).save()
