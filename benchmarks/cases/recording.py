@@ -23,6 +23,7 @@ from benchmarks.transcript import (
     LENGTH,
     MODULES,
     audited_url,
+    make_ready,
     security_result,
     site_type,
     stats_update,
@@ -45,6 +46,7 @@ def mix(spec: Spec) -> Metrics:
     """MIX: each of so many audits sends its events one at a time and waits for each."""
     audits = int(spec.param)
     recorded: Recorded = {}
+    make_ready()
 
     async def use(peer: Peer) -> Loop:
         if isinstance(peer, _Plain):
