@@ -28,6 +28,9 @@ def _arguments() -> argparse.Namespace:
                         help="cases, separated by commas (default: all)")  # fmt: skip
     parser.add_argument("--peer", type=_names(peers.PEERS), default=[],
                         help="peers, separated by commas (default: each case's own)")  # fmt: skip
+    parser.add_argument("--against", type=_checkout, metavar="FOLDER",
+                        help="a checkout of an earlier commit: the cases that begin with a new "
+                        "file (MIX, E1) measure it beside the present one")  # fmt: skip
     parser.add_argument("--rounds", type=int, help="rounds (default: 3; with --quick 1)")
     parser.add_argument("--quick", action="store_true",
                         help="one round, shorter loops, no history of a million")  # fmt: skip
@@ -53,6 +56,13 @@ def _names(known: Mapping[str, object]) -> Callable[[str], list[str]]:
     return parse
 
 
+def _checkout(text: str) -> Path:
+    folder = Path(text).absolute()
+    if not (folder / "veritas_peewee" / "__init__.py").is_file():
+        raise argparse.ArgumentTypeError(f"there is no package veritas_peewee in {text!r}")
+    return folder
+
+
 def main() -> int:
     chosen = _arguments()
     rounds = chosen.rounds or (1 if chosen.quick else 3)
@@ -61,11 +71,14 @@ def main() -> int:
         if reason := peers.missing(name):
             print(f"NOT MEASURED: {name}: {reason}", file=sys.stderr)
     source = machine.source_key()
-    runner = Runner(data, chosen.peer, rounds=rounds, quick=chosen.quick)
+    runner = Runner(data, chosen.peer, rounds=rounds, quick=chosen.quick, earlier=chosen.against)
     _prepare(runner, chosen.case, data)
     runner.run(chosen.case, (False, True) if chosen.pin else (False,))
     facts = machine.facts()
     facts["source"] = source
+    if chosen.against is not None:
+        before = machine.source_key(chosen.against / "veritas_peewee")
+        facts["source"] = f"{source}, earlier {before}"
     if machine.source_key() != source:
         facts["source"] = "CHANGED DURING THE RUN: the figures are of several versions"
         print(facts["source"], file=sys.stderr)

@@ -23,16 +23,19 @@ def draw(outcomes: Outcomes, path: Path) -> str | None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(15, 4.8))
-    drawn = _lines(left, outcomes, "W1", "per_s")
-    left.set(xlabel="tasks at once", ylabel="writes per second",
-             title="W1: one event a write")  # fmt: skip
+    figure, (left, middle, right) = pyplot.subplots(1, 3, figsize=(22, 4.8))
+    drawn = _lines(left, outcomes, "MIX", "per_s")
+    left.set(xlabel="audits at once", ylabel="events per second",
+             title="MIX: whole audits as the engine sends them")  # fmt: skip
+    drawn += _lines(middle, outcomes, "W1", "per_s")
+    middle.set(xlabel="tasks at once", ylabel="writes per second",
+               title="W1: one log entry a write")  # fmt: skip
     drawn += _lines(right, outcomes, "R2", _PAGE)
     right.set(xlabel="audits in the history", ylabel="p50, ms",
               title="R2: first page by status")  # fmt: skip
     if not drawn:
-        return "neither W1 nor R2 was measured"
-    for axes in (left, right):
+        return "MIX, W1 and R2 were not measured"
+    for axes in (left, middle, right):
         axes.set_xscale("log")
         axes.set_yscale("log")
         axes.grid(alpha=0.3)

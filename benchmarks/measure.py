@@ -40,6 +40,8 @@ class Loop:
     """The counts and times of a closed loop of tasks."""
 
     seconds: float = 0.0
+    cpu: float | None = None
+    """Seconds of processor time of the whole process, where it was measured."""
     latencies: list[float] = field(default_factory=list)
     errors: list[BaseException] = field(default_factory=list)
 
@@ -50,6 +52,8 @@ class Loop:
             "p99_ms": percentile(self.latencies, 0.99) * 1000,
             "errors": float(len(self.errors)),
         }
+        if self.cpu is not None:
+            found["cpu_us"] = self.cpu / max(len(self.latencies), 1) * 1_000_000
         return {prefix + name: value for name, value in found.items()}
 
 

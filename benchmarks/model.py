@@ -25,13 +25,18 @@ class Spec:
     seconds: float
     quick: bool = False
     pinned: bool = False
+    source: Path | None = None
+    """The checkout from which the package is imported; None for the one of the benchmark."""
 
     def as_json(self) -> dict[str, Any]:
-        return {**asdict(self), "data": str(self.data)}
+        source = None if self.source is None else str(self.source)
+        return {**asdict(self), "data": str(self.data), "source": source}
 
     @classmethod
     def from_json(cls, found: dict[str, Any]) -> Spec:
-        return cls(**{**found, "data": Path(found["data"])})
+        source = found.get("source")
+        paths = {"data": Path(found["data"]), "source": None if source is None else Path(source)}
+        return cls(**{**found, **paths})
 
 
 @dataclass(frozen=True)
@@ -54,8 +59,11 @@ class Case:
     peers: tuple[str, ...]
     views: tuple[View, ...]
     quick_params: tuple[str, ...] = ()
-    only: Mapping[str, str] = field(default_factory=dict)
-    """Peers for which the parameter makes no difference, each with the one value to measure."""
+    only: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Peers that are not measured with every parameter, each with those that are: for some it makes
+    no difference, and some would take minutes."""
+    own_file: bool = False
+    """Whether it begins with a new file, so that an earlier commit can be measured with it too."""
     once: bool = False
     """Measured in one round only, because a round takes long and repeats well."""
     note: str = ""

@@ -22,8 +22,17 @@ SECONDS, QUICK_SECONDS = 0.6, 0.3
 class Runner:
     """Runs measurements; `run` adds to `outcomes` after each of them."""
 
-    def __init__(self, data: Path, chosen: Sequence[str], *, rounds: int, quick: bool) -> None:
+    def __init__(
+        self,
+        data: Path,
+        chosen: Sequence[str],
+        *,
+        rounds: int,
+        quick: bool,
+        earlier: Path | None = None,
+    ) -> None:
         self.data = data
+        self.earlier = earlier
         self.chosen = chosen
         self.rounds = rounds
         self.quick = quick
@@ -35,9 +44,11 @@ class Runner:
 
     def peers(self, case: str) -> list[str]:
         """The peers to measure in a case: its own, unless peers were asked for by name."""
-        if self.chosen:
-            return [name for name in peers.PEERS if name in self.chosen]
-        return list(CASES[case].peers)
+        chosen = self.chosen or CASES[case].peers
+        wanted = {name for name in chosen if name != peers.EARLIER}
+        if self.earlier is not None and peers.OURS in wanted and CASES[case].own_file:
+            wanted.add(peers.EARLIER)
+        return [name for name in peers.PEERS if name in wanted]
 
     def run(self, cases: Sequence[str], pins: Sequence[bool]) -> None:
         begin = perf_counter()
@@ -52,10 +63,11 @@ class Runner:
         for pinned in pins:
             for param in self.params(case):
                 for name in reversed(names) if backwards else names:
-                    if CASES[case].only.get(name, param) != param:
+                    if param not in CASES[case].only.get(name, (param,)):
                         continue
                     seconds = QUICK_SECONDS if self.quick else SECONDS
-                    yield Spec(case, name, param, self.data, seconds, self.quick, pinned)
+                    source = self.earlier if name == peers.EARLIER else None
+                    yield Spec(case, name, param, self.data, seconds, self.quick, pinned, source)
 
     def _measure(self, spec: Spec) -> None:
         key = (spec.case, spec.peer, spec.param, spec.pinned)

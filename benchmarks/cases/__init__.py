@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from benchmarks.cases import finding, follow, processes, reads, together, writes
+from benchmarks.cases import finding, follow, processes, reads, recording, together, writes
 from benchmarks.model import Case
 
 CASES: dict[str, Case] = {
     case.name: case
     for case in (
+        *recording.CASES,
         *writes.CASES,
         *reads.CASES,
         *finding.CASES,

@@ -21,6 +21,7 @@ def with_peer(name: str, path: Path, use: Callable[[Peer], Awaitable[T]]) -> T:
 
     async def main() -> T:
         peer = peers.make(name)
+        peer.images = path.parent / "screenshots"
         await peer.open(path)
         try:
             return await use(peer)

@@ -9,6 +9,8 @@ from typing import NamedTuple
 from benchmarks.peers.base import Peer
 
 OURS = "ours"
+EARLIER = "earlier"
+"""The package at the commit that `--against` names."""
 
 
 class Entry(NamedTuple):
@@ -35,6 +37,9 @@ PEERS: dict[str, Entry] = {
     "sqlite3-group": Entry("sqlite3, transaction per group", "plain"),
     "executemany": Entry("sqlite3, executemany in one", "plain"),
     "parse+executemany": Entry("json.loads + sqlite3 executemany", "plain"),
+    "aiosqlite-few": Entry("aiosqlite, the older store's indexes", "aiosqlite_alone",
+                           ("aiosqlite",)),
+    EARLIER: Entry("veritas-peewee, earlier", "veritas"),
 }  # fmt: skip
 
 LIBRARIES = tuple(PEERS)[:7]

@@ -1,4 +1,7 @@
-"""aiosqlite by itself: SQL by hand, one connection, autocommit; rows as the driver gives them."""
+"""aiosqlite by itself: SQL by hand, one connection, autocommit; rows as the driver gives them.
+
+An event with an effect is one transaction, which sqlite3 begins at the first statement.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,8 @@ import aiosqlite
 
 from benchmarks.history import PAGE, HistoryQuery
 from benchmarks.peers.base import Peer, PragmaConnection, history_sql
-from benchmarks.sample import Row, WholeAudit, event_row, insert_sql, stored, stored_row
+from benchmarks.peers.by_hand import statements
+from benchmarks.sample import Row, WholeAudit, audit_row, event_row, insert_sql, stored, stored_row
 
 
 class Aiosqlite(Peer):
@@ -28,6 +32,33 @@ class Aiosqlite(Peer):
 
     async def close(self) -> None:
         await self.connection.close()
+
+    async def create(self, audit_id: str, url: str) -> None:
+        async with self._implicit():
+            row = audit_row(audit_id, url)
+            await self.connection.execute(insert_sql("audits", row), stored_row(row))
+
+    async def record(self, audit_id: str, event: Row) -> None:
+        ready = statements(audit_id, await self.taken(audit_id, event))
+        async with self._implicit():
+            for sql, rows in ready:
+                if len(rows) == 1:
+                    await self.connection.execute(sql, rows[0])
+                else:
+                    await self.connection.executemany(sql, rows)
+
+    @asynccontextmanager
+    async def _implicit(self) -> AsyncIterator[None]:
+        """A transaction without a BEGIN of its own, which would be one more round trip."""
+        if self.connection.isolation_level is None:
+            self.connection.isolation_level = "IMMEDIATE"
+        async with self.turn:
+            try:
+                yield
+            except BaseException:
+                await self.connection.rollback()
+                raise
+            await self.connection.commit()
 
     async def write_event(self, audit_id: str, event: Row) -> None:
         row = event_row(audit_id, event)
@@ -93,4 +124,24 @@ class Aiosqlite(Peer):
         return len(await self._all("SELECT * FROM audits LIMIT ?", (limit,)))
 
 
-KINDS = (Aiosqlite,)
+_DOCUMENTED = {
+    "idx_audits_status", "idx_audits_created_at", "idx_audits_trust_score", "idx_audits_url",
+    "idx_findings_audit_id", "idx_findings_pattern_type", "idx_screenshots_audit_id",
+    "idx_events_audit_id",
+}  # fmt: skip
+
+
+class AiosqliteFewIndexes(Aiosqlite):
+    """The same without the indexes that a fast history needs: only those of the older store."""
+
+    name: ClassVar[str] = "aiosqlite-few"
+
+    async def open(self, path: Path) -> None:
+        await super().open(path)
+        found = await self._all("SELECT name FROM sqlite_master WHERE type = 'index' AND sql > ''")
+        for (name,) in found:
+            if name not in _DOCUMENTED:
+                await self.connection.execute(f'DROP INDEX "{name}"')
+
+
+KINDS = (Aiosqlite, AiosqliteFewIndexes)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 
+from benchmarks.effects import Taken, store_image, take
 from benchmarks.history import PAGE, HistoryQuery
 from benchmarks.model import Unsupported
 from benchmarks.sample import Row, WholeAudit
@@ -43,6 +45,8 @@ class Peer(ABC):
     name: ClassVar[str]
     group_of: ClassVar[int | None] = None
     """For the limits: rows in one transaction, 0 for as many as tasks wait; None for others."""
+    images: Path
+    """The folder of the image files."""
 
     @abstractmethod
     async def open(self, path: Path) -> None:
@@ -51,6 +55,21 @@ class Peer(ABC):
     @abstractmethod
     async def close(self) -> None:
         """Close the file."""
+
+    async def create(self, audit_id: str, url: str) -> None:
+        """Add a queued audit."""
+        raise Unsupported("no recording measured")
+
+    async def record(self, audit_id: str, event: Row) -> None:
+        """Record one event and its effect on the rows, both or neither."""
+        raise Unsupported("no recording measured")
+
+    async def taken(self, audit_id: str, event: Row) -> Taken:
+        """For `record`: the event with its effect; an image is on disk by then."""
+        image = None
+        if event["type"] == "screenshot":
+            image = await asyncio.to_thread(store_image, self.images, audit_id, event)
+        return take(audit_id, event, datetime.now(UTC), image)
 
     async def write_event(self, audit_id: str, event: Row) -> None:
         """Record one event; durable, as far as the PRAGMAs say, when it returns."""

@@ -10,8 +10,9 @@ from typing import Any
 import peewee
 from peewee import Model
 
+from benchmarks import effects
 from benchmarks.history import PAGE, HistoryQuery
-from benchmarks.sample import Row, WholeAudit, event_row, stored
+from benchmarks.sample import Row, WholeAudit, audit_row, event_row, stored
 
 _SIGNS: dict[str, Any] = {"=": eq, ">=": ge, "<=": le, "<": lt}
 
@@ -106,6 +107,28 @@ def make_models(database: peewee.Database) -> SimpleNamespace:
         AuditScreenshot=AuditScreenshot,
         AuditEvent=AuditEvent,
     )
+
+
+def create_audit(models: SimpleNamespace, audit_id: str, url: str) -> None:
+    models.Audit.create(**audit_row(audit_id, url))
+
+
+def record(models: SimpleNamespace, audit_id: str, taken: effects.Taken) -> None:
+    """To be called in a transaction."""
+    models.AuditEvent.create(**taken.row(audit_id))
+    if taken.effect is None:
+        return
+    audit = models.Audit.get_by_id(audit_id)
+    if changed := effects.apply(audit, taken):
+        audit.save(only=changed)
+    for row in taken.effect.screenshots:
+        models.AuditScreenshot.create(**row)
+    if taken.effect.findings:
+        findings = models.AuditFinding
+        found = findings.select(findings.pattern_type, findings.description)
+        known = set(found.where(findings.audit == audit_id).tuples())
+        if new := effects.missing(taken.effect, known):
+            findings.insert_many(new).execute()
 
 
 def create_event(models: SimpleNamespace, audit_id: str, event: Row) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import operator
 from collections.abc import Sequence
 from datetime import datetime
@@ -13,9 +14,10 @@ from piccolo.columns.column_types import Integer
 from piccolo.engine.sqlite import SQLiteEngine, TransactionType
 from piccolo.table import Table
 
+from benchmarks import effects
 from benchmarks.history import PAGE, HistoryQuery
 from benchmarks.peers.base import Peer, PragmaConnection
-from benchmarks.sample import Row, WholeAudit, event_row, stored
+from benchmarks.sample import Row, WholeAudit, audit_row, event_row, stored
 
 _SIGNS: dict[str, Any] = {
     "=": operator.eq,
@@ -31,18 +33,18 @@ class Audit(Table, tablename="audits"):
     status = Varchar(12)
     audit_tier = Varchar(50)
     verdict_mode = Varchar(20)
-    trust_score = Real(null=True)
-    risk_level = Varchar(50, null=True)
+    trust_score = Real(null=True, default=None)
+    risk_level = Varchar(50, null=True, default=None)
     signal_scores = JSON()
-    narrative = Text(null=True)
-    site_type = Varchar(50, null=True)
-    site_type_confidence = Real(null=True)
+    narrative = Text(null=True, default=None)
+    site_type = Varchar(50, null=True, default=None)
+    site_type_confidence = Real(null=True, default=None)
     security_results = JSON()
     pages_scanned = Integer()
     screenshots_count = Integer()
     elapsed_seconds = Real()
     errors = JSON()
-    error_message = Text(null=True)
+    error_message = Text(null=True, default=None)
     started_at = Timestamp(null=True, default=None)
     completed_at = Timestamp(null=True, default=None)
     created_at = Timestamp()
@@ -53,13 +55,13 @@ class AuditFinding(Table, tablename="audit_findings"):
     id = Serial(primary_key=True)
     audit_id = Varchar(16)
     pattern_type = Varchar(100)
-    category = Varchar(50, null=True)
+    category = Varchar(50, null=True, default=None)
     severity = Varchar(20)
     confidence = Real()
     description = Text()
-    plain_english = Text(null=True)
-    screenshot_index = Integer(null=True)
-    created_at = Timestamp(null=True)
+    plain_english = Text(null=True, default=None)
+    screenshot_index = Integer(null=True, default=None)
+    created_at = Timestamp(null=True, default=None)
 
 
 class AuditScreenshot(Table, tablename="audit_screenshots"):
@@ -68,18 +70,18 @@ class AuditScreenshot(Table, tablename="audit_screenshots"):
     file_path = Text()
     label = Text()
     index_num = Integer()
-    file_size_bytes = Integer(null=True)
-    media_type = Varchar(50, null=True)
-    sha256 = Varchar(64, null=True)
-    created_at = Timestamp(null=True)
+    file_size_bytes = Integer(null=True, default=None)
+    media_type = Varchar(50, null=True, default=None)
+    sha256 = Varchar(64, null=True, default=None)
+    created_at = Timestamp(null=True, default=None)
 
 
 class AuditEvent(Table, tablename="audit_events"):
     id = Serial(primary_key=True)
     audit_id = Varchar(16)
     event_type = Varchar(100)
-    data = JSON(null=True)
-    timestamp = Timestamp(null=True)
+    data = JSON(null=True, default=None)
+    timestamp = Timestamp(null=True, default=None)
 
 
 def _naive(row: Row) -> Row:
@@ -100,6 +102,32 @@ class Piccolo(Peer):
 
     async def close(self) -> None:
         pass
+
+    async def create(self, audit_id: str, url: str) -> None:
+        await Audit.insert(Audit(**_naive(audit_row(audit_id, url))))
+
+    async def record(self, audit_id: str, event: Row) -> None:
+        taken = await self.taken(audit_id, event)
+        effect = taken.effect
+        if effect is None:
+            await AuditEvent(**_naive(taken.row(audit_id))).save()
+            return
+        taken = taken._replace(when=taken.when.replace(tzinfo=None))
+        async with self.engine.transaction(transaction_type=TransactionType.immediate):
+            await AuditEvent(**_naive(taken.row(audit_id))).save()
+            audit = await Audit.objects().get(Audit.id == audit_id)
+            assert audit is not None
+            audit.security_results = json.loads(audit.security_results)
+            if changed := effects.apply(audit, taken):
+                await audit.save(columns=[getattr(Audit, name) for name in changed])
+            for row in effect.screenshots:
+                await AuditScreenshot(**_naive(row)).save()
+            if effect.findings:
+                found = AuditFinding.select(AuditFinding.pattern_type, AuditFinding.description)
+                rows = await found.where(AuditFinding.audit_id == audit_id)
+                known = {(row["pattern_type"], row["description"]) for row in rows}
+                if new := effects.missing(effect, known):
+                    await AuditFinding.insert(*[AuditFinding(**_naive(row)) for row in new])
 
     async def write_event(self, audit_id: str, event: Row) -> None:
         await AuditEvent(**_naive(event_row(audit_id, event))).save()

@@ -12,10 +12,8 @@ from typing import Any, ClassVar
 
 from benchmarks.history import PAGE, HistoryQuery
 from benchmarks.peers.base import Peer, PragmaConnection, history_sql
+from benchmarks.peers.by_hand import Ready
 from benchmarks.sample import Row, WholeAudit, event_row, insert_sql, stored, stored_row
-
-Ready = list[tuple[str, list[tuple[object, ...]]]]
-"""(INSERT, rows) of one or more tables."""
 
 
 def ready_events(audit_id: str, events: Sequence[Row]) -> Ready:

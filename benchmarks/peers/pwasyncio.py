@@ -32,6 +32,16 @@ class PeeweeAsyncio(Peer):
         async with self.database, self.database.atomic("IMMEDIATE"):
             await self.database.run(fn, self.models, *args)
 
+    async def create(self, audit_id: str, url: str) -> None:
+        await self._run(peewee_models.create_audit, audit_id, url)
+
+    async def record(self, audit_id: str, event: Row) -> None:
+        taken = await self.taken(audit_id, event)
+        if taken.effect is None:
+            await self._run(peewee_models.record, audit_id, taken)
+        else:
+            await self._write(peewee_models.record, audit_id, taken)
+
     async def write_event(self, audit_id: str, event: Row) -> None:
         await self._run(peewee_models.create_event, audit_id, event)
 

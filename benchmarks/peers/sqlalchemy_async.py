@@ -12,9 +12,10 @@ from sqlalchemy import JSON, ForeignKey, func, insert, select, text, tuple_
 from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship, selectinload
 
+from benchmarks import effects
 from benchmarks.history import PAGE, HistoryQuery
 from benchmarks.peers.base import Peer, PragmaConnection
-from benchmarks.sample import Row, WholeAudit, event_row
+from benchmarks.sample import Row, WholeAudit, audit_row, event_row
 
 _SIGNS: dict[str, Any] = {"=": eq, ">=": ge, "<=": le, "<": lt}
 
@@ -98,6 +99,27 @@ class SQLAlchemyAsync(Peer):
 
     async def close(self) -> None:
         await self.engine.dispose()
+
+    async def create(self, audit_id: str, url: str) -> None:
+        async with self.session() as session:
+            session.add(Audit(**audit_row(audit_id, url)))
+            await session.commit()
+
+    async def record(self, audit_id: str, event: Row) -> None:
+        taken = await self.taken(audit_id, event)
+        async with self.session() as session:
+            session.add(AuditEvent(**taken.row(audit_id)))
+            if taken.effect is not None:
+                audit = await session.get_one(Audit, audit_id)
+                effects.apply(audit, taken)
+                session.add_all(AuditScreenshot(**row) for row in taken.effect.screenshots)
+                if taken.effect.findings:
+                    query = select(AuditFinding.pattern_type, AuditFinding.description)
+                    found = await session.execute(query.where(AuditFinding.audit_id == audit_id))
+                    known = {(kind, text) for kind, text in found}
+                    new = effects.missing(taken.effect, known)
+                    session.add_all(AuditFinding(**row) for row in new)
+            await session.commit()
 
     async def write_event(self, audit_id: str, event: Row) -> None:
         async with self.session() as session:

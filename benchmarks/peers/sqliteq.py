@@ -13,6 +13,7 @@ from anyio import to_thread
 from playhouse.sqliteq import SqliteQueueDatabase
 
 from benchmarks.history import HistoryQuery
+from benchmarks.model import Unsupported
 from benchmarks.peers import peewee_models
 from benchmarks.peers.base import PRAGMAS, Peer
 from benchmarks.sample import Row
@@ -31,6 +32,9 @@ class QueueDatabase(Peer):
 
     async def _run(self, fn: Any, *args: Any) -> Any:
         return await to_thread.run_sync(fn, self.models, *args, limiter=self.limiter)
+
+    async def record(self, audit_id: str, event: Row) -> None:
+        raise Unsupported("no transactions: an event and its effect cannot be one")
 
     async def write_event(self, audit_id: str, event: Row) -> None:
         await self._run(peewee_models.create_event, audit_id, event)

@@ -12,9 +12,10 @@ from tortoise.expressions import Q
 from tortoise.models import Model
 from tortoise.transactions import in_transaction
 
+from benchmarks import effects
 from benchmarks.history import PAGE, HistoryQuery
 from benchmarks.peers.base import PRAGMAS, Peer
-from benchmarks.sample import Row, WholeAudit, event_row
+from benchmarks.sample import Row, WholeAudit, audit_row, event_row
 
 _SIGNS = {"=": "", ">=": "__gte", "<=": "__lte", "<": "__lt"}
 
@@ -109,6 +110,29 @@ class TortoiseORM(Peer):
 
     async def close(self) -> None:
         await Tortoise.close_connections()
+
+    async def create(self, audit_id: str, url: str) -> None:
+        await Audit.create(**audit_row(audit_id, url))
+
+    async def record(self, audit_id: str, event: Row) -> None:
+        taken = await self.taken(audit_id, event)
+        if taken.effect is None:
+            await AuditEvent.create(**taken.row(audit_id))
+            return
+        async with in_transaction() as connection:
+            await AuditEvent.create(using_db=connection, **taken.row(audit_id))
+            audit = await Audit.get(id=audit_id, using_db=connection)
+            if changed := effects.apply(audit, taken):
+                await audit.save(using_db=connection, update_fields=changed)
+            for row in taken.effect.screenshots:
+                await AuditScreenshot.create(using_db=connection, **row)
+            if taken.effect.findings:
+                found = AuditFinding.filter(audit_id=audit_id).using_db(connection)
+                known = {(kind, text) for kind, text
+                         in await found.values_list("pattern_type", "description")}  # fmt: skip
+                new = effects.missing(taken.effect, known)
+                await AuditFinding.bulk_create([AuditFinding(**row) for row in new],
+                                               using_db=connection)  # fmt: skip
 
     async def write_event(self, audit_id: str, event: Row) -> None:
         await AuditEvent.create(**event_row(audit_id, event))

@@ -1,4 +1,4 @@
-"""The package itself, through its public facade."""
+"""The package itself, through its public facade; also as an earlier commit has it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from typing import Any, ClassVar
 from benchmarks.history import PAGE, HistoryQuery
 from benchmarks.peers.base import Peer
 from benchmarks.sample import Row, WholeAudit, screenshot_values
-from veritas_peewee import Audit, AuditStore, sync
-from veritas_peewee.recording.operations import add_screenshot
+from veritas_peewee import Audit, AuditStore
 
 
 class Veritas(Peer):
@@ -22,6 +21,12 @@ class Veritas(Peer):
 
     async def close(self) -> None:
         await self.store.close()
+
+    async def create(self, audit_id: str, url: str) -> None:
+        await self.store.create(url, id=audit_id)
+
+    async def record(self, audit_id: str, event: Row) -> None:
+        await self.store.record(audit_id, event)
 
     async def write_event(self, audit_id: str, event: Row) -> None:
         await self.store.record(audit_id, event)
@@ -69,6 +74,10 @@ class Veritas(Peer):
 
 def _write_whole(whole: WholeAudit) -> None:
     """The same 56 rows that the peers insert: the findings come from their own events."""
+    # Here, for an earlier commit that `--against` measures may lack them.
+    from veritas_peewee import sync
+    from veritas_peewee.recording.operations import add_screenshot
+
     owner = whole.audit["id"]
     sync.create(whole.audit["url"], id=owner)
     sync.record_many(owner, [row["data"] for row in whole.events])
@@ -81,4 +90,10 @@ def _series(url: str) -> list[Any]:
     return list(query.order_by(Audit.created_at, Audit.id).tuples())
 
 
-KINDS = (Veritas,)
+class Earlier(Veritas):
+    """The checkout that `--against` names, from which the worker imports the package."""
+
+    name: ClassVar[str] = "earlier"
+
+
+KINDS = (Veritas, Earlier)
