@@ -104,10 +104,9 @@ class Writer:
         """Run `fn(*args)` in a savepoint and return its result once it is committed.
 
         If the caller is cancelled before the job has begun, the job never runs; after that it
-        continues as if nobody had cancelled. `undo` is called if the job is not to have any
-        effect. `together` can do at once, whole or absent, what `fn` would do for each of several
-        tuples of arguments; `alone` says that `fn` is a single statement. With `has_slot` the
-        caller has taken a slot already.
+        continues as if nobody had cancelled. `undo` is called if the job is to have no effect.
+        `together` can do at once, whole or absent, what `fn` would do for each of several tuples
+        of arguments; `alone`: `fn` is a single statement; `has_slot`: the caller has a slot.
         Raises StoreClosed, the error of `fn`, or WriteUndone.
         """
         if not has_slot and not self.take_slot():
