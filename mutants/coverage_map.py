@@ -1,9 +1,9 @@
 """Which tests execute a line, and how long each takes: made once, and added to.
 
-The map is in parts. The first is a run of the whole suite, a further one has only the test files
-that were changed or added since. Where the package itself has changed, the lines that have not are
-found again by their text, and a new line is taken to be executed by the tests that execute the
-lines around it.
+The map is in parts, one for each folder of tests, so that a run that was stopped goes on where it
+was; further ones have only the test files that were changed or added since. Where the package
+itself has changed, the lines that have not are found again by their text, and a new line is taken
+to be executed by the tests that execute the lines around it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import hashlib
 import json
 import shutil
 import tempfile
+from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -143,11 +144,12 @@ def current_map(workers: int, *, fresh: bool) -> Map:
     changed = {file: digest for file, digest in present.items() if known.get(file) != digest}
     if changed:
         print(f"the lines that the tests of {len(changed)} files execute are measured", flush=True)
-        shares = [dict(sorted(changed.items())[n::workers]) for n in range(workers)]
-        shares = [share for share in shares if share]
+        shares: dict[Path, dict[str, str]] = defaultdict(dict)
+        for file, digest in changed.items():
+            shares[Path(file).parent][file] = digest
         names = [_FOLDER / f"{len(parts) + n:03}" for n in range(len(shares))]
         with ThreadPoolExecutor(workers) as pool:
-            list(pool.map(_make, names, shares))
+            list(pool.map(_make, names, shares.values()))
         parts += map(Part, names)
     return Map(parts)
 
