@@ -55,9 +55,14 @@ UNNAMED: tuple[Listed, ...] = (
     ),
     # ---- numbers that another store would give anew ----
     Listed(
-        r"(audit_findings|audit_screenshots)\.id: .*, its order kept .*",
+        r"audit_findings\.id: .*, its order kept .*",
         "The number of a finding or screenshot is not covered, for another store gives it another "
         "one; their order is.",
+    ),
+    Listed(
+        r"audit_screenshots\.id: .*, its order kept .*",
+        "The same; but where a note says that the image is absent, it says so of that number.",
+        always=False,
     ),
     Listed(
         r"rows of (audit_findings|audit_screenshots): numbered anew, its order kept .*",
@@ -103,6 +108,11 @@ UNNAMED: tuple[Listed, ...] = (
         "this library leaves.",
     ),
     Listed(
+        r"rows of audits: removed \(queued\)",
+        "The same, for an audit of which nothing was recorded yet.",
+        always=False,
+    ),
+    Listed(
         r"table \w+: made anew with its triggers",
         "A table that was made anew as it was, with its triggers and indexes, is the same.",
     ),
@@ -129,6 +139,11 @@ MENDED: tuple[Listed, ...] = (
         r"search_index): .*|table \w+: made anew without its triggers",
         "A part of ours that is lost or altered is made again when the file is opened for "
         "writing, and the log says so.",
+    ),
+    Listed(
+        r"veritas_migrations\.name: .*|rows of veritas_migrations: .*",
+        "What the file was upgraded by is seen from its parts, and named again when it is opened "
+        "for writing.",
     ),
     Listed(
         r"(rows of )?sqlite_sequence.*",

@@ -16,8 +16,9 @@ from torture.alterations.verdict import Verdict
 
 PIECE = 25
 """How many changes a process is given at once."""
-THOROUGH = 3
-"""Of so many changes, one is looked at with all commands of the program."""
+THOROUGH = 7
+"""Of so many changes, one is looked at with all commands of the program, which takes most of the
+time; no divisor of the ways in which a column is changed, so that it is another way each time."""
 APART = 150
 """Of so many, one is verified by a process of its own too."""
 _known: dict[Path, list[Change]] = {}
