@@ -53,6 +53,8 @@ class Tree:
         self.folder = folder
         self.project = folder / "project"
         self.python = folder / "venv" / "bin" / "python"
+        self.passed: set[str] = set()
+        """The tests that have passed in it without a change."""
         self._now = 1_500_000_000
 
     def __enter__(self) -> Self:
