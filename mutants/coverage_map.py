@@ -13,7 +13,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections import defaultdict
+from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -104,14 +104,19 @@ class Map:
         return self.ordered(change.room, found)
 
     def ordered(self, room: str, tests: set[str]) -> list[str]:
-        """The cheapest tests first, and before all others the cheap ones of the room's folder."""
+        """The cheap tests of the room's folder before all others, and the files of tests by turns.
 
-        def key(test: str) -> tuple[bool, float, str]:
+        A file is about one capability: from each its cheapest test first, then each one's second.
+        """
+        turns: Counter[tuple[bool, str]] = Counter()
+        keys = {}
+        for test in sorted(tests, key=lambda test: (self.seconds(test), test)):
             seconds = self.seconds(test)
             near = test.startswith(f"tests/{room}/") and seconds < 1
-            return not near, seconds, test
-
-        return sorted(tests, key=key)
+            of_file = (near, _file_of(test))
+            turns[of_file] += 1
+            keys[test] = (not near, turns[of_file], seconds, test)
+        return sorted(tests, key=keys.__getitem__)
 
     def _lines_of(self, file: str) -> dict[int, set[str]]:
         found: dict[int, set[str]] = {}

@@ -88,3 +88,21 @@ def test_the_one_that_was_running_when_the_time_was_over_is_asked_alone(
 def test_a_change_that_no_test_executes_is_told_apart(mutant: Mutant, tmp_path: Path) -> None:
     verdict = run(Mutant(mutant.change, []), Played(tmp_path, {}), Map([]))
     assert "SURVIVED: in the map no test executes it" in str(verdict)
+
+
+def test_the_files_of_tests_take_turns_and_those_of_the_room_are_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seconds = {
+        "tests/store/test_a.py::test_1": 0.1,
+        "tests/store/test_a.py::test_2": 0.2,
+        "tests/store/test_b.py::test_3": 3.0,
+        "tests/files/test_c.py::test_4": 0.5,
+        "tests/files/test_c.py::test_5": 0.6,
+        "tests/files/test_d.py::test_6": 0.7,
+        "tests/files/test_d.py::test_7": 2.0,
+    }
+    found = Map([])
+    monkeypatch.setattr(found, "seconds", seconds.__getitem__)
+    order = [test[-1] for test in found.ordered("files", set(seconds))]
+    assert "".join(order) == "4651732"
