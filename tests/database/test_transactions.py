@@ -418,6 +418,6 @@ def test_what_takes_files_back_finds_the_rows_gone(scopes):
 
 
 def test_a_commit_outside_a_transaction_fails_as_peewee_s_does():
-    with connect(":memory:") as database:
-        with pytest.raises(peewee.OperationalError, match="no transaction is active"):
-            database.commit()
+    none = pytest.raises(peewee.OperationalError, match="no transaction is active")
+    with connect(":memory:") as database, none:
+        database.commit()
