@@ -44,6 +44,12 @@ UNNAMED: tuple[Listed, ...] = (
         always=False,
     ),
     Listed(
+        r"(table|index) veritas_migrations\w*: .*",
+        "The record of migrations is looked at by its columns and what it holds; it is made by "
+        "Peewee, and what else its table or index has means nothing.",
+        always=False,
+    ),
+    Listed(
         r"store_changes\.(number|id): .*|rows of store_changes: (doubled|numbered anew).*",
         "How often rows were changed is a count that no log records: a larger one cannot be told "
         "from more changes.",
@@ -141,7 +147,7 @@ MENDED: tuple[Listed, ...] = (
         "writing, and the log says so.",
     ),
     Listed(
-        r"veritas_migrations\.name: .*|rows of veritas_migrations: .*",
+        r"veritas_migrations\.name: .*|(rows of|table) veritas_migrations: .*",
         "What the file was upgraded by is seen from its parts, and named again when it is opened "
         "for writing.",
     ),
