@@ -28,6 +28,12 @@ UNNAMED: tuple[Listed, ...] = (
         always=False,
     ),
     Listed(
+        r"rows of removed_audits: forged \(removed\)",
+        "A note of one removal more than there were: nothing else records that an audit of which "
+        "nothing was recorded was there.",
+        always=False,
+    ),
+    Listed(
         r"(removed_audits\.id|rows of removed_audits): .*, its order kept .*",
         "The number of a note of a removal means nothing.",
     ),
@@ -184,7 +190,13 @@ MENDED: tuple[Listed, ...] = (
 )
 """Changes that are named until something is recorded, because recording makes the value anew."""
 
-STOPPING: tuple[Listed, ...] = ()
+STOPPING: tuple[Listed, ...] = (
+    Listed(
+        r"(rows of )?search_index_(data|config).*",
+        "Where FTS5 cannot read its index, searching and deleting are DatabaseCorrupt, which names "
+        "the remedy, `verify --fix`. All else is recorded.",
+    ),
+)
 """Changes beside which not everything can be recorded or read: the errors say why."""
 
 
