@@ -20,7 +20,7 @@ from time import monotonic
 from mutants.changes import Change, changes_of
 from mutants.coverage_map import Map, current_map
 from mutants.lists import NotFound, equivalent, promises
-from mutants.trees import ROOT, Outcome, Tree
+from mutants.trees import LIMIT_OF_A_TEST, ROOT, Outcome, Tree
 
 ROOMS = ("threads", "database", "ledger", "recording", "files", "maintenance", "transfer")
 ENOUGH = 0.97
@@ -29,6 +29,8 @@ FEWEST = 150
 """The least number of changes from which a rate says something."""
 FIRST = 40
 """How many tests are run before the rest are collected; most changes end here."""
+AGAIN = 3
+"""How often a test that failed with a change may fail without it before it is passed over."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class Verdict:
 
     def __str__(self) -> str:
         change = self.mutant.change
-        said = "SURVIVED"
+        said = "SURVIVED" if self.mutant.tests else "SURVIVED: in the map no test executes it"
         if self.caught:
             said = f"caught by {self.outcome.failed}" + " (it hangs)" * self.outcome.hung
         elif self.why is not None:
@@ -114,27 +116,51 @@ def run(mutant: Mutant, tree: Tree, found: Map) -> Verdict:
     """Make a change in a tree, run its tests, and take it back."""
     began = monotonic()
     source = _source(mutant.change)
-    tests = mutant.tests
-    outcome = Outcome(None)
-    tree.write(mutant.change.file, mutant.change.applied(source))
-    try:
-        for part in filter(None, (tests[:FIRST], tests[FIRST:])):
-            limit = 120 + 5 * sum(map(found.seconds, part))
-            outcome = tree.run(part, limit)
-            while outcome.failed is not None and "::" in outcome.failed:
-                # A test that fails without the change too says nothing about it.
-                tree.write(mutant.change.file, source)
-                if tree.run([outcome.failed], limit).failed is None:
-                    break
-                tree.write(mutant.change.file, mutant.change.applied(source))
-                part = part[part.index(outcome.failed) + 1 :] if outcome.failed in part else []
-                outcome = tree.run(part, limit) if part else Outcome(None)
-            if outcome.failed is not None:
-                break
-    finally:
-        tree.write(mutant.change.file, source)
+    outcome = _noticed(mutant, tree, found, source)
     why = None if outcome.failed else equivalent(mutant.change, source)
     return Verdict(mutant, outcome, why, monotonic() - began)
+
+
+def _noticed(mutant: Mutant, tree: Tree, found: Map, source: bytes) -> Outcome:
+    """The first test that fails because of the change, if there is one."""
+    changed = mutant.change.applied(source)
+    try:
+        for part in (mutant.tests[:FIRST], mutant.tests[FIRST:]):
+            while part:
+                tree.write(mutant.change.file, changed)
+                outcome = tree.run(part, 120 + 5 * sum(map(found.seconds, part)))
+                failed = outcome.failed
+                if failed is None:
+                    break
+                if failed not in part or _tells(failed, outcome, mutant, tree, found, source):
+                    return outcome
+                part = part[part.index(failed) + 1 :]
+    finally:
+        tree.write(mutant.change.file, source)
+    return Outcome(None)
+
+
+def _tells(
+    test: str, outcome: Outcome, mutant: Mutant, tree: Tree, found: Map, source: bytes
+) -> bool:
+    """Whether a test that has failed with the change passes without it.
+
+    Some fail now and then beside other work: such a test is asked again, and if it passed only
+    then, it must fail with the change more often than it did without.
+    """
+    limit = LIMIT_OF_A_TEST + 30 + 5 * found.seconds(test)
+    failures = 0
+    if test not in tree.passed:
+        tree.write(mutant.change.file, source)
+        while tree.run([test], limit).failed is not None:
+            failures += 1
+            if failures == AGAIN:
+                return False
+        tree.passed.add(test)
+    tree.write(mutant.change.file, mutant.change.applied(source))
+    # Where the time of all was over, the one that was running need not be at fault.
+    more = max(failures + 1 if failures else 0, int(outcome.cut_off))
+    return all(tree.run([test], limit).failed is not None for _ in range(more))
 
 
 def run_all(mutants: Iterator[Mutant], found: Map, workers: int, until: float) -> list[Verdict]:

@@ -1,9 +1,9 @@
 """Which tests execute a line, and how long each takes: made once, and added to.
 
-The map is in parts. The first is a run of the whole suite, a further one has only the test files
-that were changed or added since. Where the package itself has changed, the lines that have not are
-found again by their text, and a new line is taken to be executed by the tests that execute the
-lines around it.
+The map is in parts, one for each folder of tests, so that a run that was stopped goes on where it
+was; further ones have only the test files that were changed or added since. Where the package
+itself has changed, the lines that have not are found again by their text, and a new line is taken
+to be executed by the tests that execute the lines around it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import hashlib
 import json
 import shutil
 import tempfile
+from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -103,14 +104,19 @@ class Map:
         return self.ordered(change.room, found)
 
     def ordered(self, room: str, tests: set[str]) -> list[str]:
-        """The cheapest tests first, and before all others the cheap ones of the room's folder."""
+        """The cheap tests of the room's folder before all others, and the files of tests by turns.
 
-        def key(test: str) -> tuple[bool, float, str]:
+        A file is about one capability: from each its cheapest test first, then each one's second.
+        """
+        turns: Counter[tuple[bool, str]] = Counter()
+        keys = {}
+        for test in sorted(tests, key=lambda test: (self.seconds(test), test)):
             seconds = self.seconds(test)
             near = test.startswith(f"tests/{room}/") and seconds < 1
-            return not near, seconds, test
-
-        return sorted(tests, key=key)
+            of_file = (near, _file_of(test))
+            turns[of_file] += 1
+            keys[test] = (not near, turns[of_file], seconds, test)
+        return sorted(tests, key=keys.__getitem__)
 
     def _lines_of(self, file: str) -> dict[int, set[str]]:
         found: dict[int, set[str]] = {}
@@ -143,11 +149,12 @@ def current_map(workers: int, *, fresh: bool) -> Map:
     changed = {file: digest for file, digest in present.items() if known.get(file) != digest}
     if changed:
         print(f"the lines that the tests of {len(changed)} files execute are measured", flush=True)
-        shares = [dict(sorted(changed.items())[n::workers]) for n in range(workers)]
-        shares = [share for share in shares if share]
+        shares: dict[Path, dict[str, str]] = defaultdict(dict)
+        for file, digest in changed.items():
+            shares[Path(file).parent][file] = digest
         names = [_FOLDER / f"{len(parts) + n:03}" for n in range(len(shares))]
         with ThreadPoolExecutor(workers) as pool:
-            list(pool.map(_make, names, shares))
+            list(pool.map(_make, names, shares.values()))
         parts += map(Part, names)
     return Map(parts)
 

@@ -18,9 +18,13 @@ from typing import Self
 ROOT = Path(__file__).resolve().parent.parent
 LIMIT_OF_A_TEST = 90
 """Seconds after which a test counts as hung; the slowest takes a tenth of it."""
+_MEASURED = 10 * LIMIT_OF_A_TEST
+"""The same while its lines are measured, also in the processes that it starts."""
 _MEMORY = 12_000_000
 """Kilobytes of addresses that a run of chosen tests may have; some changes never stop adding. Not
 for the whole suite: a type checker reserves more."""
+_NONE_THERE = 5
+"""The exit code of pytest where it has none of the chosen tests: nothing has failed."""
 _LEFT_OUT = shutil.ignore_patterns(
     ".git", ".venv", "build", "dist", "*.egg-info", "__pycache__", ".*_cache", "*.pyc"
 )
@@ -33,6 +37,8 @@ class Outcome:
     failed: str | None
     """The first test that failed or hung; None if all passed."""
     hung: bool = False
+    cut_off: bool = False
+    """Whether the time of all tests was over before they were."""
     output: str = ""
 
 
@@ -47,6 +53,8 @@ class Tree:
         self.folder = folder
         self.project = folder / "project"
         self.python = folder / "venv" / "bin" / "python"
+        self.passed: set[str] = set()
+        """The tests that have passed in it without a change."""
         self._now = 1_500_000_000
 
     def __enter__(self) -> Self:
@@ -92,7 +100,8 @@ class Tree:
 
     def measure(self, files: list[str], seconds: float, folder: Path) -> Outcome:
         """Run all tests of some files, and write to `folder` which lines each of them executes."""
-        return self._run(self._pytest(*files), seconds, MUTANTS_MAP=str(folder))
+        limit = f"faulthandler_timeout={_MEASURED}"
+        return self._run(self._pytest("-o", limit, *files), seconds, MUTANTS_MAP=str(folder))
 
     def run(self, tests: list[str], seconds: float) -> Outcome:
         """Run tests in this order until one fails; `seconds` is a limit for all of them."""
@@ -132,11 +141,11 @@ class Tree:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-            hung = False
+            cut_off = False
             try:
                 code = process.wait(seconds)
             except subprocess.TimeoutExpired:
-                code, hung = 1, True
+                code, cut_off = 1, True
             finally:
                 _end(process)
             output.seek(0)
@@ -144,11 +153,11 @@ class Tree:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
         began, failed = self._logged(log)
-        if code == 0:
+        if code in (0, _NONE_THERE):
             return Outcome(None, output=said)
         # Whoever was the last to begin has ended the process, or hangs.
         last = failed[0] if failed else began[-1] if began else "the import"
-        return Outcome(last, hung or "Timeout (" in said, said)
+        return Outcome(last, cut_off or "Timeout (" in said, cut_off, said)
 
     def _logged(self, log: Path) -> tuple[list[str], list[str]]:
         lines = [json.loads(line) for line in log.read_text().splitlines()]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
 
 import pytest
+from peewee import SqliteDatabase
 
 import veritas_peewee
 from tests.support.invariants import check_invariants
@@ -440,6 +441,11 @@ def stored_files(store: AuditStore) -> list[str]:
     folder = store.location.screenshots
     assert folder is not None
     return sorted(str(path) for path in folder.rglob("*.*"))
+
+
+def test_the_models_take_no_database_as_peewee_s_proxies_do():
+    with pytest.raises(NoDatabase, match=r"by themselves: use connect\(\)"):
+        Audit._meta.database.initialize(SqliteDatabase(":memory:"))
 
 
 @pytest.mark.parametrize("name", sync.__all__)

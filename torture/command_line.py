@@ -13,9 +13,10 @@ from pathlib import Path
 import typer
 
 import veritas_peewee
-from veritas_peewee.cli.app import run
+from veritas_peewee.cli import app
 
 # The program makes its commands anew for each call, which takes longer than most of them run.
+vars(app)["program"] = functools.cache(app.program)
 vars(typer.main)["get_command"] = functools.cache(typer.main.get_command)
 
 
@@ -24,7 +25,7 @@ def program(*args: object) -> tuple[int, str, str]:
     streams = [io.BytesIO(), io.BytesIO()]
     out, err = (io.TextIOWrapper(stream, "utf-8") for stream in streams)
     with redirect_stdout(out), redirect_stderr(err):
-        code = run([str(arg) for arg in args])
+        code = app.run([str(arg) for arg in args])
     out.flush()
     err.flush()
     printed, complained = (stream.getvalue().decode(errors="replace") for stream in streams)

@@ -400,3 +400,24 @@ async def test_an_ingest_that_is_refused_in_its_batch_leaves_no_image(file_store
         gate.release.set()
     assert "has already ended" in str(told["ingest"])
     assert [name[:8] for name in files(file_store)] == ["000-kept"]
+
+
+@pytest.mark.parametrize("scopes", ["atomic", "atomic atomic", "unit", "unit unit", "atomic unit"])
+def test_what_takes_files_back_finds_the_rows_gone(scopes):
+    """It looks whether a row names them: one that is about to go must not keep its file."""
+    *outer, last = scopes.split()
+    with connect(":memory:") as database, contextlib.ExitStack() as stack:
+        for scope in outer:
+            stack.enter_context(getattr(database, scope)())
+        seen = []
+        with pytest.raises(LookupError), getattr(database, last)():
+            operations.create("https://example.com")
+            database.after_rollback(lambda: seen.append(Audit.select().count()))
+            raise LookupError
+        assert seen == [0]
+
+
+def test_a_commit_outside_a_transaction_fails_as_peewee_s_does():
+    none = pytest.raises(peewee.OperationalError, match="no transaction is active")
+    with connect(":memory:") as database, none:
+        database.commit()

@@ -111,3 +111,11 @@ def test_what_was_not_in_place_is_looked_at_again(files, monkeypatch):
     replace(files[1])
     assert not are_in_place()
     assert not are_in_place()
+
+
+@pytest.mark.parametrize("which", [None, (0, 0), (0, 1), (1, 0), (1, 1)])
+def test_a_file_is_known_by_its_number_and_by_its_device(files, which):
+    known = [list(identity_of(file)) for file in files]
+    if which is not None:
+        known[which[0]][which[1]] += 1
+    assert in_place(list(zip(map(str, files), known, strict=True)))() is (which is None)

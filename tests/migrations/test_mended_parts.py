@@ -222,6 +222,19 @@ def test_a_table_of_the_catalog_that_was_transformed_is_made_again_at_an_opening
     assert verified(path).problems == []
 
 
+@pytest.mark.parametrize("table", CATALOG)
+def test_a_table_of_the_catalog_that_was_renamed_is_made_again_at_an_opening(
+    path: Path, ids: list[str], table: str
+) -> None:
+    """SQLite leaves a renamed table its indexes and triggers, under the names that are ours."""
+    by_hand(path, f"ALTER TABLE {table} RENAME TO renamed")
+    with connect(path):
+        assert len(found("finding")) == 4
+    assert verified(path).problems == []
+    by_hand(path, "DROP TABLE renamed")
+    assert verified(path).problems == []
+
+
 @pytest.mark.parametrize(
     "statement",
     [

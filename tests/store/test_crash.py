@@ -8,6 +8,7 @@ import signal
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,16 @@ from tests.support.amount import amount
 from tests.support.database_files import by_hand, select
 from tests.support.invariants import check_closed
 from tests.support.processes import start
-from veritas_peewee import Audit, AuditStore, connect
+from veritas_peewee import (
+    Audit,
+    AuditNotFound,
+    AuditStore,
+    DatabaseCorrupt,
+    InvalidAudit,
+    StoreBusy,
+    StoreFull,
+    connect,
+)
 from veritas_peewee.database.statements import rows_of
 from veritas_peewee.maintenance.verify import verify
 from veritas_peewee.models import AuditRunner
@@ -402,3 +412,33 @@ def test_an_odd_audit_of_a_dead_process_stops_neither_the_opening_nor_the_others
     assert any("audit_runners" in text and "is missing" in text for text in problems)
     with connect(path):  # as often as it is opened
         assert [one for (one,) in rows_of(AuditRunner.select(AuditRunner.audit))] == left
+
+
+@pytest.mark.parametrize(
+    ("error", "passes"),
+    [
+        (InvalidAudit("odd"), True),
+        (AuditNotFound("odd"), True),
+        (DatabaseCorrupt("odd"), True),
+        (TypeError("odd"), True),
+        (StoreFull("the disk"), False),
+        (StoreBusy("a lock"), False),
+        (OSError(5, "the disk"), False),
+        (MemoryError(), False),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+def test_only_what_an_audit_itself_has_lets_the_opening_go_on(
+    path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, passes: bool
+) -> None:
+    with connect(path):
+        operations.create("https://example.com", id="a")
+        recorder.record("a", {"type": "phase_start", "phase": "init"})
+    by_hand(path, "UPDATE audit_runners SET session = 'imported'")
+
+    def fail(*_: object) -> bool:
+        raise error
+
+    monkeypatch.setattr(recorder, "_disconnect", fail)
+    with nullcontext() if passes else pytest.raises(type(error)), connect(path):
+        assert passes

@@ -33,6 +33,7 @@ from veritas_peewee.config import locate
 from veritas_peewee.database.backends import connection
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.sqlite_errors import driver
+from veritas_peewee.database.transactions import is_known
 from veritas_peewee.files.database_files import DatabaseFile
 from veritas_peewee.ledger import log
 from veritas_peewee.maintenance.backup import backup
@@ -177,9 +178,10 @@ def test_what_was_written_at_the_moment_of_the_move_is_not_acknowledged(path):
     with connect(path) as database:
         audit = sync.create("https://example.com/")
         since = pytest.raises(StoreMoved, match="what was written since is not in it")
-        with since, database.unit():
+        with since as told, database.unit():
             sync.record(audit.id, LOG)
             rename_file(path)
+        assert not is_known(told.value)  # so whoever has files to take back leaves them
         with pytest.raises(StoreMoved, match="nothing was written"):
             sync.record(audit.id, LOG)
         assert AuditEvent.select().count() == 1  # there, and in a file: but not at the path
@@ -193,9 +195,10 @@ async def test_a_lone_event_at_the_moment_of_the_move_is_not_acknowledged(path, 
         rename_file(path)
         return result
 
-    monkeypatch.setattr(log, "append_events", moved_meanwhile)
     async with AuditStore.open(path) as store:
         audit = await store.create("https://example.com/")
+        await store.record(audit.id, LOG)  # the first one of a store is in a transaction
+        monkeypatch.setattr(log, "append_events", moved_meanwhile)
         with pytest.raises(StoreMoved, match="what was written since is not in it"):
             await store.record(audit.id, LOG)
 

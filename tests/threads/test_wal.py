@@ -10,6 +10,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
+from time import perf_counter
 
 import anyio
 import pytest
@@ -23,6 +24,7 @@ from veritas_peewee.database.sqlite_errors import driver
 from veritas_peewee.recording import operations
 from veritas_peewee.startup import open_reader
 from veritas_peewee.threads.readers import Readers
+from veritas_peewee.threads.wal import Wal
 
 MB = 2**20
 LIMIT, WARNING = 5 * MB, 7 * MB
@@ -171,10 +173,32 @@ def test_what_is_asked_of_the_wal_leaves_the_patience_with_locks_as_it_was(
         before = database.pragma("busy_timeout")
         with reading_process(path) if others else nullcontext():
             operations.create("https://example.com")
-            assert database.checkpoint(truncate=True, patience=0.0) is not others
+            assert database.checkpoint(truncate=True, patience=0.0) == (not others)
             assert database.pragma("busy_timeout") == before >= 30_000
-            assert database.is_alone() is not others
+            assert database.is_alone() == (not others)
             assert database.pragma("busy_timeout") == before
+
+
+@pytest.mark.parametrize("longest", [0.0, 60.0], ids=["short reads", "a long read"])
+def test_a_large_wal_is_restarted_where_no_read_would_be_waited_for_in_vain(
+    path: Path, monkeypatch: pytest.MonkeyPatch, longest: float
+) -> None:
+    with connect(path) as database:
+        tried: list[float] = []
+
+        def refuse(*, truncate: bool, patience: float) -> bool:
+            tried.append(patience)
+            return truncate
+
+        monkeypatch.setattr(database, "checkpoint", refuse)
+        wal = Wal(database, lambda: longest)
+        monkeypatch.setattr(wal, "size", lambda: LIMIT + 1)
+        now = perf_counter()
+        wal.look(now)
+        assert tried == ([0.01] if longest == 0.0 else [])
+        wal.look(now)  # too soon after one that was in vain
+        assert len(tried) < 2
+        assert wal.is_large
 
 
 async def test_a_store_in_memory_has_no_wal() -> None:
@@ -278,7 +302,7 @@ def test_a_write_after_a_checkpoint_waits_for_others_as_before(
     with connect(path) as database:
         patience = database.pragma("busy_timeout")
         with database.unit() if inside else nullcontext():
-            assert database.checkpoint(truncate=True, patience=0.0) is not inside
+            assert database.checkpoint(truncate=True, patience=0.0) == (not inside)
         assert database.pragma("busy_timeout") == patience
         other = driver.connect(path, check_same_thread=False, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")

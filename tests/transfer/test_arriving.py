@@ -208,6 +208,34 @@ def test_an_import_that_fails_in_its_transaction_leaves_no_image(
         assert images(other) == []
 
 
+@pytest.mark.parametrize(
+    ("of", "step", "there"),
+    [(Arrival, "add", 3), (Arrivals, "make_ready", 4), (importing, "_insert", 4)],
+    ids=["an image", "their folders", "the write"],
+)
+def test_an_import_that_cannot_go_on_before_its_rows_are_in_leaves_no_image(
+    exported: Path,
+    other: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    of: object,
+    step: str,
+    there: int,
+) -> None:
+    real, told = getattr(of, step), []
+
+    def refuse(*args: object) -> None:
+        told.append(len(images(other)))
+        if told[-1] == there:
+            raise StoreError("the disk refuses")
+        real(*args)
+
+    monkeypatch.setattr(of, step, refuse)
+    with connect(other), pytest.raises(StoreError, match="the disk refuses"):
+        import_jsonl(exported)
+    assert told[-1] == there
+    assert images(other) == []
+
+
 async def test_a_write_that_fails_after_an_import_leaves_no_image(
     exported: Path, other: Path
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from functools import partial
@@ -95,7 +96,11 @@ def _sessions(path: Path) -> Iterator[None]:
 def _verify_apart(verdict: Verdict, specimen: Specimen, path: Path) -> None:
     """`verify` in a process of its own says by its exit code what it says here."""
     args = ("verify", "--against", specimen.head, "--database", path)
-    done = program_apart(*args)
+    try:
+        done = program_apart(*args)
+    except subprocess.TimeoutExpired:
+        verdict.crashes.append("verify apart: it has not come back")
+        return
     sound = verdict.state in (NOT_NAMED, NOTED) and not specimen.told
     if done.returncode != (0 if sound else 1) or OWN_ERROR in done.stderr:
         verdict.crashes.append(f"verify apart: {done.returncode}: {done.stderr.strip()[:200]}")

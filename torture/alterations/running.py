@@ -11,13 +11,14 @@ from pathlib import Path
 from torture.alterations.all import changes_of
 from torture.alterations.change import Change
 from torture.alterations.judging import judge
-from torture.alterations.specimens import Specimen
+from torture.alterations.specimens import Specimen, remove
 from torture.alterations.verdict import Verdict
 
 PIECE = 25
 """How many changes a process is given at once."""
-THOROUGH = 3
-"""Of so many changes, one is looked at with all commands of the program."""
+THOROUGH = 7
+"""Of so many changes, one is looked at with all commands of the program, which takes most of the
+time; no divisor of the ways in which a column is changed, so that it is another way each time."""
 APART = 150
 """Of so many, one is verified by a process of its own too."""
 _known: dict[Path, list[Change]] = {}
@@ -44,14 +45,11 @@ def judged(
 def _judge(specimen: Specimen, numbers: list[int], folder: Path) -> list[Verdict]:
     changes = _known.get(specimen.folder) or changes_of(specimen)
     _known[specimen.folder] = changes
-    place = folder / f"{specimen.name}-{os.getpid()}"
-    return [
-        judge(
-            specimen,
-            changes[number],
-            place,
-            thorough=number % THOROUGH == 0,
-            apart=number % APART == 0,
-        )
-        for number in numbers
-    ]
+    verdicts = []
+    for number in numbers:
+        # Each in another place: what hung in the one before may still have its file open.
+        place = folder / f"{specimen.name}-{number}"
+        thorough, apart = number % THOROUGH == 0, number % APART == 0
+        verdicts.append(judge(specimen, changes[number], place, thorough=thorough, apart=apart))
+        remove(place)
+    return verdicts

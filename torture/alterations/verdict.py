@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-WITHIN = 20
-"""Seconds after which an answer counts as none."""
+WITHIN = 100
+"""Seconds after which an answer counts as none, also where others have the processor."""
 
 NAMED, AGAINST, NOTED, AT_ITS_END, NOT_NAMED, IMPOSSIBLE = (
     "named", "named against a head", "noted", "named at its end", "unnamed", "impossible",

@@ -97,6 +97,10 @@ def _make_tables() -> None:
         database.execute_sql("DELETE FROM main.sqlite_master WHERE name = ?", (SEARCH_INDEX,))
     for table in (*_SHADOWS, _ENTRIES, _PATTERNS, _COUNTS):
         database.execute_sql(f"DROP TABLE IF EXISTS main.{table}")
+    # A table that was given another name has kept its indexes and triggers, with their names.
+    for part in fresh_parts().values():
+        if part.table in TABLES and part.kind in ("index", "trigger"):
+            database.execute_sql(f"DROP {part.kind.upper()} IF EXISTS main.{part.name}")
     # Tables, then their indexes and triggers.
     for statement in sorted(_wanted(), key=lambda text: " TABLE " not in text[:30]):
         database.execute_sql(statement)
