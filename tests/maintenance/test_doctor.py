@@ -298,3 +298,15 @@ def test_doctor_as_a_program(good, tmp_path):
     assert done.returncode == 1
     assert json.loads(done.stdout)["ok"] is False
     assert run_program("doctor", "--wrong").returncode == 2
+
+
+@pytest.mark.parametrize(("more", "level"), [(-1, "warning"), (0, "ok")])
+def test_there_must_be_room_for_a_copy_of_the_file(
+    good: Path, monkeypatch: pytest.MonkeyPatch, more: int, level: str
+) -> None:
+    monkeypatch.setattr("veritas_peewee.maintenance.doctor.LITTLE_SPACE", 0)
+    free = good.stat().st_size + more
+    usage = shutil.disk_usage(good)._replace(free=free)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    found = find(diagnose(good), "space")
+    assert (found.level, found.value) == (level, free)

@@ -82,13 +82,6 @@ UNNAMED: tuple[Listed, ...] = (
         always=False,
     ),
     Listed(
-        r"((audit_findings|audit_screenshots)\.id|rows of (audit_findings|audit_screenshots)): "
-        r".*\(running\)",
-        "While an audit runs, its seal does not cover the order and the number of its findings "
-        "and screenshots.",
-        always=False,
-    ),
-    Listed(
         r"rows of sqlite_sequence: numbered anew.*",
         "SQLite finds its counters by their names, whatever their place.",
         always=False,
