@@ -44,14 +44,14 @@ def add() -> None:
 
 async def grow(store: AuditStore, size: int) -> None:
     """Write until the WAL is larger than `size`."""
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         while store.stats().wal_bytes <= size:
             await store.write(add)
 
 
 async def returned(store: AuditStore, *, writing: bool) -> None:
     """Wait until the WAL is no larger than its limit."""
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         while store.stats().wal_bytes > LIMIT:
             await (store.create("https://example.com") if writing else anyio.sleep(0.005))
 
@@ -88,7 +88,7 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 async def told(store: AuditStore, caplog: pytest.LogCaptureFixture, times: int) -> None:
     """Write until that many warnings are in the log."""
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         while len(warnings(caplog)) < times:
             await store.create("https://example.com")
 
