@@ -219,6 +219,16 @@ def test_a_session_that_cannot_be_looked_at_is_told(good, tmp_path, what):
     assert "looked at" in told[0]
 
 
+def test_a_file_that_is_being_written_without_a_wal_is_not_read_past_its_lock(good):
+    with closing(sqlite3.connect(good, isolation_level=None)) as other:
+        other.execute("PRAGMA journal_mode = DELETE")
+        other.execute("BEGIN EXCLUSIVE")
+        found = diagnose(good)
+        other.execute("ROLLBACK")
+    assert "locked" in find(found, "database").text
+    assert not [one for one in found if one.name == "contents"]
+
+
 def test_a_locked_file_is_told_soon(good):
     with held_open(good, "PRAGMA locking_mode = EXCLUSIVE", "BEGIN EXCLUSIVE"):
         found = diagnose(good)
