@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from itertools import pairwise
 
 import pytest
 
 from tests.support.database_files import by_hand
 from veritas_peewee import Audit, connect
-from veritas_peewee.database.current import bound, current_database
+from veritas_peewee.database.current import bound, current_database, screenshot_folder
+from veritas_peewee.ledger import log
 from veritas_peewee.ledger.memory import remembered
 from veritas_peewee.maintenance.verify import verify
 from veritas_peewee.queries import lookups
 from veritas_peewee.recording import operations, recorder
+from veritas_peewee.recording.preparing import prepare_all
 from veritas_peewee.testing import make_event, make_finding
 
 STATS = {"type": "stats_update", "stats": {"pages_scanned": 7}}
@@ -131,3 +134,59 @@ def test_what_sqlite_stores_in_another_form_is_sealed_as_it_is_stored(script, au
     for _ in range(2):
         recorder.record(audit_id, event)
         assert verify().problems == []
+
+
+def test_a_change_before_an_event_is_sealed_with_it_whatever_becomes_of_the_event(script, audit_id):
+    with script.atomic():
+        Audit.update(trust_score=50).where(Audit.id == audit_id).execute()
+        with suppress(KeyError), script.atomic():
+            recorder.record(audit_id, ERROR)
+            raise KeyError
+    assert verify().problems == []
+    with script.atomic():
+        recorder.record(audit_id, ERROR)
+        Audit.update(url="https://b.example/").where(Audit.id == audit_id).execute()
+        recorder.record(audit_id, ERROR)
+    assert lookups.get(audit_id).host == "b.example"
+    with script.atomic():
+        changes = {"type": "audit_update", "changes": {"url": "https://c.example/"}}
+        recorder.record(audit_id, changes)
+        recorder.record(audit_id, ERROR)
+    assert (lookups.get(audit_id).host, verify().problems) == ("c.example", [])
+
+
+def test_what_is_derived_is_made_right_by_what_is_recorded(script, audit_id, finding):
+    Audit.update(screenshots_count=7).where(Audit.id == audit_id).execute()
+    recorder.record(audit_id, make_event("screenshot", label="home", index=1))
+    assert (lookups.get(audit_id).screenshots_count, verify().problems) == (1, [])
+    # By another program: nothing tells this connection in memory of it.
+    script.keeper.stored.clear()
+    script.raw.execute("UPDATE audits SET host = 'evil'")
+    nonsense = finding(1, severity="nonsense")
+    recorder.record(audit_id, nonsense)
+    recorder.record(audit_id, ERROR)
+    assert (lookups.get(audit_id).host, verify().problems) == ("example.com", [])
+
+
+def test_what_plain_sql_takes_back_is_forgotten(script, audit_id, finding):
+    with script.atomic():
+        script.execute_sql("SAVEPOINT theirs")
+        Audit.update(errors=["undone"]).where(Audit.id == audit_id).execute()
+        recorder.record(audit_id, finding(1))
+        recorder.record(audit_id, make_event("screenshot", label="home", index=1))
+        script.execute_sql("ROLLBACK TO theirs")
+        recorder.record(audit_id, ERROR)
+    assert lookups.get(audit_id).errors == ["no answer"]
+    assert lookups.get(audit_id).findings == []
+
+
+def test_a_log_goes_on_where_it_ended_however_many_are_remembered(script, monkeypatch):
+    monkeypatch.setattr(log, "MOST_CHAINS", 3)
+    ids = [operations.create("https://example.com").id for _ in range(6)]
+    for audit_id in ids:
+        recorder.record(audit_id, ERROR)
+    for first, second in pairwise(ids):
+        events = prepare_all(first, [ERROR] * 3, screenshot_folder())
+        with script.unit():
+            recorder.apply_together(list(zip([first, second, first], events, strict=True)))
+    assert verify().problems == []

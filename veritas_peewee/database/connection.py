@@ -213,7 +213,7 @@ class StoreDatabase(Transactions):
 
     def _execute(self, sql: str, params: Any) -> Any:
         keeper = self.keeper
-        if keeper is not None and keeper.watched in sql:
+        if keeper is not None and (keeper.watched in sql or sql[:8].upper() == "ROLLBACK"):
             keeper.before(sql)
         is_open = self.transaction_is_open
         if not is_open and self.state.transactions:

@@ -70,6 +70,8 @@ def append_events(events: list[tuple[str, str, str]], when: datetime) -> list[in
         memory.gives_ids = not _is_counted(database)
     moment = format_datetime(when)
     chain = memory.chain
+    if len(chain) > MOST_CHAINS:  # not among the events, whose ends are in no file yet
+        chain.clear()
     digests: list[bytes] = []
     values: list[Any] = []  # of all rows, one after the other
     try:
@@ -195,8 +197,6 @@ def _alone_sql() -> str:
 def _end(memory: Remembered, audit_id: str) -> bytes:
     """The digest of the last event in an audit's log; for an empty log the audit's id."""
     rows = execute(_end_sql(), (key_of(audit_id),))
-    if len(memory.chain) >= MOST_CHAINS:
-        memory.chain.clear()
     return rows[0][0] if rows else audit_id.encode()
 
 

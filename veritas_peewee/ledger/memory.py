@@ -141,7 +141,7 @@ class Remembered:
         self._renewed_rows.clear()
         self._children_before.clear()
         self.wrong_rows.clear()
-        if len(self.known) > MOST_CHAINS or len(self.children) > MOST_CHAINS:
+        if max(len(self.known), len(self.children), len(self.stored)) > MOST_CHAINS:
             self.known.clear()
             self.children.clear()
             self.stored.clear()
@@ -151,6 +151,14 @@ class Remembered:
         self.chain.clear()
         self.next_head, self.since_head = 0, None
         self.forget_contents()
+
+    def forget_what_may_be_undone(self) -> None:
+        """SQL of a caller's takes back some part of the transaction; nobody knows which."""
+        self.forget_log()
+        self.stored.clear()
+        self.changed_rows.update(self.audits)
+        for audit_id in self.children:
+            self.set_children(audit_id, None)
 
     def forget_contents(self, audit_id: str | None = None) -> None:
         """Drop the contents of an audit's findings, or those of all audits, from the cache."""

@@ -7,8 +7,6 @@ read again then, neither for what depends on it nor for its seal.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from veritas_peewee.database.connection import StoreDatabase
@@ -17,11 +15,11 @@ from veritas_peewee.ledger.children import Children
 from veritas_peewee.ledger.digests import covered, marked
 from veritas_peewee.ledger.formulas import is_unfinished, running_seal_of
 from veritas_peewee.ledger.memory import Remembered, State, remembered
-from veritas_peewee.ledger.seals import if_short
-from veritas_peewee.ledger.stored import AUDIT, SEAL, stored_audit
+from veritas_peewee.ledger.seals import host_in, if_short
+from veritas_peewee.ledger.stored import SEAL, stored_audit
 from veritas_peewee.models import Audit
 
-_COUNT = AUDIT.index("screenshots_count")
+_HOST = SEAL + 2
 
 
 def current(database: StoreDatabase, audit_id: str) -> list[Any] | None:
@@ -37,7 +35,8 @@ def current(database: StoreDatabase, audit_id: str) -> list[Any] | None:
 
 
 def _remember(memory: Remembered, audit_id: str, row: list[Any]) -> None:
-    if is_unfinished(row) and if_short(marked(row)) is not None:
+    # A host that another program has changed is made right where the row is read for its seal.
+    if row[_HOST] == host_in(row) and is_unfinished(row) and if_short(marked(row)) is not None:
         memory.stored[audit_id] = row
 
 
@@ -51,6 +50,8 @@ def write(database: StoreDatabase, audit_id: str, columns: dict[str, Any]) -> bo
     before, children = memory.stored.get(audit_id), memory.children.get(audit_id)
     known = memory.known.get(audit_id)
     if before is None or children is None or known is None or known is State.WRONG:
+        return _update(database, audit_id, columns)
+    if audit_id in memory.changed_rows:  # what else has changed it is sealed with all that follows
         return _update(database, audit_id, columns)
     row, positions = list(before), _positions()
     for name, value in columns.items():
@@ -74,20 +75,6 @@ def _update(database: StoreDatabase, audit_id: str, columns: dict[str, Any]) -> 
     names = sorted(columns, key=_order().__getitem__)
     values = [columns[name] for name in names]
     return bool(database.execute_sql(update_sql(Audit, *names), [*values, audit_id]).rowcount)
-
-
-@contextmanager
-def counting_screenshots(database: StoreDatabase, added: dict[str, int]) -> Iterator[None]:
-    """So many screenshots are added to audits, which a trigger of the file counts in their rows."""
-    memory = remembered(database)
-    before = {audit_id: memory.stored.get(audit_id) for audit_id in added}
-    yield
-    for audit_id, number in added.items():
-        row = before[audit_id]
-        if row is not None and type(count := row[_COUNT]) is int:
-            counted = list(row)
-            counted[_COUNT] = count + number
-            memory.stored[audit_id] = counted
 
 
 @functools.cache
