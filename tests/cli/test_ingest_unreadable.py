@@ -85,3 +85,15 @@ def test_a_file_that_is_cut_off_keeps_its_whole_events(tmp_path, capsys) -> None
     assert "line 4: the JSON object that begins here is cut off" in done.err
     audit = stored(database)
     assert (audit.trust_score, len(audit.findings)) == (50.0, 1)
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_what_is_cut_off_after_a_result_is_noted_with_the_audit_too(tmp_path, closed) -> None:
+    database = tmp_path / "audits.db"
+    result = {"type": "audit_result", "result": {"url": URL, "status": "completed"}}
+    lines = [json.dumps(result), *(['{"type": "audit_complete"}'] if closed else []), '{"t']
+    told = piped("\n".join(lines), "--url", URL, "--database", database)
+    assert told.returncode == 1
+    note = told.stderr.strip().rpartition("-: ")[2]
+    assert "cut off" in note
+    assert (stored(database).status, stored(database).errors) == ("completed", [note])

@@ -134,7 +134,9 @@ def _live_pipe(pipe: BinaryIO, url: str | None, audit_id: str | None) -> tuple[A
         with suppress(StoreError):
             end_of_output(audit.id, "the engine's output could not be recorded any further")
         raise
-    if not end_of_output(audit.id, reason) and cut_off:
+    end_of_output(audit.id, reason)
+    # The event that closes an audit with a result tells it, but is no note.
+    if cut_off and cut_off not in lookups.get(audit.id).errors:
         record(audit.id, with_notes({"type": NOTES_EVENT}, [cut_off]))
     return lookups.get(audit.id), output.troubles
 
