@@ -132,8 +132,8 @@ def _round(
         row.problem(f"{name}: goes on")
         return
     code = process.returncode
-    if code == -sent:
-        row.count("ended before the program began")  # by Python, or the system
+    if code == -sent or "init_import_site" in errors:  # the latter: Python's own beginning
+        row.count("ended before the program began")
     elif code == 0:
         row.count("was done")
     elif code == 128 + sent:
