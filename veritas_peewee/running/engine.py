@@ -28,7 +28,7 @@ from veritas_peewee.values.plain import invalid
 GRACE = 5.0
 """Seconds that an engine which is told to end, and all that it started, have before they are
 killed."""
-_LOOK = 0.02  # seconds between looks whether a group is gone
+_LOOKS = 250  # within GRACE, whether anything is left of a group
 LINGER = 5.0
 """Seconds without output after which a pipe is left that another process holds open, once the
 engine itself has exited."""
@@ -127,8 +127,10 @@ class Engine:
                 await wait()
                 # A browser that the engine has started may take longer to end than the engine,
                 # and nothing announces its end.
-                while group_is_there(self.process.pid):  # noqa: ASYNC110
-                    await anyio.sleep(_LOOK)
+                for _ in range(_LOOKS):
+                    if not group_is_there(self.process.pid):
+                        break
+                    await anyio.sleep(GRACE / _LOOKS)
         finally:
             end_group(self.process.pid, kill=True)
 
