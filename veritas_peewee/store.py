@@ -285,16 +285,7 @@ class AuditStore:
         except BaseException:
             writer.slots.give()
             raise
-        event_id: int = await writer.submit(
-            recorder.apply,
-            audit_id,
-            prepared,
-            undo=prepared.discard if prepared.files else None,
-            together=recorder.apply_together,
-            alone=recorder.is_single(prepared),
-            has_slot=True,
-        )
-        return event_id
+        return await _submit(writer, audit_id, prepared, has_slot=True)
 
     async def record_many(
         self, audit_id: str, events: Iterable[dict[str, Any]], *, lenient: bool = False
@@ -413,13 +404,7 @@ class AuditStore:
             self._folder(),
             discard=preparing.PreparedEvent.discard,
         )
-        await writer.submit(
-            recorder.apply,
-            audit_id,
-            prepared,
-            undo=prepared.discard,
-            together=recorder.apply_together,
-        )
+        await _submit(writer, audit_id, prepared)
 
     async def delete(self, audit_id: str) -> None:
         """Remove an audit with its rows, then its screenshot files; raises AuditNotFound."""
@@ -695,6 +680,21 @@ if not TYPE_CHECKING:
 
             return WriterStats
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+async def _submit(
+    writer: Writer, audit_id: str, prepared: preparing.PreparedEvent, *, has_slot: bool = False
+) -> int:
+    event_id: int = await writer.submit(
+        recorder.apply,
+        audit_id,
+        prepared,
+        undo=prepared.discard if prepared.files else None,
+        together=recorder.apply_together,
+        alone=recorder.is_single(prepared),
+        has_slot=has_slot,
+    )
+    return event_id
 
 
 def _open(location: Location, durability: Durability) -> StoreDatabase:

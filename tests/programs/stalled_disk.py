@@ -59,6 +59,7 @@ async def main() -> None:
                 tasks.start_soon(outcome, "deadline", deadline, f"deadline-{number}")
             await anyio.wait_all_tasks_blocked()
             await outcome("read", store.read, Audit.select().count)
+        print("begun", 5 - store.stats().pending, flush=True)
         async with anyio.create_task_group() as tasks:
             for number in range(8):
                 call = (store.record, audit.id, {"type": f"patient-{number}"})

@@ -27,6 +27,7 @@ KEEP_EVERY = 0.1
 LARGEST_STATEMENT = 64
 """The most rows in one statement: in a larger one the cost of each row is the same."""
 _CONTROL = re.compile(r"\s*(?:BEGIN|COMMIT|END|ROLLBACK(?!\s+(?:TRANSACTION\s+)?TO))\b", re.I)
+_ROLLBACK = re.compile(r"\s*ROLLBACK\b", re.I)
 _CHANGE = re.compile(
     r"\s*(?:INSERT|REPLACE|UPDATE|DELETE|WITH\b.*\b(?:INSERT|UPDATE|DELETE))\b", re.I | re.S
 )
@@ -213,8 +214,11 @@ class StoreDatabase(Transactions):
 
     def _execute(self, sql: str, params: Any) -> Any:
         keeper = self.keeper
-        if keeper is not None and (keeper.watched in sql or sql[:8].upper() == "ROLLBACK"):
-            keeper.before(sql)
+        if keeper is not None:
+            if keeper.watched in sql:
+                keeper.before(sql)
+            elif _ROLLBACK.match(sql):
+                keeper.takes_back()
         is_open = self.transaction_is_open
         if not is_open and self.state.transactions:
             self.refuse_after_end()

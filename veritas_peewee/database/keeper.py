@@ -20,6 +20,9 @@ class Keeper(Protocol):
     def before(self, sql: str) -> None:
         """A statement is about to run."""
 
+    def takes_back(self) -> None:
+        """SQL of a caller's is about to undo some part of the transaction; nobody knows which."""
+
     def began(self, others_wrote: bool) -> None:
         """A transaction has begun; `others_wrote` if other connections wrote since the last one.
 

@@ -27,7 +27,6 @@ _SCHEMA_CHANGES = frozenset(
 )  # fmt: skip
 _DENY: int = driver.SQLITE_DENY
 _CALL = re.compile(r"\b(veritas_\w+)\(")
-_ROLLBACK = re.compile(r"\s*ROLLBACK\b", re.I)
 _INSERT = re.compile(r"\s*(?:INSERT|REPLACE|WITH)\b", re.I)
 
 
@@ -116,7 +115,6 @@ class LedgerKeeper(Remembered):
 
     def new(self, audit_id: str) -> None:
         """An audit was added without a seal, or by an import."""
-        self.stored.pop(audit_id, None)
         self.known[audit_id] = State.ROWS
         self.set_children(audit_id, None)
         self.audits[audit_id] = None
@@ -140,6 +138,7 @@ class LedgerKeeper(Remembered):
         state = self.known.get(old, State.ROWS)
         self.gone(old)
         self.new(new)
+        self.stored.pop(new, None)
         self.known[new] = state
 
     # ---- what a connection calls ----
@@ -148,8 +147,6 @@ class LedgerKeeper(Remembered):
         """Notice a statement that may add events without `log`: such events lack digests."""
         # Not a trigger, as for other tables: the log is written most, and a trigger on it costs
         # 0.4 µs an event.
-        if _ROLLBACK.match(sql):
-            self.forget_what_may_be_undone()
         if not self.appending and self.unchained_after is None and _INSERT.match(sql):
             self.unchained_after = counter.newest_id(self._database)
 

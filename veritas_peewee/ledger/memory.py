@@ -102,6 +102,11 @@ class Remembered:
         if (children := self.children.get(audit_id)) is not None:
             self.set_children(audit_id, children.with_rows(table, digests))
 
+    def is_short(self, audit_id: str) -> bool:
+        """Whether an unfinished audit's row is so short that it is remembered."""
+        children = self.children.get(audit_id)
+        return children is not None and children.row is not None
+
     def set_children(self, audit_id: str, children: Children | None) -> None:
         self._children_before.append((audit_id, self.children.get(audit_id)))
         self.children[audit_id] = children
@@ -152,8 +157,7 @@ class Remembered:
         self.next_head, self.since_head = 0, None
         self.forget_contents()
 
-    def forget_what_may_be_undone(self) -> None:
-        """SQL of a caller's takes back some part of the transaction; nobody knows which."""
+    def takes_back(self) -> None:
         self.forget_log()
         self.stored.clear()
         self.changed_rows.update(self.audits)

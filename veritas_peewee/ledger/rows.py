@@ -11,15 +11,12 @@ from typing import Any
 
 from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.statements import update_sql
-from veritas_peewee.ledger.children import Children
-from veritas_peewee.ledger.digests import covered, marked
-from veritas_peewee.ledger.formulas import is_unfinished, running_seal_of
+from veritas_peewee.ledger.digests import marked
+from veritas_peewee.ledger.formulas import is_unfinished
 from veritas_peewee.ledger.memory import Remembered, State, remembered
-from veritas_peewee.ledger.seals import host_in, if_short
-from veritas_peewee.ledger.stored import SEAL, stored_audit
+from veritas_peewee.ledger.seals import host_in, if_short, seal_running
+from veritas_peewee.ledger.stored import AT, SEAL, stored_audit
 from veritas_peewee.models import Audit
-
-_HOST = SEAL + 2
 
 
 def current(database: StoreDatabase, audit_id: str) -> list[Any] | None:
@@ -36,7 +33,7 @@ def current(database: StoreDatabase, audit_id: str) -> list[Any] | None:
 
 def _remember(memory: Remembered, audit_id: str, row: list[Any]) -> None:
     # A host that another program has changed is made right where the row is read for its seal.
-    if row[_HOST] == host_in(row) and is_unfinished(row) and if_short(marked(row)) is not None:
+    if row[AT["host"]] == host_in(row) and is_unfinished(row) and if_short(marked(row)) is not None:
         memory.stored[audit_id] = row
 
 
@@ -53,19 +50,16 @@ def write(database: StoreDatabase, audit_id: str, columns: dict[str, Any]) -> bo
         return _update(database, audit_id, columns)
     if audit_id in memory.changed_rows:  # what else has changed it is sealed with all that follows
         return _update(database, audit_id, columns)
-    row, positions = list(before), _positions()
+    row = list(before)
     for name, value in columns.items():
-        row[positions[name]] = value
+        row[AT[name]] = value
     if "url" in columns or not is_unfinished(row):  # the host, or the catalog, follows it
         return _update(database, audit_id, columns)
-    covers = marked(row[:SEAL])
-    row[SEAL] = seal = running_seal_of(covers, children)
-    if not _update(database, audit_id, columns | {"seal": seal}):
+    row[SEAL] = seal_running(memory, audit_id, row[:SEAL], children)
+    if not _update(database, audit_id, columns | {"seal": row[SEAL]}):
         return False
-    memory.changes += seal != before[SEAL]
-    short = if_short(covers)
-    memory.set_children(audit_id, Children(seal, children.findings, children.screenshots, short))
-    if short is not None:
+    memory.changes += row[SEAL] != before[SEAL]
+    if memory.is_short(audit_id):
         memory.changed_rows.discard(audit_id)
         memory.stored[audit_id] = row
     return True
@@ -75,11 +69,6 @@ def _update(database: StoreDatabase, audit_id: str, columns: dict[str, Any]) -> 
     names = sorted(columns, key=_order().__getitem__)
     values = [columns[name] for name in names]
     return bool(database.execute_sql(update_sql(Audit, *names), [*values, audit_id]).rowcount)
-
-
-@functools.cache
-def _positions() -> dict[str, int]:
-    return {name: position for position, name in enumerate(covered(Audit))}
 
 
 @functools.cache

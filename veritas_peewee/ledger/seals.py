@@ -98,8 +98,7 @@ def _renew_audit(
     # What did not change the seal changed nothing; what is not sealed may have changed anything.
     memory.changes += sealed is None or sealed != (old_seal, old_count)
     _set_host(database, audit_id, values, old_host)
-    children = memory.children.get(audit_id)
-    if sealed is not None and children is not None and children.row is not None:
+    if sealed is not None and memory.is_short(audit_id):
         memory.stored[audit_id] = [*values, *sealed, host_in(values)]
     # An audit that never ended has no entry; to look for one would slow down every event.
     if old_count or not is_unfinished(values):
@@ -120,12 +119,7 @@ def _sealed(
     if is_unfinished(values):
         if children is None:
             children = totals(None, read_digests(database, audit_id))
-        row = marked(values)
-        seal = running_seal_of(row, children)
-        memory.set_children(
-            audit_id, Children(seal, children.findings, children.screenshots, if_short(row))
-        )
-        return seal, None
+        return seal_running(memory, audit_id, values, children), None
     digests = read_digests(database, audit_id)
     if memory.known.get(audit_id) is State.ROW:
         if children is None or not children.same_rows(totals(None, digests)):
@@ -135,6 +129,16 @@ def _sealed(
     memory.set_children(audit_id, None)
     count, last = database.state.conn.execute(_events_sql(), (audit_id, audit_id)).fetchone()
     return ended_seal(values, digests, count, last), count
+
+
+def seal_running(memory: Remembered, audit_id: str, values: list[Any], children: Children) -> str:
+    """The seal of an audit that has not ended, which from now on is known with what it covers."""
+    row = marked(values)
+    seal = running_seal_of(row, children)
+    memory.set_children(
+        audit_id, Children(seal, children.findings, children.screenshots, if_short(row))
+    )
+    return seal
 
 
 def if_short(row: bytes) -> bytes | None:

@@ -36,9 +36,11 @@ class StoredAudit(NamedTuple):
         return str(self.audit[_ID])
 
 
-SEAL = AUDIT.index("seal")
-"""Where the seal is in what `stored_audit` and `audit_row` give."""
-_ID = AUDIT.index("id")
+_ROW = (*AUDIT, "host")
+AT = {name: position for position, name in enumerate(_ROW)}
+"""Where each column is in what `stored_audit` and `audit_row` give; the covered ones come first."""
+SEAL = AT["seal"]
+_ID = AT["id"]
 _FILE = SCREENSHOT.index("file_path")
 
 
@@ -91,6 +93,5 @@ def audit_row(database: StoreDatabase, audit_id: str) -> tuple[Any, ...] | None:
 
 @functools.cache
 def _audit_sql() -> str:
-    names = (*covered(Audit), "seal", "sealed_events", "host")
-    fields = [Audit._meta.fields[name] for name in names]
+    fields = [Audit._meta.fields[name] for name in _ROW]
     return text_of(Audit.select(*fields).where(Audit.id == MARK))

@@ -20,7 +20,7 @@ from veritas_peewee.database.statements import (
 )
 from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.ledger import log, rows, seals
-from veritas_peewee.ledger.stored import AUDIT as AUDIT_ROW
+from veritas_peewee.ledger.stored import AT
 from veritas_peewee.models import Audit, AuditRunner, AuditScreenshot, AuditStatus
 from veritas_peewee.queries import lookups
 from veritas_peewee.queries.lookups import OPTIONS_EVENT
@@ -174,7 +174,6 @@ STATE = (
 """The columns on which changes of an audit's row depend."""
 
 
-_AT = {name: AUDIT_ROW.index(name) for name in STATE}
 _KINDS: dict[str, type] = {"errors": list, "security_results": dict}
 
 
@@ -186,7 +185,7 @@ class AuditState(dict[str, Any]):
         self._row = row
 
     def __missing__(self, name: str) -> Any:
-        value = Audit._meta.fields[name].python_value(self._row[_AT[name]])
+        value = Audit._meta.fields[name].python_value(self._row[AT[name]])
         # In a file that was edited by hand it can be anything.
         if (kind := _KINDS.get(name)) is not None and not isinstance(value, kind):
             value = kind()
