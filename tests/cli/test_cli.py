@@ -383,9 +383,10 @@ def test_colours_only_where_they_are_wanted(
 UNPRIVILEGED = """
 import contextlib, io, os, sys
 from veritas_peewee import connect
-from veritas_peewee.cli.app import run
+from veritas_peewee.cli.app import program, run
 if os.geteuid() == 0:
-    with connect(":memory:"):  # what is loaded late cannot be found by another user
+    program()  # what is loaded late cannot be found by another user
+    with connect(":memory:"):
         pass
     with contextlib.redirect_stderr(io.StringIO()):
         run(["history", "--database", "absent.db"])
