@@ -10,15 +10,17 @@ import pytest
 
 from tests.support.amount import amount
 from veritas_peewee import Audit, StoreError, connect
-from veritas_peewee.database.current import bound
+from veritas_peewee.database.current import bound, screenshot_folder
 from veritas_peewee.ledger.heads import HEAD_EVERY, newest_head
 from veritas_peewee.maintenance.verify import verify
 from veritas_peewee.models import AuditEvent, AuditFinding
 from veritas_peewee.recording import ingest, operations, recorder, removal
+from veritas_peewee.recording.preparing import prepare_all
 from veritas_peewee.testing import make_event, make_finding
 from veritas_peewee.transfer.exporting import export_jsonl
 from veritas_peewee.transfer.importing import import_jsonl
 
+IMAGE = make_event("screenshot", label="x", index=1)["data"]
 IDS = [f"a{number}" for number in range(4)]
 
 
@@ -36,6 +38,7 @@ class Changes:
 
     def step(self, depth: int = 0) -> None:
         names = ["create", "entry", "finding", "findings", "stats", "shot", "complete", "update",
+                 "result", "moved", "together",
                  "peewee_finding", "peewee_change", "peewee_remove", "peewee_audit", "peewee_event",
                  "delete", "ingest", "carry", "part", "part", "undone", "undone"]  # fmt: skip
         name = self.random.choice(names)
@@ -77,6 +80,25 @@ class Changes:
 
     def shot(self, audit_id):
         recorder.record(audit_id, make_event("screenshot", label="x", index=self.number % 9))
+
+    def result(self, audit_id):
+        shot = {"type": "screenshot", "label": "x", "index": 1, "data": IMAGE}
+        events = [shot, {"type": "audit_result", "result": {"status": "completed"}}, shot]
+        self.random.shuffle(events)
+        recorder.record_many(audit_id, events)
+
+    def moved(self, audit_id):
+        changes = {"url": f"https://{self.number}.example/"}
+        recorder.record(audit_id, {"type": "audit_update", "changes": changes})
+
+    def together(self, audit_id):
+        kinds = [self.finding_event(), {"type": "phase_error"}, {"type": "audit_complete"},
+                 make_event("screenshot", label="x", index=1)]  # fmt: skip
+        jobs = [
+            (self.random.choice(IDS[2:]), one)
+            for one in prepare_all(audit_id, kinds, screenshot_folder())
+        ]
+        recorder.apply_together(jobs)
 
     def complete(self, audit_id):
         recorder.record(audit_id, {"type": "audit_complete", "elapsed": 1})

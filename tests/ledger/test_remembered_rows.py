@@ -168,6 +168,35 @@ def test_what_is_derived_is_made_right_by_what_is_recorded(script, audit_id, fin
     assert (lookups.get(audit_id).host, verify().problems) == ("example.com", [])
 
 
+SHOT = make_event("screenshot", label="home", index=1)
+RESULT = {"type": "audit_result", "result": {"url": "https://example.com", "status": "completed"}}
+
+
+@pytest.mark.parametrize("between", [RESULT, ERROR, STATS, {"type": "audit_complete"}])
+def test_screenshots_before_and_after_whatever_else_changes_are_sealed(script, audit_id, between):
+    for scope in (script.unit, script.atomic):
+        with scope():
+            recorder.record(audit_id, SHOT)
+            recorder.record(audit_id, between)
+            recorder.record(audit_id, SHOT)
+            with suppress(KeyError), scope():
+                recorder.record(audit_id, SHOT)
+                raise KeyError
+            recorder.record(audit_id, between)
+        assert verify().problems == []
+    assert lookups.get(audit_id).screenshots_count == 4
+
+
+def test_a_screenshot_with_a_new_url_before_it_is_sealed_with_the_new_host(script, audit_id):
+    with script.atomic():
+        changes = {"type": "audit_update", "changes": {"url": "https://c.example/"}}
+        recorder.record_many(audit_id, [changes, SHOT])
+        recorder.record(audit_id, SHOT)
+    assert (lookups.get(audit_id).host, verify().problems) == ("c.example", [])
+    recorder.record(audit_id, SHOT)
+    assert (lookups.get(audit_id).screenshots_count, verify().problems) == (3, [])
+
+
 def test_what_plain_sql_takes_back_is_forgotten(script, audit_id, finding):
     with script.atomic():
         script.execute_sql("SAVEPOINT theirs")

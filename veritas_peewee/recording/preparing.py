@@ -6,7 +6,6 @@ All of this can run in any thread and needs no database, so the writer's thread 
 from __future__ import annotations
 
 import base64
-import binascii
 import os
 from collections.abc import Iterable
 from typing import Any, cast
@@ -225,8 +224,11 @@ def _decode(data: object) -> bytes:
         raise invalid("screenshot.data", "must be base64 text", data)
     text = text.partition(",")[2] if text.startswith("data:") else text
     try:
-        return base64.b64decode("".join(text.split()), validate=True)
-    except (binascii.Error, ValueError) as error:
+        try:
+            return base64.b64decode(text, validate=True)
+        except ValueError:  # it may be broken into lines
+            return base64.b64decode("".join(text.split()), validate=True)
+    except ValueError as error:  # binascii.Error is one
         raise invalid("screenshot.data", f"is not base64 ({error})", data) from None
 
 
