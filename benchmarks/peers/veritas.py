@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from benchmarks.history import PAGE, HistoryQuery
 from benchmarks.peers.base import Peer
 from benchmarks.sample import Row, WholeAudit, screenshot_values
-from veritas_peewee import Audit, AuditStore
+from veritas_peewee import Audit, AuditScreenshot, AuditStore
 
 
 class Veritas(Peer):
@@ -74,15 +74,17 @@ class Veritas(Peer):
 
 def _write_whole(whole: WholeAudit) -> None:
     """The same 56 rows that the peers insert: the findings come from their own events."""
-    # Here, for an earlier commit that `--against` measures may lack them.
-    from veritas_peewee import sync
-    from veritas_peewee.recording.operations import add_screenshot
+    from veritas_peewee import sync  # here, for an earlier commit may lack it
 
     owner = whole.audit["id"]
     sync.create(whole.audit["url"], id=owner)
     sync.record_many(owner, [row["data"] for row in whole.events])
-    for index, row in enumerate(whole.screenshots):
-        add_screenshot(owner, screenshot_values(index, owner), row["created_at"])
+    AuditScreenshot.insert_many(
+        [
+            {"audit": owner, **screenshot_values(index, owner), "created_at": row["created_at"]}
+            for index, row in enumerate(whole.screenshots)
+        ]
+    ).execute()
 
 
 def _series(url: str) -> list[Any]:
