@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from veritas_peewee.errors import NoDatabase as NoDatabase
     from veritas_peewee.errors import ReadOnlyStore as ReadOnlyStore
     from veritas_peewee.errors import SchemaTooNew as SchemaTooNew
+    from veritas_peewee.errors import ScreenshotNotFound as ScreenshotNotFound
     from veritas_peewee.errors import StaleToken as StaleToken
     from veritas_peewee.errors import StoreBusy as StoreBusy
     from veritas_peewee.errors import StoreClosed as StoreClosed
@@ -75,6 +76,7 @@ __all__ = [
     "Page",
     "ReadOnlyStore",
     "SchemaTooNew",
+    "ScreenshotNotFound",
     "Severity",
     "Snippet",
     "StaleToken",
@@ -105,6 +107,7 @@ _MODULES = {
         "NoDatabase",
         "ReadOnlyStore",
         "SchemaTooNew",
+        "ScreenshotNotFound",
         "StaleToken",
         "StoreBusy",
         "StoreClosed",

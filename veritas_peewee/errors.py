@@ -10,6 +10,7 @@ StoreError
 ├── DatabaseCorrupt   the file is damaged or is not a database
 ├── SchemaTooNew      a newer version of this library wrote the file
 ├── StoreMoved        the file, or its WAL, is no longer the one that is open
+├── ScreenshotNotFound  there is no such screenshot, or its image is gone
 ├── StaleToken        the event of a token is not in this store's history
 ├── NoDatabase        a query ran where no database is open (also a RuntimeError)
 └── WriteUndone       another write ended the transaction; this one was not saved
@@ -76,6 +77,10 @@ class StoreMoved(StoreError):
 
 class StaleToken(StoreError):
     __doc__ = "The event of this token is not in this store's history: begin again."
+
+
+class ScreenshotNotFound(StoreError):
+    __doc__ = "There is no such screenshot, or its image is gone."
 
 
 class NoDatabase(StoreError, RuntimeError):

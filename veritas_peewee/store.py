@@ -564,7 +564,8 @@ class AuditStore:
     async def screenshot(self, file_path: str) -> bytes:
         """The bytes of a stored screenshot, by its row's `file_path`.
 
-        Raises StoreError if it cannot be read, InvalidAudit for a path outside the folder.
+        Raises ScreenshotNotFound if it is gone, StoreError if it cannot be read, and InvalidAudit
+        for a path outside the folder.
         """
         self._opened()
         return await in_thread(self._folder().read, file_path)
@@ -604,6 +605,15 @@ class AuditStore:
         InvalidAudit for a bad filter or for ids and filters at once, StoreError if the file exists
         already, StoreFull.
         """
+        return await self._apart(
+            partial(sync.export, target, ids=ids, images=images, order=order, **filters), progress
+        )
+
+    async def _apart(
+        self, export: Callable[..., ExportReport], progress: ExportProgress | None = None
+    ) -> ExportReport:
+        """Run an export on a connection of its own, on which no snapshot is held for longer than an
+        audit; in memory there is none, and it runs as a read."""
         from anyio import to_thread
 
         self._opened()
@@ -615,13 +625,10 @@ class AuditStore:
             if progress is not None:
                 progress(done, total)
 
-        call = partial(
-            _export, target, ids=ids, images=images, progress=go_on, order=order, **filters
-        )
+        call = partial(export, progress=go_on)
         try:
             if self.location.path is None:
                 return await self.read(call)
-            # On a connection of its own, on which no snapshot is held for longer than an audit.
             return await to_thread.run_sync(
                 _look, self.location, call, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1)
             )
@@ -706,10 +713,6 @@ def _open(location: Location, durability: Durability) -> StoreDatabase:
     from veritas_peewee.threads.offload import in_thread
 
     return open_writable(location, durability)
-
-
-def _export(target: Target, **options: Any) -> ExportReport:
-    return sync.export(target, **options)
 
 
 def _importer(source: Any, skip_existing: bool, location: Location) -> Importer:

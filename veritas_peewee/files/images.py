@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from veritas_peewee.errors import InvalidAudit, StoreError
+from veritas_peewee.errors import InvalidAudit, ScreenshotNotFound, StoreError
 from veritas_peewee.files.durable import make_folders, write_whole
 from veritas_peewee.files.platform import FileState, Folder, is_regular, os_error, reason_of
 from veritas_peewee.values.image_files import EXTENSIONS, joined, split_path
@@ -149,14 +149,15 @@ class ScreenshotFolder:
         return StoredImage(f"{audit_id}/{name}", len(data), kind, digest)
 
     def read(self, file: str) -> bytes:
-        """The bytes of a stored image; raises StoreError if it cannot be read."""
+        """The bytes of a stored image; raises ScreenshotNotFound if there is no such file, or
+        StoreError if it cannot be read."""
         folder, name = split_path(file)
         try:
             with self.opened(folder, to_read=True) as handle:
                 return _read(name, handle)
         except OSError as error:
-            name, reason = shown(file), reason_of(error)
-            raise StoreError(f"screenshot {name} cannot be read: {reason}") from error
+            kind = ScreenshotNotFound if isinstance(error, FileNotFoundError) else StoreError
+            raise kind(f"screenshot {shown(file)} cannot be read: {reason_of(error)}") from error
         except InvalidAudit as error:
             raise StoreError(f"screenshot {shown(file)} cannot be read: {error}") from error
 

@@ -16,7 +16,8 @@ from veritas_peewee.errors import AuditNotFound, InvalidAudit
 from veritas_peewee.models import Audit, AuditStatus, audit_time
 from veritas_peewee.queries import lookups
 from veritas_peewee.queries.finding_matches import FindingChanges, match_findings
-from veritas_peewee.values.plain import check_text, invalid, shown
+from veritas_peewee.queries.trends import site_key
+from veritas_peewee.values.plain import invalid, shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,20 +140,25 @@ def compare(ids: Iterable[str]) -> Comparison:
     )
 
 
-def last_two(url: str) -> list[str]:
-    """The ids of the last two completed audits of a url, the older one first.
+def last_two(url: str | None = None, *, host: str | None = None) -> list[str]:
+    """The ids of the last two completed audits of a url, or of a host, the older one first.
 
-    Raises AuditNotFound if there are fewer than two, and InvalidAudit if `url` is not text.
+    Raises AuditNotFound if there are fewer than two, and InvalidAudit for a bad value, and unless
+    exactly one of `url` and `host` is given.
     """
-    rows = execute(_last_sql(), (check_text("url", url), AuditStatus.COMPLETED, 2))
+    name, key = site_key(url, host)
+    rows = execute(_last_sql(name), (key, AuditStatus.COMPLETED, 2))
     if len(rows) < 2:
         has = "only one" if rows else "no"
-        raise AuditNotFound(f"there is {has} completed audit of {shown(url)}: two are needed")
+        raise AuditNotFound(
+            f"there is {has} completed audit of {shown(url or host)}: two are needed"
+        )
     return [audit_id for (audit_id,) in reversed(rows)]
 
 
-def _last_sql() -> str:
-    query = Audit.select(Audit.id).where(Audit.url == MARK, Audit.status == MARK)
+def _last_sql(column: str) -> str:
+    query = Audit.select(Audit.id)
+    query = query.where(Audit._meta.fields[column] == MARK, Audit.status == MARK)
     return text_of(query.order_by(audit_time.desc(), Audit.id.desc()).limit(MARK))
 
 

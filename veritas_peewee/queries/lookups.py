@@ -8,6 +8,7 @@ from typing import Any
 
 from veritas_peewee.database.current import screenshot_folder
 from veritas_peewee.database.statements import MARK, execute, models_of, text_of, whole
+from veritas_peewee.errors import ScreenshotNotFound
 from veritas_peewee.models import (
     Audit,
     AuditEvent,
@@ -16,7 +17,7 @@ from veritas_peewee.models import (
     last_result,
 )
 from veritas_peewee.values.ids import key_of, not_found
-from veritas_peewee.values.plain import check_text, invalid, plain_number
+from veritas_peewee.values.plain import check_text, invalid, plain_number, shown
 
 OPTIONS_EVENT = "audit_options"
 """The type of the event that keeps the options with which an audit was created."""
@@ -103,9 +104,25 @@ def _events_sql(types: int) -> str:
     return text_of(query.order_by(AuditEvent.id).limit(MARK))
 
 
+def screenshot_row(audit_id: str, number: int) -> AuditScreenshot:
+    """The row of an audit's screenshot, by its id; raises ScreenshotNotFound."""
+    rows = execute(_screenshot_sql(), (key_of(audit_id), number)) if abs(number) < 2**63 else []
+    if not rows:
+        raise ScreenshotNotFound(f"audit {shown(audit_id)} has no screenshot {number}")
+    (row,) = models_of(AuditScreenshot, rows)
+    return row
+
+
+@functools.cache
+def _screenshot_sql() -> str:
+    query = whole(AuditScreenshot).where(AuditScreenshot.audit == MARK)
+    return text_of(query.where(AuditScreenshot.id == MARK))
+
+
 def screenshot(file_path: str) -> bytes:
     """The bytes of a stored screenshot, by its row's `file_path`.
 
-    Raises StoreError if it cannot be read, InvalidAudit for a path outside the folder.
+    Raises ScreenshotNotFound if it is gone, StoreError if it cannot be read, and InvalidAudit for
+    a path outside the folder.
     """
     return screenshot_folder().read(file_path)

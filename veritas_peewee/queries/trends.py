@@ -66,11 +66,9 @@ def trend(
     that the history takes. Raises InvalidAudit for a bad value, and unless exactly one of `url` and
     `host` is given.
     """
-    if (url is None) == (host is None):
-        raise InvalidAudit("url, host: one of them must be given, and not both")
     if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MAX_POINTS:
         raise invalid("limit", f"must be a whole number from 1 to {MAX_POINTS}", limit)
-    name, key = ("url", check_text("url", url)) if host is None else ("host", _checked_host(host))
+    name, key = site_key(url, host)
     bounds = [
         (compare, _stored_time(bound, value))
         for bound, compare, value in (("since", "ge", since), ("until", "lt", until))
@@ -80,6 +78,14 @@ def trend(
     rows = execute(text, (key, *(value for _, value in bounds), limit + 1))
     points = _points(rows[:limit][::-1])
     return Trend(url, key if name == "host" else None, points, len(rows) <= limit)
+
+
+def site_key(url: str | None, host: str | None) -> tuple[str, str]:
+    """The column by which a series is found, and its value; InvalidAudit unless exactly one of
+    them is given."""
+    if (url is None) == (host is None):
+        raise InvalidAudit("url, host: one of them must be given, and not both")
+    return ("url", check_text("url", url)) if host is None else ("host", _checked_host(host))
 
 
 def _checked_host(value: object) -> str:

@@ -27,7 +27,8 @@ def _column(field: peewee.Field) -> dict[str, Any]:
         case EnumField():
             schema = {"type": "string", "enum": [member.value for member in field.enum]}
         case JSONField():
-            schema = {"type": "array" if field.kind is list else "object"}
+            # In a file that was edited by hand the items can be anything.
+            schema = {"type": "array", "items": {}} if field.kind is list else {"type": "object"}
         case peewee.IntegerField():
             schema = {"type": "integer"}
         case peewee.FloatField():
@@ -39,3 +40,13 @@ def _column(field: peewee.Field) -> dict[str, Any]:
     if field.null:
         schema["type"] = [schema["type"], "null"]
     return schema
+
+
+def with_more(schema: dict[str, Any], **types: str | list[str]) -> dict[str, Any]:
+    """The schema of an object that has further names, of these types, in every case."""
+    more = {name: {"type": kind} for name, kind in types.items()}
+    return {
+        **schema,
+        "properties": schema["properties"] | more,
+        "required": [*schema["required"], *more],
+    }

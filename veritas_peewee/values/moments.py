@@ -23,6 +23,11 @@ def format_datetime(value: datetime) -> str:
     return datetime.isoformat(datetime.astimezone(value, UTC), " ", "microseconds")[:26]
 
 
+def rfc3339(value: datetime) -> str:
+    """A datetime as web APIs write it: in UTC, which is said by a Z."""
+    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
 def is_stored_form(value: object) -> bool:
     """Whether a value is a text of the form that `format_datetime` gives."""
     return type(value) is str and _STORED.fullmatch(value) is not None

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from enum import Enum
 from typing import Any
@@ -14,13 +14,14 @@ from typing import Any
 from veritas_peewee.values.plain import shown
 
 
-def as_dict(value: object) -> Any:
+def as_dict(value: object, *, moment: Callable[[datetime], str] = datetime.isoformat) -> Any:
     """A result, a model instance, or lists and dicts of them, as data that `json` can write.
 
     Attributes and columns become the names of an object; a model instance brings along the rows
     that are loaded with it. A moment becomes ISO 8601 text with its offset, an enum's member its
     value, bytes (digests) hexadecimal text, a path text, and a number that JSON does not have
-    (NaN, infinity) None. Raises TypeError for any other value, and for a name that is not text.
+    (NaN, infinity) None. `moment` writes moments in another form. Raises TypeError for any other
+    value, and for a name that is not text.
     """
     if isinstance(value, Enum):
         value = value.value
@@ -39,15 +40,15 @@ def as_dict(value: object) -> Any:
         for name, inner in value.items():
             if not isinstance(name, str):
                 raise TypeError(f"as_dict: a name must be text, got {shown(name)}")
-            named[as_dict(name)] = as_dict(inner)
+            named[as_dict(name)] = as_dict(inner, moment=moment)
         return named
     if isinstance(value, list | tuple | set | frozenset):
         items = []
         for inner in value:
-            items.append(as_dict(inner))
+            items.append(as_dict(inner, moment=moment))
         return items
     if isinstance(value, datetime):
-        return value.isoformat()
+        return moment(value)
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, os.PathLike):

@@ -1,0 +1,145 @@
+"""Errors as HTTP tells them: `application/problem+json`, RFC 9457."""
+
+from __future__ import annotations
+
+import http
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from veritas_peewee.errors import (
+    AuditNotFound,
+    InvalidAudit,
+    ScreenshotNotFound,
+    StaleToken,
+    StoreBusy,
+    StoreClosed,
+    StoreError,
+    StoreFull,
+    StoreMoved,
+)
+from veritas_peewee.web.answers import json_text
+
+RETRY_AFTER = 2
+"""Seconds after which a client may try again what another process was in the way of."""
+
+
+class _Kind(NamedTuple):
+    status: int
+    code: str
+
+
+_KINDS: dict[type[StoreError], _Kind] = {
+    AuditNotFound: _Kind(404, "audit-not-found"),
+    ScreenshotNotFound: _Kind(404, "screenshot-not-found"),
+    InvalidAudit: _Kind(422, "invalid"),
+    StaleToken: _Kind(410, "stale-token"),
+    StoreBusy: _Kind(503, "busy"),
+    StoreMoved: _Kind(503, "moved"),
+    StoreClosed: _Kind(503, "closed"),
+    StoreFull: _Kind(507, "full"),
+}
+_OTHER = _Kind(500, "failed")
+
+
+class Problem(BaseModel):
+    """What went wrong, as RFC 9457 has it."""
+
+    title: str
+    """The status in words."""
+    status: int
+    detail: str
+    """What was wrong, and with which value."""
+    code: str
+    """A word for programs, such as `audit-not-found` or `invalid`."""
+
+
+def problem_of(error: StoreError) -> Problem:
+    """What a client is told of an error of the store; of faults inside it nothing but that."""
+    kind = next((kind for cls, kind in _KINDS.items() if isinstance(error, cls)), _OTHER)
+    detail = str(error) if kind is not _OTHER else "the store could not do this"
+    return _problem(kind.status, detail, kind.code)
+
+
+def _problem(status: int, detail: str, code: str) -> Problem:
+    return Problem(title=http.HTTPStatus(status).phrase, status=status, detail=detail, code=code)
+
+
+def _response(problem: Problem, headers: dict[str, str] | None = None) -> Response:
+    return Response(
+        json_text(problem.model_dump()),
+        problem.status,
+        headers,
+        media_type="application/problem+json",
+    )
+
+
+async def _told_by_store(request: Request, error: Exception) -> Response:
+    assert isinstance(error, StoreError)
+    problem = problem_of(error)
+    headers = {"Retry-After": str(RETRY_AFTER)} if problem.status == 503 else None
+    return _response(problem, headers)
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    """A request of the wrong form; each fault names where it is."""
+    assert isinstance(error, RequestValidationError)
+    faults = [f"{_place(one['loc'])}: {one['msg']}" for one in error.errors()]
+    # A value that may be of several types is refused by each of them.
+    return _response(_problem(422, "; ".join(dict.fromkeys(faults)), "invalid"))
+
+
+def _place(path: Sequence[int | str]) -> str:
+    """Where a value is: the parameter, or the way to it in the body."""
+    place, *inner = path
+    return ".".join(map(str, inner if place == "body" else inner[:1])) or str(place)
+
+
+async def _answered(request: Request, error: Exception) -> Response:
+    """Starlette's own: no such page, no such method, and what dependencies refuse."""
+    assert isinstance(error, HTTPException)
+    if error.status_code < 400:
+        return Response(None, error.status_code, error.headers)
+    detail = error.detail if isinstance(error.detail, str) else json_text(error.detail)
+    phrase = http.HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
+    headers = None if error.headers is None else dict(error.headers)
+    return _response(_problem(error.status_code, detail, phrase), headers)
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    """Anything else is a fault of the application, which its log shows."""
+    return _response(_problem(500, "the server could not do this", "failed"))
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    """Have all errors of an application told as `application/problem+json`.
+
+    AuditNotFound and ScreenshotNotFound are 404, InvalidAudit 422, StoreBusy, StoreMoved and
+    StoreClosed 503, StoreFull 507, StaleToken 410, any other 500, without what happened inside.
+    """
+    app.add_exception_handler(StoreError, _told_by_store)
+    app.add_exception_handler(RequestValidationError, _refused)
+    app.add_exception_handler(HTTPException, _answered)
+    app.add_exception_handler(Exception, _failed)
+
+
+def told(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """What OpenAPI says of these errors of a route."""
+    return {
+        status: {
+            "description": http.HTTPStatus(status).phrase,
+            "content": {
+                "application/problem+json": {
+                    "schema": {"$ref": "#/components/schemas/Problem"},
+                }
+            },
+            "model": Problem,
+        }
+        for status in statuses
+    }

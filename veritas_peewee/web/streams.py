@@ -1,0 +1,163 @@
+"""An audit live: a snapshot, each event once, and an end that says how; by SSE and by WebSocket.
+
+Each message has a name (`snapshot`, `event`, `error`, `end`) and data; an event's has the token
+after which a viewer that comes back continues. In SSE the messages of events have no name of their
+own, so that a browser gives them to `onmessage`. What goes wrong after the beginning is a message
+`error` and then an end that says `failed`: no broken stream looks like a complete one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Annotated, Any, NamedTuple
+
+import anyio
+from fastapi import APIRouter, Query, WebSocket, WebSocketDisconnect
+from starlette.requests import HTTPConnection, Request
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Send
+
+from veritas_peewee.errors import StaleToken, StoreError
+from veritas_peewee.following.follower import Follower
+from veritas_peewee.store import AuditStore
+from veritas_peewee.values.states import Ended
+from veritas_peewee.values.tokens import check_after, id_in
+from veritas_peewee.web.answers import ShownEvent, json_text, shown
+from veritas_peewee.web.parameters import AuditId, Store, Text
+from veritas_peewee.web.problems import problem_of
+
+HEARTBEAT = 4.0
+"""Seconds without an event after which a viewer is sent a sign of life: some clients, and some
+proxies, give up after five."""
+RETRY = 1000
+"""Milliseconds after which a browser that has lost the stream comes back."""
+
+router = APIRouter()
+
+
+class Message(NamedTuple):
+    """One message of a stream; `ping` is sent while nothing happens."""
+
+    name: str
+    data: Any = None
+    token: str | None = None
+
+
+def event_id(after: str | None) -> int:
+    """The event after which a page of a log begins, given as an id or a token; 0 for None."""
+    found = _after(after)
+    return id_in(found) if isinstance(found, str) else found
+
+
+def _after(text: str | None) -> int | str:
+    if not text:
+        return 0
+    return check_after(int(text) if text.isascii() and text.isdigit() else text)
+
+
+async def _begin(
+    store: AuditStore, connection: HTTPConnection, audit_id: str, after: str | None
+) -> AsyncGenerator[Message, None]:
+    """The messages of a stream; raises AuditNotFound and InvalidAudit before there is one."""
+    try:
+        follower = await store.follow(audit_id, after=_after(after))
+    except StaleToken as error:
+        await store.get(audit_id)  # raises AuditNotFound
+        return _failed(error)
+    return _messages(follower, await shown(store, connection, audit_id))
+
+
+async def _failed(error: StoreError) -> AsyncGenerator[Message, None]:
+    yield Message("error", problem_of(error).model_dump())
+    yield Message("end", {"how": Ended.FAILED})
+
+
+async def _messages(follower: Follower, snapshot: object) -> AsyncGenerator[Message, None]:
+    try:
+        yield Message("snapshot", snapshot)
+        while True:
+            event = None
+            try:
+                with anyio.move_on_after(HEARTBEAT):
+                    event = await anext(follower)
+            except StopAsyncIteration:
+                break
+            except StoreError as error:
+                if follower.ended not in (Ended.DELETED, Ended.CLOSING):
+                    yield Message("error", problem_of(error).model_dump())
+                break
+            if event is None:
+                yield Message("ping")
+            else:
+                yield Message("event", ShownEvent(event), event.token)
+        yield Message("end", {"how": follower.ended})
+    finally:
+        await follower.aclose()
+
+
+# ---- server-sent events ----
+
+
+class _Stream(StreamingResponse):
+    async def stream_response(self, send: Send) -> None:
+        # Ended here when the viewer goes, not when somebody collects it.
+        iterator = self.body_iterator
+        assert isinstance(iterator, AsyncGenerator)
+        async with aclosing(iterator):
+            await super().stream_response(send)
+
+
+async def sse(store: AuditStore, request: Request, audit_id: str, after: str | None) -> Response:
+    """The stream of an audit as server-sent events, after the last one that the viewer has."""
+    last = request.headers.get("last-event-id") or after
+    messages = await _begin(store, request, audit_id, last)
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return _Stream(_as_sse(messages), media_type="text/event-stream", headers=headers)
+
+
+async def _as_sse(messages: AsyncGenerator[Message, None]) -> AsyncGenerator[bytes, None]:
+    async with aclosing(messages):
+        yield f"retry: {RETRY}\n\n".encode()
+        async for name, data, token in messages:
+            if name == "ping":
+                yield b":\n\n"
+                continue
+            begin = f"id: {token}\n" if token else f"event: {name}\n"
+            yield f"{begin}data: {json_text(data)}\n\n".encode()
+
+
+# ---- WebSocket ----
+
+
+@router.websocket("/audits/{audit_id}/stream", name="stream")
+async def stream(
+    audit_id: AuditId,
+    socket: WebSocket,
+    store: Store,
+    after: Annotated[Text, Query(description="The last token that the viewer has.")] = None,
+) -> None:
+    """The same stream, each message as JSON: `{"message": name, "data": …, "token": …}`."""
+    await socket.accept()
+    try:
+        messages = await _begin(store, socket, audit_id, after)
+    except StoreError as error:
+        messages = _failed(error)
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_until_gone, socket, tasks.cancel_scope)
+            async with aclosing(messages):
+                async for name, data, token in messages:
+                    found = {"message": name, "data": data}
+                    await socket.send_text(json_text(found | ({"token": token} if token else {})))
+            tasks.cancel_scope.cancel()
+        await socket.close()
+    except (WebSocketDisconnect, RuntimeError):
+        return  # the viewer has gone
+
+
+async def _until_gone(socket: WebSocket, scope: anyio.CancelScope) -> None:
+    """Notice that the viewer goes; what it sends is not read."""
+    while (await socket.receive())["type"] != "websocket.disconnect":
+        pass
+    scope.cancel()
