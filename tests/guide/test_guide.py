@@ -50,7 +50,11 @@ class Shell:
         self.ids: dict[str, str] = {}
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = str(free.getsockname()[1])
-        environment = {name: os.environ[name] for name in ("LANG", "TMPDIR") if name in os.environ}
+        environment = {
+            name: os.environ[name]
+            for name in ("LANG", "PYTHONPATH", "TMPDIR")
+            if name in os.environ
+        }
         self._process = subprocess.Popen(
             ["bash", "--noprofile", "--norc"],
             cwd=self.home,

@@ -18,7 +18,6 @@ from veritas_peewee.values.json_schema import with_more
 from veritas_peewee.values.moments import rfc3339
 from veritas_peewee.values.named import Named, as_dict
 
-
 # Clients that read a stream by lines take these for the ends of lines.
 _LINE_ENDS = str.maketrans({char: f"\\u{ord(char):04x}" for char in "\x85\u2028\u2029"})
 
