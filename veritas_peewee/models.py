@@ -12,6 +12,7 @@ from peewee import SQL, BlobField, ForeignKeyField, Index, Model
 
 from veritas_peewee.database.current import database
 from veritas_peewee.database.expressions import part_of_json
+from veritas_peewee.database.instances import Unchanged
 from veritas_peewee.values.details import AUDIT_RESULT, ENGINE_RESULT, details_of
 from veritas_peewee.values.fields import (
     CharField,
@@ -73,8 +74,11 @@ def _event_type(value: object) -> str:
 
 class _Table(Named, Model):
     # Attributes of Peewee's, which its type stubs leave out.
-    _dirty: set[str]
-    _normalize_data: ClassVar[Any]
+    if TYPE_CHECKING:
+        _dirty: set[str]
+        _normalize_data: ClassVar[Any]
+    else:
+        _dirty = Unchanged()
 
     def named(self) -> dict[str, Any]:
         """The columns of the row, as far as they were read; first the audit that it belongs to."""

@@ -203,6 +203,8 @@ class AuditStore:
     def __del__(self) -> None:
         writer = getattr(self, "_writer", None)
         if writer is not None and writer.process == os.getpid():
+            if self._readers is not None:
+                self._readers.stop()
             writer.stop()
             warn(f"{self.location.name}: the store was not closed", ResourceWarning, stacklevel=2)
 

@@ -356,8 +356,8 @@ async def test_one_who_leaves_leaves_nothing_behind(store, leave):
     assert not hub._waiting
     assert hub._leader is hub._appointed is hub._alarm is None
     if store._readers is not None:
-        await until(lambda: not store._readers._running)
-        assert store._readers._slots.borrowed_tokens == 0
+        await until(lambda: not any(one.call for one in store._readers._threads))
+        assert not store._readers._waiting
     assert threading.active_count() <= threads + 4  # idle worker threads of the event loop
 
 

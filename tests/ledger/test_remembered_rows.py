@@ -10,7 +10,7 @@ import pytest
 from tests.support.database_files import by_hand
 from veritas_peewee import Audit, connect
 from veritas_peewee.database.current import bound, current_database, screenshot_folder
-from veritas_peewee.ledger import log
+from veritas_peewee.ledger import formulas, log, memory, seals
 from veritas_peewee.ledger.memory import remembered
 from veritas_peewee.maintenance.verify import verify
 from veritas_peewee.queries import lookups
@@ -104,12 +104,55 @@ def test_an_audit_that_ends_or_is_removed_is_forgotten(script, audit_id):
     assert (lookups.get(audit_id).url, lookups.get(audit_id).errors) == ("https://example.org", [])
 
 
-def test_a_row_that_is_long_is_read_each_time(script, audit_id):
+def test_of_long_rows_the_last_few_are_remembered(script, monkeypatch):
+    monkeypatch.setattr(memory, "MOST_LONG_ROWS", 2)
+    ids = [operations.create("https://example.com").id for _ in range(3)]
+    for audit_id in ids:
+        operations.update(audit_id, narrative="x" * 5000)
+        recorder.record(audit_id, ERROR)
+    assert [remembers(audit_id) for audit_id in ids] == [False, True, True]
+    recorder.record(ids[1], STATS)  # so that the other one is the oldest
+    for _ in range(2):
+        recorder.record(ids[0], ERROR)
+    assert [remembers(audit_id) for audit_id in ids] == [True, True, False]
+    with suppress(KeyError), script.atomic():
+        recorder.record(ids[2], ERROR)
+        recorder.record(ids[1], ERROR)
+        raise KeyError
+    for audit_id in ids:
+        recorder.record(audit_id, STATS)
+    assert [len(lookups.get(audit_id).errors) for audit_id in ids] == [3, 1, 1]
+    assert len(remembered(script).long_rows) == 2
+    assert [remembered(script).is_cached(audit_id) for audit_id in ids] == [False, True, True]
+    operations.update(ids[0], narrative="short")
+    recorder.record(ids[0], STATS)
+    assert ids[0] not in remembered(script).long_rows
+    assert remembers(ids[0])
+    assert verify().problems == []
+
+
+def test_a_row_that_is_too_long_is_read_each_time(script, audit_id, monkeypatch):
+    monkeypatch.setattr(memory, "MOST_LONG", 5000)
     operations.update(audit_id, narrative="x" * 5000)
     recorder.record(audit_id, ERROR)
     assert not remembers(audit_id)
+    recorder.record(audit_id, STATS)
+    assert not remembers(audit_id)
+    assert verify().problems == []
+
+
+def test_a_row_is_sealed_once_with_its_change(script, audit_id, monkeypatch):
+    written, made = [], []
+    make = formulas.running_seal_of
+    monkeypatch.setattr(seals, "running_seal_of", lambda *of: made.append(of) or make(*of))
+    script.raw.set_trace_callback(written.append)
     recorder.record(audit_id, ERROR)
-    assert lookups.get(audit_id).errors == ["no answer"] * 2
+    script.raw.set_trace_callback(None)
+    assert [one for one in written if '"audits"' in one and not one.startswith("UPDATE")] == []
+    # SQLite names a statement again for each trigger that it sets off.
+    assert len({one for one in written if one.startswith('UPDATE "audits"')}) == 1
+    assert len(made) == 1
+    assert verify().problems == []
 
 
 def test_a_host_follows_the_url_that_an_event_sets(script, audit_id):

@@ -1,7 +1,10 @@
 """Reads: in one snapshot, never waiting for the writer, never writing."""
 
+import gc
 import sqlite3
 import threading
+import weakref
+from contextvars import ContextVar
 
 import anyio
 import pytest
@@ -250,7 +253,7 @@ async def test_reads_that_are_stuck_in_python_do_not_pile_up_threads(tmp_path):
         assert await store.read(count) == 0
 
 
-async def test_an_abandoned_read_holds_its_slot_until_its_thread_has_ended(tmp_path):
+async def test_an_abandoned_read_holds_its_thread_until_it_has_ended(tmp_path):
     started, release = threading.Event(), threading.Event()
 
     def stuck():
@@ -266,7 +269,7 @@ async def test_an_abandoned_read_holds_its_slot_until_its_thread_has_ended(tmp_p
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(store.read, count)
             await anyio.wait_all_tasks_blocked()
-            assert store._readers._slots.statistics().tasks_waiting == 1
+            assert len(store._readers._waiting) == 1
             release.set()
 
 
@@ -315,3 +318,136 @@ async def test_a_read_that_outlives_the_store_closes_its_connection(tmp_path, mo
     while not kept[0].is_closed() and anyio.current_time() < deadline:
         await anyio.sleep(0.001)
     assert kept[0].is_closed()
+
+
+@pytest.mark.parametrize("readers", [1, 2, 4])
+async def test_answers_that_are_held_back_do_not_wait_for_a_long_read(
+    tmp_path, monkeypatch, readers
+):
+    monkeypatch.setattr("veritas_peewee.threads.readers.HOLD_BACK", 60.0)
+    endless = (
+        "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT COUNT(*) FROM n"
+    )
+    release = threading.Event()
+
+    def in_sqlite():
+        current_database().execute_sql(endless).fetchone()
+
+    def in_python():
+        assert release.wait(60)
+
+    async with AuditStore.open(tmp_path / "audits.db", readers=readers) as store:
+        for long in (in_sqlite, in_python):
+            answered = []
+
+            async def short(answered=answered):
+                answered.append(await store.read(count))
+
+            async with anyio.create_task_group() as tasks:
+                for _ in range(5):
+                    tasks.start_soon(short)
+                tasks.start_soon(store.read, long)
+                with anyio.fail_after(60):
+                    while len(answered) < 5:
+                        await anyio.sleep(0.001)
+                release.set()
+                tasks.cancel_scope.cancel()
+
+
+async def test_short_reads_are_done_one_after_the_other(tmp_path, monkeypatch):
+    monkeypatch.setattr("veritas_peewee.threads.readers.TAKE_OVER_AFTER", 60.0)
+    running, most, order = [0], [0], []
+
+    def measured(number):
+        running[0] += 1
+        most[0] = max(most[0], running[0])
+        order.append(number)
+        count()
+        running[0] -= 1
+
+    async with AuditStore.open(tmp_path / "audits.db") as store:
+        for _ in range(5):
+            async with anyio.create_task_group() as tasks:
+                for number in range(20):
+                    tasks.start_soon(store.read, measured, number)
+    assert most[0] == 1
+    assert [sorted(order[at : at + 20]) for at in range(0, 100, 20)] == [list(range(20))] * 5
+
+
+async def test_a_read_that_was_cancelled_before_it_began_never_runs(tmp_path):
+    started, release, ran = threading.Event(), threading.Event(), []
+
+    def stuck():
+        started.set()
+        assert release.wait(60)
+
+    async with AuditStore.open(tmp_path / "audits.db", readers=1) as store:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(store.read, stuck)
+            await to_thread.run_sync(started.wait, 60)
+            with anyio.CancelScope() as scope:
+                async with anyio.create_task_group() as later:
+                    later.start_soon(store.read, ran.append, 1)
+                    await anyio.wait_all_tasks_blocked()
+                    scope.cancel()
+            assert not store._readers._waiting
+            release.set()
+        assert await store.read(count) == 0
+    assert ran == []
+
+
+async def test_a_read_sees_its_callers_context(file_store):
+    variable: ContextVar[str] = ContextVar("variable")
+
+    async def read(value):
+        variable.set(value)
+        assert await file_store.read(variable.get) == value
+
+    async with anyio.create_task_group() as tasks:
+        for value in "abc":
+            tasks.start_soon(read, value)
+
+
+async def test_what_a_read_returned_is_not_kept_by_its_thread(file_store):
+    class Large:
+        pass
+
+    gone = weakref.ref(await file_store.read(Large))
+    assert gone() is None
+
+    class OwnError(Exception):
+        pass
+
+    def fail():
+        raise OwnError
+
+    gc.disable()  # its error does not wait for the garbage collection either
+    try:
+        with pytest.raises(OwnError) as caught:
+            await file_store.read(fail)
+        gone = weakref.ref(caught.value)
+        del caught
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+async def test_the_readers_of_a_store_that_was_forgotten_end(tmp_path):
+    store = await AuditStore.open(tmp_path / "audits.db")
+    await store.read(count)
+    threads = [reader.thread for reader in store._readers._threads]
+    assert threads
+    kept = [store]
+    del store
+    with pytest.warns(ResourceWarning, match="not closed"):
+        kept.clear()
+    for thread in threads:
+        await to_thread.run_sync(thread.join, 60)
+        assert not thread.is_alive()
+
+
+async def test_peewees_log_has_the_statements_of_a_read(file_store, caplog):
+    audit = await file_store.create("https://example.com")
+    with caplog.at_level("DEBUG", "peewee"):
+        await file_store.get(audit.id)
+    assert sum('FROM "audit_findings"' in record.message for record in caplog.records) == 1

@@ -1,8 +1,6 @@
-"""SQL text that is built from the models once, and model instances made from plain rows.
+"""SQL text that is built from the models once, so that they remain the only definition of it.
 
-Peewee builds a query's text anew each time, which takes longer than SQLite takes to run it, and
-makes instances through several layers. On frequent paths both are derived from the models once,
-so the models remain the only definition of the schema.
+Peewee builds a query's text anew each time, which takes longer than SQLite takes to run it.
 """
 
 from __future__ import annotations
@@ -17,6 +15,7 @@ from veritas_peewee.database.connection import statement_size
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.expressions import blob_as_read
 from veritas_peewee.database.failures import DRIVER_ERRORS
+from veritas_peewee.database.instances import key_to
 from veritas_peewee.values.fields import DateTimeField, EnumField
 from veritas_peewee.values.json_field import JSONField
 
@@ -34,12 +33,18 @@ def text_of(query: Any) -> str:
     return str(text)
 
 
-def whole(model: type[M]) -> Any:
-    """A query for all columns of a model's rows in its own order, as `models_of` takes them."""
-    fields = model._meta.sorted_fields
-    return model.select(
+def whole(model: type[M], owner: type[peewee.Model] | None = None) -> Any:
+    """A query for all columns of a model's rows in its own order, as `models_of` takes them.
+
+    With an `owner` it leaves out the foreign key to that model, and is of one owner's rows: its
+    key is the query's first value.
+    """
+    key = None if owner is None else key_to(model, owner)
+    fields = [field for field in model._meta.sorted_fields if field is not key]
+    query = model.select(
         *(blob_as_read(one) if isinstance(one, peewee.BlobField) else one for one in fields)
     )
+    return query if key is None else query.where(key == MARK)
 
 
 @functools.cache
@@ -101,6 +106,8 @@ def execute(text: str, values: Iterable[Any]) -> list[tuple[Any, ...]]:
     """The rows, as stored values, that a `SELECT` gives in the current database."""
     database = current_database()
     rows: list[tuple[Any, ...]]
+    if (found := database.read_at_once(text, values)) is not None:
+        return found
     try:
         rows = database.execute_sql(text, values).fetchall()
     except DRIVER_ERRORS as error:
@@ -114,42 +121,7 @@ def rows_of(query: Any) -> list[tuple[Any, ...]]:
     return list(query.tuples())
 
 
-def models_of(model: type[M], rows: Iterable[tuple[Any, ...]]) -> list[M]:
-    """Instances from rows that hold all of the model's columns in its own order."""
-    names, converters = _columns(model)
-    # As Peewee's constructor does, but without defaults: the row has a value for each column.
-    new: Any = model.__new__
-    made: list[Any] = []
-    database = current_database()
-    for number, row in enumerate(rows):
-        if not number % 64:
-            database.pause()
-        values = list(row)
-        for at, convert in converters:
-            if (value := values[at]) is not None:
-                values[at] = convert(value)
-        instance = new(model)
-        instance.__data__ = dict(zip(names, values, strict=True))
-        instance.__rel__ = {}
-        instance._dirty = set()
-        made.append(instance)
-    return made
-
-
 _CONVERTED = (DateTimeField, EnumField, JSONField)
-
-
-@functools.cache
-def _columns(
-    model: type[peewee.Model],
-) -> tuple[tuple[str, ...], tuple[tuple[int, Callable[[Any], Any]], ...]]:
-    """The names of a model's columns, and which are stored in another form, as (position,
-    conversion)."""
-    fields = model._meta.sorted_fields
-    return (
-        tuple(field.name for field in fields),
-        tuple((at, f.python_value) for at, f in enumerate(fields) if isinstance(f, _CONVERTED)),
-    )
 
 
 @functools.cache

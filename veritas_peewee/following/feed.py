@@ -10,7 +10,8 @@ from peewee import SQL, fn
 
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.expressions import JSON_VALUES, passed_over, values_of_json
-from veritas_peewee.database.statements import MARK, execute, models_of, text_of, whole
+from veritas_peewee.database.instances import models_of
+from veritas_peewee.database.statements import MARK, execute, text_of, whole
 from veritas_peewee.errors import InvalidAudit, StaleToken
 from veritas_peewee.files.sessions import State, look
 from veritas_peewee.ledger.counter import newest_given

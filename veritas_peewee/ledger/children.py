@@ -22,7 +22,9 @@ class Children(NamedTuple):
     findings: Total = NO_ROWS
     screenshots: Total = NO_ROWS
     row: bytes | None = None
-    """The row's values as the seal covers them, if they are known and short."""
+    """The row's values as the seal covers them, if they are known and cached."""
+    is_sealed: bool = False
+    """Whether the seal is known to be that of these very values."""
 
     def same_rows(self, other: Children) -> bool:
         return self[1:3] == other[1:3]

@@ -13,6 +13,10 @@ from veritas_peewee.ledger.children import Children
 
 MOST_CHAINS = 10_000
 """The most audits whose last digest, and whose state, is cached."""
+MOST_SHORT = 4096
+"""The most bytes of a row that is cached whatever else is."""
+MOST_LONG, MOST_LONG_ROWS = 4_000_000, 8
+"""The most bytes of a longer row that is cached, and how many of these are."""
 MOST_CONTENTS = 100_000
 """The most findings whose contents are cached, of all audits together."""
 
@@ -48,6 +52,9 @@ class Remembered:
         asked for once and not read yet, False if they are too many to be cached."""
         self.cached_contents = 0
         """The number of digests in `contents`."""
+        self.texts: dict[tuple[str, str], tuple[str, set[str] | None]] = {}
+        """Long JSON texts as they were stored last, with their keys, by audit id and column: they
+        are used only where the same text is stored."""
         self.next_head = 0
         """The event id at which the next head is due; 0 if that has to be read."""
         self.since_head: list[bytes] | None = None
@@ -65,7 +72,10 @@ class Remembered:
         self.known: dict[str, State] = {}
         """What is known of audits that were changed, or looked at before a change."""
         self.stored: dict[str, list[Any]] = {}
-        """The rows of unfinished audits as `stored.audit_row` gives them, if they are short."""
+        """The rows of unfinished audits as `stored.audit_row` gives them, if they are cached."""
+        self.long_rows: dict[str, None] = {}
+        """The audits whose row is cached though it is long, the one that was changed last at the
+        end."""
         self.children: dict[str, Children | None] = {}
         """What the seals of unfinished audits cover, with the rows that were added since."""
         self.warned: set[str] = set()
@@ -102,10 +112,29 @@ class Remembered:
         if (children := self.children.get(audit_id)) is not None:
             self.set_children(audit_id, children.with_rows(table, digests))
 
-    def is_short(self, audit_id: str) -> bool:
-        """Whether an unfinished audit's row is so short that it is remembered."""
+    def is_cached(self, audit_id: str) -> bool:
+        """Whether an unfinished audit's row is one that is cached."""
         children = self.children.get(audit_id)
         return children is not None and children.row is not None
+
+    def if_cached(self, audit_id: str, row: bytes) -> bytes | None:
+        """What a seal covers of an audit's row, if that is to be cached: all that are short, and a
+        few long ones."""
+        if len(row) <= MOST_SHORT:
+            return row
+        self.long_rows.pop(audit_id, None)
+        if len(row) > MOST_LONG:
+            return None
+        self.long_rows[audit_id] = None
+        if len(self.long_rows) > MOST_LONG_ROWS:
+            self._drop_row(next(iter(self.long_rows)))
+        return row
+
+    def _drop_row(self, audit_id: str) -> None:
+        self.long_rows.pop(audit_id, None)
+        self.stored.pop(audit_id, None)
+        if (children := self.children.get(audit_id)) is not None:
+            self.set_children(audit_id, children._replace(row=None))
 
     def set_children(self, audit_id: str, children: Children | None) -> None:
         self._children_before.append((audit_id, self.children.get(audit_id)))

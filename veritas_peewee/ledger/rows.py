@@ -14,7 +14,7 @@ from veritas_peewee.database.statements import update_sql
 from veritas_peewee.ledger.digests import marked
 from veritas_peewee.ledger.formulas import is_unfinished
 from veritas_peewee.ledger.memory import Remembered, State, remembered
-from veritas_peewee.ledger.seals import host_in, if_short, seal_running
+from veritas_peewee.ledger.seals import host_in, seal_running
 from veritas_peewee.ledger.stored import AT, SEAL, stored_audit
 from veritas_peewee.models import Audit
 
@@ -33,7 +33,9 @@ def current(database: StoreDatabase, audit_id: str) -> list[Any] | None:
 
 def _remember(memory: Remembered, audit_id: str, row: list[Any]) -> None:
     # A host that another program has changed is made right where the row is read for its seal.
-    if row[AT["host"]] == host_in(row) and is_unfinished(row) and if_short(marked(row)) is not None:
+    if row[AT["host"]] != host_in(row) or not is_unfinished(row):
+        return
+    if memory.if_cached(audit_id, marked(row)) is not None:
         memory.stored[audit_id] = row
 
 
@@ -59,7 +61,7 @@ def write(database: StoreDatabase, audit_id: str, columns: dict[str, Any]) -> bo
     if not _update(database, audit_id, columns | {"seal": row[SEAL]}):
         return False
     memory.changes += row[SEAL] != before[SEAL]
-    if memory.is_short(audit_id):
+    if memory.is_cached(audit_id):
         memory.changed_rows.discard(audit_id)
         memory.stored[audit_id] = row
     return True

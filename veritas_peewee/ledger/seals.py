@@ -39,8 +39,6 @@ from veritas_peewee.values.addresses import host_of
 
 Entries = dict[str, dict[str, Any]]
 """The rows of audits that have ended, for their entries in the catalog: values by column."""
-_MOST_CACHED = 4096
-"""The most bytes of a row that are cached."""
 
 
 def renew(database: StoreDatabase, memory: Remembered) -> None:
@@ -71,11 +69,13 @@ def _renew_audit(
         and audit_id not in memory.changed_rows
         and memory.known.get(audit_id) is not State.WRONG
     ):
+        if children.is_sealed:  # by the statement that changed the row
+            return
         # Findings or screenshots were added, and nothing else was changed: nothing is to be read.
         seal = running_seal_of(children.row, children)
         if seal != children.seal:
             database.state.conn.execute(update_sql(Audit, "seal"), (seal, audit_id))
-            memory.set_children(audit_id, Children(seal, *children[1:]))
+            memory.set_children(audit_id, children._replace(seal=seal, is_sealed=True))
             memory.changes += 1
             if (stored := memory.stored.get(audit_id)) is not None:
                 stored[SEAL] = seal
@@ -98,7 +98,7 @@ def _renew_audit(
     # What did not change the seal changed nothing; what is not sealed may have changed anything.
     memory.changes += sealed is None or sealed != (old_seal, old_count)
     _set_host(database, audit_id, values, old_host)
-    if sealed is not None and memory.is_short(audit_id):
+    if sealed is not None and memory.is_cached(audit_id):
         memory.stored[audit_id] = [*values, *sealed, host_in(values)]
     # An audit that never ended has no entry; to look for one would slow down every event.
     if old_count or not is_unfinished(values):
@@ -135,15 +135,11 @@ def seal_running(memory: Remembered, audit_id: str, values: list[Any], children:
     """The seal of an audit that has not ended, which from now on is known with what it covers."""
     row = marked(values)
     seal = running_seal_of(row, children)
+    kept = memory.if_cached(audit_id, row)
     memory.set_children(
-        audit_id, Children(seal, children.findings, children.screenshots, if_short(row))
+        audit_id, Children(seal, children.findings, children.screenshots, kept, is_sealed=True)
     )
     return seal
-
-
-def if_short(row: bytes) -> bytes | None:
-    """What a seal covers of a row, if that is short enough to be cached."""
-    return row if len(row) <= _MOST_CACHED else None
 
 
 def _set_host(
@@ -199,7 +195,7 @@ def begin(audit_id: str, seal: str, row: bytes) -> None:
     """Note that an audit was just added with its `first_row` and its `first_seal`."""
     memory = remembered(current_database())
     memory.known[audit_id] = State.ROWS
-    memory.set_children(audit_id, Children(seal, row=if_short(row)))
+    memory.set_children(audit_id, Children(seal, row=memory.if_cached(audit_id, row)))
 
 
 def add_rows(audit_id: str, model: type[peewee.Model], digests: list[bytes]) -> None:

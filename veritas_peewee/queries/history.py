@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple, Unpack, get_args
 
-from veritas_peewee.database.statements import models_of
+from veritas_peewee.database.instances import models_of
 from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.models import Audit
 from veritas_peewee.queries.filters import Filters, check_names, conditions_of

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from veritas_peewee.database.current import screenshot_folder
-from veritas_peewee.database.statements import MARK, execute, models_of, text_of, whole
+from veritas_peewee.database.instances import models_of
+from veritas_peewee.database.statements import MARK, execute, text_of, whole
 from veritas_peewee.errors import ScreenshotNotFound
 from veritas_peewee.models import (
     Audit,
@@ -32,22 +33,20 @@ def get(audit_id: str) -> Audit:
         raise not_found(audit_id)
     (audit,) = models_of(Audit, [row[:-1] for row in rows])
     audit.load_details(rows[0][-1])
-    audit.findings = models_of(AuditFinding, execute(findings_sql, key))
-    audit.screenshots = models_of(AuditScreenshot, execute(screenshots_sql, key))
-    for row in (*audit.findings, *audit.screenshots):
-        row.__rel__["audit"] = audit
+    audit.findings = models_of(AuditFinding, execute(findings_sql, key), audit)
+    audit.screenshots = models_of(AuditScreenshot, execute(screenshots_sql, key), audit)
     return audit
 
 
 @functools.cache
 def _get_sql() -> tuple[str, str, str]:
-    findings = whole(AuditFinding).where(AuditFinding.audit == MARK)
-    screenshots = whole(AuditScreenshot).where(AuditScreenshot.audit == MARK)
+    findings = whole(AuditFinding, Audit).order_by(AuditFinding.id)
+    screenshots = whole(AuditScreenshot, Audit)
     # One statement: the newest result is among the last events of an audit's index.
     result = last_result().where(AuditEvent.audit == Audit.id)
     return (
         text_of(Audit.select(*Audit._meta.sorted_fields, result).where(Audit.id == MARK)),
-        text_of(findings.order_by(AuditFinding.id)),
+        text_of(findings),
         text_of(screenshots.order_by(AuditScreenshot.index_num, AuditScreenshot.id)),
     )
 

@@ -18,7 +18,8 @@ from peewee import SQL
 
 from veritas_peewee.catalog.entries import texts_of
 from veritas_peewee.catalog.full_text import AUDIT_ID, LEFT_OUT, all_of, any_of, matches_sql, term
-from veritas_peewee.database.statements import MARK, execute, models_of, text_of
+from veritas_peewee.database.instances import models_of
+from veritas_peewee.database.statements import MARK, execute, text_of
 from veritas_peewee.models import Audit, CatalogEntry
 from veritas_peewee.queries.filters import (
     PINNED,

@@ -24,6 +24,7 @@ from veritas_peewee.ledger.stored import AT
 from veritas_peewee.models import Audit, AuditRunner, AuditScreenshot, AuditStatus
 from veritas_peewee.queries import lookups
 from veritas_peewee.queries.lookups import OPTIONS_EVENT
+from veritas_peewee.recording.collected import KINDS, Collected
 from veritas_peewee.values.addresses import check_url, host_of
 from veritas_peewee.values.ids import check_id, key_of, new_audit_id, not_found
 from veritas_peewee.values.moments import format_datetime, utc_now
@@ -174,23 +175,33 @@ STATE = (
 """The columns on which changes of an audit's row depend."""
 
 
-_KINDS: dict[str, type] = {"errors": list, "security_results": dict}
-
-
 class AuditState(dict[str, Any]):
     """An audit's columns in `STATE`, each converted when it is first asked for."""
 
-    def __init__(self, row: Sequence[Any]) -> None:
+    def __init__(self, audit_id: str, row: Sequence[Any]) -> None:
         super().__init__()
-        self._row = row
+        self._audit_id, self._row = audit_id, row
+        self._collected: dict[str, Collected] = {}
 
     def __missing__(self, name: str) -> Any:
-        value = Audit._meta.fields[name].python_value(self._row[AT[name]])
-        # In a file that was edited by hand it can be anything.
-        if (kind := _KINDS.get(name)) is not None and not isinstance(value, kind):
-            value = kind()
+        if name in KINDS:
+            value = self.collected(name).value
+        else:
+            value = Audit._meta.fields[name].python_value(self._row[AT[name]])
         self[name] = value
         return value
+
+    def collected(self, name: str) -> Collected:
+        """A column to which events add."""
+        if name not in self._collected:
+            self._collected[name] = Collected(self._audit_id, name, self._row[AT[name]])
+        return self._collected[name]
+
+    def change(self, name: str, value: Any) -> None:
+        """An event sets the column."""
+        if name in KINDS:
+            self.collected(name).replace(value)
+        self[name] = value
 
 
 def audit_state(audit_id: str) -> AuditState:
@@ -198,7 +209,7 @@ def audit_state(audit_id: str) -> AuditState:
     row = rows.current(current_database(), key_of(audit_id))
     if row is None:
         raise not_found(audit_id)
-    return AuditState(row)
+    return AuditState(audit_id, row)
 
 
 def change_row(audit_id: str, when: datetime, changes: dict[str, Any]) -> None:
@@ -237,9 +248,15 @@ def write_row(audit_id: str, columns: dict[str, Any], runs: bool | None) -> None
     """Write checked values to an audit's row; `runs` is what `follow_status` gives."""
     fields = Audit._meta.fields
     database = current_database()
-    stored = {name: fields[name].db_value(value) for name, value in columns.items()}
+    stored = {
+        name: value.text() if isinstance(value, Collected) else fields[name].db_value(value)
+        for name, value in columns.items()
+    }
     if not rows.write(database, audit_id, stored):
         raise not_found(audit_id)
+    for name, value in columns.items():
+        if isinstance(value, Collected):
+            value.remember(stored[name])
     if runs is True:
         database.execute_sql(_runner_sql()[0], (audit_id, database.session.runs(audit_id)))
     elif runs is False:

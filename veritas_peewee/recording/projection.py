@@ -33,7 +33,7 @@ class Projection:
         self._columns: dict[str, Any] = {}
         """The columns that all events so far have changed."""
         self._runs: bool | None = None
-        self._state: dict[str, Any] | None = None
+        self._state: operations.AuditState | None = None
         self._errors: set[str] | None = None
         self._findings: KnownFindings | None = None
         self._screenshots: list[tuple[Any, ...]] = []
@@ -74,14 +74,13 @@ class Projection:
         return self._events[event_type, key]
 
     @property
-    def state(self) -> dict[str, Any]:
+    def state(self) -> operations.AuditState:
         """The audit's status, times, errors and security results before this event, by column."""
         if self._state is None:
-            state = operations.audit_state(self.audit_id)
-            state.update(
-                (name, self._columns[name]) for name in operations.STATE if name in self._columns
-            )
-            self._state = state
+            self._state = operations.audit_state(self.audit_id)
+            for name in operations.STATE:
+                if name in self._columns:
+                    self._state.change(name, self._columns[name])
         return self._state
 
     def has_error(self, text: str) -> bool:
@@ -120,18 +119,20 @@ class Projection:
             self._errors = None
         columns.update(changes)
         if self._state is not None:
-            self._state.update(
-                (name, changes[name]) for name in operations.STATE if name in changes
-            )
+            for name in operations.STATE:
+                if name in changes:
+                    self._state.change(name, changes[name])
         if errors:
-            columns["errors"] = self.state["errors"]
-            columns["errors"] += errors
+            self._add("errors", errors)
             if self._errors is not None:
                 self._errors.update(errors)
         if self.added_results:
-            columns["security_results"] = self.state["security_results"]
-            columns["security_results"].update(self.added_results)
+            self._add("security_results", self.added_results)
         columns["updated_at"] = self.when
+
+    def _add(self, name: str, items: Any) -> None:
+        self._columns[name] = collected = self.state.collected(name)
+        collected.add(items)
 
     def add_screenshot(self, values: dict[str, Any], when: datetime) -> None:
         """Add a screenshot with these checked values, taken at `when`."""

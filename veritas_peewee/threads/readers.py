@@ -1,51 +1,61 @@
-"""The readers: a pool of read-only connections, and the limit on how many reads run at once."""
+"""The readers: threads with read-only connections, as many as reads may run at once.
+
+Short reads are Python code for the most part, and threads that contend for the interpreter do less
+together than one after the other. So one thread, the leader, takes all reads that come, one by
+one. A read that turns out to be long makes another thread the leader; and if one takes long in
+Python code, where nobody can be told, the deputy, who watches him while reads wait, takes over.
+"""
 
 from __future__ import annotations
 
-import math
 import threading
+from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
+from queue import Empty
 from time import perf_counter
 from typing import Any
 
-import anyio
-from anyio import to_thread
-from anyio.lowlevel import current_token
-
 from veritas_peewee.database.connection import StoreDatabase
-from veritas_peewee.database.current import bound
-from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
+from veritas_peewee.database.failures import DRIVER_ERRORS
 from veritas_peewee.errors import StoreClosed
+from veritas_peewee.threads.loop import Loop
+from veritas_peewee.threads.reader import Call, Reader
 
-PROGRESS_STEPS = 20_000
-"""Steps of SQLite's virtual machine between two checks of whether a read was cancelled."""
-BATON_TIMEOUT = 0.02
-"""Seconds for which a read waits for the one before it, should that one be long Python code."""
-SHRINK_AFTER = 500
-"""Reads after which a connection's cache is emptied; each PROGRESS_STEPS count as ten reads."""
+TAKE_OVER_AFTER = 0.02
+"""Seconds for which reads wait for the one before them, should that one be long Python code."""
+HOLD_BACK = 0.001
+"""Seconds for which the answers of reads that are done are held back while others wait, so that
+the event loop is woken once for several of them."""
 CLOSE_TIMEOUT = 10.0
 """Seconds for which closing waits for reads to notice that they were interrupted."""
 
 
 class Readers:
-    """Runs reads, at most `size` at once, each on one of the pool's connections.
+    """Runs reads in the order in which they come, at most `size` at once.
 
-    A connection is opened when it is first needed; it belongs to the pool, not to a thread.
+    A thread is started when it is first needed; it opens a connection of its own, and closes it
+    when the readers are closed.
     """
 
     def __init__(self, open_database: Callable[[], StoreDatabase], size: int) -> None:
         self._open_database = open_database
-        self._slots = anyio.CapacityLimiter(size)
-        # `_slots` is the limit; an abandoned read holds its slot until its thread has ended.
-        self._threads = anyio.CapacityLimiter(math.inf)
-        self._token = current_token()
-        self._idle: list[StoreDatabase] = []
-        self._lock = threading.Lock()
-        self._running: set[_Call] = set()
+        self._size = size
+        self._loop = Loop()
+        # Re-entrant, for a store that is garbage-collected stops its readers in whichever thread
+        # and line that happens.
+        self._lock = threading.RLock()
+        self._waiting: OrderedDict[Call, None] = OrderedDict()
+        self._answered: list[Call] = []
+        self._threads: list[Reader] = []
+        self._idle: list[Reader] = []
+        self._leader: Reader | None = None
+        self._deputy: Reader | None = None
         self._closing = False
-        self._drained = threading.Condition(self._lock)
-        self._baton = threading.Lock()
+        self._woken = False
+        """Whether the loop was woken for the answers."""
+        self._held_since = 0.0
+        self._ended = threading.Condition(self._lock)
 
     async def run(self, fn: Callable[..., Any], *args: Any) -> Any:
         """Run `fn(*args)` on a reader thread, in one snapshot, and return its result.
@@ -53,133 +63,208 @@ class Readers:
         A caller who is cancelled continues at once, and SQLite is interrupted. Raises StoreClosed,
         the store's error for what SQLite reports, or the error of `fn`.
         """
-        call = _Call()
-        await self._slots.acquire_on_behalf_of(call)
-        try:
-            return await to_thread.run_sync(
-                self._read, call, fn, args, limiter=self._threads, abandon_on_cancel=True
-            )
-        except BaseException:
-            with self._lock:
-                self._interrupt(call)
-            raise
-        finally:
-            with self._lock:
-                call.abandoned = call in self._running
-            if not call.abandoned:
-                self._slots.release_on_behalf_of(call)
-
-    def _read(self, call: _Call, fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
-        # Short reads are Python code for the most part, and threads that contend for the
-        # interpreter do less together than one after the other. A read that turns out to be long
-        # passes the baton on to the next.
-        if self._baton.acquire(timeout=BATON_TIMEOUT):
-            call.baton = self._baton
-        try:
-            return self._read_now(call, fn, args)
-        finally:
-            call.pass_on()
-
-    def _read_now(self, call: _Call, fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
-        database = self._take(call)
-        database.paused = perf_counter()
-        try:
-            with bound(database), database.unit():
-                return fn(*args)
-        except DRIVER_ERRORS as error:
+        call = Call(fn, args, self._loop)
+        with self._lock:
             if self._closing:
-                raise StoreClosed from error
-            raise (store_error(error, database.location.name, reading=True) or error) from error
-        finally:
-            self._give_back(call, database)
-
-    def _take(self, call: _Call) -> StoreDatabase:
-        with self._lock:
-            if self._closing or call.cancelled:
                 raise StoreClosed
-            call.began = perf_counter()
-            self._running.add(call)
-            database = self._idle.pop() if self._idle else None
+            self._waiting[call] = None
+            try:
+                self._appoint()
+            except BaseException:
+                del self._waiting[call]
+                raise
         try:
-            database = database or self._open_database()
+            await self._loop.wait(call.answer)
         except BaseException:
-            self._leave(call)
+            with self._lock:
+                self._withdraw(call)
             raise
-        with self._lock:
-            call.database = database
-            database.cancel_when(call.go_on, PROGRESS_STEPS)
-        return database
-
-    def _give_back(self, call: _Call, database: StoreDatabase) -> None:
-        database.work += 1 + call.steps
-        if database.work > SHRINK_AFTER:
-            database.work = 0
-            database.release_memory()
-        with self._lock:
-            call.database = None
-            late = self._closing or database.transaction_is_open
-            if not late:
-                self._idle.append(database)
-        if late:
-            database.close()
-        self._leave(call)
-
-    def _leave(self, call: _Call) -> None:
-        with self._lock:
-            self._running.discard(call)
-            abandoned = call.abandoned
-            self._drained.notify_all()
-        if abandoned:
-            # The loop may have ended, and its limiter with it.
-            with suppress(anyio.RunFinishedError):
-                self._token.backend_class.run_sync_soon(
-                    self._slots.release_on_behalf_of, (call,), self._token.native_token
-                )
-
-    def _interrupt(self, call: _Call) -> None:
-        """Call under the lock: a moment later the connection may serve another read."""
-        call.cancelled = True
-        if call.database is not None:
-            call.database.interrupt()
+        if call.error is None:
+            return call.result
+        # The traceback leads to frames that hold the call: without this, all would wait for the
+        # garbage collection.
+        error, call.error = call.error, None
+        try:
+            raise error
+        finally:
+            del error
 
     def longest(self) -> float:
         """Seconds for which the oldest read under way has been running; 0 if there is none."""
         with self._lock:
-            began = [call.began for call in self._running]
+            began = [reader.began for reader in self._threads if reader.call is not None]
         return perf_counter() - min(began) if began else 0.0
 
-    def close(self) -> None:
-        """Refuse new reads, interrupt those under way, and close every connection; blocks."""
+    def stop(self) -> None:
+        """Refuse new reads and those that wait, interrupt those under way; does not wait."""
         with self._lock:
             self._closing = True
-            for call in self._running:
-                self._interrupt(call)
-            self._drained.wait_for(lambda: not self._running, CLOSE_TIMEOUT)
-            idle, self._idle = self._idle, []
-        for database in idle:
-            database.close()
+            for call in self._waiting:
+                call.error = StoreClosed()
+            self._answered += self._waiting
+            self._waiting.clear()
+            for reader in self._threads:
+                reader.interrupt()
+                reader.wake.put(None)
+        self._loop.wake(self._deliver)
+
+    def close(self) -> None:
+        """Do what `stop` does, and close every connection; blocks."""
+        with self._lock:
+            threads = list(self._threads)
+            self.stop()
+            self._ended.wait_for(lambda: not self._threads, CLOSE_TIMEOUT)
+            ended = [reader for reader in threads if reader not in self._threads]
+        for reader in ended:
+            reader.thread.join()
+
+    # ---- under the lock ----
+
+    def _appoint(self) -> None:
+        """Make somebody the leader, or else the deputy, if there is none and a thread is free."""
+        if self._leader is None:
+            self._leader, self._deputy = self._deputy or self._free(), None
+            if (appointed := self._leader) is not None:
+                appointed.began = perf_counter()
+        elif self._deputy is None:
+            self._deputy = appointed = self._free()
+        else:
+            return
+        if appointed is not None:
+            appointed.wake.put(None)
+
+    def _free(self) -> Reader | None:
+        if self._idle:
+            return self._idle.pop()
+        if len(self._threads) == self._size:
+            return None
+        reader = Reader(self._serve, self._passes_on, self._lock)
+        try:
+            reader.thread.start()
+        except RuntimeError:  # the system has no more threads
+            if not self._threads:
+                raise
+            return None
+        self._threads.append(reader)
+        return reader
+
+    def _withdraw(self, call: Call) -> None:
+        """Its caller is gone. Under the lock: a moment later the connection may serve another."""
+        call.cancelled = True
+        if call in self._waiting:
+            del self._waiting[call]
+        else:
+            for reader in self._threads:
+                if reader.call is call:
+                    reader.interrupt()
+
+    def _next(self, me: Reader) -> tuple[Call | None, float | None]:
+        """What a reader does next: a read, or waiting to be woken, for so many seconds at most."""
+        if self._leader is None and self._waiting:
+            self._lead(me)
+        late = 0.0
+        if self._deputy is me:
+            if self._leader is None or not self._waiting:
+                self._deputy = None
+            elif (late := perf_counter() - self._leader.began) > TAKE_OVER_AFTER:
+                self._lead(me)
+        if self._leader is me:
+            if self._waiting:
+                me.call = self._waiting.popitem(last=False)[0]
+                me.began = perf_counter()
+                if self._waiting and self._deputy is None:
+                    self._appoint()
+                return me.call, None
+            self._leader = None
+        if self._deputy is me:
+            return None, TAKE_OVER_AFTER - late
+        if me not in self._idle:
+            self._idle.append(me)
+        return None, None
+
+    def _wakes_now(self, call: Call | None) -> bool:
+        """Whether the loop is to be woken for the answers before the thread does `call`."""
+        if self._woken or not self._answered:
+            return False
+        # Not without a deputy, who sees to the answers should the next read take long.
+        if call is not None and self._deputy is not None:
+            now = perf_counter()
+            if not self._held_since:
+                self._held_since = now
+            if now - self._held_since < HOLD_BACK:
+                return False
+        self._woken = True
+        return True
+
+    def _lead(self, me: Reader) -> None:
+        self._leader = me
+        if self._deputy is me:
+            self._deputy = None
+        if me in self._idle:
+            self._idle.remove(me)
+
+    # ---- on the readers' threads ----
+
+    def _serve(self, me: Reader) -> None:
+        try:
+            while True:
+                with self._lock:
+                    if me.call is not None:
+                        self._answered.append(me.call)
+                        me.call = None
+                    call, patience = (None, None) if self._closing else self._next(me)
+                    wakes = self._wakes_now(call)
+                if wakes:
+                    self._loop.wake(self._deliver)
+                if call is not None:
+                    me.read(call, self._open_database)
+                    if call.error is not None and self._closing:
+                        call.error = _closed(call.error)
+                    del call  # what it holds may be large
+                elif self._closing:
+                    return
+                else:
+                    with suppress(Empty):
+                        me.wake.get(timeout=patience)
+        finally:
+            self._leave(me)
+
+    def _leave(self, me: Reader) -> None:
+        try:
+            me.close()
+        finally:
+            with self._lock:
+                self._threads.remove(me)
+                self._ended.notify_all()
+
+    def _passes_on(self, me: Reader) -> None:
+        """Let others take the reads that wait: the one that the leader is doing is long."""
+        if self._leader is not me:
+            return
+        with self._lock:
+            if self._leader is me:
+                self._leader = None
+                if self._waiting:
+                    self._appoint()
+            wakes = self._wakes_now(None)
+        if wakes:
+            self._loop.wake(self._deliver)
+
+    # ---- on the loop's thread ----
+
+    def _deliver(self) -> None:
+        with self._lock:
+            answered, self._answered = self._answered, []
+            self._woken, self._held_since = False, 0.0
+        for call in answered:
+            self._loop.give(call.answer)
 
 
-class _Call:
-    """One read, so that a caller who is cancelled interrupts this read and no other."""
-
-    database: StoreDatabase | None = None
-    cancelled = False
-    abandoned = False
-    began = 0.0
-
-    steps = 0
-    baton: threading.Lock | None = None
-
-    def go_on(self) -> bool:
-        """Called by SQLite every PROGRESS_STEPS; True ends the statement."""
-        self.pass_on()
-        self.steps += 10
-        # SQLite forgets an interrupt that comes between two statements; this is called in each.
-        return self.cancelled
-
-    def pass_on(self) -> None:
-        """Let the next read begin, if this one has not done so yet."""
-        if self.baton is not None:
-            self.baton.release()
-            self.baton = None
+def _closed(error: BaseException) -> BaseException:
+    """What a read under way is answered when the store is closed: SQLite was interrupted."""
+    cause = error.__cause__ or error
+    if not isinstance(cause, DRIVER_ERRORS):
+        return error
+    closed = StoreClosed()
+    closed.__cause__ = cause
+    return closed

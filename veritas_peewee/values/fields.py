@@ -54,6 +54,10 @@ class Stored:
     def python_value(self, value: Any) -> Any:
         return value  # not Peewee's, which converts, and raises for what cannot be converted
 
+    def reader(self) -> Callable[[Any], Any] | None:
+        """What gives `python_value` of a value that is not None; None if that is the value."""
+        return None
+
     def check_stored(self, value: Any) -> Any:
         """The value as it is read, if the store itself would have stored it in this form.
 
@@ -136,7 +140,7 @@ class EnumField(Typed[E], Stored, peewee.CharField):
 
     def __init__(self, enum: type[E], *args: Any, **kwargs: Any) -> None:
         self.enum = enum
-        self._members: dict[Any, E] = {member.value: member for member in enum}
+        self._members: _Members[E] = _Members((member.value, member) for member in enum)
         super().__init__(*args, **kwargs)
 
     def db_value(self, value: Any) -> Any:
@@ -151,7 +155,17 @@ class EnumField(Typed[E], Stored, peewee.CharField):
     check = db_value
 
     def python_value(self, value: Any) -> Any:
-        return self._members.get(value, value)
+        return self._members[value]
+
+    def reader(self) -> Callable[[Any], Any]:
+        return self._members.__getitem__
+
+
+class _Members(dict[Any, E]):
+    """An enum's members by their values; any other value stands for itself."""
+
+    def __missing__(self, value: Any) -> Any:
+        return value
 
 
 def check_number(
@@ -263,6 +277,9 @@ class DateTimeField(Typed[V], Stored, peewee.DateTimeField):
         if isinstance(value, datetime) and value.tzinfo is None:
             return value.replace(tzinfo=UTC)
         return value
+
+    def reader(self) -> Callable[[Any], Any]:
+        return self.python_value
 
     def _read_stored(self, value: Any) -> Any:
         moment = self.python_value(value) if is_stored_form(value) else None

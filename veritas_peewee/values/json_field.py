@@ -85,6 +85,9 @@ class JSONField(Typed[V], Stored, peewee.JSONField):
                 return value
         return value
 
+    def reader(self) -> Callable[[Any], Any]:
+        return self.python_value
+
     def _read_stored(self, value: Any) -> Any:
         text = check_text(self.name, value)
         try:

@@ -1,0 +1,101 @@
+"""Model instances made from plain rows, in one step for each row.
+
+Peewee makes an instance through several layers. On frequent paths a function is made once for
+each model that does the same for a row with all of the model's columns.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+import peewee
+
+from veritas_peewee.database.current import current_database
+from veritas_peewee.values.fields import Stored
+
+M = TypeVar("M", bound=peewee.Model)
+_PIECE = 64
+"""Instances that are made between two pauses of a long read."""
+
+
+class Unchanged:
+    """Peewee's `_dirty`, the names of an instance's changed columns, made when first asked for.
+
+    Most rows that are read are never changed, and a set of their own would be the largest part
+    of them.
+    """
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        if instance is None:
+            return self
+        made: set[str] = set()
+        instance._dirty = made
+        return made
+
+
+def models_of(
+    model: type[M], rows: Iterable[tuple[Any, ...]], owner: peewee.Model | None = None
+) -> list[M]:
+    """Instances from rows that hold all of the model's columns in its own order.
+
+    With an `owner` the rows hold all columns but the foreign key, which points to it. The model's
+    `_dirty` must be `Unchanged`.
+    """
+    make = _maker(model)
+    if owner is not None:
+        make = functools.partial(_maker(model, key_to(model, type(owner)).name), owner)
+    rows = list(rows)
+    database = current_database()
+    database.pause()
+    if len(rows) <= _PIECE:
+        return [make(*row) for row in rows]
+    made: list[M] = []
+    for start in range(0, len(rows), _PIECE):
+        database.pause()
+        made += [make(*row) for row in rows[start : start + _PIECE]]
+    return made
+
+
+@functools.cache
+def key_to(model: type[peewee.Model], owner: type[peewee.Model]) -> Any:
+    """The foreign key by which a model's rows belong to one of another model."""
+    (key,) = model._meta.model_refs[owner]
+    return key
+
+
+@functools.cache
+def _maker(model: type[M], owned_by: str = "") -> Callable[..., M]:
+    """A function that makes an instance of a row's columns, given one by one.
+
+    Its code is made from the model: a loop over the columns would take three times as long.
+    With `owned_by`, the name of a foreign key, the instance it points to is the first argument. It
+    does what Peewee's constructor does, but without defaults: the row has a value for each column.
+    """
+    known: dict[str, Any] = {"new": model.__new__, "model": model}
+    columns, values, related = [], [], ""
+    if owned_by:
+        columns.append("owner")
+        related = f"{owned_by!r}: owner"
+    for position, field in enumerate(model._meta.sorted_fields):
+        if field.name == owned_by:
+            values.append(f"{owned_by!r}: owner.__data__[{field.rel_field.name!r}]")
+            continue
+        value = column = f"value{position}"
+        read = field.reader() if isinstance(field, Stored) else None
+        if read is not None:
+            known[f"read{position}"] = read
+            value = f"None if {column} is None else read{position}({column})"
+        columns.append(column)
+        values.append(f"{field.name!r}: {value}")
+    source = (
+        f"def make({', '.join(columns)}):\n"
+        "    made = new(model)\n"
+        f"    made.__data__ = {{{', '.join(values)}}}\n"
+        f"    made.__rel__ = {{{related}}}\n"
+        "    return made\n"
+    )
+    exec(source, known)
+    make: Callable[..., M] = known["make"]
+    return make
