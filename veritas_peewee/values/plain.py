@@ -19,7 +19,12 @@ MAX_TEXT = 200_000_000
 """The most characters in one text. SQLite's default limit is 1,000,000,000 bytes
 (SQLITE_MAX_LENGTH), and UTF-8 needs up to four for a character."""
 _MAX_PATH = 100
-_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+_encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+_make_encoder = vars(json.encoder).get("c_make_encoder")
+_compact = _make_encoder and _make_encoder(
+    None, _encoder.default, json.encoder.encode_basestring, None, ":", ",", False, False, False
+)
+"""What `JSONEncoder.encode` makes anew for each call; to encode a short value takes less."""
 
 
 class EndlessJSON(InvalidAudit):
@@ -150,6 +155,16 @@ def _shortened(path: str) -> str:
     return path if len(path) <= _MAX_PATH else f"{path[:50]}...{path[-40:]}"
 
 
+def compact_json(value: object) -> str:
+    """`value` as JSON text without spaces; raises whatever Python's encoder raises."""
+    try:
+        if _compact is not None:
+            return "".join(_compact(value, 0))
+    except Exception:  # it notices a value that contains itself by the recursion only
+        pass
+    return _encoder.encode(value)
+
+
 def encode_json(value: object, name: str, max_depth: int = MAX_DEPTH) -> str:
     """`value` as strict JSON text.
 
@@ -157,7 +172,7 @@ def encode_json(value: object, name: str, max_depth: int = MAX_DEPTH) -> str:
     EndlessJSON if the value is nested more than `max_depth` levels deep.
     """
     try:
-        text = _encode(value)
+        text = compact_json(value)
         if text.count("{") + text.count("[") > max_depth and is_deeper(value, max_depth):
             raise EndlessJSON(f"{name}: {_TOO_DEEP}")
         # Python writes NUL as this escape. PostgreSQL's jsonb refuses it, so no database gets it.
@@ -205,6 +220,24 @@ def decode_json(text: str, *, finite: bool = False) -> Any:
         raise EndlessJSON(_TOO_DEEP)
     if "\\u" in text:  # only so can it have such a character
         encode_json(value, "it")
+    return value
+
+
+def usual_json(text: str) -> Any:
+    """The value of a text of JSON that is exactly what `encode_json` makes of it; None of others.
+
+    For a list or an object alone: to decode and encode it once is all that is needed to know.
+    """
+    try:
+        value, end = _scan(text, 0)
+        if end != len(text) or compact_json(value) != text or "\\u0000" in text:
+            return None
+        if len(text) > MAX_TEXT:
+            return None
+    except (StopIteration, ValueError, RecursionError):
+        return None
+    if text.count("{") + text.count("[") > MAX_DEPTH and is_deeper(value, MAX_DEPTH):
+        return None
     return value
 
 
