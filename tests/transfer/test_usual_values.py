@@ -137,13 +137,11 @@ def test_no_value_is_usual_that_the_thorough_checks_refuse(
 def test_any_change_is_seen_by_both(
     audits: list[StoredAudit], part: int, row: int, column: int, value: Any
 ) -> None:
-    names = (AUDIT, None, None, EVENT)[part]
-    if names is None and column % 10 in (0, 9):
-        return
-    if names and names[column % len(names)] in ("id", "digest") and part == 0:
-        return
-    if part == 3 and column % 5 == 4:
-        return
+    # But for the id of the audit, which its rows have too, and a digest, the last of a row.
+    first, width = (0, len(EVENT) - 1) if part == 3 else (1, len(audits[0][part][0]) - 2)
+    if part == 0:
+        width = len(AUDIT) - 1
+    column = first + column % width
     check_alike(changed(audits[0], part, row, column, value))
 
 
@@ -151,8 +149,10 @@ def test_any_change_is_seen_by_both(
 
 json_value = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(st.text("ab$é\0\ud800", max_size=2), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text("ab$é\0\ud800", max_size=2), inner, max_size=3)
+    ),
     max_leaves=8,
 )
 writers: list[Callable[[Any], str]] = [

@@ -232,7 +232,7 @@ def usual_json(text: str) -> Any:
         value, end = _scan(text, 0)
         if end != len(text) or compact_json(value) != text or "\\u0000" in text:
             return None
-        if len(text) > MAX_TEXT:
+        if len(text) > MAX_TEXT or not (text.isascii() or text.encode()):
             return None
     except (StopIteration, ValueError, RecursionError):
         return None
