@@ -1,4 +1,4 @@
-"""What is recognised at a glance is what the thorough checks accept, and is written as they would."""
+"""What is recognised at a glance is what the thorough checks accept, written as they write it."""
 
 from __future__ import annotations
 
