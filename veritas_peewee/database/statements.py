@@ -73,7 +73,7 @@ def insert_rows(
     model: type[peewee.Model], columns: tuple[str, ...], rows: list[tuple[Any, ...]]
 ) -> list[int]:
     """Insert many rows of stored values; returns their ids."""
-    return insert_values(model, columns, [value for row in rows for value in row])
+    return insert_values(model, columns, list(chain.from_iterable(rows)))
 
 
 def insert_values(

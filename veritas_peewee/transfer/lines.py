@@ -11,7 +11,6 @@ JSON columns were written, for a tool may write the line again (`transfer.spelli
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import math
 from typing import Any, NoReturn
@@ -152,7 +151,10 @@ def from_line(line: bytes, *, spelled: bool = False) -> tuple[StoredAudit, list[
         where = f"screenshot {number}"
         image = shot.pop(IMAGE, None) if isinstance(shot, dict) else None
         shots.append((audit_id, *_row(where, AuditScreenshot, SCREENSHOT[1:], shot, spelling)))
-        images.append(None if image is None else _bytes(f"{where}: {IMAGE}", image))
+        try:
+            images.append(None if image is None else image_bytes(image))
+        except (AttributeError, ValueError):
+            raise InvalidAudit(f"{where}: {IMAGE}: is not base64") from None
     findings = [
         (audit_id, *_row(f"finding {number}", AuditFinding, FINDING[1:], one, spelling))
         for number, one in enumerate(_list(found, "findings"), 1)
@@ -237,8 +239,6 @@ def _digest(name: str, value: Any) -> bytes:
     return digest
 
 
-def _bytes(name: str, value: Any) -> bytes:
-    try:
-        return base64.b64decode(value.encode("ascii"), validate=True)
-    except (AttributeError, ValueError, binascii.Error):
-        raise InvalidAudit(f"{name}: is not base64") from None
+def image_bytes(text: Any) -> bytes:
+    """An image as a line has it; AttributeError or ValueError if it is not base64."""
+    return base64.b64decode(text.encode("ascii"), validate=True)

@@ -21,7 +21,7 @@ from veritas_peewee.ledger.stored import AUDIT, EVENT, FINDING, SCREENSHOT, Row,
 from veritas_peewee.models import Audit, AuditEvent, AuditFinding, AuditScreenshot
 from veritas_peewee.transfer.lines import FORMAT, IMAGE, TEXT, VERSION, is_escape
 from veritas_peewee.transfer.spelling import Form, Spelling, form_of
-from veritas_peewee.values.plain import compact_json, usual_json
+from veritas_peewee.values.plain import can_be_json, compact_json, usual_json
 
 _REMEMBERED, _SHORT = 4096, 400
 """How many texts of JSON are remembered, and how many characters one has at most."""
@@ -34,7 +34,8 @@ _JSON: dict[str, Any] = {
     for field in model._meta.sorted_fields
     if isinstance(field, peewee.JSONField)
 }
-_JSON_AT = tuple((at, name) for at, name in enumerate(AUDIT) if name in _JSON)
+JSON_AT = tuple((at, name) for at, name in enumerate(AUDIT) if name in _JSON)
+"""Where an audit's row has JSON columns, and their names."""
 _DATA_AT = EVENT.index("data")
 
 
@@ -100,7 +101,7 @@ def _spelled(stored: StoredAudit) -> _Spelled | None:
     spelling = Spelling()
     # In the order in which they are read.
     audit = list(stored.audit)
-    for at, name in _JSON_AT:
+    for at, name in JSON_AT:
         if (text := _noted(spelling, name, audit[at])) is None:
             return None
         audit[at] = text
@@ -127,14 +128,27 @@ def usual_form(column: str, text: str) -> Form | None:
     """The form of a JSON column's text, if the column accepts it and `encode_json` makes the same
     of its value; None if that is not plain."""
     value = usual_json(text)
+    return form_of(value) if _is_accepted(column, value, text) else None
+
+
+def usual_text(column: str, value: object) -> str:
+    """The text of a JSON column's value, which was read from strict JSON; ValueError if it is not
+    plain that the column accepts it."""
+    text = compact_json(value)
+    if not _is_accepted(column, value, text) or not can_be_json(value, text):
+        raise ValueError
+    return text
+
+
+def _is_accepted(column: str, value: object, text: str) -> bool:
     kind = type(value)
     if (kind is not dict and kind is not list) or ('"$' in text and is_escape(value)):
-        return None
+        return False
     try:
         _JSON[column].check_parts(value)
     except InvalidAudit:
-        return None
-    return form_of(value)
+        return False
+    return True
 
 
 _remembered = functools.lru_cache(_REMEMBERED)(usual_form)

@@ -201,7 +201,7 @@ def decode_json(text: str, *, finite: bool = False) -> Any:
     not write: nested too deeply, with a NUL character or a lone surrogate, and with `finite` also
     with a number beyond all floats, which costs each float a call.
     """
-    scan = _scan_finite if finite else _scan
+    scan = _scan_finite if finite else scan_json
     try:
         # The scanner itself: `decode` takes longer to find that there are no spaces around.
         value, end = scan(text, 0)
@@ -229,16 +229,23 @@ def usual_json(text: str) -> Any:
     For a list or an object alone: to decode and encode it once is all that is needed to know.
     """
     try:
-        value, end = _scan(text, 0)
-        if end != len(text) or compact_json(value) != text or "\\u0000" in text:
-            return None
-        if len(text) > MAX_TEXT or not (text.isascii() or text.encode()):
-            return None
+        value, end = scan_json(text, 0)
+        if end == len(text) and compact_json(value) == text and can_be_json(value, text):
+            return value
     except (StopIteration, ValueError, RecursionError):
-        return None
+        pass
+    return None
+
+
+def can_be_json(value: object, text: str) -> bool:
+    """Whether `encode_json` gives this text, which `compact_json` has made, of a value of strict
+    JSON; UnicodeEncodeError if it has a lone surrogate."""
     if text.count("{") + text.count("[") > MAX_DEPTH and is_deeper(value, MAX_DEPTH):
-        return None
-    return value
+        return False
+    # Python writes NUL so; an escaped backslash before `u0000` is looked at by `encode_json`.
+    return (
+        "\\u0000" not in text and len(text) <= MAX_TEXT and (text.isascii() or bool(text.encode()))
+    )
 
 
 def _finite(text: str) -> float:
@@ -254,7 +261,9 @@ def _no_constant(name: str) -> NoReturn:
 
 _SPACES = " \t\n\r"
 _Scan = Callable[[str, int], tuple[Any, int]]
-_scan: _Scan = vars(json.JSONDecoder(parse_constant=_no_constant))["scan_once"]
+scan_json: _Scan = vars(json.JSONDecoder(parse_constant=_no_constant))["scan_once"]
+"""The value of strict JSON at a place in a text, and where it ends: `decode_json` without checks.
+StopIteration, ValueError or RecursionError if there is none."""
 _scan_finite: _Scan = vars(json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite))[
     "scan_once"
 ]
