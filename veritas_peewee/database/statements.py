@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable
+from itertools import chain
+from sys import getsizeof
 from typing import Any, TypeVar
 
 import peewee
 
-from veritas_peewee.database.connection import statement_size
+from veritas_peewee.database.connection import LARGEST_STATEMENT, statement_size
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.expressions import blob_as_read
 from veritas_peewee.database.failures import DRIVER_ERRORS
@@ -76,7 +78,7 @@ def insert_rows(
     model: type[peewee.Model], columns: tuple[str, ...], rows: list[tuple[Any, ...]]
 ) -> list[int]:
     """Insert many rows of stored values; returns their ids."""
-    return insert_values(model, columns, [value for row in rows for value in row])
+    return insert_values(model, columns, list(chain.from_iterable(rows)))
 
 
 def insert_values(
@@ -113,6 +115,28 @@ def execute(text: str, values: Iterable[Any]) -> list[tuple[Any, ...]]:
     except DRIVER_ERRORS as error:
         database.accept_odd_text(error)
         rows = database.execute_sql(text, values).fetchall()
+    return rows
+
+
+def execute_up_to(text: str, values: Iterable[Any], most: int) -> list[tuple[Any, ...]] | None:
+    """As `execute`; None if the rows take more than `most` bytes, so that they are not held all at
+    once."""
+    database = current_database()
+    try:
+        return _fetch_up_to(database.execute_sql(text, values), most)
+    except DRIVER_ERRORS as error:
+        database.accept_odd_text(error)
+        return _fetch_up_to(database.execute_sql(text, values), most)
+
+
+def _fetch_up_to(cursor: Any, most: int) -> list[tuple[Any, ...]] | None:
+    rows: list[tuple[Any, ...]] = []
+    while more := cursor.fetchmany(LARGEST_STATEMENT):
+        most -= sum(map(getsizeof, chain.from_iterable(more)))
+        if most < 0:
+            cursor.close()
+            return None
+        rows += more
     return rows
 
 

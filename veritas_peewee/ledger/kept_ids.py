@@ -117,9 +117,14 @@ def removed(ids: list[int]) -> bool:
 
     The digest that remains of it is part of the heads, under that id.
     """
-    if not ids or not execute(_removed_sql(), (ids[0], ids[-1])):
+    if not ids or not removed_between(ids[0], ids[-1]):
         return False
-    return any(execute(_removed_sql(), (one, one)) for one in ids)
+    return any(removed_between(one, one) for one in ids)
+
+
+def removed_between(first: int, last: int) -> bool:
+    """Whether a removed event had an id from `first` to `last`."""
+    return bool(execute(_removed_sql(), (first, last)))
 
 
 @atomic

@@ -7,7 +7,7 @@ committed. A change in any other way does not, and `verify` then names that row.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import peewee
@@ -32,7 +32,7 @@ from veritas_peewee.ledger.formulas import (
 )
 from veritas_peewee.ledger.formulas import first_row as first_row
 from veritas_peewee.ledger.memory import Remembered, State, cannot_be_read, remembered
-from veritas_peewee.ledger.stored import SEAL, audit_row
+from veritas_peewee.ledger.stored import AT, SEAL, audit_row
 from veritas_peewee.ledger.stored import stored_audit as stored_audit
 from veritas_peewee.models import Audit, AuditEvent, AuditFinding, AuditScreenshot
 from veritas_peewee.values.addresses import host_of
@@ -155,23 +155,22 @@ def expect(audit_ids: Iterable[str]) -> None:
     remembered(current_database()).known |= dict.fromkeys(audit_ids, State.ROWS)
 
 
-def accept(database: StoreDatabase, audit_ids: Iterable[str]) -> None:
+def accept(database: StoreDatabase, audits: Iterable[Sequence[Any]]) -> None:
     """Accept audits that were inserted with checked digests and seals, which are not renewed.
 
-    Only what is derived from their rows, the host and the catalog entry, is brought up to date;
-    and an unfinished audit whose seal is one of an earlier version gets one of this version.
+    Each is its row's values, which begin as `stored.AUDIT` does; the host is there already. Only
+    the catalog entry is brought up to date; and an unfinished audit whose seal is one of an earlier
+    version gets one of this version.
     """
     memory = remembered(database)
+    names, at = covered(Audit), SEAL + 1
     ended: Entries = {}
-    for audit_id in audit_ids:
-        found = audit_row(database, audit_id)
-        if found is not None:
-            *values, seal, count, old_host = found
-            _set_host(database, audit_id, values, old_host)
-            if count is not None:
-                ended[audit_id] = dict(zip(covered(Audit), values, strict=True))
-            if is_unfinished(values):
-                _seal_running(database, audit_id, values, seal)
+    for row in audits:
+        audit_id, values = str(row[AT["id"]]), list(row[:SEAL])
+        if row[at] is not None:
+            ended[audit_id] = dict(zip(names, values, strict=True))
+        if is_unfinished(values):
+            _seal_running(database, audit_id, values, row[SEAL])
         memory.audits.pop(audit_id, None)
         memory.known.pop(audit_id, None)
         memory.set_children(audit_id, None)
@@ -203,7 +202,7 @@ def add_rows(audit_id: str, model: type[peewee.Model], digests: list[bytes]) -> 
     remembered(current_database()).adds(audit_id, model._meta.table_name, digests)
 
 
-def host_in(values: list[Any]) -> str:
+def host_in(values: Sequence[Any]) -> str:
     """The host that an audit should have, from its row's stored values."""
     return _host(values[covered(Audit).index("url")])
 

@@ -6,11 +6,15 @@ It is not read as models, because a seal covers exactly the text that is on disk
 from __future__ import annotations
 
 import functools
+import json
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any, NamedTuple
 
 from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.current import snapshot
-from veritas_peewee.database.statements import MARK, execute, text_of
+from veritas_peewee.database.expressions import values_of_json
+from veritas_peewee.database.statements import MARK, execute, execute_up_to, text_of
 from veritas_peewee.ledger.digests import covered, fields_of
 from veritas_peewee.models import Audit, AuditEvent, AuditFinding, AuditScreenshot
 
@@ -42,6 +46,10 @@ AT = {name: position for position, name in enumerate(_ROW)}
 SEAL = AT["seal"]
 _ID = AT["id"]
 _FILE = SCREENSHOT.index("file_path")
+assert AUDIT[0] == "id"
+assert FINDING[0] == SCREENSHOT[0] == "audit"
+_TOGETHER, _MOST_BYTES = 32, 16 << 20
+"""How many audits are read at once, and how many bytes their rows of one kind may take."""
 
 
 def read_stored(audit_id: str) -> StoredAudit | None:
@@ -55,6 +63,63 @@ def read_stored(audit_id: str) -> StoredAudit | None:
         return StoredAudit(
             rows[0], execute(findings, key), execute(screenshots, key), execute(events, key)
         )
+
+
+def read_each(audit_ids: Iterable[str]) -> Iterator[list[StoredAudit]]:
+    """Audits of the current database in the order of their ids, some at once, all of these as of
+    one moment; those that do not exist are left out."""
+    ids = iter(audit_ids)
+    while some := list(islice(ids, _TOGETHER)):
+        found = _read_together(some)
+        if found is None:
+            for one in some:
+                if (stored := read_stored(one)) is not None:
+                    yield [stored]
+        elif found:
+            yield found
+
+
+def _read_together(audit_ids: list[str]) -> list[StoredAudit] | None:
+    """The audits that exist; None if they are too large to be held at once."""
+    tables: list[dict[str, list[Row]]] = []
+    values = (json.dumps(audit_ids),)
+    with snapshot():
+        for text in _texts_together():
+            rows = execute_up_to(text, values, _MOST_BYTES)
+            if rows is None:
+                return None
+            table: dict[str, list[Row]] = {}
+            for row in rows:
+                table.setdefault(row[0], []).append(row)
+            tables.append(table)
+    audits, findings, screenshots, events = tables
+    return [
+        StoredAudit(
+            audits[one][0],
+            findings.get(one, []),
+            screenshots.get(one, []),
+            [row[1:] for row in events.get(one, ())],
+        )
+        for one in audit_ids
+        if one in audits
+    ]
+
+
+@functools.cache
+def _texts_together() -> tuple[str, str, str, str]:
+    """As `_texts`, for the audits of a list of ids in JSON; each row begins with its audit's id."""
+
+    def text(model: Any, names: tuple[str, ...]) -> str:
+        query = model.select(*fields_of(model, names)).where(model.audit.in_(values_of_json()))
+        return text_of(query.order_by(model.audit, model.id))
+
+    fields = [Audit._meta.fields[name] for name in AUDIT]
+    return (
+        text_of(Audit.select(*fields).where(Audit.id.in_(values_of_json()))),
+        text(AuditFinding, FINDING),
+        text(AuditScreenshot, SCREENSHOT),
+        text(AuditEvent, ("audit", *EVENT)),
+    )
 
 
 @functools.cache

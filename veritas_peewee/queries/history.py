@@ -51,6 +51,14 @@ def history(
     Raises InvalidAudit for a filter's bad value, an unknown order, a limit outside 1 to 1000 or a
     damaged cursor.
     """
+    rows, next_cursor = rows_of_page(limit, cursor, order, filters)
+    return Page(models_of(Audit, rows), next_cursor)
+
+
+def rows_of_page(
+    limit: int, cursor: str | None, order: Order, filters: Filters
+) -> tuple[list[tuple[Any, ...]], str | None]:
+    """`history` as rows of all columns in the model's order, and the cursor of the next page."""
     check_names(filters, "history")
     limit = check_limit(limit)
     if not isinstance(order, str) or order not in _WAYS:
@@ -62,7 +70,7 @@ def history(
     rows = ordered(conditions, way.down, after, limit + 1)
     more = len(rows) > limit
     rows = rows[:limit]
-    return Page(models_of(Audit, rows), _write(rows[-1], way) if more else None)
+    return rows, _write(rows[-1], way) if more else None
 
 
 # ---- reading and writing cursors ----

@@ -55,13 +55,13 @@ def check_values(stored: StoredAudit, images: list[bytes | None]) -> None:
         last = row[0]
 
 
-def refusal(stored: StoredAudit, images: list[bytes | None]) -> str | None:
-    """The reason why an import would refuse these values; None if it would not."""
-    try:
-        check_values(stored, images)
-    except InvalidAudit as error:
-        return str(error)
-    return None
+def check_images(stored: StoredAudit, images: list[bytes | None]) -> None:
+    """Raise InvalidAudit for the first image that is not of a type that its row can state."""
+    for number, (row, image) in enumerate(zip(stored.screenshots, images, strict=True), 1):
+        try:
+            _check_image(row, image)
+        except InvalidAudit as error:
+            raise InvalidAudit(f"screenshot {number}: {error}") from None
 
 
 def _check(where: str, model: Any, names: tuple[str, ...], row: Row) -> None:
@@ -90,9 +90,13 @@ def _check_screenshot(where: str, row: Row, image: bytes | None) -> None:
             check_text("file_path", row[1], 1000)
         else:
             AuditScreenshot._meta.fields["file_path"].check_stored(row[1])
-        if image is not None:
-            kind = check_image(image, f"the image {shown(image_file(row))}")
-            if row[_MEDIA_TYPE] not in (None, kind):
-                raise InvalidAudit(f"media_type: {row[_MEDIA_TYPE]}, but its image is {kind}")
+        _check_image(row, image)
     except InvalidAudit as error:
         raise InvalidAudit(f"{where}: {error}") from None
+
+
+def _check_image(row: Row, image: bytes | None) -> None:
+    if image is not None:
+        kind = check_image(image, f"the image {shown(image_file(row))}")
+        if row[_MEDIA_TYPE] not in (None, kind):
+            raise InvalidAudit(f"media_type: {row[_MEDIA_TYPE]}, but its image is {kind}")

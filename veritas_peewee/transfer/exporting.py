@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Unpack
 
 from veritas_peewee.database.current import current_database
-from veritas_peewee.errors import StoreError
+from veritas_peewee.errors import InvalidAudit, StoreError
 from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.ledger.checking import image_problem, problem_of
 from veritas_peewee.ledger.problems import Problems
-from veritas_peewee.ledger.stored import Row, StoredAudit, image_file, read_stored
+from veritas_peewee.ledger.stored import Row, StoredAudit, image_file, read_each
 from veritas_peewee.queries.absent import absent_images
 from veritas_peewee.queries.filters import Filters
 from veritas_peewee.queries.history import Order
 from veritas_peewee.queries.present import Present
-from veritas_peewee.transfer.accepting import refusal
+from veritas_peewee.transfer.accepting import check_images, check_values
 from veritas_peewee.transfer.files import Target, new_file, too_large
 from veritas_peewee.transfer.lines import to_line
 from veritas_peewee.transfer.selection import Selection
+from veritas_peewee.transfer.usual import are_usual
+from veritas_peewee.transfer.writing import Prepared, prepare
 
 Progress = Callable[[int, int | None], object]
 """Called with how many audits have been written, and of how many if that is known."""
@@ -68,7 +71,12 @@ def export_jsonl(
     folder = ScreenshotFolder(location.screenshots) if images and location.screenshots else None
     screenshots, problems, notes = 0, Problems(), Problems()
 
-    def line(stored: StoredAudit) -> bytes | None:
+    def lines(some: list[StoredAudit]) -> Iterator[bytes | None]:
+        if are_usual(some):
+            return map(line, some, prepare(some))
+        return (line(one, prepare([one])[0] if are_usual([one]) else None) for one in some)
+
+    def line(stored: StoredAudit, usual: Prepared | None) -> bytes | None:
         nonlocal screenshots
         before = len(problems)
         found = _images(stored, folder, present, problems, notes)
@@ -78,36 +86,39 @@ def export_jsonl(
         if problem := problem_of(stored):
             problems.add(f"audit {stored.id}: {problem}")
         # Whatever is wrong already is refused for that.
-        if len(problems) == before and (problem := refusal(stored, found)):
-            problems.add(f"audit {stored.id}: an import will refuse it: {problem}")
-        text = to_line(stored, found)
+        if len(problems) == before:
+            try:
+                (check_values if usual is None else check_images)(stored, found)
+            except InvalidAudit as error:
+                problems.add(f"audit {stored.id}: an import will refuse it: {error}")
+        text = to_line(stored, found) if usual is None else usual.line(found)
         if problem := too_large(text):
             problems.add(f"audit {stored.id}: its line {problem}")
         return text
 
     with Present() as present:
-        report = write_each(target, line, Selection(ids, order, **filters), progress)
+        report = write_each(target, lines, Selection(ids, order, **filters), progress)
     return replace(report, screenshots=screenshots, problems=problems, notes=notes)
 
 
 def write_each(
     target: Target,
-    text_of: Callable[[StoredAudit], bytes | None],
+    texts_of: Callable[[list[StoredAudit]], Iterable[bytes | None]],
     selection: Selection,
     progress: Progress | None,
     header: bytes = b"",
 ) -> ExportReport:
-    """Write `header`, then what `text_of` makes of each selected audit; count them.
+    """Write `header`, then what `texts_of` makes of some selected audits after the others, one text
+    for each; count them.
 
     An audit of which it makes None was removed just now, and is left out.
     """
     audits = findings = events = 0
     with new_file(target) as file:
         file.write(header)
-        for audit_id in selection:
-            if (stored := read_stored(audit_id)) is None:
-                continue  # removed just now
-            if (text := text_of(stored)) is None:
+        pairs = (zip(some, texts_of(some), strict=True) for some in read_each(selection))
+        for stored, text in chain.from_iterable(pairs):
+            if text is None:
                 continue
             file.write(text)
             audits += 1

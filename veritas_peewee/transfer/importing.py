@@ -6,6 +6,7 @@ Longer than most modules: the steps of an import, and the one transaction that t
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,7 +15,8 @@ from typing import Any
 from peewee import DataError, IntegrityError
 
 from veritas_peewee.database.current import atomic, current_database, screenshot_folder
-from veritas_peewee.database.statements import MARK, execute, insert_rows, text_of
+from veritas_peewee.database.expressions import values_of_json
+from veritas_peewee.database.statements import execute, insert_rows, text_of
 from veritas_peewee.errors import InvalidAudit, StoreError
 from veritas_peewee.files.arrivals import Arrival, Arrivals, left_behind
 from veritas_peewee.files.images import ScreenshotFolder
@@ -32,14 +34,17 @@ from veritas_peewee.models import (
     AuditStatus,
 )
 from veritas_peewee.recording.arriving import clear_left_soon, place
-from veritas_peewee.transfer.accepting import MAX_KEPT_ID, check_values
+from veritas_peewee.transfer.accepting import MAX_EVENT_ID, MAX_KEPT_ID, check_values
 from veritas_peewee.transfer.files import LineReader, Target, too_large
 from veritas_peewee.transfer.lines import ForeignLine, from_line
+from veritas_peewee.transfer.reading import Read, usual_audits
 
 UNIT_AUDITS = 100
 """The most audits in one transaction."""
 UNIT_BYTES = 16 << 20
 """Bytes of lines after which a transaction takes no other line."""
+LOOKED_AT, LOOKED_AT_BYTES = 50, 1 << 20
+"""How many lines are looked at together, and how many bytes of them are enough."""
 IMPORTED = "imported"
 """The session of an audit that was running in its own store: one that is not alive here."""
 
@@ -151,10 +156,10 @@ class Importer:
         unit: list[Incoming] = []
         size, good, first = 0, 0, True
         try:
-            for line in self.lines:
-                number, begins, first = self.lines.number, first, False
+            for number, line, usual in self._lines():
+                begins, first = first, False
                 try:
-                    unit.append(_checked(number, line))
+                    unit.append(Incoming(number, *usual) if usual else _checked(number, line))
                 except InvalidAudit as error:
                     if begins and isinstance(error, ForeignLine):
                         raise StoreError(f"{self.lines.name}: line {number} {error}") from None
@@ -172,6 +177,24 @@ class Importer:
         if unit:
             yield unit
 
+    def _lines(self) -> Iterator[tuple[int, bytes | None, Read | None]]:
+        """The number of each line, the line, and the audit in it if it is plainly right."""
+        failure: StoreError | None = None
+        some: list[tuple[int, bytes | None]] = []
+        size = 0
+        try:
+            for line in self.lines:
+                some.append((self.lines.number, line))
+                size += len(line or b"")
+                if len(some) == LOOKED_AT or size >= LOOKED_AT_BYTES:
+                    yield from _looked_at(some)
+                    some, size = [], 0
+        except StoreError as error:
+            failure = error
+        yield from _looked_at(some)
+        if failure is not None:
+            raise failure
+
     def _count(self, **more: int) -> None:
         counts = {name: getattr(self.report, name) + number for name, number in more.items()}
         self.report = replace(self.report, **counts)
@@ -183,8 +206,9 @@ class Importer:
     def choose(self, unit: list[Incoming]) -> list[Incoming]:
         """The audits among these that are not in the store yet; each id once."""
         chosen: dict[str, Incoming] = {}
+        stored = _stored_ids([one.stored.id for one in unit])
         for one in unit:
-            if one.stored.id in chosen or _is_stored(one):
+            if one.stored.id in chosen or one.stored.id in stored:
                 self._note_stored(one)
             else:
                 chosen[one.stored.id] = one
@@ -230,7 +254,7 @@ class Importer:
                 self.store([one])
             if len(unit) == 1:
                 self.discard(unit)
-                if _is_stored(unit[0]):  # by another import, since it was chosen
+                if _stored_ids([unit[0].stored.id]):  # by another import, since it was chosen
                     self._note_stored(unit[0])
                 else:
                     what = "" if isinstance(error, InvalidAudit) else "cannot be stored: "
@@ -259,13 +283,21 @@ class Importer:
         kept_ids.close()
 
 
-def _is_stored(one: Incoming) -> bool:
-    return bool(execute(_id_sql(), (one.stored.id,)))
+def _looked_at(
+    some: list[tuple[int, bytes | None]],
+) -> Iterator[tuple[int, bytes | None, Read | None]]:
+    for (number, line), usual in zip(some, usual_audits([line for _, line in some]), strict=True):
+        yield number, line, usual
+
+
+def _stored_ids(ids: list[str]) -> set[str]:
+    """Those of the ids that an audit in the store has."""
+    return {audit_id for (audit_id,) in execute(_ids_sql(), (json.dumps(ids),))}
 
 
 @functools.cache
-def _id_sql() -> str:
-    return text_of(Audit.select(Audit.id).where(Audit.id == MARK))
+def _ids_sql() -> str:
+    return text_of(Audit.select(Audit.id).where(Audit.id.in_(values_of_json())))
 
 
 def _checked(number: int, line: bytes | None) -> Incoming:
@@ -300,7 +332,8 @@ def _insert(unit: list[Incoming]) -> int:
     database = current_database()
     audits = [one.stored for one in unit]
     seals.expect([audit.id for audit in audits])
-    insert_rows(Audit, AUDIT, [audit.audit for audit in audits])
+    rows = [(*audit.audit, seals.host_in(audit.audit)) for audit in audits]
+    insert_rows(Audit, (*AUDIT, "host"), rows)
     insert_rows(AuditFinding, FINDING, [row for audit in audits for row in audit.findings])
     shots = [row for audit in audits for row in audit.screenshots]
     images = [image for one in unit for image in one.images]
@@ -310,20 +343,21 @@ def _insert(unit: list[Incoming]) -> int:
     status = AUDIT.index("status")
     running = [audit.id for audit in audits if audit.audit[status] == AuditStatus.RUNNING]
     insert_rows(AuditRunner, ("audit", "session"), [(one, IMPORTED) for one in running])
-    seals.accept(database, [audit.id for audit in audits])
+    seals.accept(database, rows)
     with_ids: list[Any] = []
     renumbered: list[Any] = []
     can_keep = kept_ids.can_keep()
+    none_removed = not kept_ids.removed_between(0, MAX_EVENT_ID)
     for audit in audits:
         ids = [event[0] for event in audit.events]
         # An id that another audit's event has fails below; then each audit comes by itself.
         taken = (
             bool(ids and ids[-1] > MAX_KEPT_ID)
-            or kept_ids.removed(ids)
+            or not (none_removed or not kept_ids.removed(ids))
             or (len(unit) == 1 and kept_ids.taken(ids))
         )
-        rows = with_ids if can_keep and not taken else renumbered
-        rows += [(event[0], audit.id, *event[1:]) for event in audit.events]
+        events = with_ids if can_keep and not taken else renumbered
+        events += [(event[0], audit.id, *event[1:]) for event in audit.events]
     kept_ids.insert_with_ids(with_ids)
     append_chained([row[1:] for row in renumbered])
     # Last, because until then the rows can be refused, and nothing has to be taken back.

@@ -11,7 +11,6 @@ JSON columns were written, for a tool may write the line again (`transfer.spelli
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import math
 from typing import Any, NoReturn
@@ -21,9 +20,9 @@ import peewee
 from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.ledger.stored import AUDIT, EVENT, FINDING, SCREENSHOT, Row, StoredAudit
 from veritas_peewee.models import Audit, AuditEvent, AuditFinding, AuditScreenshot
-from veritas_peewee.transfer.spelling import Spelling, as_float, as_integer
+from veritas_peewee.transfer.spelling import Spelling, as_float, as_integer, form_of
 from veritas_peewee.values.odd_text import OddText
-from veritas_peewee.values.plain import check_text, decode_json, encode_json, shown
+from veritas_peewee.values.plain import check_text, compact_json, decode_json, encode_json, shown
 
 FORMAT = "veritas-peewee audit"
 VERSION = 1
@@ -33,8 +32,7 @@ class ForeignLine(InvalidAudit):
     """A line that is not of an export, or of a later version of the format."""
 
 
-_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
-_IMAGE, _TEXT = "image", "$text"
+IMAGE, TEXT = "image", "$text"
 
 
 # ---- writing ----
@@ -44,7 +42,7 @@ def to_line(stored: StoredAudit, images: list[bytes | None]) -> bytes:
     """The line of an audit, with its line end."""
     shots = _rows(AuditScreenshot, SCREENSHOT[1:], [row[1:] for row in stored.screenshots])
     for shot, image in zip(shots, images, strict=True):
-        shot[_IMAGE] = None if image is None else base64.b64encode(image).decode()
+        shot[IMAGE] = None if image is None else base64.b64encode(image).decode()
     line: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
@@ -59,7 +57,7 @@ def to_line(stored: StoredAudit, images: list[bytes | None]) -> bytes:
     _note(spelling, AuditScreenshot, SCREENSHOT[1:], shots)
     _note(spelling, AuditFinding, FINDING[1:], line["findings"])
     _note(spelling, AuditEvent, EVENT, line["events"])
-    return f"{_encode({**line, 'spelling': spelling.written()})}\n".encode()
+    return f"{compact_json({**line, 'spelling': spelling.written()})}\n".encode()
 
 
 def _rows(model: Any, names: tuple[str, ...], rows: list[Row]) -> list[dict[str, Any]]:
@@ -82,8 +80,8 @@ def _note(
         for name in in_json:
             if (value := row[name]) is None:
                 continue
-            if not _is_escape(value) and not spelling.note(value):
-                row[name] = {_TEXT: encode_json(value, name)}
+            if not is_escape(value) and not spelling.note(form_of(value)):
+                row[name] = {TEXT: encode_json(value, name)}
 
 
 def _json_names(model: Any, names: tuple[str, ...]) -> list[str]:
@@ -112,14 +110,15 @@ def _json(value: Any) -> Any:
     try:
         found = decode_json(value)
         # Whatever `from_line` would not make the same text of is written as text.
-        if encode_json(found, "") == value and not _is_escape(found):
+        if encode_json(found, "") == value and not is_escape(found):
             return found
     except ValueError:
         pass
-    return {_TEXT: value}
+    return {TEXT: value}
 
 
-def _is_escape(value: object) -> bool:
+def is_escape(value: object) -> bool:
+    """Whether a value in a line is none of JSON's own."""
     return value is None or (isinstance(value, dict) and any(key[:1] == "$" for key in value))
 
 
@@ -150,9 +149,12 @@ def from_line(line: bytes, *, spelled: bool = False) -> tuple[StoredAudit, list[
     shots = []
     for number, shot in enumerate(_list(found, "screenshots"), 1):
         where = f"screenshot {number}"
-        image = shot.pop(_IMAGE, None) if isinstance(shot, dict) else None
+        image = shot.pop(IMAGE, None) if isinstance(shot, dict) else None
         shots.append((audit_id, *_row(where, AuditScreenshot, SCREENSHOT[1:], shot, spelling)))
-        images.append(None if image is None else _bytes(f"{where}: {_IMAGE}", image))
+        try:
+            images.append(None if image is None else image_bytes(image))
+        except (AttributeError, ValueError):
+            raise InvalidAudit(f"{where}: {IMAGE}: is not base64") from None
     findings = [
         (audit_id, *_row(f"finding {number}", AuditFinding, FINDING[1:], one, spelling))
         for number, one in enumerate(_list(found, "findings"), 1)
@@ -216,9 +218,9 @@ def _stored(field: Any, value: Any, spelling: Spelling | None = None) -> Any:
 
 
 def _json_text(name: str, value: Any, spelling: Spelling | None) -> str:
-    if isinstance(value, dict) and _TEXT in value:
-        return check_text(name, value[_TEXT])
-    if _is_escape(value):
+    if isinstance(value, dict) and TEXT in value:
+        return check_text(name, value[TEXT])
+    if is_escape(value):
         raise _not_held(name, value)
     return encode_json(spelling.spelled(value) if spelling else value, name)
 
@@ -237,8 +239,6 @@ def _digest(name: str, value: Any) -> bytes:
     return digest
 
 
-def _bytes(name: str, value: Any) -> bytes:
-    try:
-        return base64.b64decode(value.encode("ascii"), validate=True)
-    except (AttributeError, ValueError, binascii.Error):
-        raise InvalidAudit(f"{name}: is not base64") from None
+def image_bytes(text: Any) -> bytes:
+    """An image as a line has it; AttributeError or ValueError if it is not base64."""
+    return base64.b64decode(text.encode("ascii"), validate=True)

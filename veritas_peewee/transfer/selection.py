@@ -18,6 +18,7 @@ from veritas_peewee.values.moments import moment
 from veritas_peewee.values.plain import invalid
 
 _PAGE = 500
+_ID = Audit._meta.sorted_field_names.index("id")
 
 
 class Selection:
@@ -66,13 +67,14 @@ class Selection:
         )
 
     def _pages(self) -> Iterator[str]:
-        database, cursor = current_database(), None
+        database = current_database()
+        cursor: str | None = None
         while True:
-            page = history.history(limit=_PAGE, cursor=cursor, order=self._order, **self._filters)
-            yield from [audit.id for audit in page.items]
+            rows, cursor = history.rows_of_page(_PAGE, cursor, self._order, self._filters)
+            yield from [row[_ID] for row in rows]
             # The pages in SQLite's cache will not be read again.
             database.release_memory()
-            if (cursor := page.next_cursor) is None:
+            if cursor is None:
                 return
 
 

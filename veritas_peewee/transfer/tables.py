@@ -60,8 +60,8 @@ def export_csv(
         raise InvalidAudit(f"what: must be one of {', '.join(_TABLES)}, got {shown(what)}")
     columns, rows_of = _TABLES[what]
 
-    def lines(stored: StoredAudit) -> bytes:
-        return _lines(rows_of(stored))
+    def lines(some: list[StoredAudit]) -> list[bytes]:
+        return [_lines(rows_of(stored)) for stored in some]
 
     selection = Selection(ids, order, **filters)
     return write_each(target, lines, selection, progress, header=_lines([columns]))

@@ -77,9 +77,15 @@ def _as_written(rest: str) -> str:
 _remembered = functools.lru_cache(1024)(_find)
 
 
+_PLAIN_ADDRESS = re.compile(r"https?://[a-z0-9-]+(?:\.[a-z0-9-]+)*(?:/[!-~]*)?")
+"""Most addresses: those that need not be taken apart to be known as one."""
+
+
 def check_url(value: object) -> str:
     """The text of `value`, if it is an absolute http or https address; else raises InvalidAudit."""
     text = check_text("url", value)
+    if _PLAIN_ADDRESS.fullmatch(text):
+        return text
     try:
         parts = urlsplit(text)
         host, _ = parts.hostname, parts.port

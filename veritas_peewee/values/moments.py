@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 
 from veritas_peewee.values.plain import invalid, plain_number, plain_text
@@ -31,6 +32,14 @@ def rfc3339(value: datetime) -> str:
 def is_stored_form(value: object) -> bool:
     """Whether a value is a text of the form that `format_datetime` gives."""
     return type(value) is str and _STORED.fullmatch(value) is not None
+
+
+def are_moments(texts: Collection[str]) -> bool:
+    """Whether each of these texts is a moment as it is stored."""
+    try:
+        return all(map(_STORED.fullmatch, texts)) and all(map(datetime.fromisoformat, texts))
+    except ValueError:  # a month 13, for example
+        return False
 
 
 def epoch(value: object) -> datetime | None:

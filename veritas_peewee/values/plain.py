@@ -19,7 +19,12 @@ MAX_TEXT = 200_000_000
 """The most characters in one text. SQLite's default limit is 1,000,000,000 bytes
 (SQLITE_MAX_LENGTH), and UTF-8 needs up to four for a character."""
 _MAX_PATH = 100
-_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+_encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+_make_encoder = vars(json.encoder).get("c_make_encoder")
+_compact = _make_encoder and _make_encoder(
+    None, _encoder.default, json.encoder.encode_basestring, None, ":", ",", False, False, False
+)
+"""What `JSONEncoder.encode` makes anew for each call; to encode a short value takes less."""
 
 
 class EndlessJSON(InvalidAudit):
@@ -150,6 +155,16 @@ def _shortened(path: str) -> str:
     return path if len(path) <= _MAX_PATH else f"{path[:50]}...{path[-40:]}"
 
 
+def compact_json(value: object) -> str:
+    """`value` as JSON text without spaces; raises whatever Python's encoder raises."""
+    try:
+        if _compact is not None:
+            return "".join(_compact(value, 0))
+    except Exception:  # it notices a value that contains itself by the recursion only
+        pass
+    return _encoder.encode(value)
+
+
 def encode_json(value: object, name: str, max_depth: int = MAX_DEPTH) -> str:
     """`value` as strict JSON text.
 
@@ -157,7 +172,7 @@ def encode_json(value: object, name: str, max_depth: int = MAX_DEPTH) -> str:
     EndlessJSON if the value is nested more than `max_depth` levels deep.
     """
     try:
-        text = _encode(value)
+        text = compact_json(value)
         if text.count("{") + text.count("[") > max_depth and is_deeper(value, max_depth):
             raise EndlessJSON(f"{name}: {_TOO_DEEP}")
         # Python writes NUL as this escape. PostgreSQL's jsonb refuses it, so no database gets it.
@@ -186,7 +201,7 @@ def decode_json(text: str, *, finite: bool = False) -> Any:
     not write: nested too deeply, with a NUL character or a lone surrogate, and with `finite` also
     with a number beyond all floats, which costs each float a call.
     """
-    scan = _scan_finite if finite else _scan
+    scan = _scan_finite if finite else scan_json
     try:
         # The scanner itself: `decode` takes longer to find that there are no spaces around.
         value, end = scan(text, 0)
@@ -208,6 +223,31 @@ def decode_json(text: str, *, finite: bool = False) -> Any:
     return value
 
 
+def usual_json(text: str) -> Any:
+    """The value of a text of JSON that is exactly what `encode_json` makes of it; None of others.
+
+    For a list or an object alone: to decode and encode it once is all that is needed to know.
+    """
+    try:
+        value, end = scan_json(text, 0)
+        if end == len(text) and compact_json(value) == text and can_be_json(value, text):
+            return value
+    except (StopIteration, ValueError, RecursionError):
+        pass
+    return None
+
+
+def can_be_json(value: object, text: str) -> bool:
+    """Whether `encode_json` gives this text, which `compact_json` has made, of a value of strict
+    JSON; UnicodeEncodeError if it has a lone surrogate."""
+    if text.count("{") + text.count("[") > MAX_DEPTH and is_deeper(value, MAX_DEPTH):
+        return False
+    # Python writes NUL so; an escaped backslash before `u0000` is looked at by `encode_json`.
+    return (
+        "\\u0000" not in text and len(text) <= MAX_TEXT and (text.isascii() or bool(text.encode()))
+    )
+
+
 def _finite(text: str) -> float:
     number = float(text)
     if math.isfinite(number):
@@ -221,7 +261,9 @@ def _no_constant(name: str) -> NoReturn:
 
 _SPACES = " \t\n\r"
 _Scan = Callable[[str, int], tuple[Any, int]]
-_scan: _Scan = vars(json.JSONDecoder(parse_constant=_no_constant))["scan_once"]
+scan_json: _Scan = vars(json.JSONDecoder(parse_constant=_no_constant))["scan_once"]
+"""The value of strict JSON at a place in a text, and where it ends: `decode_json` without checks.
+StopIteration, ValueError or RecursionError if there is none."""
 _scan_finite: _Scan = vars(json.JSONDecoder(parse_constant=_no_constant, parse_float=_finite))[
     "scan_once"
 ]
