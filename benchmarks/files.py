@@ -134,19 +134,17 @@ def insert_rows(database: sqlite3.Connection, table: str, rows: list[Row]) -> No
 
 
 def _fill_history(path: Path, *, size: int, each: int | None = None) -> None:
-    """Fill a file; indexes and what triggers do are made at the end, for the same file sooner."""
+    """Fill a file; indexes and the catalog are made at the end, for the same file sooner."""
     # Here, for an earlier commit that `--against` measures has other modules, and fills no files.
-    from veritas_peewee.catalog import entries
-    from veritas_peewee.catalog.rebuilding import rebuild
+    from veritas_peewee.catalog.filling import fill
 
     with _in_one_go(path) as database:
-        made_again = database.execute(
-            "SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL AND "
-            "(type = 'index' AND tbl_name IN ('audits', 'audit_findings') "
-            "OR type = 'trigger' AND tbl_name = 'audit_catalog')"
+        indexes = database.execute(
+            "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL "
+            "AND tbl_name IN ('audits', 'audit_findings')"
         ).fetchall()
-        for kind, name, _ in made_again:
-            database.execute(f'DROP {kind} "{name}"')
+        for name, _ in indexes:
+            database.execute(f'DROP INDEX "{name}"')
         for table, columns, rows in (
             ("audits", history.COLUMNS, history.rows(size)),
             ("audit_findings", history.FINDING_COLUMNS, history.findings(size, each)),
@@ -155,16 +153,10 @@ def _fill_history(path: Path, *, size: int, each: int | None = None) -> None:
             database.executemany(
                 f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})", rows
             )
-        for kind, _, sql in made_again:
-            if kind == "index":
-                database.execute(sql)
-    with connect(path) as opened:
-        with opened.unit():
-            entries.fill()
-            rebuild()
-        for kind, _, sql in made_again:
-            if kind == "trigger":
-                opened.execute_sql(sql)
+        for _, sql in indexes:
+            database.execute(sql)
+    with connect(path) as opened, opened.unit():
+        fill()
 
 
 def _make_results(data: Path) -> None:

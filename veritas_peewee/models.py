@@ -342,7 +342,8 @@ class AuditRunner(_Table):
 class CatalogEntry(_Table):
     """The values by which an ended audit is found and counted; maintained by `catalog.entries`.
 
-    Triggers on this table update the full-text index `search_index`, `audit_patterns` and
+    A text is NULL where it is the one in the audit's own rows: the view `audit_catalog_texts` has
+    them all. Triggers on this table update the full-text index `search_index`, `audit_patterns` and
     `audit_counts`, also when an entry is removed with its audit.
     """
 
@@ -357,9 +358,9 @@ class CatalogEntry(_Table):
     audit_tier = CharField(50)
     patterns: JSONField[dict[str, Any]] = JSONField(default=dict)
     slices: JSONField[list[Any]] = JSONField(default=list)
-    url = TextField()
-    narrative = TextField()
-    findings = TextField()
+    url = TextField(null=True)
+    narrative = TextField(null=True)
+    findings = TextField(null=True)
     errors = TextField()
 
     class Meta:
@@ -496,16 +497,16 @@ def _index(model: type[_Table], name: str, *fields: Any, where: Any = None) -> N
     model.add_index(Index(name, model._meta.table, fields, where=where))
 
 
-_index(Audit, "idx_audits_status", Audit.status)
-_index(Audit, "idx_audits_created_at", Audit.created_at)
-_index(Audit, "idx_audits_trust_score", Audit.trust_score, Audit.created_at, Audit.id)
-_index(Audit, "idx_audits_url", Audit.url)
 # The filters of the history, each in the order in which the history is shown: no page needs a sort.
-_index(Audit, "idx_audits_history", Audit.created_at, Audit.id)
-for _name, *_fields in (
+_index(Audit, "idx_audits_created_at", Audit.created_at, Audit.id)
+for _name, _field in (
     ("status", Audit.status),
-    ("risk", Audit.risk_level),
+    ("trust_score", Audit.trust_score),
     ("url", Audit.url),
+):
+    _index(Audit, f"idx_audits_{_name}", _field, Audit.created_at, Audit.id)
+for _name, *_fields in (
+    ("risk", Audit.risk_level),
     ("host", Audit.host),
     ("site", Audit.site_type),
     ("tier", Audit.audit_tier),

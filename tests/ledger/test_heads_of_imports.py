@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.audits import fill
-from tests.support.database_files import by_hand, select, verified
+from tests.support.database_files import by_hand, select, verified, with_texts_twice
 from veritas_peewee import Audit, AuditStore, connect
 from veritas_peewee.ledger import seals
 from veritas_peewee.ledger.heads import HEAD_EVERY, head_digest, newest_head
@@ -203,6 +203,7 @@ async def test_an_import_of_the_facade_is_known_too(exported, tmp_path, anyio_ba
 
 def as_it_was_released(path: Path, *statements: str) -> None:
     """Make a file as the version before this table left it."""
+    with_texts_twice(path)
     by_hand(
         path,
         *statements,

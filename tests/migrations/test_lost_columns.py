@@ -24,7 +24,7 @@ LOST = [
     ("audit_findings", "plain_english", "export", ("DROP VIEW findings_with_urls",)),
     ("audit_events", "data", "export", ("DROP INDEX idx_events_finding", "DROP VIEW event_log")),
     ("audit_screenshots", "label", "show", ("DROP VIEW screenshots_with_urls",)),
-    ("audit_catalog", "findings", "search example", ()),
+    ("audit_catalog", "audit_id", "search example", ()),
     ("audit_counts", "audits", "stats", ()),
 ]
 

@@ -158,6 +158,12 @@ def test_the_triggers_come_from_the_migrations(fresh: Path) -> None:
         "catalog_delete",
         "catalog_text_update",
         "catalog_counts_update",
+        "catalog_audit_delete",
+        "keep_texts_audit_insert",
+        "keep_texts_audit_update",
+        "keep_texts_finding_insert",
+        "keep_texts_finding_update",
+        "keep_texts_finding_delete",
     }
 
 

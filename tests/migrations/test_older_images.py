@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.database_files import by_hand, opened, select, verified
+from tests.support.database_files import by_hand, opened, select, verified, with_texts_twice
 from torture.legacy import DDL
 from veritas_peewee import connect, migrations
 from veritas_peewee.testing import make_png
@@ -118,6 +118,7 @@ def upgraded_before(path: Path) -> Path:
         pass
     assert described(path) == [(None, None, None)] * 4
     made = runpy.run_path(str(migrations.DIRECTORY / "0007_evidence.py")).get("TABLES", ())
+    with_texts_twice(path)
     by_hand(
         path,
         *(f"DROP TABLE {text.split()[2]}" for text in made),

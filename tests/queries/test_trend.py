@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.audits import add_audit
 from tests.support.command_line import run_here
-from tests.support.database_files import by_hand
+from tests.support.database_files import by_hand, with_texts_twice
 from tests.support.processes import ROOT
 from veritas_peewee import Audit, AuditFinding, InvalidAudit, StoreError, Trend, connect
 from veritas_peewee.cli.chart import _draw_findings
@@ -169,9 +169,10 @@ def test_an_upgrade_gives_hosts_and_does_not_make_an_altered_row_look_right(tmp_
     path = tmp_path / "audits.db"
     with connect(path):
         ids = [make(1, url="https://www.Bücher.example/"), make(2)]
+    with_texts_twice(path)
     by_hand(
         path,
-        *[f"DROP VIEW {name}" for name in fresh.VIEWS],
+        *[f"DROP VIEW {name}" for name in fresh.VIEWS - {fresh.SEARCH_CONTENT}],
         *[f"DROP TABLE {name}" for name in ("search_index", "audit_catalog", "audit_patterns")],
         *[f"DROP TABLE {name}" for name in ("audit_counts", "import_heads", "absent_images")],
         *[f"DROP INDEX idx_audits_{name}" for name in ("host_history", "host_time", "url_time")],

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from runpy import run_path
 from typing import Any
 
 from veritas_peewee import connect
 from veritas_peewee.database.sqlite_errors import driver
 from veritas_peewee.maintenance.verify import Report, verify
+from veritas_peewee.migrations import DIRECTORY
+from veritas_peewee.migrations.fresh import FORMER
 
 
 @contextmanager
@@ -43,3 +46,31 @@ def files_below(folder: Path) -> dict[str, bytes]:
         for path in folder.rglob("*")
         if path.is_file()
     }
+
+
+def with_texts_twice(path: Path) -> None:
+    """Bring a file back to what the versions before `0009_texts_once` made of it: each text in the
+    catalog's entries too, and indexes of their own for what others cover."""
+    scripts = [run_path(str(DIRECTORY / f"{name}.py")) for name in ("0004_search", "0006_slices")]
+    made = run_path(str(DIRECTORY / "0009_texts_once.py"))
+    entry = "c.id, c.audit_id, c.created_at, c.status, c.risk_level, c.site_type, c.audit_tier"
+    by_hand(
+        path,
+        *(f"DROP TRIGGER {text.split()[2]}" for text in made["TRIGGERS"]),
+        scripts[1]["ENTRIES"],
+        f"INSERT INTO audit_catalog_new SELECT {entry}, c.patterns, c.slices, t.url, t.narrative, "
+        "t.findings, t.errors FROM audit_catalog AS c JOIN audit_catalog_texts AS t ON t.id = c.id",
+        "DROP VIEW audit_catalog_texts",
+        "DROP TABLE search_index",
+        "DROP TABLE audit_catalog",
+        "ALTER TABLE audit_catalog_new RENAME TO audit_catalog",
+        'CREATE UNIQUE INDEX "audit_catalog_audit_id" ON "audit_catalog" ("audit_id")',
+        scripts[0]["TABLES"][-1],
+        "INSERT INTO search_index (search_index) VALUES ('rebuild')",
+        *scripts[1]["TRIGGERS"],
+        *(f"DROP INDEX idx_audits_{name}" for name in ("created_at", "status", "url")),
+        *(f"CREATE INDEX idx_audits_{name} ON audits ({name})"
+          for name in ("created_at", "status", "url")),
+        *FORMER,
+        "DELETE FROM veritas_migrations WHERE name >= '0009_texts_once'",
+    )  # fmt: skip

@@ -7,7 +7,7 @@ from itertools import zip_longest
 from typing import Any
 
 from veritas_peewee.catalog import entries
-from veritas_peewee.catalog.full_text import SEARCH_INDEX, TOKENIZER, WORDS
+from veritas_peewee.catalog.full_text import CONTENT, SEARCH_INDEX, TOKENIZER, WORDS
 from veritas_peewee.catalog.segments import pages_agree
 from veritas_peewee.config import MEMORY
 from veritas_peewee.database.current import current_database
@@ -105,7 +105,7 @@ def _agrees_with_new_one(scratch: str) -> bool:
                 again.executemany(
                     "INSERT INTO words (rowid, url, narrative, findings, errors) "
                     "VALUES (?, ?, ?, ?, ?)",
-                    raw.execute(f"SELECT id, {', '.join(WORDS)} FROM {entries} ORDER BY id"),
+                    raw.execute(f"SELECT id, {', '.join(WORDS)} FROM {CONTENT} ORDER BY id"),
                 )
                 wanted = again.execute("SELECT term, doc FROM wanted")
                 # Closed before the table is dropped: a table is locked as long as it is read.

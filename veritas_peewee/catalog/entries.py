@@ -2,7 +2,8 @@
 
 An audit gets its entry in the transaction that ends it, so an audit that is still running costs
 nothing. Every later change through this library renews the entry before the commit. Triggers on
-the entries update the full-text index, the patterns and the counts.
+the entries update the patterns and the counts, and the full-text index but for the words of a new
+entry, which are added here.
 """
 
 from __future__ import annotations
@@ -11,36 +12,33 @@ import functools
 import json
 import math
 import re
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
-from peewee import SQL, fn
-
-from veritas_peewee.catalog.full_text import LEFT_OUT, WORDS, indexed
+from veritas_peewee.catalog.full_text import LEFT_OUT, SEARCH_INDEX, WORDS, indexed
 from veritas_peewee.database.connection import StoreDatabase
-from veritas_peewee.database.current import current_database
 from veritas_peewee.database.failures import add_hint
 from veritas_peewee.database.sqlite_errors import CORRUPT_VIRTUAL_TABLE
 from veritas_peewee.database.statements import MARK, execute, insert_sql, text_of, update_sql
 from veritas_peewee.models import (
-    Audit,
     AuditFinding,
     AuditStatus,
     CatalogEntry,
     Severity,
 )
-from veritas_peewee.values.odd_text import OddText, after
 
 UNFINISHED = frozenset((AuditStatus.QUEUED, AuditStatus.RUNNING))
-_READ = (
+READ = (
     "url", "status", "audit_tier", "risk_level", "narrative", "site_type", "errors",
     "error_message", "created_at", "trust_score",
 )  # fmt: skip
+FROM_FINDINGS = ("pattern_type", "category", "severity", "description", "plain_english")
 _LEVELS: dict[str, int] = {severity.value: level for level, severity in enumerate(Severity)}
 _COLUMNS = tuple(CatalogEntry._meta.sorted_field_names[1:])
 
 
 _LOST = re.compile(
-    r"no such table: (main\.)?(audit_catalog|audit_patterns|audit_counts|search_index\w*)$"
+    r"no such table: (main\.)?(audit_catalog\w*|audit_patterns|audit_counts|search_index\w*)$"
     r"|invalid fts5 file format"
     r"|constraint failed$"  # of a table of FTS5's
     r"|.* constraint failed: (audit_catalog|audit_patterns|audit_counts|search_index\w*)\."
@@ -60,42 +58,85 @@ def level_of(severity: object) -> int:
     return _LEVELS.get(severity, -1) if isinstance(severity, str) else -1
 
 
-def renew(database: StoreDatabase, audit_id: str, row: dict[str, Any]) -> bool:
-    """Bring an audit's entry up to date with its row's stored values; False if it was already."""
+class Entry(NamedTuple):
+    """What an audit's entry should be."""
+
+    row: tuple[Any, ...]
+    """Its values, in the order of its columns."""
+    words: list[str]
+    """All of its texts, also those that its row leaves to the view `audit_catalog_texts`."""
+
+
+def renew_all(database: StoreDatabase, audits: dict[str, dict[str, Any]]) -> list[bool]:
+    """Bring audits' entries up to date with their rows' stored values; whether each was not."""
+    new: list[tuple[int, list[str]]] = []
+    renewed = [_renew(database, audit_id, row, new) for audit_id, row in audits.items()]
+    # All at once and at the end: before each statement with a trigger FTS5 writes what it has
+    # collected.
+    index(database, new)
+    return renewed
+
+
+def _renew(
+    database: StoreDatabase, audit_id: str, row: dict[str, Any], new: list[tuple[int, list[str]]]
+) -> bool:
     wanted = entry_of(audit_id, row)
     found = execute(_entry_sql(), (audit_id,))
     if wanted is None:
         if found:
             CatalogEntry.delete().where(CatalogEntry.id == found[0][0]).execute()
     elif not found:
-        database.execute_sql(insert_sql(CatalogEntry, *_COLUMNS), wanted)
-    elif found[0][1:] != wanted:
-        database.execute_sql(update_sql(CatalogEntry, *_COLUMNS), (*wanted, found[0][0]))
+        made = database.execute_sql(insert_entry_sql(with_id=False), wanted.row)
+        new.append((made.lastrowid, wanted.words))
+    elif found[0][1:] != wanted.row:
+        database.execute_sql(update_sql(CatalogEntry, *_COLUMNS), (*wanted.row, found[0][0]))
     else:
         return False
     return wanted is not None or bool(found)
+
+
+def insert_entry_sql(*, with_id: bool) -> str:
+    return insert_sql(CatalogEntry, *["id"] * with_id, *_COLUMNS)
+
+
+def index(database: StoreDatabase, entries: list[tuple[int, list[str]]]) -> None:
+    """Add the words of new entries to the full-text index."""
+    if entries:
+        database.state.conn.executemany(
+            f"INSERT INTO {SEARCH_INDEX} (rowid, {', '.join(WORDS)}) "
+            f"VALUES (?{', ?' * len(WORDS)})",
+            [(entry, *words) for entry, words in entries],
+        )
 
 
 def is_current(audit_id: str, row: dict[str, Any]) -> bool:
     """Whether an audit's entry agrees with its row's stored values and its findings."""
     wanted = entry_of(audit_id, row)
     return [values[1:] for values in execute(_entry_sql(), (audit_id,))] == (
-        [] if wanted is None else [wanted]
+        [] if wanted is None else [wanted.row]
     )
 
 
-def entry_of(audit_id: str, row: dict[str, Any]) -> tuple[Any, ...] | None:
-    """The values of an audit's entry, in the order of its columns; None if it has not ended."""
+def row_of(values: Iterable[Any]) -> dict[str, Any]:
+    """An audit's stored values of the columns `READ`, by their names."""
+    return dict(zip(READ, values, strict=True))
+
+
+def entry_of(audit_id: str, row: dict[str, Any], findings: list[Any] | None = None) -> Entry | None:
+    """An audit's entry; None if it has not ended. `findings` have the columns `FROM_FINDINGS`, in
+    the order of their ids; they are read if they are not given."""
     if row["status"] in UNFINISHED:
         return None
-    findings = execute(_findings_sql(), (audit_id,))
+    if findings is None:
+        findings = execute(_findings_sql(), (audit_id,))
     patterns: dict[str, int] = {}
     for pattern, severity in {(found[0], found[2]) for found in findings}:
         level = level_of(severity)
         # The key "" has the worst severity of all findings.
         for key in ("", _text(pattern)):
             patterns[key] = max(level, patterns.get(key, -1))
-    return (
+    words = list(map(indexed, _texts(row, findings)))
+    values = (
         audit_id,
         # The entry's column cannot be NULL; the audit's can, by another program's hand.
         *("" if row[name] is None else row[name] for name in ("created_at", "status")),
@@ -103,8 +144,32 @@ def entry_of(audit_id: str, row: dict[str, Any]) -> tuple[Any, ...] | None:
         "" if row["audit_tier"] is None else row["audit_tier"],
         json.dumps(dict(sorted(patterns.items())), ensure_ascii=False),
         json.dumps(buckets_of(row["created_at"], row["trust_score"], patterns.get("", -1))),
-        *map(indexed, _texts(row, findings)),
+        *_own_texts(words, row, findings),
     )
+    return Entry(values, words)
+
+
+def _own_texts(words: list[str], row: dict[str, Any], findings: list[Any]) -> list[str | None]:
+    """The texts that an entry has itself; None for one that is as the view `audit_catalog_texts`
+    makes it of the audit's rows."""
+    url, narrative, told, errors = words
+    plain = all(
+        type(pattern) is type(description) is str and {type(category), type(more)} <= _TEXT_OR_NONE
+        for pattern, category, _, description, more in findings
+    )
+    return [
+        None if _is_as_written(row["url"], url) else url,
+        None if _is_as_written(row["narrative"], narrative) else narrative,
+        None if plain and told == _told(findings) else told,
+        errors,
+    ]
+
+
+_TEXT_OR_NONE = {str, type(None)}
+
+
+def _is_as_written(stored: object, words: str) -> bool:
+    return (type(stored) is str and words == stored) or (stored is None and not words)
 
 
 def texts_of(audit_id: str, row: dict[str, Any]) -> list[str]:
@@ -116,13 +181,17 @@ def texts_of(audit_id: str, row: dict[str, Any]) -> list[str]:
 
 def _texts(row: dict[str, Any], findings: list[Any]) -> list[str]:
     """The texts of an entry, in the order of its columns."""
+    errors = _errors(row["errors"], row["error_message"])
+    texts = row["url"], row["narrative"], _told(findings), "\n".join(errors)
+    return [_text(text) for text in texts]
+
+
+def _told(findings: list[Any]) -> str:
     told = []
     for pattern, category, _, description, plain in findings:
         title = f"{pattern} ({category})" if category else pattern
         told.append(f"{title}: {description}\n{plain or ''}")
-    errors = _errors(row["errors"], row["error_message"])
-    texts = row["url"], row["narrative"], "\n".join(told), "\n".join(errors)
-    return [_text(text) for text in texts]
+    return "\n".join(told)
 
 
 def buckets_of(created_at: object, score: object, level: int) -> list[str]:
@@ -176,41 +245,16 @@ def _entry_sql() -> str:
 
 @functools.cache
 def _findings_sql() -> str:
-    query = AuditFinding.select(
-        AuditFinding.pattern_type,
-        AuditFinding.category,
-        AuditFinding.severity,
-        AuditFinding.description,
-        AuditFinding.plain_english,
-    )
+    query = AuditFinding.select(*(AuditFinding._meta.fields[name] for name in FROM_FINDINGS))
     return text_of(query.where(AuditFinding.audit == MARK).order_by(AuditFinding.id))
 
 
-def fill(*, other_than_ascii: bool = False) -> int:
-    """Bring the entries of all audits up to date, or only those with other text than ASCII; returns
-    how many were not."""
-    database, renewed = current_database(), 0
-    last: Any = ""
-    while ids := execute(_ids_sql(other_than_ascii), (last,)):
-        for *values, audit_id in ids:
-            if isinstance(audit_id, OddText):
-                continue  # SQLite cannot be given it back
-            renewed += renew(database, audit_id, dict(zip(_READ, values, strict=True)))
-        last = ids[-1][-1]
-        if isinstance(last, OddText):
-            last = after(last, len(last))
-    return renewed
-
-
-@functools.cache
-def _ids_sql(other_than_ascii: bool) -> str:
-    query = Audit.select(*(Audit._meta.fields[name] for name in (*_READ, "id")))
-    query = query.where(Audit.id > MARK)
-    if other_than_ascii:
-        longer = " OR ".join(f"length(CAST({name} AS BLOB)) > length({name})" for name in WORDS)
-        entry = CatalogEntry.select(SQL("1")).where(CatalogEntry.audit == Audit.id, SQL(longer))
-        query = query.where(fn.EXISTS(entry))
-    return text_of(query.order_by(Audit.id).limit(SQL("500")))
+def patterned_sql() -> str:
+    """SQL for the rows that `audit_patterns` must hold."""
+    return (
+        f"SELECT key, created_at, audit_id, value FROM {CatalogEntry._meta.table_name}, "
+        "json_each(patterns) ORDER BY 1, 2, 3"
+    )
 
 
 def counted_sql() -> str:

@@ -20,6 +20,8 @@ from veritas_peewee.database.statements import execute
 from veritas_peewee.models import CatalogEntry
 
 SEARCH_INDEX = "search_index"
+CONTENT = "audit_catalog_texts"
+"""The view with the texts of all entries, by which FTS5 knows the content of its index."""
 TOKENIZER = "tokenize = 'unicode61 remove_diacritics 2'"
 WORDS = ("url", "narrative", "findings", "errors")
 """The columns of the full-text index."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from veritas_peewee.catalog import checking, entries
-from veritas_peewee.catalog.full_text import SEARCH_INDEX
+from veritas_peewee.catalog import checking, entries, filling
+from veritas_peewee.catalog.full_text import CONTENT, SEARCH_INDEX
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
 from veritas_peewee.database.sqlite import SqliteStore
@@ -40,7 +40,7 @@ def rebuild() -> list[str]:
         if not isinstance(store_error(error), DatabaseCorrupt | None):
             raise
     _make_tables()
-    entries.fill()
+    filling.fill()
     return [_MADE]
 
 
@@ -54,10 +54,7 @@ def _rebuild() -> list[str]:
         done.append("built the full-text index again")
     if checking.PATTERNS_DISAGREE in wrong:
         database.execute_sql(f"DELETE FROM {_PATTERNS}")
-        database.execute_sql(
-            f"INSERT INTO {_PATTERNS} SELECT key, created_at, audit_id, value "
-            f"FROM {_ENTRIES}, json_each(patterns)"
-        )
+        database.execute_sql(f"INSERT INTO {_PATTERNS} {entries.patterned_sql()}")
         done.append("made the patterns of audits again")
     if checking.COUNTS_DISAGREE in wrong:
         database.execute_sql(f"DELETE FROM {_COUNTS}")
@@ -68,7 +65,9 @@ def _rebuild() -> list[str]:
     ).rowcount
     if gone > 0:
         done.append(f"removed the catalog's entries of {gone} audits that are missing")
-    if renewed := entries.fill():
+        # Which words were theirs is not known where they had none of their own.
+        database.execute_sql(f"INSERT INTO {SEARCH_INDEX} ({SEARCH_INDEX}) VALUES ('rebuild')")
+    if renewed := filling.fill():
         done.append(f"renewed the catalog's entries of {renewed} audits")
     return done
 
@@ -85,7 +84,7 @@ def make_again(database: SqliteStore, tables: Iterable[str]) -> list[str]:
         ours = [field.column_name for field in model._meta.sorted_fields]
         parts.refuse_columns(database, model._meta.table_name, ours)
     _make_tables()
-    entries.fill()
+    filling.fill()
     return [_MADE]
 
 
@@ -95,6 +94,7 @@ def _make_tables() -> None:
     with _schema_writable():
         # SQLite opens an index to drop it, and a damaged one cannot be opened.
         database.execute_sql("DELETE FROM main.sqlite_master WHERE name = ?", (SEARCH_INDEX,))
+    database.execute_sql(f"DROP VIEW IF EXISTS main.{CONTENT}")
     for table in (*_SHADOWS, _ENTRIES, _PATTERNS, _COUNTS):
         database.execute_sql(f"DROP TABLE IF EXISTS main.{table}")
     # A table that was given another name has kept its indexes and triggers, with their names.
@@ -116,7 +116,7 @@ def _wanted() -> Iterator[str]:
     """The statements of this version's schema that make the catalog."""
     for part in fresh_parts().values():
         # With the full-text index SQLite makes its tables.
-        if part.table in TABLES and part.name not in _SHADOWS:
+        if part.table in {*TABLES, CONTENT} and part.name not in _SHADOWS:
             yield part.text
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from veritas_peewee.catalog.entries import renew
+from veritas_peewee.catalog import entries
 from veritas_peewee.catalog.segments import pages_agree
 from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.failures import DRIVER_ERRORS, is_of_the_data
@@ -29,8 +29,7 @@ def renew_all(database: StoreDatabase, audits: dict[str, dict[str, Any]]) -> Non
     connection = database.state.conn
     connection.execute("SAVEPOINT catalog")
     try:
-        renewed = [renew(database, audit_id, row) for audit_id, row in audits.items()]
-        if any(renewed):
+        if any(entries.renew_all(database, audits)):
             write_words(database)
     except DRIVER_ERRORS as error:
         if not is_of_the_data(error):

@@ -13,7 +13,7 @@ from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.statements import MARK, execute, rows_of, text_of, update_sql
 from veritas_peewee.errors import StoreError
 from veritas_peewee.files.images import ScreenshotFolder, media_type
-from veritas_peewee.ledger import seals
+from veritas_peewee.ledger import completing, seals
 from veritas_peewee.ledger.checking import problem_of
 from veritas_peewee.ledger.memory import Remembered
 from veritas_peewee.ledger.stored import read_stored
@@ -21,8 +21,8 @@ from veritas_peewee.models import AuditScreenshot
 
 
 def complete(database: StoreDatabase, applied: list[str]) -> None:
-    """Add what a file that was just upgraded lacks: all that `seals.complete` adds, and the hashes
-    of images.
+    """Add what a file that was just upgraded lacks: all that `completing.complete` adds, and the
+    hashes of images.
 
     `applied` are the names of the migrations that were applied.
     """
@@ -30,7 +30,7 @@ def complete(database: StoreDatabase, applied: list[str]) -> None:
     if not had_seals:
         for audit_id in _without_hash():
             _describe(database, audit_id)
-    seals.complete(database, applied)
+    completing.complete(database, applied)
     if had_seals and "0007_evidence" in applied:
         for audit_id in _without_hash():
             _describe_sealed(database, audit_id)

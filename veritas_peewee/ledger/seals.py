@@ -12,13 +12,13 @@ from typing import Any
 
 import peewee
 
-from veritas_peewee.catalog import entries, renewing
+from veritas_peewee.catalog import renewing
 from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.expressions import blob_as_read
 from veritas_peewee.database.failures import DRIVER_ERRORS
-from veritas_peewee.database.statements import MARK, execute, rows_of, text_of, update_sql
-from veritas_peewee.ledger import kept_ids, log
+from veritas_peewee.database.statements import MARK, execute, text_of, update_sql
+from veritas_peewee.ledger import log
 from veritas_peewee.ledger.children import Children, read_digests, totals
 from veritas_peewee.ledger.digests import covered as covered
 from veritas_peewee.ledger.digests import digest_of as digest_of
@@ -170,7 +170,7 @@ def accept(database: StoreDatabase, audits: Iterable[Sequence[Any]]) -> None:
         if row[at] is not None:
             ended[audit_id] = dict(zip(names, values, strict=True))
         if is_unfinished(values):
-            _seal_running(database, audit_id, values, row[SEAL])
+            seal_running_of_before(database, audit_id, values, row[SEAL])
         memory.audits.pop(audit_id, None)
         memory.known.pop(audit_id, None)
         memory.set_children(audit_id, None)
@@ -178,7 +178,9 @@ def accept(database: StoreDatabase, audits: Iterable[Sequence[Any]]) -> None:
         renewing.renew_all(database, ended)
 
 
-def _seal_running(database: StoreDatabase, audit_id: str, values: list[Any], seal: object) -> None:
+def seal_running_of_before(
+    database: StoreDatabase, audit_id: str, values: list[Any], seal: object
+) -> None:
     """Replace an unfinished audit's seal of an earlier version, which covers its row alone."""
     new = running_seal(values, totals(None, read_digests(database, audit_id)))
     if seal != new and is_older_seal(seal, values, None):
@@ -227,59 +229,11 @@ def _events_sql() -> str:
     return f"SELECT ({text_of(count)}), ({text_of(last)})"
 
 
-def complete(database: StoreDatabase, applied: list[str]) -> None:
-    """Add what a file that was just upgraded lacks: hosts, digests, seals, the catalog.
-
-    `applied` are the names of the migrations that were applied.
-    """
-    if {"0003_hosts", "0008_words_and_hosts"}.intersection(applied):
-        fill_hosts(database)
-    # Only if the file had no seals before: a new seal would make an altered row look right.
-    if "0002_seals" in applied:
-        _seal_everything(database)
-    elif "0006_slices" in applied:
-        entries.fill()
-    elif "0008_words_and_hosts" in applied:
-        entries.fill(other_than_ascii=True)
-    if "0007_evidence" in applied:
-        if "0002_seals" not in applied:
-            _seal_unfinished(database)
-        kept_ids.replace_placeholder()
-
-
 def fill_hosts(database: StoreDatabase) -> int:
     """Give each audit the host of its url; returns how many audits had another host or none."""
     database.raw.create_function("veritas_host", 1, _host, deterministic=True)
     query = f"UPDATE {Audit._meta.table_name} SET host = veritas_host(url)"
     return int(database.execute_sql(f"{query} WHERE host IS NOT veritas_host(url)").rowcount)
-
-
-def _seal_everything(database: StoreDatabase) -> None:
-    memory = Remembered()
-    for model in (AuditFinding, AuditScreenshot):
-        query = model.select(model.id).where(model.digest.is_null())
-        memory.rows |= {(model._meta.table_name, row): None for (row,) in rows_of(query)}
-    memory.audits |= {row: None for (row,) in rows_of(Audit.select(Audit.id))}
-    renew(database, memory)
-    count_changes(database, memory.changes)
-
-
-def _seal_unfinished(database: StoreDatabase) -> None:
-    """Have the seals of unfinished audits cover their findings and screenshots too.
-
-    A seal that is not the one of an earlier version is left as it is, for `verify` to name.
-    """
-    unfinished = Audit.status.in_([status.value for status in entries.UNFINISHED])
-    for (audit_id,) in rows_of(Audit.select(Audit.id).where(unfinished)):
-        try:
-            found = audit_row(database, audit_id)
-        except DRIVER_ERRORS as error:
-            if not cannot_be_read(error):
-                raise
-            continue
-        if found is not None and found[-2] is None:
-            *values, seal, _, _ = found
-            _seal_running(database, audit_id, values, seal)
 
 
 def count_changes(database: StoreDatabase, number: int) -> None:

@@ -7,6 +7,7 @@ it also copies the older store's rows and mends values that no longer fit.
 
 import json
 import os
+import re
 from collections import defaultdict
 from datetime import UTC, datetime
 from pathlib import PureWindowsPath
@@ -44,6 +45,8 @@ TABLES = (
     'CREATE TABLE "audit_runners" ("audit_id" VARCHAR(16) NOT NULL PRIMARY KEY, '
     f'"session" VARCHAR(32) NOT NULL, {CHILD}',
 )
+D = "[0-9]"
+MOMENT = f"{D * 4}-{D * 2}-{D * 2} {D * 2}:{D * 2}:{D * 2}.{D * 6}"
 OLD = ("audits", "audit_findings", "audit_screenshots", "audit_events")
 INDEXES = (
     ("audits", "idx_audits_status", "status"),
@@ -105,8 +108,6 @@ def up(migrator, db):
         db.execute_sql(index)
     if old:
         db.execute_sql(COUNT)
-        for table in OLD:
-            db.execute_sql(f"DROP TABLE old_{table}")
     for trigger in TRIGGERS:
         db.execute_sql(trigger)
 
@@ -142,6 +143,8 @@ def copy_rows(db):
         ]
         insert(db, "audits", fixed)
     rescue_orphans(db, now)
+    # Each table goes as soon as it is copied, so that the next ones take its place in the file.
+    db.execute_sql("DROP TABLE old_audits")
     db.execute_sql(
         "INSERT INTO audit_findings SELECT id, audit_id, COALESCE(pattern_type, 'unknown'), "
         "category, COALESCE(lower(severity), 'low'), COALESCE(confidence, 0), "
@@ -149,21 +152,26 @@ def copy_rows(db):
         "fix_time(created_at, ?) FROM old_audit_findings",
         (now,),
     )
+    db.execute_sql("DROP TABLE old_audit_findings")
     db.execute_sql(
         "INSERT INTO audit_screenshots SELECT id, audit_id, fix_path(COALESCE(file_path, '')), "
         "COALESCE(label, ''), COALESCE(index_num, 0), file_size_bytes, NULL, NULL, "
         "fix_time(created_at, ?) FROM old_audit_screenshots",
         (now,),
     )
+    db.execute_sql("DROP TABLE old_audit_screenshots")
     db.execute_sql(
         "INSERT INTO audit_events SELECT id, audit_id, COALESCE(event_type, 'unknown'), "
         # What is strict already, as nearly all is, is not read again.
         "CASE WHEN data IS NULL OR data = 'null' THEN NULL "
         "WHEN json_valid(data) AND json_type(data) = 'object' AND instr(data, '\\u') = 0 "
         "AND data NOT GLOB '*[0-9][eE][0-9+]*' THEN data ELSE fix_json(data, '{}') END, "
-        "fix_time(timestamp, ?) FROM old_audit_events",
+        f"CASE WHEN timestamp GLOB '{MOMENT}' AND timestamp >= '0001' "
+        "AND strftime('%Y-%m-%d %H:%M:%S', timestamp) = substr(timestamp, 1, 19) "
+        "THEN timestamp ELSE fix_time(timestamp, ?) END FROM old_audit_events",
         (now,),
     )
+    db.execute_sql("DROP TABLE old_audit_events")
 
 
 def insert(db, table, rows):
@@ -232,6 +240,8 @@ def fix_time(value):
         return None
     try:
         moment = datetime.fromisoformat(value.strip())
+        if value == moment.isoformat(" ", "microseconds"):
+            return value  # as we write it
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=UTC)
         return moment.astimezone(UTC).isoformat(" ", "microseconds")[:26]
@@ -243,7 +253,11 @@ def fix_json(value, empty):
     if value is None or value == "":
         return json.dumps(empty)
     try:
-        found = strict(json.loads(value))
+        found = json.loads(value)
+        if not is_strict(value):
+            found = strict(found)
+        elif type(found) is type(empty):
+            return json.dumps(found, ensure_ascii=False) if "\\u" in value else value
     except (TypeError, ValueError, RecursionError):
         found = str(value).translate(UNSTORABLE)
     if found is None:
@@ -255,6 +269,12 @@ def fix_json(value, empty):
     return json.dumps(found, ensure_ascii=False, allow_nan=False)
 
 
+def is_strict(value):
+    """Whether JSON in this text has nothing that strict JSON cannot hold, as nearly all has."""
+    return isinstance(value, str) and not ODD.search(value)
+
+
+ODD = re.compile(r"\\u0000|\\u[dD][89a-fA-F]|NaN|Infinity|[0-9][eE][0-9+]|[\0\ud800-\udfff]")
 MOST_PARTS = 256
 UNSTORABLE = {0: "\ufffd"} | dict.fromkeys(range(0xD800, 0xE000), "\ufffd")
 
@@ -287,9 +307,11 @@ def fix_path(value, screenshots):
             continue
         relative = "/".join(tail)
         candidate = os.path.join(screenshots, relative)
-        inside = os.path.join(os.path.realpath(screenshots), relative)
         try:
-            if os.path.isfile(candidate) and os.path.realpath(candidate) == inside:
+            if not os.path.isfile(candidate):
+                continue
+            inside = os.path.join(os.path.realpath(screenshots), relative)
+            if os.path.realpath(candidate) == inside:
                 return relative
         except (OSError, ValueError):
             continue  # no name that a file can have

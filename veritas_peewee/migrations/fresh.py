@@ -23,10 +23,19 @@ TRIGGERS = frozenset(
         "catalog_delete",
         "catalog_text_update",
         "catalog_counts_update",
+        "catalog_audit_delete",
+        "keep_texts_audit_insert",
+        "keep_texts_audit_update",
+        "keep_texts_finding_insert",
+        "keep_texts_finding_update",
+        "keep_texts_finding_delete",
     )
 )
+SEARCH_CONTENT = "audit_catalog_texts"
+"""The one view that the library reads: the texts of the catalog's entries."""
 VIEWS = frozenset(
     (
+        SEARCH_CONTENT,
         "completed_audits",
         "latest_audit_of_each_site",
         "findings_with_urls",
@@ -35,7 +44,12 @@ VIEWS = frozenset(
         "removed",
     )
 )
-DIGEST = "7d1b9da3079f0a5189832d3e00e607f0"
+FORMER = frozenset(
+    f'CREATE INDEX "idx_audits_{name}history" ON "audits" ({columns}"created_at", "id")'
+    for name, columns in (("", ""), ("status_", '"status", '), ("url_", '"url", '))
+)
+"""Parts that migrations made, and 0009 took away."""
+DIGEST = "fb1b8ac7d5b92f4f93b2c6c52e70468e"
 """The digest of the parts of a new file. Whoever adds a migration puts the new one here: to make
 the whole schema only to compare a file with it would take longer than to open the file."""
 

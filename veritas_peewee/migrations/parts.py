@@ -15,6 +15,8 @@ from veritas_peewee.database.sqlite import SqliteStore
 from veritas_peewee.errors import ReadOnlyStore, StoreError
 from veritas_peewee.migrations.fresh import (
     DIGEST,
+    FORMER,
+    SEARCH_CONTENT,
     Part,
     are_alike,
     digest_of,
@@ -71,8 +73,8 @@ def differences(database: SqliteStore) -> Differences:
             found.harmless.append(part)
     if len(ours) == len(names) and digest_of(ours.values()) == DIGEST:
         return found
-    # A user's own table that has the name of one of our views is left alone.
-    taken = {("view", part.name.lower()) for part in found.harmless}
+    # A user's own table that has the name of one of our views is left alone, if we do not read it.
+    taken = {("view", part.name.lower()) for part in found.harmless} - {("view", SEARCH_CONTENT)}
     for key, wanted in sorted(fresh_parts().items()):
         if (present := ours.get(key)) is not None:
             if not are_alike(present, wanted):
@@ -84,7 +86,7 @@ def differences(database: SqliteStore) -> Differences:
 
 def _acts(database: SqliteStore, part: Part) -> bool:
     """Whether another program's part acts on what we write."""
-    if part.kind not in ("trigger", "index"):
+    if part.kind not in ("trigger", "index") or part.text in FORMER:
         return False
     table = part.table.lower()
     if our_names() & {("table", table), ("view", table)}:

@@ -20,6 +20,7 @@ from typing import NamedTuple
 from veritas_peewee.catalog.folding import folded, places
 from veritas_peewee.catalog.full_text import (
     BREAK,
+    CONTENT,
     MARKS,
     WORDS,
     has_beginning,
@@ -29,7 +30,6 @@ from veritas_peewee.catalog.full_text import (
     words_of,
 )
 from veritas_peewee.database.statements import execute
-from veritas_peewee.models import CatalogEntry
 
 WIDTH = 180
 """The most characters of a snippet, besides the `…` at its ends; a longer match is shown whole."""
@@ -73,15 +73,14 @@ def snippets_of(
     """
     found = dict.fromkeys(entries, Snippet("", ()))
     given = f"id IN ({', '.join('?' * len(entries))})"
-    table = CatalogEntry._meta.table_name
     size = " + ".join(f"length({name})" for name in WORDS)
-    text = f"SELECT id FROM {table} WHERE {given} AND {size} > {LONG}"
+    text = f"SELECT id FROM {CONTENT} WHERE {given} AND {size} > {LONG}"
     long = [entry for (entry,) in execute(text, entries)]
     short = [entry for entry in entries if entry not in long]
     if has_beginning(expression):
         # To look for the beginning of a word, FTS5 reads all words that begin so, again for each
         # entry. In an index of these entries alone they are few.
-        text = f"SELECT id, {', '.join(WORDS)} FROM {table} WHERE id = ?"
+        text = f"SELECT id, {', '.join(WORDS)} FROM {CONTENT} WHERE id = ?"
         rows = [row for entry in short for row in execute(text, (entry,))]
         matches = marked_apart(WORDS, rows, expression)
     else:
