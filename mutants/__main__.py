@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import random
 import sys
-import tempfile
 import threading
 from collections import defaultdict
 from collections.abc import Iterator
@@ -13,14 +12,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from queue import SimpleQueue
 from time import monotonic
 
 from mutants.changes import Change, changes_of
 from mutants.coverage_map import Map, current_map
 from mutants.lists import NotFound, equivalent, promises
-from mutants.trees import LIMIT_OF_A_TEST, ROOT, Outcome, Tree
+from mutants.trees import LIMIT_OF_A_TEST, ROOT, Outcome, Tree, scratch
 
 ROOMS = ("threads", "database", "ledger", "recording", "files", "maintenance", "transfer")
 ENOUGH = 0.97
@@ -143,10 +141,10 @@ def _noticed(mutant: Mutant, tree: Tree, found: Map, source: bytes) -> Outcome:
 def _tells(
     test: str, outcome: Outcome, mutant: Mutant, tree: Tree, found: Map, source: bytes
 ) -> bool:
-    """Whether a test that has failed with the change passes without it.
+    """Whether a test that has failed with the change passes without it, and fails with it again.
 
-    Some fail now and then beside other work: such a test is asked again, and if it passed only
-    then, it must fail with the change more often than it did without.
+    Some fail now and then beside other work: if it passed without the change only when it was asked
+    again, it must fail with the change more often than it did without.
     """
     limit = LIMIT_OF_A_TEST + 30 + 5 * found.seconds(test)
     failures = 0
@@ -158,8 +156,10 @@ def _tells(
                 return False
         tree.passed.add(test)
     tree.write(mutant.change.file, mutant.change.applied(source))
-    # Where the time of all was over, the one that was running need not be at fault.
-    more = max(failures + 1 if failures else 0, int(outcome.cut_off))
+    # One that hangs would take its whole time again; but where the time of all was over, the one
+    # that was running need not be at fault.
+    once_more = outcome.cut_off or not outcome.hung
+    more = failures + 1 if failures else int(once_more)
     return all(tree.run([test], limit).failed is not None for _ in range(more))
 
 
@@ -168,7 +168,7 @@ def run_all(mutants: Iterator[Mutant], found: Map, workers: int, until: float) -
     verdicts: list[Verdict] = []
     lock = threading.Lock()
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mutants-")))
+        folder = stack.enter_context(scratch())
         trees: SimpleQueue[Tree] = SimpleQueue()
         for number in range(workers):
             trees.put(stack.enter_context(Tree(folder / str(number))))

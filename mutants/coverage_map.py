@@ -12,7 +12,6 @@ import difflib
 import hashlib
 import json
 import shutil
-import tempfile
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -21,7 +20,7 @@ from pathlib import Path
 import coverage
 
 from mutants.changes import Change
-from mutants.trees import ROOT, Tree
+from mutants.trees import ROOT, Tree, scratch
 
 _FOLDER = ROOT / "build" / "mutants"
 _PACKAGE = "veritas_peewee"
@@ -160,8 +159,8 @@ def current_map(workers: int, *, fresh: bool) -> Map:
 
 
 def _make(folder: Path, files: dict[str, str]) -> None:
-    with tempfile.TemporaryDirectory(prefix="mutants-") as made, Tree(Path(made) / "map") as tree:
-        measured = Path(made) / "measured"
+    with scratch() as made, Tree(made / "map") as tree:
+        measured = made / "measured"
         measured.mkdir()
         outcome = tree.measure(list(files), _LONGEST, measured)
         if not (measured / "seconds.json").exists():

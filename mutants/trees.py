@@ -8,8 +8,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import venv
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -40,6 +42,14 @@ class Outcome:
     cut_off: bool = False
     """Whether the time of all tests was over before they were."""
     output: str = ""
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A temporary folder that other users can enter, because some tests start a child as one."""
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
 
 
 class Tree:

@@ -57,6 +57,13 @@ def test_an_odd_value_is_named_and_the_rest_is_judged(path, ids, capsys, column,
         assert lost in told.err
 
 
+def test_an_id_that_is_not_valid_text_is_told_and_not_taken_for_a_lost_row(path, ids) -> None:
+    change = f"UPDATE audits SET id = CAST(x'6fff' AS TEXT) WHERE id = '{ids[0]}'"
+    by_hand(path, "PRAGMA foreign_keys = OFF", change)
+    told = [problem for problem in verified(path).problems if problem.startswith("audit o")]
+    assert told == [r"audit o\xff: its id is not valid text, and it can be read by no other"]
+
+
 class _Odd(Exception):
     pass
 

@@ -312,6 +312,17 @@ def test_a_table_that_is_lost_is_made_empty_by_fix_and_its_loss_is_named(
     assert verified(altered_store).problems != []
 
 
+def test_the_log_and_what_remains_of_removed_events_can_be_lost_together(
+    altered_store: Path,
+) -> None:
+    whole = schema(altered_store)
+    by_hand(altered_store, "DROP TABLE audit_events", "DROP TABLE removed_events")
+    with repairing(altered_store) as done:
+        for table in ("audit_events", "removed_events"):
+            assert f"made the table {table}, which was missing, without any row" in done
+    assert schema(altered_store) == whole
+
+
 def test_a_repair_that_fails_changes_nothing(path: Path, ids: list[str]) -> None:
     """Two tables are to be made again, and the second cannot be."""
     transform(path, "audit_findings")

@@ -48,12 +48,19 @@ def mutant() -> Mutant:
 @pytest.mark.parametrize(
     ("with_it", "without", "noticed"),
     [
-        ([True], [False], True),
+        ([True, True], [False], True),
+        ([True, False], [False], False),
         ([True], [True, True, True], False),
         ([True, True, True], [True, False], True),
         ([True, True, False], [True, False], False),
     ],
-    ids=["it alone", "as without it", "without it only once", "no more often than without it"],
+    ids=[
+        "it alone",
+        "only once",
+        "as without it",
+        "without it only once",
+        "no more often than without it",
+    ],
 )
 @pytest.mark.parametrize("number", [0, FIRST + 2])
 def test_a_test_notices_a_change_if_it_fails_because_of_it(
@@ -72,9 +79,9 @@ def test_a_test_notices_a_change_if_it_fails_because_of_it(
 
 def test_those_after_one_that_fails_in_any_case_are_run(mutant: Mutant, tmp_path: Path) -> None:
     always = ([True], [True, True, True])
-    tree = Played(tmp_path, {3: always, 7: ([True], []), FIRST: ([True], [])})
+    tree = Played(tmp_path, {3: always, 7: ([True, True], []), FIRST: ([True], [])})
     assert run(mutant, tree, Map([])).outcome.failed == TESTS[7]
-    assert tree.ran == [FIRST, 1, 1, 1, FIRST - 4, 1]
+    assert tree.ran == [FIRST, 1, 1, 1, FIRST - 4, 1, 1]
 
 
 def test_the_one_that_was_running_when_the_time_was_over_is_asked_alone(

@@ -73,7 +73,9 @@ async def plain() -> None:
     async with opened as store, anyio.create_task_group() as tasks:
         try:
             await fill(store, tasks)
-            await anyio.sleep_forever()
+            # asyncio sees a Ctrl-C that comes as it goes to wait only when something wakes it.
+            while True:
+                await anyio.sleep(0.05)
         finally:
             go_on.set()
 

@@ -201,6 +201,19 @@ def test_a_finding_event_may_name_its_screenshot(script) -> None:
     assert sync.get(audit.id).findings[0].screenshot_index == 3
 
 
+@pytest.mark.parametrize("odd", [None, "3", -5, 1.5, True, 10**30])
+def test_a_finding_whose_screenshot_is_no_number_of_one_points_at_none(script, odd: Any) -> None:
+    audit = sync.create(URL)
+    finding = make_finding(1, screenshot_index=odd)
+    pointed = make_finding(1, screenshot_path="/evidence/a.png")
+    sync.record(audit.id, make_event("finding", finding=finding))
+    assert sync.get(audit.id).findings[0].screenshot_index == -1
+    sync.record_many(audit.id, [SHOT, make_event("finding", finding=pointed)])
+    found = sync.get(audit.id)
+    assert [row.screenshot_index for row in found.findings] == [3]
+    assert [note for note in found.errors if "screenshot_index" in note] == found.errors
+
+
 # ---- a result's shape ----
 
 

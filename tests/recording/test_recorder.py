@@ -378,6 +378,13 @@ def test_events_that_close_an_audit_need_not_name_it(script):
         assert lookups.get(found.id).status in ("completed", "error")
 
 
+def test_only_events_that_close_an_audit_name_it(script):
+    other = {"type": "log_entry", "audit_id": "another"}
+    assert ingest.ingest([other], url="https://example.com").id.startswith("vrts_")
+    ended = {"type": "audit_complete", "audit_id": "own"}
+    assert ingest.ingest([other, ended], url="https://example.com").id == "own"
+
+
 def test_an_audit_that_is_refused_leaves_no_images(script):
     image = {"type": "screenshot", "data": IMAGE}
     events = [image, {"type": "audit_complete", "audit_id": "own"}]

@@ -122,8 +122,8 @@ def test_a_line_that_another_one_cuts_in_two_is_read_whole(other: str) -> None:
 
 def test_a_number_of_too_many_digits_is_kept_as_text() -> None:
     digits = "9" * 5000
-    events, notes = parse(stream(BEGIN, f'{{"type": "x", "n": {digits}}}', END))
-    assert events == [BEGIN, {"type": "x", "n": digits}, END]
+    events, notes = parse(stream(BEGIN, f'{{"type": "x", "n": {digits}, "pct": 37}}', END))
+    assert events == [BEGIN, {"type": "x", "n": digits, "pct": 37}, END]
     assert notes[0].startswith("line 2: a number of 5000 digits is kept as text")
 
 

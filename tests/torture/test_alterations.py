@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from torture.alterations.change import Change, run
 from torture.alterations.expected import Listed
 from torture.alterations.judging import judge
 from torture.alterations.specimens import Specimen, specimens
+from torture.alterations.tables import Table, tables_of
 from torture.alterations.verdict import IMPOSSIBLE, NAMED, NOT_NAMED, Verdict
 from torture.faults.alterations import count, unmet
 from torture.model import Row
@@ -69,6 +71,23 @@ def test_rows_images_and_parts_are_changed(made: dict[str, Specimen]) -> None:
         ("a head", "of zeros for the newest event"),
     }
     assert {change.where for change in changes} >= {"queued", "running", "completed", "removed"}
+
+
+def test_a_store_can_be_copied_while_its_changes_are_listed(
+    made: dict[str, Specimen], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    specimen = made["without-images"]
+    before = sorted(specimen.folder.iterdir())
+    beside = []
+
+    def look(connection: Any) -> list[Table]:
+        found = tables_of(connection)
+        beside.extend(sorted(specimen.folder.iterdir()))
+        return found
+
+    monkeypatch.setattr("torture.alterations.all.tables_of", look)
+    assert changes_of(specimen)
+    assert beside == before
 
 
 def test_the_stores_hold_every_kind_of_content(made: dict[str, Specimen]) -> None:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
 from typing import NamedTuple
 
 from torture.alterations import cells, images, parts, rows, whole
 from torture.alterations.change import Change
 from torture.alterations.specimens import Specimen
 from torture.alterations.tables import Table, tables_of
-from veritas_peewee.database.sqlite_errors import driver
 
 FIRST = "recorded"
 
@@ -28,7 +26,7 @@ def changes_of(specimen: Specimen) -> list[Change]:
 
 
 def _changes(specimen: Specimen) -> Iterator[Change]:
-    with closing(driver.connect(specimen.path)) as connection:
+    with specimen.opened() as connection:
         tables = tables_of(connection)
         for table in tables:
             if (breadth := _breadth(specimen, table)) is not None:

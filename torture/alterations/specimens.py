@@ -6,10 +6,10 @@ import fcntl
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from itertools import count
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torture.legacy import write_legacy
 from torture.programs.record import finding, log_entry, png, shot
@@ -41,6 +41,11 @@ class Specimen(NamedTuple):
     @property
     def path(self) -> Path:
         return self.folder / FILE
+
+    def opened(self) -> AbstractContextManager[Any]:
+        """A connection to the database that makes no WAL, for other processes copy the folder."""
+        uri = f"{self.path.absolute().as_uri()}?immutable=1"
+        return closing(driver.connect(uri, uri=True))
 
     def copy(self, folder: Path) -> Path:
         """A copy in a folder that is made anew; the database's path."""
