@@ -21,7 +21,8 @@ from veritas_peewee.ledger.stored import AUDIT, EVENT, FINDING, SCREENSHOT, Row,
 from veritas_peewee.models import Audit, AuditEvent, AuditFinding, AuditScreenshot
 from veritas_peewee.transfer.lines import FORMAT, IMAGE, TEXT, VERSION, is_escape
 from veritas_peewee.transfer.spelling import Form, Spelling, form_of
-from veritas_peewee.values.plain import can_be_json, compact_json, usual_json
+from veritas_peewee.values.canonical import can_be_json, usual_json
+from veritas_peewee.values.plain import compact_json
 
 _REMEMBERED, _SHORT = 4096, 400
 """How many texts of JSON are remembered, and how many characters one has at most."""
