@@ -621,7 +621,7 @@ class AuditStore:
         try:
             if self.location.path is None:
                 return await self.read(call)
-            # On a connection of its own, on which a snapshot is held only while some audits are read.
+            # On a connection of its own, whose snapshots last only while some audits are read.
             return await to_thread.run_sync(
                 _look, self.location, call, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1)
             )
