@@ -10,6 +10,7 @@ from pathlib import Path
 
 from benchmarks import charts, files, machine, peers, report
 from benchmarks.cases import CASES
+from benchmarks.cases.taking import SIZES, quick_size
 from benchmarks.runner import Runner
 
 
@@ -30,7 +31,7 @@ def _arguments() -> argparse.Namespace:
                         help="peers, separated by commas (default: each case's own)")  # fmt: skip
     parser.add_argument("--against", type=_checkout, metavar="FOLDER",
                         help="a checkout of an earlier commit: the cases that begin with a new "
-                        "file (MIX, E1) measure it beside the present one")  # fmt: skip
+                        "file (MIX, E1, TR) measure it beside the present one")  # fmt: skip
     parser.add_argument("--rounds", type=int, help="rounds (default: 3; with --quick 1)")
     parser.add_argument("--quick", action="store_true",
                         help="one round, shorter loops, no history of a million")  # fmt: skip
@@ -108,8 +109,12 @@ def _prepare(runner: Runner, cases: list[str], data: Path) -> None:
         data,
         sorted(sizes),
         audits=bool({"R1", "M1"} & set(cases)),
-        results="W3" in cases,
+        results=bool({"W3", "TR"} & set(cases)),
         findings="R5" in cases,
+        lines={
+            sort: quick_size(sort) if runner.quick else size
+            for sort, size in (SIZES.items() if "TR" in cases else ())
+        },
     )
 
 

@@ -8,7 +8,7 @@ import os
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
@@ -38,7 +38,13 @@ def schema_key(data: Path) -> str:
 
 
 def prepare(
-    data: Path, sizes: Iterable[int], *, audits: bool, results: bool, findings: bool
+    data: Path,
+    sizes: Iterable[int],
+    *,
+    audits: bool,
+    results: bool,
+    findings: bool,
+    lines: Mapping[str, int],
 ) -> None:
     """Make the files that are missing."""
     data.mkdir(parents=True, exist_ok=True)
@@ -53,6 +59,8 @@ def prepare(
     if findings:
         size, each = FINDINGS
         _cached(data, "findings", partial(_fill_history, size=size, each=each))
+    for sort, size in lines.items():
+        _make_lines(data, sort, size)
     for size in sizes:
         _cached(data, f"history-{size}", partial(_fill_history, size=size))
 
@@ -63,6 +71,11 @@ def cached_file(data: Path, name: str) -> Path:
 
 def result_files(data: Path) -> list[Path]:
     return sorted((data / "results").glob("*.json"))
+
+
+def line_file(data: Path, sort: str, size: int) -> Path:
+    """The exported audits of a sort of TR."""
+    return data / f"lines-{sort.replace(' ', '-')}-{size}.jsonl"
 
 
 @contextmanager
@@ -167,6 +180,17 @@ def _make_results(data: Path) -> None:
     for number in range(RESULTS):
         text = json.dumps(sample.engine_result(number), indent=2)
         (folder / f"{number:04d}.json").write_text(text)
+
+
+def _make_lines(data: Path, sort: str, size: int) -> None:
+    path = line_file(data, sort, size)
+    if path.exists():
+        return
+    from benchmarks.taken import write_lines
+
+    with tempfile.TemporaryDirectory(dir=data, prefix="run-") as folder:
+        write_lines(Path(folder, "lines.jsonl"), sort, size)
+        os.replace(Path(folder, "lines.jsonl"), path)
 
 
 def _ingest_all(data: Path, path: Path) -> None:

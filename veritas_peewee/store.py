@@ -621,8 +621,8 @@ class AuditStore:
     async def _apart(
         self, export: Callable[..., ExportReport], progress: ExportProgress | None = None
     ) -> ExportReport:
-        """Run an export on a connection of its own, on which no snapshot is held for longer than an
-        audit; in memory there is none, and it runs as a read."""
+        """Run an export on a connection of its own, whose snapshots last only while some audits are
+        read; in memory there is none, and it runs as a read."""
         from anyio import to_thread
 
         self._opened()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.cases import finding, follow, processes, reads, recording, together, writes
+from benchmarks.cases import finding, follow, processes, reads, recording, taking, together, writes
 from benchmarks.model import Case
 
 CASES: dict[str, Case] = {
@@ -12,6 +12,7 @@ CASES: dict[str, Case] = {
         *writes.CASES,
         *reads.CASES,
         *finding.CASES,
+        *taking.CASES,
         *together.CASES,
         *follow.CASES,
         *processes.CASES,

@@ -118,26 +118,37 @@ def execute(text: str, values: Iterable[Any]) -> list[tuple[Any, ...]]:
     return rows
 
 
-def execute_up_to(text: str, values: Iterable[Any], most: int) -> list[tuple[Any, ...]] | None:
-    """As `execute`; None if the rows take more than `most` bytes, so that they are not held all at
-    once."""
+def execute_up_to(
+    text: str, values: Iterable[Any], most: int, long: int | None = None
+) -> list[tuple[Any, ...]] | None:
+    """As `execute`; None if the rows take more than about `most` bytes, so that they are not held
+    all at once. If `long` is given, only the texts in that column can be long."""
     database = current_database()
     try:
-        return _fetch_up_to(database.execute_sql(text, values), most)
+        return _fetch_up_to(database.execute_sql(text, values), most, long)
     except DRIVER_ERRORS as error:
         database.accept_odd_text(error)
-        return _fetch_up_to(database.execute_sql(text, values), most)
+        return _fetch_up_to(database.execute_sql(text, values), most, long)
 
 
-def _fetch_up_to(cursor: Any, most: int) -> list[tuple[Any, ...]] | None:
+def _fetch_up_to(cursor: Any, most: int, long: int | None) -> list[tuple[Any, ...]] | None:
     rows: list[tuple[Any, ...]] = []
     while more := cursor.fetchmany(LARGEST_STATEMENT):
-        most -= sum(map(getsizeof, chain.from_iterable(more)))
+        most -= _size_of(more, long)
         if most < 0:
             cursor.close()
             return None
         rows += more
     return rows
+
+
+def _size_of(rows: list[tuple[Any, ...]], long: int | None) -> int:
+    if long is not None:
+        try:
+            return sum([len(row[long]) for row in rows])
+        except TypeError:  # a number, or NULL
+            pass
+    return sum(map(getsizeof, chain.from_iterable(rows)))
 
 
 def rows_of(query: Any) -> list[tuple[Any, ...]]:

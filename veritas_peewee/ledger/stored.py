@@ -8,7 +8,8 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import groupby, islice
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from veritas_peewee.database.connection import StoreDatabase
@@ -48,6 +49,7 @@ _ID = AT["id"]
 _FILE = SCREENSHOT.index("file_path")
 assert AUDIT[0] == "id"
 assert FINDING[0] == SCREENSHOT[0] == "audit"
+_FIRST = itemgetter(0)
 _TOGETHER, _MOST_BYTES = 32, 16 << 20
 """How many audits are read at once, and how many bytes their rows of one kind may take."""
 
@@ -84,14 +86,11 @@ def _read_together(audit_ids: list[str]) -> list[StoredAudit] | None:
     tables: list[dict[str, list[Row]]] = []
     values = (json.dumps(audit_ids),)
     with snapshot():
-        for text in _texts_together():
-            rows = execute_up_to(text, values, _MOST_BYTES)
+        for text, long in _texts_together():
+            rows = execute_up_to(text, values, _MOST_BYTES, long)
             if rows is None:
                 return None
-            table: dict[str, list[Row]] = {}
-            for row in rows:
-                table.setdefault(row[0], []).append(row)
-            tables.append(table)
+            tables.append({audit_id: list(found) for audit_id, found in groupby(rows, _FIRST)})
     audits, findings, screenshots, events = tables
     return [
         StoredAudit(
@@ -106,8 +105,11 @@ def _read_together(audit_ids: list[str]) -> list[StoredAudit] | None:
 
 
 @functools.cache
-def _texts_together() -> tuple[str, str, str, str]:
-    """As `_texts`, for the audits of a list of ids in JSON; each row begins with its audit's id."""
+def _texts_together() -> tuple[tuple[str, int | None], ...]:
+    """As `_texts`, for the audits of a list of ids in JSON; each row begins with its audit's id.
+
+    With each the column that alone can be long.
+    """
 
     def text(model: Any, names: tuple[str, ...]) -> str:
         query = model.select(*fields_of(model, names)).where(model.audit.in_(values_of_json()))
@@ -115,10 +117,10 @@ def _texts_together() -> tuple[str, str, str, str]:
 
     fields = [Audit._meta.fields[name] for name in AUDIT]
     return (
-        text_of(Audit.select(*fields).where(Audit.id.in_(values_of_json()))),
-        text(AuditFinding, FINDING),
-        text(AuditScreenshot, SCREENSHOT),
-        text(AuditEvent, ("audit", *EVENT)),
+        (text_of(Audit.select(*fields).where(Audit.id.in_(values_of_json()))), None),
+        (text(AuditFinding, FINDING), None),
+        (text(AuditScreenshot, SCREENSHOT), None),
+        (text(AuditEvent, ("audit", *EVENT)), 1 + EVENT.index("data")),
     )
 
 

@@ -41,6 +41,8 @@ def form_of(value: Any) -> Form | None:
             items = outer if type(outer) is list else (outer,)
         for item in items:
             kind = type(item)
+            if kind is str:
+                continue
             if kind is dict or kind is list:
                 queue.append(item)
             elif kind is int:
@@ -72,9 +74,12 @@ def _whole_floats(value: Any) -> list[int]:
 
 
 def _add_numbers(value: Any, numbers: list[int | float]) -> None:
-    items: Any = [value[key] for key in sorted(value)] if type(value) is dict else value
-    for item in items if type(items) is list else (items,):
+    is_object = type(value) is dict
+    items: Any = map(value.__getitem__, _in_order(tuple(value))) if is_object else value
+    for item in items if is_object or type(items) is list else (items,):
         kind = type(item)
+        if kind is str:
+            continue
         if kind is dict or kind is list:
             _add_numbers(item, numbers)
         elif kind is int or kind is float:

@@ -21,10 +21,12 @@ from veritas_peewee.ledger.stored import AUDIT, EVENT, FINDING, SCREENSHOT, Row,
 from veritas_peewee.models import Audit, AuditEvent, AuditFinding, AuditScreenshot
 from veritas_peewee.transfer.lines import FORMAT, IMAGE, TEXT, VERSION, is_escape
 from veritas_peewee.transfer.spelling import Form, Spelling, form_of
-from veritas_peewee.values.plain import can_be_json, compact_json, usual_json
+from veritas_peewee.values.canonical import can_be_json, usual_json
+from veritas_peewee.values.plain import compact_json
 
 _REMEMBERED, _SHORT = 4096, 400
 """How many texts of JSON are remembered, and how many characters one has at most."""
+_quoted = json.encoder.encode_basestring
 _Column = Sequence[Any]
 _Writer = Callable[[_Column], Iterable[str]]
 _HEAD = f'{{"format":{compact_json(FORMAT)},"version":{VERSION},"audit":'
@@ -36,7 +38,7 @@ _JSON: dict[str, Any] = {
 }
 JSON_AT = tuple((at, name) for at, name in enumerate(AUDIT) if name in _JSON)
 """Where an audit's row has JSON columns, and their names."""
-_DATA_AT = EVENT.index("data")
+assert EVENT == ("id", "event_type", "data", "timestamp", "digest")
 
 
 class Prepared(NamedTuple):
@@ -71,19 +73,17 @@ def prepare(some: list[StoredAudit]) -> list[Prepared | None]:
     shots = iter(
         _objects(AuditScreenshot, SCREENSHOT, [row for one, _ in usual for row in one.screenshots])
     )
-    events = iter(_objects(AuditEvent, EVENT, [row for _, it in usual for row in it.events]))
     made: list[Prepared | None] = []
     for stored, it in zip(some, spelled, strict=True):
         if it is None:
             made.append(None)
             continue
         found = ",".join(islice(findings, len(stored.findings)))
-        told = ",".join(islice(events, len(stored.events)))
         made.append(
             Prepared(
                 f'{_HEAD}{next(audits)},"findings":[{found}],"screenshots":[',
                 list(islice(shots, len(stored.screenshots))),
-                f'],"events":[{told}],"spelling":{it.spelling}}}\n',
+                f'],"events":[{it.events}],"spelling":{it.spelling}}}\n',
             )
         )
     return made
@@ -91,7 +91,7 @@ def prepare(some: list[StoredAudit]) -> list[Prepared | None]:
 
 class _Spelled(NamedTuple):
     audit: Row
-    events: list[Row]
+    events: str
     spelling: str
 
 
@@ -107,10 +107,17 @@ def _spelled(stored: StoredAudit) -> _Spelled | None:
         audit[at] = text
     events = []
     for number, kind, text, moment, digest in stored.events:
-        if text is not None and (text := _noted(spelling, "data", text)) is None:
+        if text is None:
+            text = "null"
+        elif (text := _noted(spelling, "data", text)) is None:
             return None
-        events.append((number, kind, text, moment, digest))
-    return _Spelled(tuple(audit), events, compact_json(spelling.written()))
+        # By hand and not by `_objects`: most rows are events, and all of their columns are known.
+        events.append(
+            f'{{"id":{number},"event_type":{_quoted(kind)},"data":{text},"timestamp":'
+            f"""{"null" if moment is None else f'"{moment}"'},"digest":"""
+            f"""{"null" if digest is None else f'"{digest.hex()}"'}}}"""
+        )
+    return _Spelled(tuple(audit), ",".join(events), compact_json(spelling.written()))
 
 
 def _noted(spelling: Spelling, column: str, value: Any) -> str | None:
@@ -186,7 +193,7 @@ def _writer(field: Any) -> _Writer:
         return functools.partial(_written, write=float.__repr__)
     if isinstance(field, peewee.IntegerField | peewee.AutoField):
         return functools.partial(_written, write=int.__repr__)
-    return functools.partial(_written, write=json.encoder.encode_basestring)
+    return functools.partial(_written, write=_quoted)
 
 
 def _written(column: _Column, *, write: Callable[[Any], str]) -> Iterable[str]:
