@@ -161,6 +161,7 @@ print(*sorted(name for name in set(sys.modules) - before if "." in name or "veri
         "veritas_peewee.values.image_files", "veritas_peewee.values.json_field",
         "veritas_peewee.values.details", "veritas_peewee.values.nesting",
         "veritas_peewee.files", "veritas_peewee.files.platform",
+        "veritas_peewee.database.instances",
     }  # fmt: skip
     opening = {"veritas_peewee.config", "veritas_peewee.startup", "veritas_peewee.sync"}
     opening |= {"veritas_peewee.database.backends"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import inspect
 import json
 import os
 import signal
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import pytest
+import typer
 
 from tests.support.command_line import (
     DEADLINE,
@@ -176,6 +178,41 @@ def test_without_the_extra_it_says_what_to_install() -> None:
         )
         assert done.returncode == 1
         assert done.stderr == "veritas-peewee: install the extra `veritas-peewee[cli]`\n"
+
+
+@pytest.mark.parametrize(
+    ("args", "loads"),
+    [([], False), (["--status", "queued"], True), (["--host", "example.com", "--json"], False)],
+)
+def test_pydantic_is_loaded_only_for_what_has_to_be_converted(
+    tmp_path: Path, args: list[str], loads: bool
+) -> None:
+    with connect(tmp_path / "audits.db"):
+        operations.create("https://example.com/")
+    code = (
+        "import sys; from veritas_peewee.cli import main; code = main(); "
+        "print(*{'pydantic', 'anyio'}.intersection(sys.modules), file=sys.stderr); sys.exit(code)"
+    )
+    words = ["history", "--database", str(tmp_path / "audits.db"), *args]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words],
+        capture_output=True,
+        text=True,
+        env=environment(),
+        timeout=DEADLINE,
+    )
+    assert (done.returncode, "example.com" in done.stdout) == (0, True)
+    has_validators = "_runtime_param" in inspect.getsource(typer.core)
+    assert done.stderr.split() == ["pydantic"] * (loads and has_validators)
+
+
+@pytest.mark.parametrize(
+    "words", [["--limit", "x"], ["--limit", "0"], ["--status", "x"], ["--min-score", "x"]]
+)
+def test_what_is_no_value_of_an_option_is_wrong_usage(cli: Cli, words: list[str]) -> None:
+    told = cli("history", *words)
+    assert told.code == 2
+    assert words[0] in told.err
 
 
 @pytest.mark.parametrize("args", [["history"], ["show", "x"], ["delete", "x", "--yes"]])

@@ -5,6 +5,7 @@ import sqlite3
 import threading
 import weakref
 from contextvars import ContextVar
+from functools import partial
 
 import anyio
 import pytest
@@ -325,10 +326,11 @@ async def test_answers_that_are_held_back_do_not_wait_for_a_long_read(
     tmp_path, monkeypatch, readers
 ):
     monkeypatch.setattr("veritas_peewee.threads.readers.HOLD_BACK", 60.0)
+    monkeypatch.setattr("veritas_peewee.threads.readers.TAKE_OVER_AFTER", 0.2)
     endless = (
         "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT COUNT(*) FROM n"
     )
-    release = threading.Event()
+    begin, release = threading.Event(), threading.Event()
 
     def in_sqlite():
         current_database().execute_sql(endless).fetchone()
@@ -338,15 +340,21 @@ async def test_answers_that_are_held_back_do_not_wait_for_a_long_read(
 
     async with AuditStore.open(tmp_path / "audits.db", readers=readers) as store:
         for long in (in_sqlite, in_python):
+            begin.clear()
+            release.clear()
             answered = []
 
             async def short(answered=answered):
                 answered.append(await store.read(count))
 
             async with anyio.create_task_group() as tasks:
-                for _ in range(5):
-                    tasks.start_soon(short)
+                # So that the long one comes last, in whatever order tasks begin.
+                for first in (partial(store.read, begin.wait, 60), *[short] * 5):
+                    tasks.start_soon(first)
+                    await anyio.wait_all_tasks_blocked()
                 tasks.start_soon(store.read, long)
+                await anyio.wait_all_tasks_blocked()
+                begin.set()
                 with anyio.fail_after(60):
                     while len(answered) < 5:
                         await anyio.sleep(0.001)

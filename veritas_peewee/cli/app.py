@@ -14,6 +14,7 @@ from typing import Annotated, Any, cast
 import typer
 
 from veritas_peewee.cli.ending import Ending, by_signal, when_asked
+from veritas_peewee.cli.plain_values import PlainCommand, PlainGroup
 from veritas_peewee.cli.streams import OutputFailed, ReaderGone, guarded
 from veritas_peewee.cli.terminal import legible
 from veritas_peewee.cli.text import PROGRAM, complain, in_words
@@ -31,7 +32,7 @@ class Program(typer.Typer):
     """A program whose commands' help is their docstrings, also where Python has dropped these."""
 
     def command(self, *args: Any, **options: Any) -> Callable[[Any], Any]:
-        register = super().command(*args, **options)
+        register = super().command(*args, cls=PlainCommand, **options)
 
         def add(command: Any) -> Any:
             if command.__doc__ is None:  # under `python -OO`
@@ -89,6 +90,7 @@ def program(command: str | None = None) -> Program:
     """
     app = Program(
         name=PROGRAM,
+        cls=PlainGroup,
         help="The store of VERITAS's audits.",
         epilog=f"Begin with: {PROGRAM} demo",
         no_args_is_help=True,

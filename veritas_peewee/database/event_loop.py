@@ -39,6 +39,8 @@ def current_token() -> EventLoopToken:
 
 def on_event_loop() -> bool:
     """Whether an event loop runs in this very thread."""
+    if _has_no_loop():
+        return False
     try:
         current_token()
     except RuntimeError:  # a forked child can inherit half a loop
@@ -53,17 +55,16 @@ def asyncio_loop() -> asyncio.AbstractEventLoop | None:
     return None if running is None else running()
 
 
+def _has_no_loop() -> bool:
+    # It is asked for each statement of a script. Without Trio only asyncio can have a loop here,
+    # and asyncio itself says so in a tenth of the time that anyio takes.
+    return "trio" not in sys.modules and asyncio_loop() is None
+
+
 def refuse_on_event_loop() -> None:
     """Raise NoDatabase on an event loop's thread."""
-    # It is called for each statement of a script. Without Trio only asyncio can have a loop here,
-    # and asyncio itself says so in a tenth of the time that anyio takes.
-    if "trio" not in sys.modules and asyncio_loop() is None:
-        return
-    try:
-        _anyio()()
-    except RuntimeError:
-        return
-    raise NoDatabase(_ON_LOOP)
+    if on_event_loop():
+        raise NoDatabase(_ON_LOOP)
 
 
 def not_open_here() -> NoDatabase:
