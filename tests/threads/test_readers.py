@@ -315,3 +315,19 @@ async def test_a_read_that_outlives_the_store_closes_its_connection(tmp_path, mo
     while not kept[0].is_closed() and anyio.current_time() < deadline:
         await anyio.sleep(0.001)
     assert kept[0].is_closed()
+
+
+async def test_a_connection_that_has_read_much_frees_its_cache(path):
+    seen = []
+
+    def trace():
+        current_database().raw.set_trace_callback(seen.append)
+
+    async with AuditStore.open(path, readers=1) as store:
+        await store.read(trace)
+        for _ in range(10):
+            await store.read(count)
+        assert "PRAGMA shrink_memory" not in seen
+        for _ in range(1000):
+            await store.read(count)
+        assert "PRAGMA shrink_memory" in seen
