@@ -258,6 +258,8 @@ def test_a_table_has_a_row_for_each_audit_finding_or_event(path, ids):
         assert found[0]["description"] == "finding 0"
         events = table(what="events", status="completed")
         assert len(events) == 24
+        for moment in (found[0]["created_at"], events[0]["timestamp"]):
+            assert len(moment) == len("2026-01-31 18:00:00.123")
         assert json.loads(events[0]["data"])["type"] == "phase_start"
         with pytest.raises(InvalidAudit, match="what: must be one of"):
             export_csv(io.BytesIO(), what="sites")
