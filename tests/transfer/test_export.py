@@ -229,6 +229,16 @@ def test_audits_that_change_their_place_meanwhile_come_once(path, ids, order, mo
     assert found == before
 
 
+@pytest.mark.parametrize("order", ["newest", "oldest"])
+def test_what_was_read_of_a_large_store_is_not_kept_in_memory(path, ids, order):
+    seen: list[str] = []
+    with connect(path, read_only=True) as database:
+        database.raw.set_trace_callback(seen.append)
+        export_jsonl(io.BytesIO(), order=order)
+        database.raw.set_trace_callback(None)
+    assert "PRAGMA shrink_memory" in seen
+
+
 # ---- tables ----
 
 
