@@ -71,6 +71,17 @@ def run_one():
     return current_database().session.id
 
 
+def leave_dead(folder):
+    """Have a process begin a session and die."""
+
+    def die():
+        folder.mkdir(exist_ok=True)
+        assert Session(folder).id  # which begins it
+        os._exit(0)
+
+    os.waitpid(forked(die), 0)
+
+
 # ---- what is in the folder ----
 
 
@@ -348,16 +359,19 @@ def test_a_session_that_cannot_be_opened_is_not_dead(path, folder, monkeypatch, 
 def test_a_dead_process_s_session_is_removed_and_another_s_is_not(path, folder):
     with connect(path):
         session = run_one()
-
-        def die():
-            folder.mkdir(exist_ok=True)
-            assert Session(folder).id  # which begins it
-            os._exit(0)
-
-        os.waitpid(forked(die), 0)
+        leave_dead(folder)
         assert len(os.listdir(folder)) == 2
         assert opened_elsewhere(path) == ["opened", "running"]
         assert os.listdir(folder) == [session]
+
+
+def test_what_ends_the_audits_of_the_dead_in_a_transaction_sweeps_after_it(path, folder):
+    with connect(path) as database:
+        leave_dead(folder)
+        with database.unit():
+            recorder.disconnect_dead()
+            assert len(os.listdir(folder)) == 1
+        assert not folder.exists()
 
 
 # ---- and where it matters that nobody is there ----

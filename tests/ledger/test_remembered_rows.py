@@ -11,6 +11,7 @@ from tests.support.database_files import by_hand
 from veritas_peewee import Audit, connect
 from veritas_peewee.database.current import bound, current_database, screenshot_folder
 from veritas_peewee.ledger import formulas, log, memory, seals
+from veritas_peewee.ledger.heads import newest_head
 from veritas_peewee.ledger.memory import remembered
 from veritas_peewee.maintenance.verify import verify
 from veritas_peewee.queries import lookups
@@ -102,6 +103,16 @@ def test_an_audit_that_ends_or_is_removed_is_forgotten(script, audit_id):
     operations.create("https://example.org", id=audit_id)
     recorder.record(audit_id, STATS)
     assert (lookups.get(audit_id).url, lookups.get(audit_id).errors) == ("https://example.org", [])
+
+
+def test_a_head_counts_each_change_of_one(script, audit_id):
+    counted = []
+    for event in (STATS, ERROR, {"type": "log_entry"}, ERROR):
+        before = newest_head().changes
+        recorder.record(audit_id, event)
+        assert remembers(audit_id)
+        counted.append(newest_head().changes - before)
+    assert counted == [1, 1, 0, 1]
 
 
 def test_of_long_rows_the_last_few_are_remembered(script, monkeypatch):

@@ -20,6 +20,7 @@ from tests.support.processes import held_open
 from veritas_peewee import StoreError, connect
 from veritas_peewee.database import sqlite as module
 from veritas_peewee.database.sqlite import has_wal_reset_bug
+from veritas_peewee.database.sqlite_errors import driver
 from veritas_peewee.maintenance.doctor import Finding, diagnose
 from veritas_peewee.migrations import HISTORY, KNOWN
 from veritas_peewee.recording import operations, recorder
@@ -82,6 +83,9 @@ def test_a_good_file_has_no_problem_and_is_told_in_full(good):
     assert (reader["query_only"], reader["wal_autocheckpoint"]) == (1, 0)
     version = find(found, "sqlite").value
     assert version["wal_reset_bug"] == has_wal_reset_bug(version["version"])
+    assert (version["version"], version["driver"]) in (
+        (driver.sqlite_version, "sqlite3"), (driver.sqlite_version, "pysqlite3"),
+    )  # fmt: skip
     assert state(good.parent) == before
 
 

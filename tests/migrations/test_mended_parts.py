@@ -312,6 +312,19 @@ def test_a_table_that_is_lost_is_made_empty_by_fix_and_its_loss_is_named(
     assert verified(altered_store).problems != []
 
 
+def test_a_log_that_is_lost_goes_on_after_what_remains_of_removed_events(
+    altered_store: Path,
+) -> None:
+    by_hand(altered_store, "DROP TABLE audit_events", "DELETE FROM sqlite_sequence")
+    with repairing(altered_store) as done:
+        assert "made the table audit_events, which was missing, without any row" in done
+    newest = select(altered_store, "SELECT MAX(event_id) FROM removed_events")[0][0]
+    assert ("audit_events", newest) in rows(altered_store, "sqlite_sequence")
+    with connect(altered_store):
+        recorder.record(operations.create("https://next.example/").id, LOG_ENTRY)
+        assert [event.id for event in AuditEvent.select()] == [newest + 1]
+
+
 def test_the_log_and_what_remains_of_removed_events_can_be_lost_together(
     altered_store: Path,
 ) -> None:

@@ -194,6 +194,21 @@ def test_a_finding_that_was_told_before_is_given_its_screenshot(script, form, to
     assert state(again.id) == state(audit.id)
 
 
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize("odd", ["", None, 5])
+def test_findings_without_an_id_are_not_taken_for_one_another(script, odd, together: bool) -> None:
+    one, two = (make_finding(1, id=odd, description=text) for text in ("one", "two"))
+    told = make_event("finding", finding=one)
+    result = make_event("audit_result", result={"findings": [one, two]})
+    audit = sync.create(URL)
+    if together:
+        sync.record_many(audit.id, [told, result, result])
+    else:
+        for event in (told, result, result):
+            sync.record(audit.id, event)
+    assert [row.description for row in sync.get(audit.id).findings] == ["one", "two"]
+
+
 def test_a_finding_event_may_name_its_screenshot(script) -> None:
     audit = sync.create(URL)
     finding = make_finding(1, screenshot_path="/evidence/a.png")

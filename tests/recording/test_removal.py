@@ -232,6 +232,19 @@ def test_a_wal_that_is_not_there_is_no_wal_on_disk(path: Path, audit_id: str) ->
         database.sync_commits()
 
 
+def test_a_store_that_has_left_the_wal_has_the_end_of_each_journal_on_disk(
+    path: Path, audit_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with connect(path) as database:
+        database.sync_commits()
+        assert database.raw.execute("PRAGMA journal_mode = DELETE").fetchall() == [("delete",)]
+        effects = Effects(tmp_path, monkeypatch)
+        for _ in range(2):
+            database.sync_commits()
+        assert [str(one) for one in effects.seen] == ["fsync store"] * 2
+        database.raw.execute("PRAGMA journal_mode = WAL").fetchall()
+
+
 def test_what_another_process_commits_during_the_sync_is_synced_too(
     path: Path, audit_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -459,3 +459,19 @@ async def test_peewees_log_has_the_statements_of_a_read(file_store, caplog):
     with caplog.at_level("DEBUG", "peewee"):
         await file_store.get(audit.id)
     assert sum('FROM "audit_findings"' in record.message for record in caplog.records) == 1
+
+
+async def test_a_connection_that_has_read_much_frees_its_cache(path):
+    seen = []
+
+    def trace():
+        current_database().raw.set_trace_callback(seen.append)
+
+    async with AuditStore.open(path, readers=1) as store:
+        await store.read(trace)
+        for _ in range(10):
+            await store.read(count)
+        assert "PRAGMA shrink_memory" not in seen
+        for _ in range(1000):
+            await store.read(count)
+        assert "PRAGMA shrink_memory" in seen

@@ -294,6 +294,20 @@ def write(path: Path) -> None:
         operations.create("https://example.com")
 
 
+def test_a_checkpoint_waits_for_a_read_as_long_as_it_is_told(path: Path) -> None:
+    with connect(path) as database:
+        other = driver.connect(path, check_same_thread=False, isolation_level=None)
+        other.execute("BEGIN")
+        assert other.execute("SELECT COUNT(*) FROM audits").fetchone() == (0,)
+        operations.create("https://example.com")
+        assert not database.checkpoint(truncate=False, patience=0.0)
+        release = threading.Timer(0.3, other.execute, ["COMMIT"])
+        release.start()
+        assert database.checkpoint(truncate=False, patience=60.0)  # by now the other has let go
+        release.join()
+        other.close()
+
+
 @pytest.mark.parametrize("inside", [False, True], ids=["done", "refused inside a transaction"])
 def test_a_write_after_a_checkpoint_waits_for_others_as_before(
     tmp_path: Path, inside: bool

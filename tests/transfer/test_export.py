@@ -229,6 +229,16 @@ def test_audits_that_change_their_place_meanwhile_come_once(path, ids, order, mo
     assert found == before
 
 
+@pytest.mark.parametrize("order", ["newest", "oldest"])
+def test_what_was_read_of_a_large_store_is_not_kept_in_memory(path, ids, order):
+    seen: list[str] = []
+    with connect(path, read_only=True) as database:
+        database.raw.set_trace_callback(seen.append)
+        export_jsonl(io.BytesIO(), order=order)
+        database.raw.set_trace_callback(None)
+    assert "PRAGMA shrink_memory" in seen
+
+
 # ---- tables ----
 
 
@@ -258,6 +268,8 @@ def test_a_table_has_a_row_for_each_audit_finding_or_event(path, ids):
         assert found[0]["description"] == "finding 0"
         events = table(what="events", status="completed")
         assert len(events) == 24
+        for moment in (found[0]["created_at"], events[0]["timestamp"]):
+            assert len(moment) == len("2026-01-31 18:00:00.123")
         assert json.loads(events[0]["data"])["type"] == "phase_start"
         with pytest.raises(InvalidAudit, match="what: must be one of"):
             export_csv(io.BytesIO(), what="sites")

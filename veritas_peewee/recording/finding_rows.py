@@ -62,7 +62,9 @@ def add_missing(rows: Projection, findings: list[tuple[object, dict[str, Any]]])
         if exact in own:
             continue
         if rows.findings.is_there(row) or (
-            isinstance(finding_id, str) and rows.findings.is_reported(finding_id, rows.event_id)
+            isinstance(finding_id, str)
+            and finding_id  # several without one are no single finding
+            and rows.findings.is_reported(finding_id, rows.event_id)
         ):
             if values["screenshot_index"] >= 0:
                 _point(rows, finding_id, row)

@@ -66,8 +66,6 @@ class KnownFindings:
         """Whether a `finding` event older than the event `before` has reported this finding."""
         if finding_id in self._reported:
             return True
-        if not finding_id:
-            return log.finding_reported(self.audit_id, finding_id, before)
         if not self._first_asked:
             self._first_asked = before
         elif self._none_before is None:

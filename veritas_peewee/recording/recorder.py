@@ -207,8 +207,8 @@ def _close(audit_id: str, state: dict[str, Any], reason: str, *, failed: bool = 
     record(audit_id, event, lenient=True)
 
 
-def disconnect_dead() -> list[str]:
-    """End the audits whose process has died, each with an event that says so; returns their ids.
+def disconnect_dead() -> None:
+    """End the audits whose process has died, each with an event that says so.
 
     An audit without a final status becomes disconnected. In a transaction, as beside other
     connections, only a process whose death its session's file proves counts as dead.
@@ -224,12 +224,13 @@ def disconnect_dead() -> list[str]:
     # The folder may have been removed, or copied without; but who runs an audit has the file open.
     if missing and not database.transaction_is_open and database.is_alone():
         dead |= missing
-    ended = [audit for audit, session in rows if session in dead and _ends(audit, session)]
+    for audit_id, session in rows:
+        if session in dead:
+            _end(audit_id, session)
     if database.transaction_is_open:
         database.after_commit(functools.partial(sweep, folder, left))
     else:
         sweep(folder, left)
-    return ended
 
 
 @functools.cache
@@ -237,14 +238,14 @@ def _runners_sql() -> str:
     return text_of(AuditRunner.select(AuditRunner.audit, AuditRunner.session))
 
 
-def _ends(audit_id: str, session: object) -> bool:
-    """Whether this audit of a dead session could be, and was, marked as disconnected.
+def _end(audit_id: str, session: object) -> None:
+    """Mark an audit of a dead session as disconnected, if that is possible.
 
     Each in its own transaction, so that one that another program has made odd stops no opening, and
     no other audit.
     """
     try:
-        return _disconnect(audit_id, session)
+        _disconnect(audit_id, session)
     except Exception as error:
         if not _is_odd(error):
             raise
@@ -256,7 +257,6 @@ def _ends(audit_id: str, session: object) -> bool:
             audit_id,
             error,
         )
-        return False
 
 
 def _is_odd(error: Exception) -> bool:
@@ -269,16 +269,15 @@ def _is_odd(error: Exception) -> bool:
 
 
 @atomic
-def _disconnect(audit_id: str, session: object) -> bool:
+def _disconnect(audit_id: str, session: object) -> None:
     if type(audit_id) is not str:
         raise InvalidAudit("its id is no text")
     found = AuditRunner.select(AuditRunner.session).where(AuditRunner.audit == MARK)
     if execute(text_of(found), (audit_id,)) != [(session,)]:
-        return False  # another process was faster, or runs it now
+        return  # another process was faster, or runs it now
     state = operations.audit_state(audit_id)
     if state["status"] in (AuditStatus.QUEUED, AuditStatus.RUNNING):
         end_of_output(audit_id, "the process that was running this audit has ended")
     elif state["status"] in FINAL:
         _close(audit_id, state, "the process that was running this audit ended after its result")
     operations.release(audit_id)
-    return True
