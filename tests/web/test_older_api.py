@@ -626,6 +626,10 @@ def test_audits_are_compared_oldest_first(path):
             again = sync.ingest([RESULT | {"result": {**RESULT["result"], "trust_score": 5}}, DONE])
         (up,) = compared(again.id, fourth)[1]["trust_score_deltas"]
         assert (up["delta"], up["percentage_change"]) == (5, None)
+        with connect(path):
+            still = sync.ingest([RESULT | {"result": {**RESULT["result"], "trust_score": 5}}, DONE])
+        (none,) = compared(again.id, still.id)[1]["trust_score_deltas"]
+        assert (none["delta"], none["percentage_change"]) == (0, 0)
         (same,) = compared(second, second)[1]["audits"]
         assert same["audit_id"] == second
         assert [one["audit_id"] for one in compared(first, "nobody")[1]["audits"]] == [first]

@@ -110,10 +110,7 @@ def comparison_of(ids: list[str]) -> Data | None:
         "audits": [_compared(audits[one]) for one in order],
         "trust_score_deltas": [
             _between(step)
-            | {
-                "delta": step.trust_score.difference,
-                "percentage_change": _percentage(step),
-            }
+            | {"delta": step.trust_score.difference, "percentage_change": _percentage(step)}
             for step in steps
             if step.trust_score.difference is not None
         ],
@@ -145,4 +142,6 @@ def _between(step: Step) -> Data:
 
 def _percentage(step: Step) -> float | None:
     score = step.trust_score
-    return score.difference / score.before * 100 if score.difference and score.before else None
+    if score.difference is None or not score.before:
+        return None
+    return score.difference / score.before * 100
