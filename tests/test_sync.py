@@ -34,7 +34,7 @@ from veritas_peewee.testing import make_audit, make_event
 
 # ---- names and signatures ----
 
-OF_THE_STORE_ALONE = {"open", "close", "read", "write", "stats", "run"}
+OF_THE_STORE_ALONE = {"open", "close", "read", "write", "stats", "run", "stop_following"}
 
 
 def imported_for_types(module: Any) -> dict[str, Any]:

@@ -344,3 +344,28 @@ def test_the_type_of_the_last_event(script):
     assert log.last_event(audit.id) is None
     recorder.record_many(audit.id, [LOG, BEGIN])
     assert log.last_event(audit.id) == "phase_start"
+
+
+async def test_a_server_that_stops_ends_its_viewers_and_still_answers(store):
+    audit = await store.create("https://example.com")
+    follower = await store.follow(audit.id)
+    told = []
+
+    async def follow() -> None:
+        with pytest.raises(StoreClosed):
+            async for event in follower:
+                told.append(event.id)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(follow)
+        first = await store.record(audit.id, {"type": "log_entry"})
+        with anyio.fail_after(30):
+            while not told:
+                await anyio.sleep(0.001)
+        store.stop_following()
+    assert (told, follower.ended) == ([first], Ended.CLOSING)
+    assert await store.record(audit.id, {"type": "log_entry"}) == first + 1
+    late = await store.follow(audit.id)
+    with pytest.raises(StoreClosed):
+        [event async for event in late]
+    assert late.ended is Ended.CLOSING

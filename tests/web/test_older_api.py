@@ -496,6 +496,16 @@ def test_an_application_that_cannot_run_an_engine_says_what_is_missing(path):
         assert watch(client, audit_id) == TOLD
 
 
+def test_it_works_in_an_application_that_is_mounted_in_another(path):
+    app, inner = FastAPI(lifespan=store_lifespan(path)), FastAPI()
+    inner.include_router(older_router(engine(*TOLD)))
+    app.mount("/api", inner)
+    with TestClient(app) as client:
+        answer = client.post("/api/audit/start", json={"url": SHOP}).json()
+        assert answer["ws_url"] == f"/api/audit/stream/{answer['audit_id']}"
+        assert watch(client, answer["audit_id"]) == TOLD
+
+
 def test_an_application_s_own_failure_is_not_changed_by_what_runs_in_the_background(path):
     async def fails():
         async with store_lifespan(path)(FastAPI()):

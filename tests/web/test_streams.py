@@ -8,10 +8,12 @@ import anyio
 import pytest
 from fastapi.testclient import TestClient
 
+from tests.support.database_files import by_hand
 from tests.support.web import Viewer, application
-from veritas_peewee import AuditEvent, AuditStore, StoreError, connect, store_lifespan
+from veritas_peewee import AuditEvent, AuditStore, StoreError, connect, store_lifespan, sync
 from veritas_peewee.testing import make_audit
 from veritas_peewee.web import add_error_handlers, api_router, streams
+from veritas_peewee.web.answers import ShownEvent, event_text, json_text
 
 SHOP = "https://shop.example/"
 ENTRY = {"type": "log_entry", "message": "one\nof\u2028several\rlines: \x85"}
@@ -271,3 +273,22 @@ def test_an_audit_of_an_older_store_shows_its_snapshot(tmp_path):
         text = client.get(f"/api/audits/{audit.id}/events", headers=headers).text
     assert "event: snapshot" in text
     assert text.endswith('event: end\ndata: {"how":"completed"}\n\n')
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["timestamp = NULL", "timestamp = 7.5", "digest = NULL", "digest = 'text'", "data = NULL",
+     "data = '[1e999]'", "data = 'no JSON'", "data = x'ff00'", "event_type = x'ff'",
+     "timestamp = '2026-01-31 10:00:00.000000'"],
+)  # fmt: skip
+def test_an_event_is_shown_as_any_value_is_whatever_another_program_made_of_it(tmp_path, change):
+    path = tmp_path / "audits.db"
+    with connect(path):
+        audit = sync.create(SHOP)
+        sync.record_many(audit.id, [ENTRY, ENTRY])
+    by_hand(path, f"UPDATE audit_events SET {change} WHERE id = 1")
+    with connect(path, read_only=True):
+        for event in sync.events(audit.id):
+            text = event_text(event)
+            assert text == json_text(ShownEvent(event)) == event_text(event)
+            assert json.loads(text)["id"] == event.id

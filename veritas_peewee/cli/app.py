@@ -59,6 +59,7 @@ MODULES = {
     "prune": ["prune"],
     "watch": ["watch"],
     "transfer": ["export", "import"],
+    "serve": ["serve"],
     "demo": ["demo"],
 }
 """The modules of this package that have commands, in the order of the help, with these."""

@@ -76,6 +76,11 @@ class Follower:
         self._next += 1
         return event
 
+    def ready(self) -> list[AuditEvent]:
+        """The events that are here already, to be given without waiting; perhaps none."""
+        events, self._events, self._next = self._events[self._next :], [], 0
+        return events
+
     async def aclose(self) -> None:
         """End this follower; a task that waits for its next event continues. May be repeated."""
         self._end(Ended.LEFT)

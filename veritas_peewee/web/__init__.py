@@ -1,6 +1,7 @@
 """The store in a FastAPI application: a lifespan that opens it, the dependency for routes, a JSON
 API with live streams, and the older backend's API."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import veritas_peewee.web.encoding as _encoding  # noqa: F401  (it registers our rows' encoder)
@@ -8,24 +9,29 @@ from veritas_peewee.web.lifespan import get_store, store_lifespan
 
 if TYPE_CHECKING:
     from veritas_peewee.web.api import api_router as api_router
+    from veritas_peewee.web.application import create_app as create_app
     from veritas_peewee.web.older import older_router as older_router
     from veritas_peewee.web.problems import add_error_handlers as add_error_handlers
 
-__all__ = ["add_error_handlers", "api_router", "get_store", "older_router", "store_lifespan"]
+__all__ = [
+    "add_error_handlers",
+    "api_router",
+    "create_app",
+    "get_store",
+    "older_router",
+    "store_lifespan",
+]
+
+_MODULES = {
+    "add_error_handlers": "problems",
+    "api_router": "api",
+    "create_app": "application",
+    "older_router": "older",
+}
 
 
 def __getattr__(name: str) -> Any:
     # Loaded when they are asked for: an application on Starlette alone has no FastAPI.
-    if name == "api_router":
-        from veritas_peewee.web.api import api_router
-
-        return api_router
-    if name == "older_router":
-        from veritas_peewee.web.older import older_router
-
-        return older_router
-    if name == "add_error_handlers":
-        from veritas_peewee.web.problems import add_error_handlers
-
-        return add_error_handlers
+    if name in _MODULES:
+        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

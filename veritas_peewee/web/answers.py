@@ -22,11 +22,32 @@ from veritas_peewee.values.named import Named, as_dict
 _LINE_ENDS = str.maketrans({char: f"\\u{ord(char):04x}" for char in "\x85\u2028\u2029"})
 
 
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
 def json_text(value: object) -> str:
     """A result or rows as JSON text on one line; what JSON or UTF-8 has no form for is replaced."""
-    plain = as_dict(value, moment=rfc3339)
-    text = json.dumps(plain, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return _on_one_line(_encode(as_dict(value, moment=rfc3339)))
+
+
+def _on_one_line(text: str) -> str:
     return text.translate(_LINE_ENDS).encode(errors="replace").decode()
+
+
+def event_text(event: AuditEvent) -> str:
+    """An event, with its token, as JSON text; made once for all who are shown the same event."""
+    known: str | None = event.__dict__.get("_shown")
+    if known is None:
+        values = ShownEvent(event).named()
+        when, digest = values["timestamp"], values["digest"]
+        try:
+            # The data is JSON as it was read: only these two have another form.
+            forms = {"timestamp": rfc3339(when), "digest": digest.hex()}
+            known = _on_one_line(_encode(values | forms))
+        except (AttributeError, TypeError, ValueError):  # written by another program
+            known = json_text(values)
+        event.__dict__["_shown"] = known
+    return known
 
 
 class Answer(Response):

@@ -13,6 +13,7 @@ from anyio.abc import TaskGroup
 from starlette.requests import HTTPConnection
 
 from veritas_peewee.errors import StoreClosed
+from veritas_peewee.web.state import held
 
 _logger = logging.getLogger("veritas_peewee")
 _NAME = "veritas_background"
@@ -68,8 +69,7 @@ def background_of(connection: HTTPConnection) -> Background:
 
     Raises StoreClosed if the application has no `store_lifespan`, or has not started.
     """
-    state = connection.scope.get("state", {})
-    found = state.get(_NAME) or getattr(connection.app.state, _NAME, None)
+    found = held(connection, _NAME)
     if not isinstance(found, Background):
         raise StoreClosed("no engine can be run here: FastAPI(lifespan=store_lifespan())")
     return found

@@ -40,6 +40,7 @@ from starlette.requests import HTTPConnection
 from veritas_peewee.errors import StoreClosed
 from veritas_peewee.store import AuditStore
 from veritas_peewee.web.background import open_background
+from veritas_peewee.web.state import held
 
 
 def store_lifespan(
@@ -68,7 +69,7 @@ async def get_store(connection: HTTPConnection) -> AuditStore:
 
     Raises StoreClosed if the application has no `store_lifespan`, or has not started.
     """
-    store = getattr(connection.app.state, "veritas_store", None)
+    store = held(connection, "veritas_store")
     if not isinstance(store, AuditStore):
         raise StoreClosed("this application has no store: FastAPI(lifespan=store_lifespan())")
     return store

@@ -71,7 +71,7 @@ def _problem(status: int, detail: str, code: str) -> Problem:
     return Problem(title=http.HTTPStatus(status).phrase, status=status, detail=detail, code=code)
 
 
-def _response(problem: Problem, headers: dict[str, str] | None = None) -> Response:
+def response_of(problem: Problem, headers: dict[str, str] | None = None) -> Response:
     return Response(
         json_text(problem.model_dump()),
         problem.status,
@@ -84,7 +84,7 @@ async def _told_by_store(request: Request, error: Exception) -> Response:
     assert isinstance(error, StoreError)
     problem = problem_of(error)
     headers = {"Retry-After": str(RETRY_AFTER)} if problem.status == 503 else None
-    return _response(problem, headers)
+    return response_of(problem, headers)
 
 
 async def _refused(request: Request, error: Exception) -> Response:
@@ -92,7 +92,7 @@ async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     faults = [f"{_place(one['loc'])}: {one['msg']}" for one in error.errors()]
     # A value that may be of several types is refused by each of them.
-    return _response(_problem(422, "; ".join(dict.fromkeys(faults)), "invalid"))
+    return response_of(_problem(422, "; ".join(dict.fromkeys(faults)), "invalid"))
 
 
 def _place(path: Sequence[int | str]) -> str:
@@ -109,12 +109,12 @@ async def _answered(request: Request, error: Exception) -> Response:
     detail = error.detail if isinstance(error.detail, str) else json_text(error.detail)
     phrase = http.HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
     headers = None if error.headers is None else dict(error.headers)
-    return _response(_problem(error.status_code, detail, phrase), headers)
+    return response_of(_problem(error.status_code, detail, phrase), headers)
 
 
 async def _failed(request: Request, error: Exception) -> Response:
     """Anything else is a fault of the application, which its log shows."""
-    return _response(_problem(500, "the server could not do this", "failed"))
+    return response_of(_problem(500, "the server could not do this", "failed"))
 
 
 def add_error_handlers(app: FastAPI) -> None:

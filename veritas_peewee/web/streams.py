@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable
 from contextlib import aclosing
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import anyio
 from fastapi import APIRouter, Query, WebSocket, WebSocketDisconnect
@@ -21,16 +21,19 @@ from starlette.websockets import WebSocketState
 
 from veritas_peewee.errors import StaleToken, StoreError
 from veritas_peewee.following.follower import Follower
+from veritas_peewee.models import AuditEvent
 from veritas_peewee.store import AuditStore
 from veritas_peewee.values.states import Ended
 from veritas_peewee.values.tokens import check_after, id_in
-from veritas_peewee.web.answers import ShownEvent, json_text, shown
+from veritas_peewee.web.answers import event_text, json_text, shown
 from veritas_peewee.web.parameters import AuditId, Store, Text
 from veritas_peewee.web.problems import problem_of
 
 HEARTBEAT = 4.0
 """Seconds without an event after which a viewer is sent a sign of life: some clients, and some
 proxies, give up after five."""
+AT_ONCE = 100
+"""The most events that are sent as one piece."""
 RETRY = 1000
 """Milliseconds after which a browser that has lost the stream comes back."""
 
@@ -41,8 +44,13 @@ class Message(NamedTuple):
     """One message of a stream; `ping` is sent while nothing happens."""
 
     name: str
-    data: Any = None
+    text: str = ""
+    """Its data as JSON."""
     token: str | None = None
+
+
+Messages = AsyncGenerator[list[Message], None]
+"""Messages as they come: those that are there at once are sent at once."""
 
 
 def event_id(after: str | None) -> int:
@@ -59,7 +67,7 @@ def _after(text: str | None) -> int | str:
 
 async def _begin(
     store: AuditStore, connection: HTTPConnection, audit_id: str, after: str | None
-) -> AsyncGenerator[Message, None]:
+) -> Messages:
     """The messages of a stream; raises AuditNotFound and InvalidAudit before there is one."""
     try:
         follower = await store.follow(audit_id, after=_after(after))
@@ -69,30 +77,40 @@ async def _begin(
     return _messages(follower, await shown(store, connection, audit_id))
 
 
-async def _failed(error: StoreError) -> AsyncGenerator[Message, None]:
-    yield Message("error", problem_of(error).model_dump())
-    yield Message("end", {"how": Ended.FAILED})
+def _error(error: StoreError) -> Message:
+    return Message("error", json_text(problem_of(error).model_dump()))
 
 
-async def _messages(follower: Follower, snapshot: object) -> AsyncGenerator[Message, None]:
+def _end(how: Ended | None) -> Message:
+    return Message("end", json_text({"how": how}))
+
+
+async def _failed(error: StoreError) -> Messages:
+    yield [_error(error), _end(Ended.FAILED)]
+
+
+async def _messages(follower: Follower, snapshot: object) -> Messages:
     try:
-        yield Message("snapshot", snapshot)
+        yield [Message("snapshot", json_text(snapshot))]
+        last: list[Message] = []
         while True:
-            event = None
+            events: list[AuditEvent] = []
             try:
                 with anyio.move_on_after(HEARTBEAT):
-                    event = await anext(follower)
+                    events = [await anext(follower)]
+                events += follower.ready()
             except StopAsyncIteration:
                 break
             except StoreError as error:
                 if follower.ended not in (Ended.DELETED, Ended.CLOSING):
-                    yield Message("error", problem_of(error).model_dump())
+                    last = [_error(error)]
                 break
-            if event is None:
-                yield Message("ping")
-            else:
-                yield Message("event", ShownEvent(event), event.token)
-        yield Message("end", {"how": follower.ended})
+            for start in range(0, len(events), AT_ONCE):
+                part = events[start : start + AT_ONCE]
+                yield [Message("event", event_text(event), event.token) for event in part]
+            if not events:
+                yield [Message("ping")]
+        yield [*last, _end(follower.ended)]
     finally:
         await follower.aclose()
 
@@ -117,15 +135,18 @@ async def sse(store: AuditStore, request: Request, audit_id: str, after: str | N
     return _Stream(_as_sse(messages), media_type="text/event-stream", headers=headers)
 
 
-async def _as_sse(messages: AsyncGenerator[Message, None]) -> AsyncGenerator[bytes, None]:
+async def _as_sse(messages: Messages) -> AsyncGenerator[bytes, None]:
     async with aclosing(messages):
         yield f"retry: {RETRY}\n\n".encode()
-        async for name, data, token in messages:
-            if name == "ping":
-                yield b":\n\n"
-                continue
-            begin = f"id: {token}\n" if token else f"event: {name}\n"
-            yield f"{begin}data: {json_text(data)}\n\n".encode()
+        async for some in messages:
+            yield "".join(map(_sse_text, some)).encode()
+
+
+def _sse_text(message: Message) -> str:
+    name, text, token = message
+    if name == "ping":
+        return ":\n\n"
+    return f"{f'id: {token}' if token else f'event: {name}'}\ndata: {text}\n\n"
 
 
 # ---- WebSocket ----
@@ -147,11 +168,11 @@ async def stream(
     await play(socket, _as_texts(messages))
 
 
-async def _as_texts(messages: AsyncGenerator[Message, None]) -> AsyncGenerator[str, None]:
+async def _as_texts(messages: Messages) -> AsyncGenerator[str, None]:
     async with aclosing(messages):
-        async for name, data, token in messages:
-            found = {"message": name, "data": data}
-            yield json_text(found | ({"token": token} if token else {}))
+        async for some in messages:
+            for message in some:
+                yield _socket_text(message)
 
 
 async def play(socket: WebSocket, texts: AsyncGenerator[str, None]) -> None:
@@ -174,6 +195,12 @@ async def _took(sending: Awaitable[None]) -> bool:
     except (WebSocketDisconnect, RuntimeError):  # servers raise either
         return False
     return True
+
+
+def _socket_text(message: Message) -> str:
+    name, text, token = message
+    more = f',"token":"{token}"' if token else ""
+    return f'{{"message":"{name}"{more},"data":{text or "null"}}}'
 
 
 async def _until_gone(socket: WebSocket, scope: anyio.CancelScope) -> None:

@@ -1,0 +1,193 @@
+"""`serve`: a real server, which viewers lose and find again."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.invariants import check_invariants
+from tests.support.processes import environment
+from veritas_peewee import connect, sync
+
+PROGRAM = "import sys; from veritas_peewee.cli import main; sys.exit(main())"
+ENTRY = {"type": "log_entry", "message": "x"}
+
+
+class Server:
+    """`veritas-peewee serve`, at a port that stays the same when it is started again."""
+
+    def __init__(self, path: Path, *options: str) -> None:
+        self.path, self.options, self.port = path, options, 0
+        self.start()
+
+    def start(self) -> None:
+        words = ["--database", str(self.path), "--port", str(self.port), *self.options]
+        self.process = subprocess.Popen(
+            [sys.executable, "-W", "error", "-c",
+             PROGRAM, "serve", *words],
+            env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert "Ctrl-C" in line, self.process.communicate()
+        self.address = line.split()[0]
+        self.port = int(self.address.rstrip("/").rpartition(":")[2])
+
+    def ask(self, method: str, path: str, body: object = None, **headers: str) -> object:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(
+            f"{self.address}{path}", data, {"Content-Type": "application/json", **headers},
+            method=method,
+        )  # fmt: skip
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.loads(answer.read() or "null")
+
+    def stop(self, number: int = signal.SIGTERM) -> tuple[int, str]:
+        self.process.send_signal(number)
+        _, err = self.process.communicate(timeout=30)
+        return self.process.returncode, err
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "audits.db"
+    with connect(path):
+        pass
+    return path
+
+
+@contextmanager
+def serving(path: Path, *options: str) -> Iterator[Server]:
+    server = Server(path, *options)
+    try:
+        yield server
+    finally:
+        server.process.kill()
+        server.process.communicate()
+
+
+class Viewer(threading.Thread):
+    """Reads a stream until it ends or is lost, and comes again with the last token."""
+
+    def __init__(self, server: Server, audit_id: str) -> None:
+        super().__init__(daemon=True)
+        self.address = f"{server.address}api/audits/{audit_id}/events"
+        self.ids: list[int] = []
+        self.end: str | None = None
+        self.token: str | None = None
+        self.times = 0
+        self.has = threading.Condition()
+        self.start()
+
+    def run(self) -> None:
+        while self.end in (None, "closing"):
+            self.times += 1
+            headers = {"Accept": "text/event-stream"}
+            if self.token:
+                headers["Last-Event-ID"] = self.token
+            try:
+                request = urllib.request.Request(self.address, headers=headers)
+                with urllib.request.urlopen(request, timeout=30) as stream:
+                    self._read(stream)
+            except OSError:
+                pass
+
+    def _read(self, stream: Iterator[bytes]) -> None:
+        name = "message"
+        for line in stream:
+            field, _, value = line.decode().rstrip("\n").partition(": ")
+            if field == "event":
+                name = value
+            elif field == "id":
+                self.token = value
+            elif field == "data":
+                with self.has:
+                    if name == "message":
+                        self.ids.append(json.loads(value)["id"])
+                    elif name == "end":
+                        self.end = json.loads(value)["how"]
+                    self.has.notify_all()
+            elif not field:
+                name = "message"
+
+    def sees(self, ids: list[int]) -> None:
+        with self.has:
+            assert self.has.wait_for(lambda: len(self.ids) >= len(ids), 30)
+            assert self.ids == ids
+
+
+def test_viewers_of_a_server_that_is_killed_and_started_again_miss_nothing(path):
+    with serving(path, "--writable") as server:
+        audit = server.ask("POST", "api/audits", {"url": "https://shop.example/"})["id"]
+        ids = server.ask("POST", f"api/audits/{audit}/events", [ENTRY] * 3)["ids"]
+        viewers = [Viewer(server, audit) for _ in range(5)]
+        for viewer in viewers:
+            viewer.sees(ids)
+        for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
+            code, err = server.stop(number)
+            assert (code, err) == (
+                -signal.SIGKILL if number == signal.SIGKILL else 128 + number, "",
+            )  # fmt: skip
+            with connect(path):  # while nobody serves
+                ids.append(sync.record(audit, ENTRY))
+            server.start()
+            ids += server.ask("POST", f"api/audits/{audit}/events", [ENTRY] * 2)["ids"]
+            for viewer in viewers:
+                viewer.sees(ids)
+        ids += server.ask("POST", f"api/audits/{audit}/events", [{"type": "audit_complete"}])["ids"]
+        for viewer in viewers:
+            viewer.join(30)
+            assert (viewer.ids, viewer.end) == (ids, "completed")
+            assert viewer.times >= 4
+        server.stop()
+    with connect(path):
+        check_invariants()
+
+
+def test_a_token_is_read_from_a_file(path, tmp_path):
+    (tmp_path / "token").write_text("a-token-of-enough-letters\n")
+    with serving(path, "--token-file", str(tmp_path / "token")) as server:
+        with pytest.raises(OSError, match="401"):
+            server.ask("GET", "api/count")
+        right = {"Authorization": "Bearer a-token-of-enough-letters"}
+        assert server.ask("GET", "api/count", **right) == {"count": 0}
+        with pytest.raises(OSError, match="403"):
+            server.ask("POST", "api/audits", {"url": "https://a.example"}, **right)
+
+
+def run(*words: str) -> tuple[int, str]:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, "serve", *words],
+        env=environment(), capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert "Traceback" not in done.stderr
+    return done.returncode, " ".join(done.stderr.split())
+
+
+def test_what_is_wrong_is_said_before_anything_is_served(path, tmp_path):
+    missing = str(tmp_path / "missing.db")
+    code, told = run("--database", missing)
+    assert (code, "there is no such database" in told) == (1, True)
+    assert not Path(missing).exists()
+    code, told = run("--database", str(path), "--writable", "--host", "0.0.0.0")
+    assert (code, "give --token-file" in told) == (2, True)
+    for text in ("short", None):
+        file = tmp_path / "token"
+        if text:
+            file.write_text(text)
+        else:
+            file.unlink()
+        code, told = run("--database", str(path), "--token-file", str(file))
+        assert (code, "--token-file" in told) == (2, True)
+    with serving(path) as server:
+        code, told = run("--database", str(path), "--port", str(server.port))
+        assert (code, f"127.0.0.1:{server.port}: cannot be listened at" in told) == (1, True)

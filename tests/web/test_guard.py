@@ -1,0 +1,143 @@
+"""Who may ask the application for anything."""
+
+from __future__ import annotations
+
+import pytest
+from fastapi.testclient import TestClient
+from starlette.websockets import WebSocketDisconnect
+
+from veritas_peewee.web import create_app
+
+TOKEN = "0123456789abcdef-secret"
+SHOP = {"url": "https://shop.example/"}
+
+
+@pytest.fixture
+def serve(tmp_path):
+    """Makes a client of an application; the clients of a test have the same store."""
+    opened = []
+
+    def make(base="http://localhost:8000", **options):
+        client = TestClient(create_app(tmp_path / "audits.db", **options), base_url=base)
+        opened.append(client.__enter__())
+        return client
+
+    yield make
+    for client in opened:
+        client.__exit__(None, None, None)
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "127.0.0.1", "[::1]", "LOCALHOST:80", "[::1]:9", "127.0.0.1:65535"]
+)
+def test_this_machine_may_ask_under_its_own_names(serve, host):
+    assert serve().get("/api/count", headers={"Host": host}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "", "[::1", "127.0.0.2",
+     "localhost@evil.example", "evil.example:8000", "localhost:8000.evil.example"],
+)  # fmt: skip
+def test_a_foreign_name_that_leads_here_is_refused(serve, host):
+    found = serve().get("/api/count", headers={"Host": host})
+    assert (found.status_code, found.json()["code"]) == (403, "forbidden")
+
+
+def test_other_names_are_allowed_one_by_one_or_all(serve):
+    named = serve(allowed_hosts=("audits.example",))
+    assert named.get("/api/count", headers={"Host": "audits.example"}).status_code == 200
+    assert named.get("/api/count", headers={"Host": "other.example"}).status_code == 403
+    everybody = serve(allowed_hosts=("*",))
+    assert everybody.get("/api/count", headers={"Host": "other.example"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        ("http://localhost:8000", 201),
+        (None, 201),
+        ("https://evil.example", 403),
+        ("http://localhost:8001", 403),
+        ("http://localhost", 403),
+        ("null", 403),
+        ("http://localhost:8000.evil.example", 403),
+        ("http://localhost:8000@evil.example", 403),
+    ],
+)
+def test_a_page_of_another_origin_may_not_ask(serve, origin, status):
+    client = serve(writable=True)
+    headers = {} if origin is None else {"Origin": origin}
+    assert client.post("/api/audits", json=SHOP, headers=headers).status_code == status
+    read = client.get("/api/count", headers=headers)
+    assert read.status_code == (200 if status == 201 else 403)
+    audit = client.post("/api/audits", json=SHOP).json()["id"]
+    path = f"ws://localhost:8000/api/audits/{audit}/stream"
+    if status == 201:
+        with client.websocket_connect(path, headers=headers) as socket:
+            assert socket.receive_json()["message"] == "snapshot"
+    else:
+        with pytest.raises(WebSocketDisconnect), client.websocket_connect(path, headers=headers):
+            pass
+
+
+def test_nothing_is_written_unless_it_may_be(serve):
+    reading, writing = serve(), serve(writable=True)
+    audit = writing.post("/api/audits", json=SHOP).json()["id"]
+    path = f"/api/audits/{audit}"
+    for method, where in (("POST", "/api/audits"), ("POST", f"{path}/events"), ("DELETE", path),
+                          ("PUT", path), ("PATCH", path)):  # fmt: skip
+        found = reading.request(method, where)
+        assert (found.status_code, found.json()["code"]) == (403, "forbidden")
+    assert reading.get(path).status_code == 200
+    assert writing.delete(path).status_code == 204
+
+
+def test_the_token_is_asked_for_everywhere_and_taken_in_a_header(serve):
+    client = serve(token=TOKEN, writable=True)
+    for path in ("/", "/api/count", "/api/openapi.json", "/api/nowhere"):
+        found = client.get(path)
+        assert (found.status_code, found.headers["www-authenticate"]) == (401, "Bearer")
+        assert TOKEN not in found.text
+    wrong = [f"Bearer {TOKEN}x", f"Bearer {TOKEN[:-1]}", f"Basic {TOKEN}", "Bearer", "Bearer \xe9",
+             f"Bearer {TOKEN.upper()}"]  # fmt: skip
+    for header in wrong:
+        headers = {"Authorization": header.encode("latin-1")}
+        assert client.get("/api/count", headers=headers).status_code == 401
+        assert client.post("/api/audits", json=SHOP, headers=headers).status_code == 401
+    right = {"Authorization": f"Bearer {TOKEN}"}
+    audit = client.post("/api/audits", json=SHOP, headers=right).json()["id"]
+    path = f"ws://localhost:8000/api/audits/{audit}/stream"
+    with client.websocket_connect(path, headers=right) as socket:
+        assert socket.receive_json()["message"] == "snapshot"
+    with pytest.raises(WebSocketDisconnect), client.websocket_connect(path):
+        pass
+
+
+def test_a_browser_brings_the_token_once_and_its_address_does_not_keep_it(serve):
+    client = serve(token=TOKEN)
+    assert client.get("/api/count?token=wrong").status_code == 401
+    first = client.get(f"/api/count?status=queued&token={TOKEN}", follow_redirects=False)
+    assert (first.status_code, first.headers["location"]) == (303, "/api/count?status=queued")
+    cookie = first.headers["set-cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=strict" in cookie
+    assert client.get("/api/count").json() == {"count": 0}
+    assert client.get("/api/count", headers={"Cookie": "veritas_token=wrong"}).status_code == 401
+    # An open redirect would be one to another host.
+    away = client.get(f"//evil.example/?token={TOKEN}", follow_redirects=False)
+    assert not away.headers.get("location", "/").startswith("//")
+
+
+def test_a_token_that_can_be_guessed_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="at least 16 characters, it has 3"):
+        create_app(tmp_path / "audits.db", token="abc")
+
+
+def test_nothing_is_loaded_from_elsewhere_and_types_are_not_guessed(serve):
+    client = serve()
+    for path in ("/docs", "/redoc"):
+        assert client.get(path).status_code == 404
+    found = client.get("/api/count")
+    assert found.headers["x-content-type-options"] == "nosniff"
+    assert found.headers["referrer-policy"] == "no-referrer"

@@ -1,0 +1,138 @@
+"""Who may ask an application for anything: by the host's name, the page that asks, and a token."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Collection
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from starlette.datastructures import Headers
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from veritas_peewee.web.problems import Problem, response_of
+
+COOKIE = "veritas_token"
+LOCAL = ("127.0.0.1", "localhost", "::1")
+"""The names by which a machine calls itself."""
+_SAFE = ("GET", "HEAD", "OPTIONS")
+_HEADERS = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer"))
+
+
+class Guard:
+    """Refuses what comes under a foreign name, from a foreign page, without the token, or to write
+    where nothing may be written.
+
+    A name of a host that others own can lead to this machine (DNS rebinding), and any page can
+    send a browser here: so both are compared with the names in `hosts`; `*` allows every name.
+    """
+
+    def __init__(
+        self, app: ASGIApp, *, hosts: Collection[str], token: str | None, writable: bool
+    ) -> None:
+        self._app = app
+        self._hosts = {name.lower().strip("[]") for name in hosts}
+        self._token = None if token is None else _digest(token)
+        self._writable = writable
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        answer = self._refusal(scope, headers) or self._welcome(scope, headers)
+        if answer is None:
+            await self._app(scope, receive, _with_headers(send))
+        elif scope["type"] == "http":
+            await answer(scope, receive, _with_headers(send))
+        else:
+            await send({"type": "websocket.close", "code": 1008})
+
+    def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
+        host, origin = headers.get("host", ""), headers.get("origin")
+        if "*" not in self._hosts and _name_in(host) not in self._hosts:
+            return _forbidden(f"this server has no name {_name_in(host)!r}: see --allowed-host")
+        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+            return _forbidden(f"a page of {origin!r} may not ask this server")
+        if not self._writable and scope["type"] == "http" and scope["method"] not in _SAFE:
+            return _forbidden("this server only shows audits: see --writable")
+        return None
+
+    def _welcome(self, scope: Scope, headers: Headers) -> Response | None:
+        """None if the token is right, or none is needed; else what is answered."""
+        if (
+            self._token is None
+            or self._is_right(_bearer(headers))
+            or self._is_right(_kept(headers))
+        ):
+            return None
+        query = parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
+        given = next((value for name, value in query if name == "token"), None)
+        if scope["type"] == "http" and scope["method"] == "GET" and self._is_right(given):
+            return _kept_from_now_on(scope, query, given or "")
+        return response_of(
+            Problem(
+                title="Unauthorized",
+                status=401,
+                detail="open this page once with ?token=… in its address, or send the token as "
+                "`Authorization: Bearer …`",
+                code="unauthorized",
+            ),
+            {"WWW-Authenticate": "Bearer"},
+        )
+
+    def _is_right(self, given: str | None) -> bool:
+        # Digests of the same length: how long it takes tells nothing of the token.
+        return self._token is not None and hmac.compare_digest(_digest(given or ""), self._token)
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode(errors="surrogateescape")).digest()
+
+
+def _name_in(host: str) -> str:
+    """The name in a Host header, without its port."""
+    try:
+        parts = urlsplit(f"//{host}")
+        return (parts.hostname or "").lower() if parts.port != -1 else ""  # a port is a number
+    except ValueError:
+        return ""
+
+
+def _bearer(headers: Headers) -> str | None:
+    kind, _, token = headers.get("authorization", "").partition(" ")
+    return token.strip() if kind.lower() == "bearer" else None
+
+
+def _kept(headers: Headers) -> str | None:
+    try:
+        found = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+    except CookieError:
+        return None
+    return None if found is None else found.value
+
+
+def _kept_from_now_on(scope: Scope, query: list[tuple[str, str]], token: str) -> Response:
+    """The same page without the token, which should be in no history and no log of a proxy."""
+    rest = urlencode([(name, value) for name, value in query if name != "token"])
+    response = Response(None, 303, {"Location": scope["path"] + (f"?{rest}" if rest else "")})
+    secure = scope.get("scheme") == "https"
+    response.set_cookie(COOKIE, token, httponly=True, samesite="strict", secure=secure, path="/")
+    return response
+
+
+def _forbidden(detail: str) -> Response:
+    return response_of(Problem(title="Forbidden", status=403, detail=detail, code="forbidden"))
+
+
+def _with_headers(send: Send) -> Send:
+    async def sent(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            present = {name.lower() for name, _ in message.get("headers", ())}
+            more = [one for one in _HEADERS if one[0] not in present]
+            message = {**message, "headers": [*message.get("headers", ()), *more]}
+        await send(message)
+
+    return sent
