@@ -27,7 +27,7 @@ from veritas_peewee.web.older_data import Data, error_of, finding_data, result_o
 from veritas_peewee.web.problems import problem_of
 
 AGAIN = 2.0
-"""Seconds after which an engine that could not be started is started again."""
+"""Seconds after which an engine that could not be started is started again; then twice as long."""
 NOT_FOUND = "Audit ID not found"
 COMPLETE, ERROR = "audit_complete", "audit_error"
 _DISCONNECTED = "audit_disconnected"
@@ -79,17 +79,19 @@ class _Telling:
         self.has_begun = True
         waits = begin if audit.status == AuditStatus.QUEUED else None
         follower = self._store.follow(self._audit_id)
+        patience = AGAIN
         try:
             while True:
                 if waits is not None:
                     waits()
                 event = None
                 try:
-                    with anyio.move_on_after(math.inf if waits is None else AGAIN):
+                    with anyio.move_on_after(math.inf if waits is None else patience):
                         event = await anext(follower)
                 except StopAsyncIteration:
                     break
                 if event is None:
+                    patience *= 2  # it may be the reading that takes so long
                     continue
                 if event.event_type != OPTIONS_EVENT:
                     waits = None
