@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 import trio
 
+from tests.support.invariants import check_invariants
 from veritas_peewee import (
     Audit,
     AuditFinding,
@@ -20,6 +21,7 @@ from veritas_peewee import (
     ReadOnlyStore,
     StoreError,
     connect,
+    sync,
 )
 from veritas_peewee.database.current import current_database
 from veritas_peewee.queries import history, lookups
@@ -218,6 +220,25 @@ def test_connect_and_queries_are_refused_on_an_event_loop(tmp_path, backend):
     with connect(tmp_path / "audits.db"):
         run(inside)
         assert Audit.select().count() == 0
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_notebook_s_cell_can_say_that_it_may_stall_its_loop(tmp_path, backend):
+    run = trio.run if backend == "trio" else lambda fn: asyncio.run(fn())
+    path = tmp_path / "audits.db"
+
+    async def cell():
+        with connect(path, on_event_loop=True):
+            audit = sync.create("https://example.com/")
+            with connect(path, read_only=True, on_event_loop=True):
+                assert Audit.get_by_id(audit.id).url == "https://example.com/"
+            Audit.update(risk_level="trusted").execute()
+            check_invariants()
+        with pytest.raises(NoDatabase, match="event loop"):
+            Audit.select().count()
+
+    for _ in range(2):
+        run(cell)
 
 
 def test_connections_nest(tmp_path):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from veritas_peewee.config import Durability, Location, locate
 from veritas_peewee.database.backends import connection
 from veritas_peewee.database.current import bound
-from veritas_peewee.database.event_loop import on_event_loop
+from veritas_peewee.database.event_loop import on_event_loop as runs_here
 from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
 from veritas_peewee.errors import NoDatabase, ReadOnlyStore, StoreError
 
@@ -65,19 +65,27 @@ def _prepare(database: Connection, settle: Settle | None = None) -> Connection:
     return database
 
 
-def _open_script(location: Location, settle: Settle | None = None) -> Connection:
-    return _prepare(connection(location, "script"), settle)
+def _open_script(
+    location: Location, settle: Settle | None = None, *, may_stall: bool = False
+) -> Connection:
+    database = connection(location, "script")
+    database.may_stall = may_stall
+    return _prepare(database, settle)
 
 
-def _open_viewer(location: Location) -> Connection:
+def _open_viewer(location: Location, *, may_stall: bool = False) -> Connection:
+    database = connection(location, "viewer")
+    database.may_stall = may_stall
     try:
-        return _look_at(connection(location, "viewer"))
+        return _look_at(database)
     except ReadOnlyStore:
         # Where no file can be created beside it, SQLite opens a file in WAL mode only with
         # `immutable=1`, a promise that nobody changes it. With a WAL beside it that would be false.
         if location.path is None or Path(f"{location.path}-wal").exists():
             raise
-        return _look_at(connection(location, "viewer", immutable=True), immutable=True)
+        database = connection(location, "viewer", immutable=True)
+        database.may_stall = may_stall
+        return _look_at(database, immutable=True)
 
 
 def _look_at(database: Connection, *, immutable: bool = False) -> Connection:
@@ -122,20 +130,25 @@ def connect(
     *,
     read_only: bool = False,
     screenshots: str | os.PathLike[str] | None = None,
+    on_event_loop: bool = False,
 ) -> Iterator[Connection]:
     """Open a database for this thread: inside the `with` block the models talk to it.
 
     The file is created or upgraded first, unless `read_only`. The arguments are those of
-    `AuditStore.open`. Raises NoDatabase on an event loop's thread, and the errors of opening a
-    file: SchemaTooNew, DatabaseCorrupt, ReadOnlyStore, StoreBusy.
+    `AuditStore.open`. `on_event_loop` allows it on an event loop's own thread, which then stands
+    still for each query: for a notebook, where each cell runs on one. Otherwise NoDatabase is
+    raised there; and the errors of opening a file: SchemaTooNew, DatabaseCorrupt, ReadOnlyStore,
+    StoreBusy.
     """
-    if on_event_loop():
-        raise NoDatabase("connect() would stall the event loop: use `AuditStore.open()` there")
-    with (
-        with_screenshots(locate(database, screenshots)) as location,
-        _closing(_open_viewer(location) if read_only else _open_script(location)) as opened,
-    ):
-        yield opened
+    if not on_event_loop and runs_here():
+        raise NoDatabase(
+            "connect() would stall the event loop: use `AuditStore.open()` there, or in a notebook "
+            "`connect(…, on_event_loop=True)`"
+        )
+    with with_screenshots(locate(database, screenshots)) as location:
+        open_here = _open_viewer if read_only else _open_script
+        with _closing(open_here(location, may_stall=on_event_loop)) as opened:
+            yield opened
 
 
 @contextmanager

@@ -9,7 +9,9 @@ import io
 import json
 
 import anyio
+import httpx2
 import pytest
+from fastapi import FastAPI
 
 from tests.support.web import application, client_of, http_scope
 from veritas_peewee import (
@@ -400,3 +402,21 @@ async def test_each_answer_has_a_schema_with_names_and_each_route_an_example(cli
             for status, answer in answers.items():
                 if status >= "400":
                     assert "application/problem+json" in answer["content"], (path, status)
+
+
+async def test_the_addresses_of_images_follow_the_path_that_a_proxy_takes_away(store):
+    audit = await store.create(SHOP)
+    await store.record(audit.id, make_event("screenshot", label="home", index=1))
+    outer = FastAPI()
+    inner = application(store)
+    outer.mount("/behind", inner)
+    async with client_of(outer) as client:
+        found = (await client.get(f"/behind/api/audits/{audit.id}")).json()
+        (shot,) = found["screenshots"]
+        assert shot["url"].startswith("/behind/api/audits/")
+        assert (await client.get(shot["url"])).headers["content-type"] == "image/png"
+    taken = httpx2.ASGITransport(app=inner, root_path="/audits")
+    async with httpx2.AsyncClient(transport=taken, base_url="http://testserver") as client:
+        found = (await client.get(f"/audits/api/audits/{audit.id}")).json()
+        (shot,) = found["screenshots"]
+        assert shot["url"].startswith("/audits/api/audits/")

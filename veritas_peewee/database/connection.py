@@ -49,6 +49,8 @@ class StoreDatabase(Transactions):
         self.session = Session(location.sessions)
         self.file = DatabaseFile(location.path)
         self.last_cursor: Any = None
+        self.may_stall = False
+        """Whether its queries may run on an event loop's own thread."""
         self.paused = 0.0
         self.work = 0
         self._keep_at = 0.0
@@ -223,7 +225,8 @@ class StoreDatabase(Transactions):
         if not is_open and self.state.transactions:
             self.refuse_after_end()
         if self.role in ("script", "viewer"):
-            refuse_on_event_loop()
+            if not self.may_stall:
+                refuse_on_event_loop()
             if keeper is None or is_open or not _CHANGE.match(sql):
                 return super().execute_sql(sql, params)
             with self.unit():  # so that the rows it changes are sealed with it

@@ -121,4 +121,6 @@ def _image_path(connection: HTTPConnection, audit_id: str, number: int) -> str:
     path = connection.scope["router"].url_path_for(
         "screenshot", audit_id=audit_id, screenshot_id=number
     )
-    return f"{connection.scope.get('root_path', '')}{path}"
+    # The router is the outermost, so what is mounted in it is in its path already.
+    scope = connection.scope
+    return f"{scope.get('app_root_path', scope.get('root_path', ''))}{path}"
