@@ -45,6 +45,7 @@ END = {"type": "audit_complete", "audit_id": "x", "elapsed": 9.5}
 OWN = {
     "url": SHOP, "status": "completed", "elapsed_seconds": 2.5, "site_type": "shop",
     "site_type_confidence": 0.5, "security_results": {"tls": {"a": 1}}, "nim_calls_used": 15,
+    "graph_result": {"domain_intel": {"registrar": "Acme", "ip_address": "192.0.2.1"}},
     "judge_decision": {
         "recommendations": ["Leave."], "narrative": "Odd.",
         "trust_score_result": {
@@ -190,6 +191,7 @@ def test_an_engine_that_prints_its_own_result_is_told_as_the_older_runner_told_i
         assert len(found["findings"]) == told[6]["stats"]["findings"] == 2
         assert told[6]["stats"]["ai_calls"] == 15
         assert (found["recommendations"], found["overrides"]) == (["Leave."], ["no TLS"])
+        assert found["domain_info"]["ip"] == "192.0.2.1"
         assert told[7]["result"] == {"status": "completed", **found}
         assert told[8]["elapsed"] == found["elapsed_seconds"]
         assert watch(client, audit_id) == told

@@ -55,13 +55,16 @@ def result_of(audit: Audit) -> Data:
     findings = [finding_data(one) for one in audit.findings]
     details = audit.details
     summary = _of_kind(details.get("dark_pattern_summary"), dict)
+    domain = _of_kind(details.get("domain_info"), dict)
+    if "ip_address" in domain:  # as an engine's own result calls it
+        domain = {"ip": domain["ip_address"], **domain}
     return {
         **_columns(audit, _IN_RESULT),
         "findings": findings,
         "dark_pattern_summary": {**summary, "findings": findings},
         "recommendations": _of_kind(details.get("recommendations"), list),
         "overrides": _of_kind(details.get("overrides"), list),
-        "domain_info": _of_kind(details.get("domain_info"), dict),
+        "domain_info": domain,
     }
 
 
