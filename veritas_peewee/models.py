@@ -145,6 +145,10 @@ class Audit(_Table):
     # Derived from the url by `addresses.host_of`, and maintained by the store.
     host = TextField(null=True)
 
+    options: dict[str, Any] | None = None
+    """The options of `create`, on the audit that is given to an engine; else they are not loaded,
+    and None."""
+
     class Meta:
         table_name = "audits"
 

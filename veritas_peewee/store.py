@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from datetime import datetime
 from functools import cached_property, partial
 from types import CoroutineType, TracebackType
@@ -376,18 +376,12 @@ class AuditStore:
         InvalidAudit if the audit is not queued, and StoreError if its output cannot be recorded.
         """
         from veritas_peewee.running.engine import words_of
-        from veritas_peewee.running.run import Claim, run_audit
+        from veritas_peewee.running.run import claim_to_run, run_audit
 
-        words, claim = words_of(command), Claim(audit_id)
+        words = words_of(command)
         if timeout is not None and not timeout > 0:
             raise invalid("timeout", "must be a number of seconds above 0", timeout)
-        try:
-            claimed = await self.write(claim.make)
-        except BaseException:
-            with anyio.CancelScope(shield=True), suppress(StoreError):
-                await self.write(claim.give_up)
-            raise
-        if not claimed:
+        if not await claim_to_run(audit_id, self.write):
             raise InvalidAudit(f"id: audit {audit_id!r} is not queued: it runs, or has run")
         base = "" if cwd is None else os.fspath(cwd)
         record = partial(self._record_told, audit_id, base)

@@ -9,7 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from tests.support.database_files import by_hand
-from tests.support.web import Viewer, application
+from tests.support.web import Viewer, application, http_scope
 from veritas_peewee import AuditEvent, AuditStore, StoreError, connect, store_lifespan, sync
 from veritas_peewee.testing import make_audit
 from veritas_peewee.web import add_error_handlers, api_router, streams
@@ -292,3 +292,24 @@ def test_an_event_is_shown_as_any_value_is_whatever_another_program_made_of_it(t
             text = event_text(event)
             assert text == json_text(ShownEvent(event)) == event_text(event)
             assert json.loads(text)["id"] == event.id
+
+
+@pytest.mark.parametrize("error", [OSError, RuntimeError])
+async def test_a_viewer_that_has_gone_when_it_is_sent_something_is_no_error(app, store, error):
+    audit = await store.ingest(make_audit(SHOP))
+    sent = []
+    path = f"/api/audits/{audit.id}/stream"
+    scope = http_scope("GET", path) | {"type": "websocket", "scheme": "ws", "subprotocols": []}
+
+    async def receive():
+        if sent:
+            await anyio.sleep_forever()
+        return {"type": "websocket.connect"}
+
+    async def send(message):
+        sent.append(message["type"])
+        if message["type"] != "websocket.accept":
+            raise error
+
+    await app(scope, receive, send)
+    assert sent[:2] == ["websocket.accept", "websocket.send"]

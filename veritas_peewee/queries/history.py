@@ -9,7 +9,7 @@ from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.models import Audit
 from veritas_peewee.queries.filters import Filters, check_names, conditions_of
 from veritas_peewee.queries.paging import Page, bad_cursor, check_limit, read_cursor, write_cursor
-from veritas_peewee.queries.walks import Position, by_score, by_time
+from veritas_peewee.queries.walks import Position, by_score, by_time, position_by_time
 from veritas_peewee.values.odd_text import after, before
 from veritas_peewee.values.plain import check_text, invalid
 
@@ -71,6 +71,18 @@ def rows_of_page(
     more = len(rows) > limit
     rows = rows[:limit]
     return rows, _write(rows[-1], way) if more else None
+
+
+def history_from(number: int, *, limit: int, **filters: Unpack[Filters]) -> list[Audit]:
+    """At most `limit` audits after the newest `number`, for callers who count and have no cursor.
+
+    An audit that is added between two pages moves all others: with `history` none comes twice.
+    """
+    conditions = conditions_of(filters)
+    after = position_by_time(conditions, number) if number else None
+    if number and after is None:
+        return []
+    return models_of(Audit, by_time(conditions, True, after, limit))
 
 
 # ---- reading and writing cursors ----

@@ -178,6 +178,19 @@ def _pattern_sql(shape: Shape, down: bool, placed: bool) -> str:
     return text_of(_ordered(query, left, down, placed))
 
 
+def position_by_time(conditions: Conditions, number: int) -> Position | None:
+    """The position after the newest `number` audits; None if there are not that many."""
+    rows = execute(_position_sql(conditions.shape), [*conditions.values, 1, number - 1])
+    return rows[0] if rows else None
+
+
+@functools.cache
+def _position_sql(shape: Shape) -> str:
+    left = (Audit.created_at, Audit.id)
+    query = where(Audit.select(*left), shape)
+    return text_of(_ordered(query, left, True, False).offset(MARK))
+
+
 # ---- by score ----
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
@@ -17,6 +18,8 @@ from veritas_peewee.recording.forms import NOTES, NOTES_EVENT, Event, with_notes
 from veritas_peewee.recording.live import NO_END, LiveOutput
 from veritas_peewee.recording.recorder import end_of_output, record
 from veritas_peewee.running.engine import Engine
+
+_logger = logging.getLogger("veritas_peewee")
 
 _CANCELLED = "the program that ran this audit has stopped it"
 
@@ -41,6 +44,38 @@ class Claim:
         session = operations.runner_of(self.audit_id)
         if self._claimed and session == current_database().session.id:
             end_of_output(self.audit_id, _CANCELLED)
+
+
+async def claim_to_run(audit_id: str, write: Write) -> bool:
+    """Claim a queued audit; a caller who is cancelled meanwhile leaves no claim behind."""
+    claim = Claim(audit_id)
+    try:
+        claimed: bool = await write(claim.make)
+    except BaseException:
+        with anyio.CancelScope(shield=True), suppress(StoreError):
+            await write(claim.give_up)
+        raise
+    return claimed
+
+
+async def run_function(
+    audit_id: str, engine: Callable[[], Awaitable[object]], write: Write
+) -> None:
+    """Await an engine that is a function, of an audit that the caller has claimed, and end the
+    audit: with an exception as an error, cancelled as disconnected."""
+    try:
+        await engine()
+    except Exception as error:
+        _logger.exception("the engine of audit %s failed", audit_id)
+        reason = f"the engine failed: {type(error).__name__}: {error}"
+        with anyio.CancelScope(shield=True):
+            await write(_end, audit_id, reason, None, None, failed=True)
+    except BaseException:
+        await _give_up(write, audit_id, _CANCELLED)
+        raise
+    else:
+        with anyio.CancelScope(shield=True):
+            await write(_end, audit_id, NO_END, None, None, failed=False)
 
 
 async def run_audit(

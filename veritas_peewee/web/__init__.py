@@ -1,5 +1,5 @@
-"""The store in a FastAPI application: a lifespan that opens it, the dependency for routes, and a
-JSON API with live streams."""
+"""The store in a FastAPI application: a lifespan that opens it, the dependency for routes, a JSON
+API with live streams, and the older backend's API."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -10,11 +10,24 @@ from veritas_peewee.web.lifespan import get_store, store_lifespan
 if TYPE_CHECKING:
     from veritas_peewee.web.api import api_router as api_router
     from veritas_peewee.web.application import create_app as create_app
+    from veritas_peewee.web.older import older_router as older_router
     from veritas_peewee.web.problems import add_error_handlers as add_error_handlers
 
-__all__ = ["add_error_handlers", "api_router", "create_app", "get_store", "store_lifespan"]
+__all__ = [
+    "add_error_handlers",
+    "api_router",
+    "create_app",
+    "get_store",
+    "older_router",
+    "store_lifespan",
+]
 
-_MODULES = {"add_error_handlers": "problems", "api_router": "api", "create_app": "application"}
+_MODULES = {
+    "add_error_handlers": "problems",
+    "api_router": "api",
+    "create_app": "application",
+    "older_router": "older",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -39,11 +39,13 @@ from starlette.requests import HTTPConnection
 
 from veritas_peewee.errors import StoreClosed
 from veritas_peewee.store import AuditStore
+from veritas_peewee.web.background import open_background
+from veritas_peewee.web.state import held
 
 
 def store_lifespan(
     *args: Any, **options: Any
-) -> Callable[[Any], AbstractAsyncContextManager[dict[str, AuditStore]]]:
+) -> Callable[[Any], AbstractAsyncContextManager[dict[str, Any]]]:
     """A lifespan for FastAPI or Starlette that holds a store open as long as the application runs.
 
     The arguments are those of `AuditStore.open`. The errors of opening a store are raised when the
@@ -51,10 +53,13 @@ def store_lifespan(
     """
 
     @asynccontextmanager
-    async def lifespan(app: Any) -> AsyncIterator[dict[str, AuditStore]]:
-        async with AuditStore.open(*args, **options) as store:
-            app.state.veritas_store = store
-            yield {"veritas_store": store}
+    async def lifespan(app: Any) -> AsyncIterator[dict[str, Any]]:
+        # The engines that are run in the background end before the store is closed.
+        async with AuditStore.open(*args, **options) as store, open_background() as background:
+            state = {"veritas_store": store, **background}
+            for name, value in state.items():
+                setattr(app.state, name, value)
+            yield state
 
     return lifespan
 
@@ -64,7 +69,7 @@ async def get_store(connection: HTTPConnection) -> AuditStore:
 
     Raises StoreClosed if the application has no `store_lifespan`, or has not started.
     """
-    store = getattr(connection.app.state, "veritas_store", None)
+    store = held(connection, "veritas_store")
     if not isinstance(store, AuditStore):
         raise StoreClosed("this application has no store: FastAPI(lifespan=store_lifespan())")
     return store

@@ -8,7 +8,7 @@ own, so that a browser gives them to `onmessage`. What goes wrong after the begi
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable
 from contextlib import aclosing
 from typing import Annotated, NamedTuple
 
@@ -17,6 +17,7 @@ from fastapi import APIRouter, Query, WebSocket, WebSocketDisconnect
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Send
+from starlette.websockets import WebSocketState
 
 from veritas_peewee.errors import StaleToken, StoreError
 from veritas_peewee.following.follower import Follower
@@ -164,17 +165,36 @@ async def stream(
         messages = await _begin(store, socket, audit_id, after)
     except StoreError as error:
         messages = _failed(error)
+    await play(socket, _as_texts(messages))
+
+
+async def _as_texts(messages: Messages) -> AsyncGenerator[str, None]:
+    async with aclosing(messages):
+        async for some in messages:
+            for message in some:
+                yield _socket_text(message)
+
+
+async def play(socket: WebSocket, texts: AsyncGenerator[str, None]) -> None:
+    """Send all texts over an accepted WebSocket and close it; end them when the viewer goes."""
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_until_gone, socket, tasks.cancel_scope)
+        async with aclosing(texts):
+            async for text in texts:
+                if not await _took(socket.send_text(text)):
+                    break
+        tasks.cancel_scope.cancel()
+    if socket.client_state is not WebSocketState.DISCONNECTED:
+        await _took(socket.close())
+
+
+async def _took(sending: Awaitable[None]) -> bool:
+    """Whether the viewer was still there."""
     try:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_until_gone, socket, tasks.cancel_scope)
-            async with aclosing(messages):
-                async for some in messages:
-                    for message in some:
-                        await socket.send_text(_socket_text(message))
-            tasks.cancel_scope.cancel()
-        await socket.close()
-    except (WebSocketDisconnect, RuntimeError):
-        return  # the viewer has gone
+        await sending
+    except (WebSocketDisconnect, RuntimeError):  # servers raise either
+        return False
+    return True
 
 
 def _socket_text(message: Message) -> str:
