@@ -1,5 +1,5 @@
 """The store in a FastAPI application: a lifespan that opens it, the dependency for routes, and a
-JSON API with live streams."""
+JSON API with live streams, and pages."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -8,9 +8,10 @@ from veritas_peewee.web.lifespan import get_store, store_lifespan
 
 if TYPE_CHECKING:
     from veritas_peewee.web.api import api_router as api_router
+    from veritas_peewee.web.pages import pages_router as pages_router
     from veritas_peewee.web.problems import add_error_handlers as add_error_handlers
 
-__all__ = ["add_error_handlers", "api_router", "get_store", "store_lifespan"]
+__all__ = ["add_error_handlers", "api_router", "get_store", "pages_router", "store_lifespan"]
 
 
 def __getattr__(name: str) -> Any:
@@ -19,6 +20,10 @@ def __getattr__(name: str) -> Any:
         from veritas_peewee.web.api import api_router
 
         return api_router
+    if name == "pages_router":
+        from veritas_peewee.web.pages import pages_router
+
+        return pages_router
     if name == "add_error_handlers":
         from veritas_peewee.web.problems import add_error_handlers
 
