@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.browser import Engine, Server, chromium, left_out
 from veritas_peewee import sync
-from veritas_peewee.testing import make_audit, make_event, make_finding
+from veritas_peewee.testing import make_audit, make_event, make_finding, make_png
 
 SHOP = "https://shop.example/"
 PATIENCE = 60_000
@@ -75,7 +75,8 @@ def fill(engine, number=3):
 
 def paths(ids):
     return ["/", "/?status=completed&order=highest", f"/audits/{ids[0]}", "/search?q=hidden",
-            "/search", "/?min_score=x", "/audits/none"]  # fmt: skip
+            "/search", "/?min_score=x", "/audits/none", "/sites/shop.example",
+            f"/compare?ids={ids[0]}&ids={ids[1]}", "/integrity?examine=1"]  # fmt: skip
 
 
 def test_each_page_is_drawn_on_a_desktop_and_a_phone(engine, open_page):
@@ -123,6 +124,22 @@ def test_a_filter_is_used_and_a_page_is_turned(engine, open_page):
     assert page.locator(".hits > li").count() == 1  # the filters are those of the list
     page.locator(".hits a").first.click()
     page.wait_for_url(f"**/audits/{ids[0]}")
+
+
+def test_two_images_are_compared(engine, open_page):
+    ids = fill(engine, 2)
+    shot = make_event("screenshot", index=0, data=make_png(7, 300))
+    other = make_audit(f"{SHOP}0", screenshots=0)
+    ids.append(engine.do(sync.ingest, [shot, *other]).id)
+    page = open_page(f"/compare?ids={ids[0]}&ids={ids[2]}")
+    pair = page.locator(".pair")
+    assert "over" not in pair.get_attribute("class")
+    page.get_by_label("Before or after").fill("40")
+    assert pair.get_attribute("class") == "pair over"
+    after = pair.locator("figure").nth(1)
+    assert "40%" in after.evaluate("(e) => getComputedStyle(e).clipPath")
+    page.get_by_label("Difference").check()
+    assert after.evaluate("(e) => getComputedStyle(e).mixBlendMode") == "difference"
 
 
 def test_the_keyboard_reaches_the_content_first(engine, open_page):

@@ -350,6 +350,90 @@ async def test_a_search_marks_its_words_and_turns_pages(client, store):
     assert "Nothing was found" in (await page_of(client, "/search?q=cancel&status=error")).text
 
 
+# ---- a site, a comparison, integrity ----
+
+
+def found(*patterns, **result):
+    findings = [make_finding(n, pattern_type=one) for n, one in enumerate(patterns, 1)]
+    return make_audit(SHOP, findings=findings, screenshots=0, **result)
+
+
+async def test_a_site_shows_its_scores_and_each_finding_s_life(client, store):
+    ids = [
+        (await store.ingest(audit)).id
+        for audit in (
+            found("nagging", "hidden_cost", trust_score=20.0),
+            found("nagging", trust_score=40.0),
+            make_audit(SHOP, error="it fell over"),
+            found("hidden_cost", trust_score=60.0),
+        )
+    ]
+    page = await page_of(client, "/sites/www.shop.example")
+    assert "4 audits" in page.text
+    (chart,) = [values for values in page.all("svg") if "chart" in values["class"]]
+    assert "trust scores from 20 to 60" in chart["aria-label"]
+    assert "1 without a score" in chart["aria-label"]
+    paths = {values["class"]: values["d"] for values in page.all("path")}
+    assert paths["line"].count("M") == 2  # a gap where the failed audit is
+    assert paths["dots"].count("M") == 3
+    assert paths["gaps"].count("M") == 1
+    assert paths["bar high"].count("M") == 3
+    words = page.text[page.text.index("What became") :]
+    assert re.search(r"hidden cost.*still there, came back once 2 nagging.*gone since.* 2", words)
+    assert f"/compare?ids={ids[1]}&ids={ids[3]}" in page.links
+    assert {values["value"] for values in page.all("input") if values["name"] == "ids"} == set(ids)
+    first = await page_of(client, "/sites/shop.example?limit=3")
+    (further,) = [link for link in first.links if "cursor" in link]
+    assert f"/audits/{ids[0]}" in (await page_of(client, further)).links
+    assert "there is no audit" in (await page_of(client, "/sites/none.example", 404)).text
+    await page_of(client, "/sites/%20", 422)
+    await page_of(client, "/sites/a%2Fb", 404)
+
+
+async def test_audits_are_compared_and_pairs_stepped_through(client, store):
+    ids = [
+        (await store.ingest(audit)).id
+        for audit in (
+            found("nagging", trust_score=20.0, signal_scores={"visual": 10.0}),
+            found("nagging", "hidden_cost", trust_score=15.0, signal_scores={"visual": 30.0}),
+            make_audit(SHOP, error="it fell over"),
+            found("hidden_cost", trust_score=60.0, security_results={"tls": {"score": 0.5}}),
+            make_audit("https://other.example/", trust_score=50.0),
+        )
+    ]
+    page = await page_of(client, f"/compare?ids={ids[1]}&ids={ids[0]}")
+    assert "20 → 15 -5" in page.text
+    assert "visual 10 → 30 +20" in page.text
+    assert "1 new, 0 gone, 1 still there" in page.text
+    (further,) = [link for link in page.links if "/compare" in link]
+    assert further == f"/compare?ids={ids[1]}&ids={ids[3]}"
+    page = await page_of(client, further)
+    assert "0 new, 1 gone, 1 still there" in page.text
+    assert "only in the later one" in page.text
+    (back,) = [link for link in page.links if "/compare" in link]
+    assert back == f"/compare?ids={ids[0]}&ids={ids[1]}"
+    three = await page_of(client, f"/compare?ids={','.join(ids[:3])}")
+    assert len([level for level in three.headings if level == 2]) == 2
+    assert "Nobody can know" in three.text
+    await page_of(client, f"/compare?ids={ids[0]}&ids={ids[4]}")
+    for query in ("", f"?ids={ids[0]}", f"?ids={ids[0]}&ids={ids[0]}", "?ids=" + "x," * 30):
+        assert "ids" in (await page_of(client, f"/compare{query}", 422)).text
+    await page_of(client, f"/compare?ids={ids[0]}&ids=none", 404)
+
+
+async def test_the_head_the_removals_and_the_health_are_shown(client, store):
+    audit = await store.ingest(make_audit(SHOP))
+    assert "None was ever removed." in (await page_of(client, "/integrity")).text
+    await store.delete(audit.id)
+    page = await page_of(client, "/integrity")
+    (head,) = [values for values in page.all("input") if values.get("id") == "head"]
+    assert head["value"] == str(await store.head())
+    assert f"Removed audits (1) Audit Stored Removed {audit.id}" in page.text
+    page = await page_of(client, "/integrity?examine=1")
+    wanted = "in memory" if store.location.path is None else "file ok"
+    assert wanted in page.text
+
+
 # ---- hostile texts, weight, files ----
 
 
@@ -371,7 +455,8 @@ async def test_every_text_of_an_audit_is_shown_as_text(client, store, text):
     await store.record(audit.id, {"type": "log_entry", "message": text})
     live = await store.create("https://live.example/")
     await store.record(live.id, {"type": "phase_start", "phase": text, "message": text})
-    paths = ["/", "/running", f"/audits/{audit.id}", f"/audits/{live.id}", "/search?q=evil"]
+    paths = ["/", "/running", f"/audits/{audit.id}", f"/audits/{live.id}", "/search?q=evil",
+             "/sites/evil.example", f"/compare?ids={audit.id}&ids={live.id}"]  # fmt: skip
     for path in paths:
         page = await page_of(client, path)
         assert not page.all("b")
@@ -400,8 +485,9 @@ async def test_rows_that_another_program_has_written_are_shown(path):
         assert "javascript:alert(1)" in page.text
         (link,) = {link for link in page.links if link.startswith("/audits/")}
         assert not page.all("i")
-        page = await page_of(client, link)
-        assert not page.all("i")
+        for path in (link, "/sites/%3Ci%3E"):
+            page = await page_of(client, path)
+            assert not page.all("i")
 
 
 async def test_a_page_of_fifty_audits_is_light(client, store):

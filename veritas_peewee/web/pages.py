@@ -7,7 +7,14 @@ from collections.abc import Sequence
 from fastapi import APIRouter
 from fastapi.params import Depends
 
-from veritas_peewee.web import pages_audit, pages_frame, pages_list
+from veritas_peewee.web import (
+    pages_audit,
+    pages_compare,
+    pages_frame,
+    pages_integrity,
+    pages_list,
+    pages_site,
+)
 
 
 def pages_router(
@@ -24,7 +31,7 @@ def pages_router(
 
     Route.api_prefix = api_prefix.rstrip("/")
     router = APIRouter(route_class=Route, include_in_schema=False, dependencies=dependencies)
-    for part in (pages_list, pages_audit):
+    for part in (pages_list, pages_audit, pages_site, pages_compare, pages_integrity):
         part.add_to(router, Route.api_prefix)
     router.include_router(pages_frame.static)
     return router

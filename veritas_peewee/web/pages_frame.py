@@ -10,7 +10,7 @@ import functools
 import hashlib
 import http
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from importlib import resources
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -61,6 +61,7 @@ def _environment() -> Environment:
     )
     environment.globals.update(
         {name: _marked(getattr(parts, name)) for name in _PARTS},
+        day=_day,
         static={name: _version(name) for name in _TYPES},
     )
     environment.filters.update(
@@ -94,6 +95,10 @@ def _cut(value: object, most: int = 120) -> str:
     return text if len(text) <= most else f"{text[:most]}…"
 
 
+def _day(value: object) -> Markup:
+    return Markup(parts.when(value)[:10])
+
+
 def _number(value: int) -> str:
     return f"{value:,}"
 
@@ -123,9 +128,13 @@ class Frame:
         """The address of an audit's page."""
         return f"{self.root}/audits/{quote(str(audit_id), safe='')}{_query(query)}"
 
-    def site(self, host: object) -> str:
+    def site(self, host: object, **query: object) -> str:
         """The address of a site's page."""
-        return f"{self.root}/sites/{quote(str(host), safe='')}"
+        return f"{self.root}/sites/{quote(str(host), safe='')}{_query(query)}"
+
+    def compare(self, ids: Iterable[object]) -> str:
+        """The address at which audits are compared."""
+        return f"{self.root}/compare?{urlencode([('ids', one) for one in ids], errors='replace')}"
 
     def image(self, audit_id: object, number: object) -> str:
         """The address of a screenshot's image."""

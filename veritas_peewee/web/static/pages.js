@@ -142,6 +142,49 @@ function watchAudit(live) {
   follow();
 }
 
+// ---- two images ----
+
+// One above the other, with a slider between them, or their difference.
+function compare(pair) {
+  const [before, after] = pair.querySelectorAll("figure");
+  const controls = document.createElement("p");
+  controls.className = "controls";
+  const add = (type, text) => {
+    const label = document.createElement("label");
+    const input = document.createElement("input");
+    input.type = type;
+    label.append(input, ` ${text} (${pair.dataset.pair})`);
+    controls.append(label);
+    return input;
+  };
+  const slider = add("range", "Before or after");
+  const difference = add("checkbox", "Difference");
+  slider.value = 0;
+  const show = () => {
+    const over = difference.checked || slider.value > 0;
+    pair.classList.toggle("over", over);
+    pair.classList.toggle("difference", difference.checked);
+    const cut = over && !difference.checked ? slider.value : 0;
+    after.style.clipPath = cut ? `inset(0 0 0 ${cut}%)` : "";
+  };
+  slider.addEventListener("input", show);
+  difference.addEventListener("change", show);
+  before.parentElement.before(controls);
+}
+
+// ---- which of it is here ----
+
+for (const pair of document.querySelectorAll("[data-pair]")) compare(pair);
+
+const copy = document.querySelector("#copy");
+if (copy && navigator.clipboard) {
+  copy.hidden = false;
+  copy.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(document.querySelector("#head").value);
+    copy.textContent = "Copied";
+  });
+}
+
 if (document.querySelector("#running")) watchList();
 const live = document.querySelector("#live");
 if (live && ["queued", "running"].includes(live.dataset.status) && !document.querySelector("#later"))
