@@ -12,15 +12,16 @@ import httpx2
 from fastapi import FastAPI
 
 from veritas_peewee import AuditStore
-from veritas_peewee.web import add_error_handlers, api_router
+from veritas_peewee.web import add_error_handlers, api_router, pages_router
 
 HOST = "http://testserver"
 
 
 def application(store: AuditStore | None = None, **options: Any) -> FastAPI:
-    """An application with the API under /api, whose store is open already."""
+    """An application with the API under /api and the pages, whose store is open already."""
     app = FastAPI(**options)
     app.include_router(api_router(), prefix="/api")
+    app.include_router(pages_router(api_prefix="/api"))
     add_error_handlers(app)
     if store is not None:
         app.state.veritas_store = store

@@ -45,6 +45,10 @@ def markdown(text: str) -> str:
     # Replaces the parser's own check: a link to anything but a web address stays text.
     parser.validateLink = _is_web_address  # type: ignore[method-assign]
     parser.add_render_rule("link_open", _link)
+    for name in ("heading_open", "heading_close"):
+        parser.add_render_rule(name, _heading)
+    for name in ("th_open", "td_open"):
+        parser.add_render_rule(name, _cell)
     return clean(str(parser.render(clean(text))))
 
 
@@ -56,6 +60,17 @@ def _link(self: Any, tokens: Any, index: int, options: Any, env: Any) -> str:
     href = safe(tokens[index].attrGet("href"))
     kind = ' class="bare"' if tokens[index].info == "auto" else ""
     return f'<a href="{href}" rel="noopener noreferrer nofollow"{kind}>'
+
+
+def _heading(self: Any, tokens: Any, index: int, options: Any, env: Any) -> str:
+    # Whatever levels a narrative has, they are all below the heading of its section.
+    return "</h3>\n" if tokens[index].nesting < 0 else "<h3>"
+
+
+def _cell(self: Any, tokens: Any, index: int, options: Any, env: Any) -> str:
+    # By a class: the policy of a page allows no style inside an element.
+    side = str(tokens[index].attrGet("style") or "").removeprefix("text-align:")
+    return f'<{tokens[index].tag} class="{side}">' if side else f"<{tokens[index].tag}>"
 
 
 def laid_out(value: Any, depth: int = 0) -> str:
@@ -100,7 +115,7 @@ form-action 'none'">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{safe(title)}</title>
 <style>
-{_STYLE}</style>
+{STYLE}</style>
 </head>
 <body>
 <main>
@@ -109,9 +124,15 @@ form-action 'none'">
 
 END = "</main>\n</body>\n</html>\n"
 
-_STYLE = """\
-:root { --ink: #1c2430; --soft: #5b6675; --line: #dfe4ea; --paper: #fff; --ground: #f3f5f8;
-  --critical: #9d1c33; --high: #c8452c; --medium: #b97a10; --low: #3d7ea6; --good: #2e7d4f; }
+STYLE = """\
+:root { color-scheme: light; --ink: #1c2430; --soft: #566070; --line: #dfe4ea; --paper: #fff;
+  --ground: #f3f5f8; --link: #1d5fa8; --critical: #9d1c33; --high: #b93a22; --medium: #8a5a00;
+  --low: #2f6d94; --fair: #55701b; --good: #23703f; }
+@media screen and (prefers-color-scheme: dark) {
+  :root { color-scheme: dark; --ink: #e4e8ee; --soft: #a3adbb; --line: #39424f; --paper: #1a2029;
+    --ground: #11151b; --link: #8dbdf5; --critical: #ff8fa3; --high: #ff9a80; --medium: #eab54f;
+    --low: #82c0e6; --fair: #b3cf6b; --good: #73cf97; }
+}
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--ground); color: var(--ink); overflow-wrap: anywhere;
   font: 16px/1.5 system-ui, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif; }
@@ -122,16 +143,18 @@ h2 { font-size: 1.15rem; margin: 2.4rem 0 .8rem; padding-bottom: .3rem;
   border-bottom: 2px solid var(--line); break-after: avoid; }
 h3 { font-size: 1rem; margin: 1.2rem 0 .5rem; break-after: avoid; }
 p { margin: .4rem 0; }
-a { color: #1d5fa8; }
+a { color: var(--link); }
 .soft { color: var(--soft); }
 .small { font-size: .85rem; }
 .plain, .text { white-space: pre-wrap; unicode-bidi: plaintext; }
 .mono { font-family: ui-monospace, "SF Mono", Menlo, Consolas, monospace; font-size: .85em; }
 .verdict { display: flex; gap: 2rem; align-items: center; }
 .verdict svg { flex: none; width: 8.5rem; height: 8.5rem; }
+.track { fill: none; stroke: var(--line); }
+.ground { fill: var(--line); } .unit { fill: var(--soft); }
 .risk { font-size: 1.25rem; font-weight: 600; }
 .risk::first-letter { text-transform: uppercase; }
-.good { color: var(--good); } .fair { color: #6b8e23; } .medium { color: var(--medium); }
+.good { color: var(--good); } .fair { color: var(--fair); } .medium { color: var(--medium); }
 .high { color: var(--high); } .critical { color: var(--critical); } .low { color: var(--low); }
 .chip { display: inline-block; padding: .05rem .6rem; margin: .15rem .3rem .15rem 0;
   border: 1px solid currentColor; border-radius: 1rem; font-size: .85rem; font-weight: 600;
@@ -141,12 +164,13 @@ a { color: #1d5fa8; }
 .facts div { border-left: 3px solid var(--line); padding-left: .7rem; }
 dt { color: var(--soft); font-size: .8rem; }
 dd { margin: 0; }
-.narrative h1, .narrative h2, .narrative h3 { font-size: 1rem; border: 0; margin: 1rem 0 .3rem; }
+.narrative h3 { margin: 1rem 0 .3rem; }
 .narrative a::after { content: " (" attr(href) ")"; color: var(--soft); font-size: .85em; }
 .narrative a.bare::after { content: ""; }
 .narrative table, table { border-collapse: collapse; width: 100%; }
 th, td { text-align: left; vertical-align: top; padding: .3rem .8rem .3rem 0;
   border-bottom: 1px solid var(--line); }
+.left { text-align: left; } .center { text-align: center; } .right { text-align: right; }
 th { color: var(--soft); font-size: .8rem; font-weight: 600; }
 .signals td:nth-child(2) { text-align: right; width: 4rem; font-variant-numeric: tabular-nums; }
 .signals td:nth-child(3) { width: 55%; } .signals svg { width: 100%; height: .8rem; }

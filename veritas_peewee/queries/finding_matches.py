@@ -86,10 +86,8 @@ def match_findings(before: Audit, after: Audit) -> FindingChanges:
 def _by_kind(audit: Audit) -> dict[tuple[str, ...], list[ComparedFinding]]:
     found: dict[tuple[str, ...], list[ComparedFinding]] = {}
     for row in audit.findings:
-        kind = [_normal(row.category), _normal(row.pattern_type)]
-        if kind[1] in ("", "unknown"):
-            kind.append(_normal(row.description))
-        found.setdefault(tuple(kind), []).append(
+        kind = kind_of(row.category, row.pattern_type, row.description)
+        found.setdefault(kind, []).append(
             ComparedFinding(
                 row.id,
                 row.audit_id,
@@ -103,6 +101,12 @@ def _by_kind(audit: Audit) -> dict[tuple[str, ...], list[ComparedFinding]]:
             )
         )
     return found
+
+
+def kind_of(category: object, pattern_type: object, description: object) -> tuple[str, ...]:
+    """What two findings must have in common to be the same one; see `match_findings`."""
+    kind = (_normal(category), _normal(pattern_type))
+    return (*kind, _normal(description)) if kind[1] in ("", "unknown") else kind
 
 
 _Findings = list[ComparedFinding]

@@ -20,6 +20,8 @@ from veritas_peewee.models import (
 from veritas_peewee.values.ids import key_of, not_found
 from veritas_peewee.values.plain import check_text, invalid, plain_number, shown
 
+LARGEST = 2**63 - 1
+"""No event has this id: it is the greatest number that SQLite can store."""
 OPTIONS_EVENT = "audit_options"
 """The type of the event that keeps the options with which an audit was created."""
 
@@ -101,6 +103,19 @@ def _events_sql(types: int) -> str:
     if types:
         query = query.where(AuditEvent.event_type.in_([MARK] * types))
     return text_of(query.order_by(AuditEvent.id).limit(MARK))
+
+
+def last_events(audit_id: str, *, before: int | None = None, limit: int) -> list[AuditEvent]:
+    """The last `limit` events of an audit with ids below `before` (None: of all), in order."""
+    first = LARGEST if before is None else max(-LARGEST, min(before, LARGEST))
+    rows = execute(_last_events_sql(), (key_of(audit_id), first, limit))
+    return models_of(AuditEvent, rows[::-1])
+
+
+@functools.cache
+def _last_events_sql() -> str:
+    query = whole(AuditEvent).where(AuditEvent.audit == MARK, AuditEvent.id < MARK)
+    return text_of(query.order_by(AuditEvent.id.desc()).limit(MARK))
 
 
 def screenshot_row(audit_id: str, number: int) -> AuditScreenshot:

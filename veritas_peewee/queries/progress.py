@@ -12,7 +12,8 @@ from veritas_peewee.models import AuditEvent
 from veritas_peewee.values.ids import key_of
 from veritas_peewee.values.plain import plain_number, plain_text
 
-_PHASES = ("phase_start", "phase_complete", "phase_error")
+PHASES = ("phase_start", "phase_complete", "phase_error")
+"""The types of the events about phases."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class Progress:
 
 def progress(audit_id: str) -> Progress:
     """How far an audit is, by its newest event about a phase."""
-    rows = execute(_phase_sql(), (key_of(audit_id), *_PHASES))
+    rows = execute(_phase_sql(), (key_of(audit_id), *PHASES))
     event = AuditEvent.data.python_value(rows[0][0]) if rows else None
     if not isinstance(event, dict):
         return Progress()
@@ -39,6 +40,6 @@ def progress(audit_id: str) -> Progress:
 @functools.cache
 def _phase_sql() -> str:
     query = AuditEvent.select(AuditEvent.data).where(
-        AuditEvent.audit == MARK, AuditEvent.event_type.in_([MARK] * len(_PHASES))
+        AuditEvent.audit == MARK, AuditEvent.event_type.in_([MARK] * len(PHASES))
     )
     return text_of(query.order_by(AuditEvent.id.desc()).limit(SQL("1")))

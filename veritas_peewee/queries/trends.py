@@ -103,7 +103,7 @@ def _stored_time(name: str, value: object) -> Any:
 
 
 def _points(rows: list[tuple[Any, ...]]) -> list[TrendPoint]:
-    found = _severities([row[0] for row in rows if row[3] == AuditStatus.COMPLETED])
+    found = severities_of([row[0] for row in rows if row[3] == AuditStatus.COMPLETED])
     points = []
     for audit_id, moment, url, status, score, risk in rows:
         time = Audit.created_at.python_value(moment)
@@ -122,8 +122,8 @@ def _points(rows: list[tuple[Any, ...]]) -> list[TrendPoint]:
     return points
 
 
-def _severities(ids: list[str]) -> dict[str, dict[str, int]]:
-    """How many findings of each severity the audits have."""
+def severities_of(ids: list[str]) -> dict[str, dict[str, int]]:
+    """How many findings of each severity the audits with these ids have, by one query."""
     found: dict[str, dict[str, int]] = {
         audit_id: dict.fromkeys((severity.value for severity in Severity), 0) for audit_id in ids
     }

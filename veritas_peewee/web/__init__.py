@@ -1,5 +1,5 @@
 """The store in a FastAPI application: a lifespan that opens it, the dependency for routes, a JSON
-API with live streams, and the older backend's API."""
+API with live streams, pages, and the older backend's API."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from veritas_peewee.web.api import api_router as api_router
     from veritas_peewee.web.application import create_app as create_app
     from veritas_peewee.web.older import older_router as older_router
+    from veritas_peewee.web.pages import pages_router as pages_router
     from veritas_peewee.web.problems import add_error_handlers as add_error_handlers
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "create_app",
     "get_store",
     "older_router",
+    "pages_router",
     "store_lifespan",
 ]
 
@@ -27,6 +29,7 @@ _MODULES = {
     "api_router": "api",
     "create_app": "application",
     "older_router": "older",
+    "pages_router": "pages",
 }
 
 

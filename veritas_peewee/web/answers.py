@@ -117,10 +117,15 @@ async def shown(store: AuditStore, connection: HTTPConnection, audit_id: str) ->
 
 
 def _image_path(connection: HTTPConnection, audit_id: str, number: int) -> str:
-    # Without a host, which behind a proxy is not the one that the browser knows.
-    path = connection.scope["router"].url_path_for(
-        "screenshot", audit_id=audit_id, screenshot_id=number
-    )
-    # The router is the outermost, so what is mounted in it is in its path already.
+    return path_of(connection, "screenshot", audit_id=audit_id, screenshot_id=number)
+
+
+def path_of(connection: HTTPConnection, name: str, **parts: Any) -> str:
+    """The path of one of our routes, as the browser knows it.
+
+    Without a host, which behind a proxy is not the one that the browser knows.
+    """
     scope = connection.scope
-    return f"{scope.get('app_root_path', scope.get('root_path', ''))}{path}"
+    # The router is the outermost application's, and knows the paths of what is mounted in it.
+    start = scope.get("app_root_path", scope.get("root_path", ""))
+    return f"{start}{scope['router'].url_path_for(name, **parts)}"

@@ -90,9 +90,14 @@ async def _told_by_store(request: Request, error: Exception) -> Response:
 async def _refused(request: Request, error: Exception) -> Response:
     """A request of the wrong form; each fault names where it is."""
     assert isinstance(error, RequestValidationError)
+    return response_of(_problem(422, faults_of(error), "invalid"))
+
+
+def faults_of(error: RequestValidationError) -> str:
+    """What is wrong with a request's parameters or body, and where."""
     faults = [f"{_place(one['loc'])}: {one['msg']}" for one in error.errors()]
     # A value that may be of several types is refused by each of them.
-    return response_of(_problem(422, "; ".join(dict.fromkeys(faults)), "invalid"))
+    return "; ".join(dict.fromkeys(faults))
 
 
 def _place(path: Sequence[int | str]) -> str:

@@ -1,0 +1,283 @@
+"""The pages in a real Chromium: drawn, used, live, without a server for a while, without script."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.support.browser import Engine, Server, chromium, left_out
+from veritas_peewee import sync
+from veritas_peewee.testing import make_audit, make_event, make_finding, make_png
+
+SHOP = "https://shop.example/"
+PATIENCE = 60_000
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture
+def server(path):
+    found = Server(path)
+    yield found
+    found.kill()
+
+
+@pytest.fixture
+def engine(path, server):
+    found = Engine(path)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def open_page(browser, server):
+    """Opens a page of the server; whatever the browser complains about is a failure."""
+    opened = []
+
+    def open_(path="/", **options):
+        context = browser.new_context(**options)
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE)
+        complaints = []
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda message: complaints.append(message.text))
+        page.goto(server.url + path)
+        opened.append((context, complaints))
+        return page
+
+    yield open_
+    for context, complaints in opened:
+        context.close()
+        # While the server is gone, the browser says so.
+        assert [text for text in complaints if "Failed to load resource" not in text] == []
+
+
+def fill(engine, number=3):
+    """Completed audits of a shop, newest last; returns their ids."""
+    ids = []
+    for n in range(number):
+        finding = make_finding(1, screenshot_index=0, severity=["low", "high"][n % 2])
+        other = make_finding(2, pattern_type=f"pattern_{n}", category="sneaking")
+        audit = make_audit(
+            f"{SHOP}{n}", findings=[finding, other], trust_score=30.0 + 20 * n,
+            site_type="shop" if n else "news", narrative="# Verdict\n\nIt is **odd**.\n\n- a\n- b",
+            signal_scores={"visual": 40.0, "graph": 80.0}, recommendations=["leave"],
+            security_results={"tls": {"score": 0.9}},
+        )  # fmt: skip
+        ids.append(engine.do(sync.ingest, audit).id)
+    return ids
+
+
+def paths(ids):
+    return ["/", "/?status=completed&order=highest", f"/audits/{ids[0]}", "/search?q=hidden",
+            "/search", "/?min_score=x", "/audits/none", "/sites/shop.example",
+            f"/compare?ids={ids[0]}&ids={ids[1]}", "/integrity?examine=1"]  # fmt: skip
+
+
+def test_each_page_is_drawn_on_a_desktop_and_a_phone(engine, open_page):
+    ids = fill(engine)
+    running = engine.do(sync.create, "https://live.example/").id
+    engine.do(sync.record, running, {"type": "phase_start", "phase": "scout", "pct": 20})
+    for size in ({"width": 1280, "height": 900}, {"width": 320, "height": 640}):
+        page = open_page("/", viewport=size)
+        for path in [*paths(ids), f"/audits/{running}"]:
+            page.goto(page.url.split("/", 3)[0] + "//" + page.url.split("/", 3)[2] + path)
+            assert page.locator("h1").count() == 1
+            # Nothing is wider than the window: it is read without scrolling sideways.
+            width = page.evaluate("document.documentElement.scrollWidth")
+            assert width <= size["width"], (path, width)
+            assert page.evaluate("getComputedStyle(document.querySelector('main')).borderRadius")
+        page.goto(f"{page.url.split('/audits')[0]}/audits/{ids[0]}")
+        for image in page.locator("main img").all():
+            image.scroll_into_view_if_needed()
+            page.wait_for_function(
+                "(e) => e.complete && e.naturalWidth > 0", arg=image.element_handle()
+            )
+
+
+def test_a_filter_is_used_and_a_page_is_turned(engine, open_page):
+    ids = fill(engine, 3)
+    page = open_page("/?limit=1")
+    rows = page.locator("#audits tbody tr")
+    assert rows.first.get_attribute("id") == f"a-{ids[2]}"
+    page.get_by_role("link", name="Next page").click()
+    page.wait_for_url("**cursor=**")
+    assert rows.first.get_attribute("id") == f"a-{ids[1]}"
+    page.get_by_role("link", name="First page").click()
+    page.get_by_label("Max score").fill("60")
+    page.get_by_label("Order", exact=True).select_option("lowest")
+    page.get_by_role("button", name="Show").click()
+    page.wait_for_url("**max_score=60**")
+    assert rows.first.get_attribute("id") == f"a-{ids[0]}"
+    page.get_by_role("link", name="news", exact=True).click()
+    page.wait_for_url("**site_type=news**")
+    assert "1 audit with these filters" in page.inner_text("#audits-h")
+    page.get_by_label("Search the audits").fill("cancel")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/search?q=cancel**")
+    assert page.locator("mark").count() >= 1
+    assert page.locator(".hits > li").count() == 1  # the filters are those of the list
+    page.locator(".hits a").first.click()
+    page.wait_for_url(f"**/audits/{ids[0]}")
+
+
+def test_two_images_are_compared(engine, open_page):
+    ids = fill(engine, 2)
+    shot = make_event("screenshot", index=0, data=make_png(7, 300))
+    other = make_audit(f"{SHOP}0", screenshots=0)
+    ids.append(engine.do(sync.ingest, [shot, *other]).id)
+    page = open_page(f"/compare?ids={ids[0]}&ids={ids[2]}")
+    pair = page.locator(".pair")
+    assert "over" not in pair.get_attribute("class")
+    page.get_by_label("Before or after").fill("40")
+    assert pair.get_attribute("class") == "pair over"
+    after = pair.locator("figure").nth(1)
+    assert "40%" in after.evaluate("(e) => getComputedStyle(e).clipPath")
+    page.get_by_label("Difference").check()
+    assert after.evaluate("(e) => getComputedStyle(e).mixBlendMode") == "difference"
+
+
+def test_the_keyboard_reaches_the_content_first(engine, open_page):
+    page = open_page("/")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "To the content"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+
+
+def test_a_live_audit_appears_progresses_and_ends_on_the_list(engine, open_page):
+    fill(engine, 1)
+    page = open_page("/")
+    page.evaluate("window.same = true")
+    audit = engine.do(sync.create, "https://live.example/").id
+    page.wait_for_selector(f"#a-{audit}")
+    assert "queued" in page.inner_text(f"#a-{audit}")
+    engine.do(sync.record, audit, {"type": "phase_start", "phase": "deep_scan", "pct": 12})
+    page.wait_for_selector(f"#run-{audit} .pct:text-is('12 %')")
+    assert "deep scan" in page.inner_text(f"#run-{audit}")
+    engine.do(sync.record, audit, {"type": "phase_complete", "phase": "deep_scan", "pct": 80})
+    page.wait_for_selector(f"#run-{audit} .pct:text-is('80 %')")
+    result = {"url": "https://live.example/", "trust_score": 71.0, "risk_level": "trusted"}
+    engine.do(sync.record, audit, {"type": "audit_result", "result": result})
+    engine.do(sync.record, audit, {"type": "audit_complete"})
+    page.wait_for_selector(f"#a-{audit} .score:text-is('71')")
+    assert page.locator(f"#run-{audit}").count() == 0
+    engine.do(sync.delete, audit)
+    page.wait_for_selector(f"#a-{audit}", state="detached")
+    assert page.evaluate("window.same") is True
+
+
+def events_of(page):
+    return [int(row.get_attribute("id")[6:]) for row in page.locator("#events > tr").all()]
+
+
+def test_a_live_audit_progresses_and_ends_on_its_page(engine, open_page):
+    audit = engine.do(sync.create, "https://live.example/").id
+    page = open_page(f"/audits/{audit}")
+    page.evaluate("window.same = true")
+    assert "queued" in page.inner_text("#progress").lower()
+    ids = [engine.do(sync.record, audit, {"type": "phase_start", "phase": "scout", "pct": 10})]
+    page.wait_for_selector("#progress .pct:text('10 %')")
+    ids += engine.do(
+        sync.record_many, audit, [make_event(message=f"<b>n{n}</b>") for n in range(230)]
+    )
+    page.wait_for_selector(f"#event-{ids[-1]}")
+    finding = make_event("finding", finding=make_finding(1, description="<img src=x> is hidden"))
+    ids.append(engine.do(sync.record, audit, finding))
+    page.wait_for_selector("#findings .finding")
+    assert "<img src=x> is hidden" in page.inner_text("#findings")
+    ids.append(engine.do(sync.record, audit, make_event("screenshot", label="home", index=1)))
+    page.wait_for_selector("#screenshot-1 img")
+    result = {"url": "https://live.example/", "trust_score": 22.0, "risk_level": "high_risk"}
+    ids.append(engine.do(sync.record, audit, {"type": "audit_result", "result": result}))
+    ids.append(engine.do(sync.record, audit, {"type": "audit_complete"}))
+    page.wait_for_selector("#seal:has-text('it is as it was written')")
+    assert "high risk" in page.inner_text("#verdict").lower()
+    assert page.locator("#progress").is_hidden()
+    assert events_of(page) == ids
+    assert page.locator("#events b").count() == 0
+    assert page.evaluate("window.same") is True
+
+
+def test_an_audit_that_is_removed_says_so(engine, open_page):
+    audit = engine.do(sync.create, "https://live.example/").id
+    page = open_page(f"/audits/{audit}")
+    engine.do(sync.record, audit, make_event())
+    page.wait_for_selector("#events > tr")
+    engine.do(sync.delete, audit)
+    page.wait_for_selector("#state:text('This audit was removed.')")
+
+
+def test_viewers_who_lose_the_server_catch_up(engine, server, open_page):
+    audit = engine.do(sync.create, "https://live.example/").id
+    ids = engine.do(sync.record_many, audit, [make_event("phase_start"), make_event()])
+    page, whole = open_page(f"/audits/{audit}"), open_page("/")
+    for viewer in (page, whole):
+        viewer.evaluate("window.same = true")
+    ids.append(engine.do(sync.record, audit, make_event()))
+    page.wait_for_selector(f"#event-{ids[-1]}")
+    for _ in range(2):
+        server.kill()
+        page.wait_for_selector("#state:text('The server does not answer')")
+        whole.wait_for_selector("#state:text('The server does not answer')")
+        ids += engine.do(sync.record_many, audit, [make_event() for _ in range(120)])
+        server.start()
+        page.wait_for_selector(f"#event-{ids[-1]}")
+        whole.wait_for_selector(f"#run-{audit}")
+        for viewer in (page, whole):
+            viewer.wait_for_selector("#state:text-is('')", state="attached")
+        ids.append(engine.do(sync.record, audit, make_event("phase_start", phase="last", pct=99)))
+        page.wait_for_selector(f"#event-{ids[-1]}")
+        whole.wait_for_selector("#running .phase:text('last')")
+        assert events_of(page) == ids
+    ids.append(engine.do(sync.record, audit, {"type": "audit_complete"}))
+    page.wait_for_selector(f"#event-{ids[-1]}")
+    page.wait_for_selector("#seal:has-text('it is as it was written')")
+    whole.wait_for_selector("#running", state="hidden")
+    assert events_of(page) == ids
+    for viewer in (page, whole):
+        assert viewer.evaluate("window.same") is True
+
+
+def test_without_script_pages_are_whole(engine, open_page):
+    ids = fill(engine, 2)
+    live = engine.do(sync.create, "https://live.example/").id
+    engine.do(sync.record, live, {"type": "phase_start", "phase": "scout", "pct": 33})
+    page = open_page("/?limit=1&status=completed", java_script_enabled=False)
+    page.get_by_role("link", name="Next page").click()
+    page.wait_for_url("**cursor=**")
+    assert page.locator(f"#a-{ids[0]}").count() == 1
+    page.get_by_role("link", name="Audits", exact=True).click()
+    assert "33 %" in page.inner_text(f"#run-{live}")
+    page.locator(f"#run-{live} a").click()
+    assert "33 %" in page.inner_text("#progress")
+    engine.do(sync.record, live, {"type": "phase_start", "phase": "scout", "pct": 44})
+    page.get_by_role("link", name="show it as it is now").click()
+    assert "44 %" in page.inner_text("#progress")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_axe_finds_nothing(engine, server, open_page, scheme, width):
+    try:
+        from axe_playwright_python.sync_playwright import Axe
+    except ImportError:
+        left_out("PyPI's axe-playwright-python is not installed, so axe-core was not run")
+    ids = fill(engine)
+    live = engine.do(sync.create, "https://live.example/").id
+    engine.do(sync.record, live, {"type": "phase_start", "phase": "scout", "pct": 33})
+    failed = engine.do(sync.ingest, make_audit("https://bank.example/", error="it fell over")).id
+    page = open_page(color_scheme=scheme, viewport={"width": width, "height": 900})
+    for path in [*paths(ids), f"/audits/{live}", f"/audits/{failed}"]:
+        page.goto(server.url + path)
+        found = Axe().run(page).response["violations"]
+        assert [
+            (path, one["id"], node["html"][:200], re.sub(r"\s+", " ", node["failureSummary"]))
+            for one in found
+            for node in one["nodes"]
+        ] == []

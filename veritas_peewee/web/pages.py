@@ -1,0 +1,37 @@
+"""The pages: audits as a person looks at them, made on the server, live by one small script."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fastapi import APIRouter
+from fastapi.params import Depends
+
+from veritas_peewee.web import (
+    pages_audit,
+    pages_compare,
+    pages_frame,
+    pages_integrity,
+    pages_list,
+    pages_site,
+)
+
+
+def pages_router(
+    *, api_prefix: str = "/api", dependencies: Sequence[Depends] | None = None
+) -> APIRouter:
+    """The pages of the store, for an application that has `api_router` under `api_prefix`.
+
+    `dependencies` are run before each page: your authentication, which must also let the browser
+    read the API. The application needs `store_lifespan`.
+    """
+
+    class Route(pages_frame.PageRoute):
+        pass
+
+    Route.api_prefix = api_prefix.rstrip("/")
+    router = APIRouter(route_class=Route, include_in_schema=False, dependencies=dependencies)
+    for part in (pages_list, pages_audit, pages_site, pages_compare, pages_integrity):
+        part.add_to(router, Route.api_prefix)
+    router.include_router(pages_frame.static)
+    return router

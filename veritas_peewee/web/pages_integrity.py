@@ -1,0 +1,53 @@
+"""The page on what the store holds and how it is: the head, what was removed, size and health."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from anyio import CapacityLimiter, to_thread
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
+
+from veritas_peewee import sync
+from veritas_peewee.ledger.heads import Head
+from veritas_peewee.maintenance.diagnosis import Finding
+from veritas_peewee.maintenance.doctor import diagnose
+from veritas_peewee.models import RemovedAudit
+from veritas_peewee.store import AuditStore
+from veritas_peewee.web.pages_frame import Frame, answer, html_of
+from veritas_peewee.web.parameters import Store
+
+MOST = 20
+"""How many removed audits are shown."""
+
+
+def add_to(router: APIRouter, api_prefix: str) -> None:
+    """Add the page of this module."""
+    one_at_once = CapacityLimiter(1)
+
+    @router.get("/integrity", name="pages.integrity")
+    async def integrity(
+        request: Request,
+        store: Store,
+        examine: Annotated[bool, Query(description="Whether to examine the file too.")] = False,
+    ) -> Response:
+        frame = Frame(request, api_prefix)
+        head, removed, number = await store.read(_read)
+        health = await _health(store, one_at_once) if examine else None
+        return answer(
+            html_of(
+                "integrity.html", frame, head=head, removed=removed, number=number, health=health
+            )
+        )
+
+
+def _read() -> tuple[Head, list[RemovedAudit], int]:
+    newest = RemovedAudit.select().order_by(RemovedAudit.removed_at.desc()).limit(MOST)
+    return sync.head(), list(newest), RemovedAudit.select().count()
+
+
+async def _health(store: AuditStore, limiter: CapacityLimiter) -> list[Finding]:
+    """What `veritas-peewee doctor` says."""
+    if store.location.path is None:
+        return [Finding("note", "database", "it is in memory: there is no file to examine")]
+    return await to_thread.run_sync(diagnose, store.location.path, limiter=limiter)

@@ -1,0 +1,238 @@
+"""The list of audits, with filters, counts and what is running; and the search."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import weakref
+from collections.abc import Iterable
+from enum import Enum
+from typing import Annotated, Any, NamedTuple, get_args, get_type_hints
+
+import anyio
+from fastapi import APIRouter, Query, Request
+from markupsafe import Markup, escape
+from peewee import fn
+from starlette.responses import Response
+
+from veritas_peewee import sync
+from veritas_peewee.models import Audit, AuditStatus, CatalogEntry, StoreChanges
+from veritas_peewee.presentation.page import clean
+from veritas_peewee.queries.counting import NO_VALUE, Facets
+from veritas_peewee.queries.filters import Filters
+from veritas_peewee.queries.history import Order
+from veritas_peewee.queries.progress import Progress, progress
+from veritas_peewee.queries.snippets import Snippet
+from veritas_peewee.queries.trends import severities_of
+from veritas_peewee.store import AuditStore
+from veritas_peewee.web.pages_frame import Frame, answer, html_of
+from veritas_peewee.web.parameters import Cursor, GivenFilters, Limit, Sorted, Store
+
+ROWS = 25
+"""How many audits a page has unless another number is asked for."""
+MOST_RUNNING = 20
+"""How many running audits are shown above the list."""
+MOST_VALUES = 12
+"""How many values of a facet are shown: those that most audits have."""
+FRESH = 1.0
+"""Seconds for which viewers are given the same picture of what is running."""
+LONGEST = 400
+"""The most characters of a snippet that are shown."""
+
+
+class Value(NamedTuple):
+    """A value of a facet, with where a click on it leads."""
+
+    name: str | None
+    audits: int
+    href: str | None
+    chosen: bool
+
+
+class Running(NamedTuple):
+    """What runs now."""
+
+    audits: list[tuple[Audit, Progress]]
+    more: bool
+    version: str
+    """Differs when an audit has come, begun, ended or gone."""
+
+
+def add_to(router: APIRouter, api_prefix: str) -> None:
+    """Add the pages of this module."""
+    shared = _Shared()
+
+    @router.get("/", name="pages.list")
+    async def audits(
+        request: Request,
+        store: Store,
+        filters: GivenFilters,
+        limit: Limit = ROWS,
+        cursor: Cursor = None,
+        order: Sorted = "newest",
+    ) -> Response:
+        frame = Frame(request, api_prefix)
+
+        def read() -> str:
+            page = sync.history(limit=limit, cursor=cursor, order=order, **filters)
+            return html_of(
+                "list.html",
+                frame,
+                page=page,
+                severities=severities_of([audit.id for audit in page.items]),
+                facets=(found := sync.facets(**filters)),
+                facet_lists=_listed(found, frame),
+                running=_running(filters) if cursor is None else None,
+                fields=FIELDS,
+                orders=get_args(Order),
+                is_first=cursor is None,
+            )
+
+        return answer(await store.read(read))
+
+    @router.get("/running", name="pages.running")
+    async def running(request: Request, store: Store, filters: GivenFilters) -> Response:
+        frame = Frame(request, api_prefix)
+
+        def read() -> str:
+            return html_of("running.html", frame, running=_running(filters))
+
+        return answer(await shared.text(store, str(sorted(frame.asked.items())), read))
+
+    @router.get("/search", name="pages.search")
+    async def search(
+        request: Request,
+        store: Store,
+        filters: GivenFilters,
+        q: Annotated[str, Query()] = "",
+        limit: Limit = ROWS,
+        cursor: Cursor = None,
+    ) -> Response:
+        frame = Frame(request, api_prefix)
+
+        def read() -> str:
+            page = sync.search(q, limit=limit, cursor=cursor, **filters)
+            ids = [hit.audit.id for hit in page.items]
+            return html_of(
+                "search.html",
+                frame,
+                page=page,
+                q=q,
+                severities=severities_of(ids),
+                fields=FIELDS,
+                marked=_marked,
+                is_first=cursor is None,
+            )
+
+        return answer(await store.read(read))
+
+
+# ---- the filters as a form ----
+
+
+class Field(NamedTuple):
+    """A filter's field in the form."""
+
+    name: str
+    kind: str
+    options: tuple[str, ...]
+
+
+def _field(name: str, kind: Any) -> Field:
+    kinds = get_args(kind)
+    for one in kinds:
+        if isinstance(one, type) and issubclass(one, Enum):
+            return Field(name, "select", tuple(member.value for member in one))
+    return Field(name, "number" if float in kinds else "text", ())
+
+
+# From the one table of filters, so that a new one is a field of the form by itself.
+FIELDS = [_field(name, kind) for name, kind in get_type_hints(Filters).items()]
+
+
+def _listed(found: Facets, frame: Frame) -> dict[str, tuple[list[Value], int]]:
+    """Each facet's commonest values, and how many more it has."""
+    shown = {}
+    for name in ("status", "risk_level", "site_type", "audit_tier", "pattern_type"):
+        chosen = frame.asked.get(name)
+        values = [
+            _value(name, text, number, chosen, frame)
+            for text, number in getattr(found, name).items()
+        ]
+        values.sort(key=lambda value: not value.chosen)
+        shown[name] = values[:MOST_VALUES], len(values) - MOST_VALUES
+    return shown
+
+
+def _value(name: str, text: str, audits: int, chosen: str | None, frame: Frame) -> Value:
+    if text == NO_VALUE:
+        return Value(None, audits, None, False)
+    is_chosen = text == chosen
+    # A second click takes the filter away again.
+    href = frame.list(**{name: None if is_chosen else text, "q": None})
+    return Value(text, audits, href, is_chosen)
+
+
+# ---- what is running ----
+
+
+def _running(filters: dict[str, Any]) -> Running:
+    asked = {**filters, "status": AuditStatus.RUNNING}
+    audits: list[Audit] = []
+    if filters.get("status") in (None, AuditStatus.RUNNING):
+        audits = sync.history(limit=MOST_RUNNING + 1, **asked).items
+    newest = [audit.id for audit in sync.history(limit=1, **filters).items]
+    ended = CatalogEntry.select(fn.MAX(CatalogEntry.id)).scalar()
+    changes = StoreChanges.select(StoreChanges.number).scalar()
+    told = (newest, ended, changes, [audit.id for audit in audits])
+    return Running(
+        [(audit, progress(audit.id)) for audit in audits[:MOST_RUNNING]],
+        len(audits) > MOST_RUNNING,
+        hashlib.sha256(repr(told).encode(errors="replace")).hexdigest()[:16],
+    )
+
+
+class _Shared:
+    """One text for all viewers who ask within `FRESH` seconds: they cost one read together."""
+
+    MOST = 64
+
+    def __init__(self) -> None:
+        self._texts: dict[str, tuple[float, str]] = {}
+        self._store: weakref.ref[AuditStore] | None = None
+        self._reading: dict[str, anyio.Lock] = {}
+
+    async def text(self, store: AuditStore, key: str, read: Any) -> str:
+        if self._store is None or self._store() is not store:
+            self._store, self._texts, self._reading = weakref.ref(store), {}, {}
+        async with self._reading.setdefault(key, anyio.Lock()):
+            made, text = self._texts.get(key, (-FRESH, ""))
+            if time.monotonic() - made >= FRESH:
+                began = time.monotonic()
+                text = await store.read(read)
+                self._texts.pop(key, None)
+                self._texts[key] = began, text
+                for old in list(self._texts)[: -self.MOST]:
+                    del self._texts[old]
+                    self._reading.pop(old, None)
+            return text
+
+
+# ---- what was found ----
+
+
+def _marked(snippet: Snippet) -> Markup:
+    """A snippet with the words that were searched for marked."""
+    text, end, pieces = snippet.text, 0, []
+    for first, last in _within(snippet.matches):
+        pieces += [escape(clean(text[end:first])), _MARK.format(clean(text[first:last]))]
+        end = last
+    rest = text[end:LONGEST] + ("…" if len(text) > LONGEST else "")
+    return Markup("").join([*pieces, escape(clean(rest))])
+
+
+_MARK = Markup("<mark>{}</mark>")
+
+
+def _within(matches: Iterable[tuple[int, int]]) -> Iterable[tuple[int, int]]:
+    return ((first, min(last, LONGEST)) for first, last in matches if first < LONGEST)
