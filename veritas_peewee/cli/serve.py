@@ -13,7 +13,7 @@ import typer
 
 from veritas_peewee.cli.options import Database, must_exist
 from veritas_peewee.cli.text import PROGRAM, complain
-from veritas_peewee.errors import StoreError
+from veritas_peewee.errors import InvalidAudit, StoreError
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -33,6 +33,13 @@ def serve(
     writable: Annotated[
         bool, typer.Option("--writable", help="Let requests record and remove audits.")
     ] = False,
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COMMAND",
+            help="What runs an audit, with {url}, {tier} … in it; needs --writable.",
+        ),
+    ] = None,
     token_file: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Answer only requests with the token in this file."),
@@ -52,6 +59,8 @@ def serve(
     --writable is given, which other machines may use with a token only.
     """
     token = None if token_file is None else _token_in(token_file)
+    if engine is not None and not writable:
+        raise typer.BadParameter("needs --writable", param_hint="--engine")
     if writable and token is None and not _is_local(host):
         raise typer.BadParameter(
             "whoever reaches this address could change audits: give --token-file",
@@ -69,7 +78,11 @@ def serve(
         ) from error
     names = [*LOCAL, host, *(allowed_host or ())]
     try:
-        app = create_app(database, writable=writable, token=token, allowed_hosts=names)
+        app = create_app(
+            database, engine=engine, writable=writable, token=token, allowed_hosts=names
+        )
+    except InvalidAudit as error:
+        raise typer.BadParameter(str(error), param_hint="--engine") from None
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--token-file") from None
     if token is None and not _is_local(host):

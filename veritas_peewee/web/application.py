@@ -1,4 +1,4 @@
-"""A whole application: the store, its API, who may ask for it; `veritas-peewee serve` runs it."""
+"""A whole application: API, pages, and who may ask for them; `veritas-peewee serve` runs it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ from typing import Any
 from fastapi import FastAPI
 
 from veritas_peewee import __version__
+from veritas_peewee.running.engine import Command
 from veritas_peewee.web.api import api_router
+from veritas_peewee.web.engines import EngineFunction
 from veritas_peewee.web.guard import LOCAL, Guard
 from veritas_peewee.web.lifespan import store_lifespan
+from veritas_peewee.web.older import older_router
+from veritas_peewee.web.pages import pages_router
 from veritas_peewee.web.problems import add_error_handlers
 
 API = "/api"
@@ -22,17 +26,22 @@ LEAST_TOKEN = 16
 def create_app(
     database: Any = None,
     *,
+    engine: Command | EngineFunction | None = None,
     writable: bool = False,
     token: str | None = None,
     allowed_hosts: Collection[str] = LOCAL,
 ) -> FastAPI:
     """An application that shows the audits of a store, for uvicorn or another ASGI server.
 
-    `database` is what `AuditStore.open` takes. Unless `writable`, only reading is allowed. With a
+    `database` is what `AuditStore.open` takes. Unless `writable`, only reading is allowed. With an
+    `engine`, as of `older_router`, it also has the older backend's API, which runs it. With a
     `token`, of at least 16 characters, each request must bring it: as `Authorization: Bearer …`, or
     from a browser once as `?token=…`. A request is refused if it comes under a host's name that is
-    not in `allowed_hosts`, or from a page of another origin. Raises ValueError for a short token.
+    not in `allowed_hosts`, or from a page of another origin. Raises ValueError for a short token,
+    and for an engine of an application that is not `writable`.
     """
+    if engine is not None and not writable:
+        raise ValueError("engine: only a writable application can run one")
     if token is not None and len(token) < LEAST_TOKEN:
         raise ValueError(f"token: must have at least {LEAST_TOKEN} characters, it has {len(token)}")
     # The pages of FastAPI that show the schema load their scripts from elsewhere.
@@ -44,7 +53,10 @@ def create_app(
         docs_url=None,
         redoc_url=None,
     )
+    if engine is not None:  # first, because `/audits/history` is no audit's id there
+        app.include_router(older_router(engine), prefix=API)
     app.include_router(api_router(), prefix=API)
+    app.include_router(pages_router(api_prefix=API))
     add_error_handlers(app)
     app.add_middleware(Guard, hosts=allowed_hosts, token=token, writable=writable)
     return app
