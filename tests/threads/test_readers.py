@@ -326,7 +326,6 @@ async def test_answers_that_are_held_back_do_not_wait_for_a_long_read(
     tmp_path, monkeypatch, readers
 ):
     monkeypatch.setattr("veritas_peewee.threads.readers.HOLD_BACK", 60.0)
-    monkeypatch.setattr("veritas_peewee.threads.readers.TAKE_OVER_AFTER", 0.2)
     endless = (
         "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT COUNT(*) FROM n"
     )
@@ -338,8 +337,10 @@ async def test_answers_that_are_held_back_do_not_wait_for_a_long_read(
     def in_python():
         assert release.wait(60)
 
-    async with AuditStore.open(tmp_path / "audits.db", readers=readers) as store:
-        for long in (in_sqlite, in_python):
+    # Nobody relieves a read that SQLite itself reports as long.
+    for long, patience in ((in_sqlite, 600.0), (in_python, 0.2)):
+        monkeypatch.setattr("veritas_peewee.threads.readers.TAKE_OVER_AFTER", patience)
+        async with AuditStore.open(tmp_path / "audits.db", readers=readers) as store:
             begin.clear()
             release.clear()
             answered = []
@@ -355,7 +356,7 @@ async def test_answers_that_are_held_back_do_not_wait_for_a_long_read(
                 tasks.start_soon(store.read, long)
                 await anyio.wait_all_tasks_blocked()
                 begin.set()
-                with anyio.fail_after(60):
+                with anyio.fail_after(30):
                     while len(answered) < 5:
                         await anyio.sleep(0.001)
                 release.set()
