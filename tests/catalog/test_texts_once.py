@@ -108,6 +108,17 @@ def test_a_change_by_another_program_is_named_and_the_audit_is_found_as_before(
         assert found("changed" if "finding" not in name else "added") == [audit_id]
 
 
+def test_a_text_that_was_kept_and_is_the_same_is_right(tmp_path: Path) -> None:
+    path = tmp_path / "audits.db"
+    with connect(path):
+        ended("https://a.example/", "odd timer")
+    by_hand(path, "UPDATE audit_findings SET id = id + 100")
+    assert stored(path, "findings") == 1
+    assert verified(path).problems == []
+    by_hand(path, "UPDATE audit_catalog SET findings = findings || 'x'")
+    assert any("its entry in the catalog" in problem for problem in verified(path).problems)
+
+
 def test_an_audit_that_is_deleted_by_another_program_takes_its_words_along(tmp_path: Path) -> None:
     path = tmp_path / "audits.db"
     with connect(path):
