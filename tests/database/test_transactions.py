@@ -436,3 +436,9 @@ def test_a_commit_outside_a_transaction_fails_as_peewee_s_does():
     none = pytest.raises(peewee.OperationalError, match="no transaction is active")
     with connect(":memory:") as database, none:
         database.commit()
+
+
+def test_closing_tells_whether_it_has_closed_anything_as_peewee_s_does(tmp_path):
+    with connect(tmp_path / "audits.db") as database:
+        assert database.close() is True
+        assert database.close() is False
