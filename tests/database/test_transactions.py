@@ -417,7 +417,28 @@ def test_what_takes_files_back_finds_the_rows_gone(scopes):
         assert seen == [0]
 
 
+@pytest.mark.parametrize("inner", ["unit", "atomic"])
+def test_a_part_that_is_undone_in_one_that_is_undone_takes_nothing_of_it_along(inner):
+    with connect(":memory:") as opened:
+        with opened.unit():
+            kept = operations.create("https://kept.example").id
+            with contextlib.suppress(KeyError), opened.unit():
+                operations.create("https://outer.example")
+                with contextlib.suppress(ValueError), getattr(opened, inner)():
+                    operations.create("https://inner.example")
+                    raise ValueError
+                raise KeyError
+        assert [audit.id for audit in Audit.select()] == [kept]
+        assert verify().problems == []
+
+
 def test_a_commit_outside_a_transaction_fails_as_peewee_s_does():
     none = pytest.raises(peewee.OperationalError, match="no transaction is active")
     with connect(":memory:") as database, none:
         database.commit()
+
+
+def test_closing_tells_whether_it_has_closed_anything_as_peewee_s_does(tmp_path):
+    with connect(tmp_path / "audits.db") as database:
+        assert database.close() is True
+        assert database.close() is False

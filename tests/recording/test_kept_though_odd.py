@@ -127,6 +127,15 @@ def test_a_result_after_an_aborted_one_counts(script) -> None:
     assert (found.status, found.trust_score) == ("completed", 5.0)
 
 
+@pytest.mark.parametrize("odd", [{}, {"status": None}, {"status": 5}, {"status": "done"}])
+def test_a_result_without_a_status_has_ended_well_if_it_has_a_score(script, odd) -> None:
+    without = {key: value for key, value in RESULT.items() if key != "status"} | odd
+    for result, status in ((without, "completed"), ({"url": URL} | odd, "error")):
+        audit = sync.create(URL)
+        sync.record(audit.id, {"type": "engine_result", "result": result})
+        assert sync.get(audit.id).status == status
+
+
 # ---- times ----
 
 AT = datetime(2026, 2, 2, 2, 40, 0, 500000, UTC)

@@ -224,6 +224,25 @@ def test_a_sync_that_failed_is_tried_again_by_the_next_removal(
     assert images(path) == 3
 
 
+def test_what_one_transaction_removes_is_synced_once(
+    path: Path, audit_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def syncs(*removed: str) -> int:
+        effects.clear()
+        with database.atomic():
+            for one in removed:
+                removal.delete(one)
+        return len(effects.matching("fsync store/audits.db-wal"))
+
+    with connect(path) as database:
+        others = [operations.create("https://other.example/").id for _ in range(3)]
+        for other in others:
+            recorder.record(other, make_event("screenshot"))
+        effects = Effects(tmp_path, monkeypatch)
+        assert (syncs(audit_id), syncs(*others)) == (1, 1)
+    assert images(path) == 0
+
+
 def test_a_wal_that_is_not_there_is_no_wal_on_disk(path: Path, audit_id: str) -> None:
     with connect(path) as database:
         file = DatabaseFile(path.with_name("none.db"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import threading
@@ -233,6 +234,20 @@ def test_an_import_that_cannot_go_on_before_its_rows_are_in_leaves_no_image(
     with connect(other), pytest.raises(StoreError, match="the disk refuses"):
         import_jsonl(exported)
     assert told[-1] == there
+    assert images(other) == []
+
+
+def test_an_import_whose_folders_cannot_be_made_says_so_before_it_writes(
+    exported: Path, other: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(folder: ScreenshotFolder, names: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(ScreenshotFolder, "make", refuse)
+    monkeypatch.setattr(importing, "_insert", lambda unit: pytest.fail("rows are inserted"))
+    told = r"other/screenshots: cannot be given a folder: Input/output error"
+    with connect(other), pytest.raises(StoreError, match=told):
+        import_jsonl(exported)
     assert images(other) == []
 
 
