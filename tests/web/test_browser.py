@@ -116,7 +116,7 @@ def test_a_filter_is_used_and_a_page_is_turned(engine, open_page):
     assert rows.first.get_attribute("id") == f"a-{ids[0]}"
     page.get_by_role("link", name="news", exact=True).click()
     page.wait_for_url("**site_type=news**")
-    assert "1 audit with these filters" in page.inner_text("#audits-h")
+    page.wait_for_selector("#facets:has-text('1 audit with these filters')")
     page.get_by_label("Search the audits").fill("cancel")
     page.keyboard.press("Enter")
     page.wait_for_url("**/search?q=cancel**")
