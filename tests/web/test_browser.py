@@ -116,7 +116,7 @@ def test_a_filter_is_used_and_a_page_is_turned(engine, open_page):
     assert rows.first.get_attribute("id") == f"a-{ids[0]}"
     page.get_by_role("link", name="news", exact=True).click()
     page.wait_for_url("**site_type=news**")
-    assert "1 audit with these filters" in page.inner_text("#audits-h")
+    page.wait_for_selector("#facets:has-text('1 audit with these filters')")
     page.get_by_label("Search the audits").fill("cancel")
     page.keyboard.press("Enter")
     page.wait_for_url("**/search?q=cancel**")
@@ -173,7 +173,7 @@ def test_a_live_audit_appears_progresses_and_ends_on_the_list(engine, open_page)
 
 
 def events_of(page):
-    return [int(row.get_attribute("id")[6:]) for row in page.locator("#events > tr").all()]
+    return page.evaluate("[...document.querySelectorAll('#events > tr')].map(r => +r.id.slice(6))")
 
 
 def test_a_live_audit_progresses_and_ends_on_its_page(engine, open_page):
@@ -221,20 +221,19 @@ def test_viewers_who_lose_the_server_catch_up(engine, server, open_page):
         viewer.evaluate("window.same = true")
     ids.append(engine.do(sync.record, audit, make_event()))
     page.wait_for_selector(f"#event-{ids[-1]}")
-    for _ in range(2):
-        server.kill()
-        page.wait_for_selector("#state:text('The server does not answer')")
-        whole.wait_for_selector("#state:text('The server does not answer')")
-        ids += engine.do(sync.record_many, audit, [make_event() for _ in range(120)])
-        server.start()
-        page.wait_for_selector(f"#event-{ids[-1]}")
-        whole.wait_for_selector(f"#run-{audit}")
-        for viewer in (page, whole):
-            viewer.wait_for_selector("#state:text-is('')", state="attached")
-        ids.append(engine.do(sync.record, audit, make_event("phase_start", phase="last", pct=99)))
-        page.wait_for_selector(f"#event-{ids[-1]}")
-        whole.wait_for_selector("#running .phase:text('last')")
-        assert events_of(page) == ids
+    server.kill()
+    page.wait_for_selector("#state:text('The server does not answer')")
+    whole.wait_for_selector("#state:text('The server does not answer')")
+    ids += engine.do(sync.record_many, audit, [make_event() for _ in range(120)])
+    server.start()
+    page.wait_for_selector(f"#event-{ids[-1]}")
+    whole.wait_for_selector(f"#run-{audit}")
+    for viewer in (page, whole):
+        viewer.wait_for_selector("#state:text-is('')", state="attached")
+    ids.append(engine.do(sync.record, audit, make_event("phase_start", phase="last", pct=99)))
+    page.wait_for_selector(f"#event-{ids[-1]}")
+    whole.wait_for_selector("#running .phase:text('last')")
+    assert events_of(page) == ids
     ids.append(engine.do(sync.record, audit, {"type": "audit_complete"}))
     page.wait_for_selector(f"#event-{ids[-1]}")
     page.wait_for_selector("#seal:has-text('it is as it was written')")

@@ -33,7 +33,10 @@ HOSTILE = [
 
 
 @pytest.fixture
-def app(store):
+def app(store, monkeypatch):
+    # Pages wait for their counts, and everybody gets new ones, however slow the machine is.
+    monkeypatch.setattr(pages_list, "PATIENCE", 60.0)
+    monkeypatch.setattr(pages_list, "COUNTS_FRESH", 0.0)
     return application(store)
 
 
@@ -169,6 +172,22 @@ async def test_every_filter_has_a_field_and_is_kept_in_links(client, store):
         if values.get("type") == "hidden"
     }
     assert hidden == wanted
+
+
+async def test_a_page_does_not_wait_for_counts_that_take_long(client, store, monkeypatch):
+    monkeypatch.setattr(pages_list, "PATIENCE", -1.0)
+    audit = await store.ingest(make_audit(SHOP, site_type="shop"))
+    page = await page_of(client, "/?host=shop.example&order=oldest")
+    assert f"/audits/{audit.id}" in page.links
+    (facets,) = [values for values in page.all("div") if values.get("id") == "facets"]
+    counts = await page_of(client, facets["data-src"])
+    assert "1 audit with these filters" in counts.text
+    assert query_of(next(link for link in counts.links if "site_type" in link)) == {
+        "host": "shop.example", "order": "oldest", "site_type": "shop",
+    }  # fmt: skip
+    (link,) = [link for link in page.links if "counts=1" in link]
+    assert "1 audit with these filters" in (await page_of(client, link)).text
+    assert "min_score" in (await page_of(client, "/facets?min_score=x", 422)).text
 
 
 async def test_a_facet_filters_and_is_taken_away_by_a_second_click(client, store):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import Enum
-from typing import Annotated, Any, NamedTuple, get_args, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_type_hints
 
 import anyio
 from fastapi import APIRouter, Query, Request
@@ -36,6 +37,10 @@ MOST_VALUES = 12
 """How many values of a facet are shown: those that most audits have."""
 FRESH = 1.0
 """Seconds for which viewers are given the same picture of what is running."""
+COUNTS_FRESH = 5.0
+"""Seconds for which they are given the same counts."""
+PATIENCE = 0.012
+"""Seconds for which a page waits for its counts."""
 LONGEST = 400
 """The most characters of a snippet that are shown."""
 
@@ -62,6 +67,14 @@ def add_to(router: APIRouter, api_prefix: str) -> None:
     """Add the pages of this module."""
     shared = _Shared()
 
+    async def counted(store: AuditStore, frame: Frame, filters: dict[str, Any]) -> Markup:
+        def read() -> str:
+            found = sync.facets(**filters)
+            return html_of("facets.html", frame, total=found.total, facets=_listed(found, frame))
+
+        text = await shared.text(store, f"facets {frame.asked}", read, COUNTS_FRESH)
+        return Markup(text)
+
     @router.get("/", name="pages.list")
     async def audits(
         request: Request,
@@ -70,8 +83,13 @@ def add_to(router: APIRouter, api_prefix: str) -> None:
         limit: Limit = ROWS,
         cursor: Cursor = None,
         order: Sorted = "newest",
+        counts: Literal["1", ""] = "",
     ) -> Response:
         frame = Frame(request, api_prefix)
+        found: Markup | None = None
+        # Some counts take longer than a page may: then the script asks for them, or the reader.
+        with anyio.move_on_after(math.inf if counts else PATIENCE):
+            found = await counted(store, frame, filters)
 
         def read() -> str:
             page = sync.history(limit=limit, cursor=cursor, order=order, **filters)
@@ -80,15 +98,18 @@ def add_to(router: APIRouter, api_prefix: str) -> None:
                 frame,
                 page=page,
                 severities=severities_of([audit.id for audit in page.items]),
-                facets=(found := sync.facets(**filters)),
-                facet_lists=_listed(found, frame),
                 running=_running(filters) if cursor is None else None,
+                facets=found,
                 fields=FIELDS,
                 orders=get_args(Order),
                 is_first=cursor is None,
             )
 
         return answer(await store.read(read))
+
+    @router.get("/facets", name="pages.facets")
+    async def facets(request: Request, store: Store, filters: GivenFilters) -> Response:
+        return answer(await counted(store, Frame(request, api_prefix), filters))
 
     @router.get("/running", name="pages.running")
     async def running(request: Request, store: Store, filters: GivenFilters) -> Response:
@@ -97,7 +118,7 @@ def add_to(router: APIRouter, api_prefix: str) -> None:
         def read() -> str:
             return html_of("running.html", frame, running=_running(filters))
 
-        return answer(await shared.text(store, str(sorted(frame.asked.items())), read))
+        return answer(await shared.text(store, f"running {frame.asked}", read, FRESH))
 
     @router.get("/search", name="pages.search")
     async def search(
@@ -193,7 +214,7 @@ def _running(filters: dict[str, Any]) -> Running:
 
 
 class _Shared:
-    """One text for all viewers who ask within `FRESH` seconds: they cost one read together."""
+    """One text for all viewers who ask within some seconds: they cost one read together."""
 
     MOST = 64
 
@@ -202,12 +223,13 @@ class _Shared:
         self._store: weakref.ref[AuditStore] | None = None
         self._reading: dict[str, anyio.Lock] = {}
 
-    async def text(self, store: AuditStore, key: str, read: Any) -> str:
+    async def text(self, store: AuditStore, key: str, read: Callable[[], str], fresh: float) -> str:
+        """What `read` gives, or gave less than `fresh` seconds ago."""
         if self._store is None or self._store() is not store:
             self._store, self._texts, self._reading = weakref.ref(store), {}, {}
         async with self._reading.setdefault(key, anyio.Lock()):
-            made, text = self._texts.get(key, (-FRESH, ""))
-            if time.monotonic() - made >= FRESH:
+            made, text = self._texts.get(key, (-math.inf, ""))
+            if time.monotonic() - made >= fresh:
                 began = time.monotonic()
                 text = await store.read(read)
                 self._texts.pop(key, None)

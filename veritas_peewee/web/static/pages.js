@@ -33,6 +33,13 @@ function replace(shown, next) {
 
 // ---- the list ----
 
+// The counts, which the page does not have if they would have taken long.
+async function showCounts(next) {
+  if (next.dataset.src !== undefined)
+    next = (await load(next.dataset.src)).page.querySelector("#facets");
+  replace(document.querySelector("#facets"), next);
+}
+
 function watchList() {
   const running = () => document.querySelector("#running");
   let timer;
@@ -44,8 +51,9 @@ function watchList() {
       if (next === null) throw new Error("no answer of ours");
       if (next.dataset.version !== shown.dataset.version) {
         const whole = (await load(location.href)).page;
-        for (const id of ["#audits", "#facets", "#running"])
+        for (const id of ["#audits", "#running"])
           replace(document.querySelector(id), whole.querySelector(id));
+        showCounts(whole.querySelector("#facets"));
       } else {
         replace(shown, next);
       }
@@ -186,6 +194,8 @@ if (copy && navigator.clipboard) {
 }
 
 if (document.querySelector("#running")) watchList();
+const facets = document.querySelector("#facets[data-src]");
+if (facets) showCounts(facets).catch(() => {});
 const live = document.querySelector("#live");
 if (live && ["queued", "running"].includes(live.dataset.status) && !document.querySelector("#later"))
   watchAudit(live);
