@@ -313,3 +313,25 @@ async def test_a_viewer_that_has_gone_when_it_is_sent_something_is_no_error(app,
 
     await app(scope, receive, send)
     assert sent[:2] == ["websocket.accept", "websocket.send"]
+
+
+async def test_signs_of_life_cut_no_read_short(app, store, monkeypatch):
+    monkeypatch.setattr(streams, "HEARTBEAT", 0.001)
+    read, begun = store.read, anyio.Event()
+
+    async def slow(*args):
+        found = await read(*args)
+        for _ in range(50):  # turns of the loop, in many of which a sign of life is due
+            await anyio.sleep(0.001)
+        begun.set()
+        return found
+
+    audit = await store.create(SHOP)
+    ids = await store.record_many(audit.id, [ENTRY] * 50)
+    ids.append(await store.record(audit.id, {"type": "audit_complete"}))
+    monkeypatch.setattr(store, "read", slow)
+    viewer = Viewer(app, path_of(audit))
+    with anyio.fail_after(60):
+        await viewer.watch()
+    assert begun.is_set()
+    assert (viewer.ids, viewer.end) == (ids, "completed")

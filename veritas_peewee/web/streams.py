@@ -8,20 +8,21 @@ own, so that a browser gives them to `onmessage`. What goes wrong after the begi
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
+from functools import partial
 from typing import Annotated, NamedTuple
 
 import anyio
 from fastapi import APIRouter, Query, WebSocket, WebSocketDisconnect
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Message as Sent
 from starlette.types import Send
 from starlette.websockets import WebSocketState
 
 from veritas_peewee.errors import StaleToken, StoreError
 from veritas_peewee.following.follower import Follower
-from veritas_peewee.models import AuditEvent
 from veritas_peewee.store import AuditStore
 from veritas_peewee.values.states import Ended
 from veritas_peewee.values.tokens import check_after, id_in
@@ -41,10 +42,10 @@ router = APIRouter()
 
 
 class Message(NamedTuple):
-    """One message of a stream; `ping` is sent while nothing happens."""
+    """One message of a stream."""
 
     name: str
-    text: str = ""
+    text: str
     """Its data as JSON."""
     token: str | None = None
 
@@ -94,11 +95,8 @@ async def _messages(follower: Follower, snapshot: object) -> Messages:
         yield [Message("snapshot", json_text(snapshot))]
         last: list[Message] = []
         while True:
-            events: list[AuditEvent] = []
             try:
-                with anyio.move_on_after(HEARTBEAT):
-                    events = [await anext(follower)]
-                events += follower.ready()
+                events = [await anext(follower), *follower.ready()]
             except StopAsyncIteration:
                 break
             except StoreError as error:
@@ -108,11 +106,35 @@ async def _messages(follower: Follower, snapshot: object) -> Messages:
             for start in range(0, len(events), AT_ONCE):
                 part = events[start : start + AT_ONCE]
                 yield [Message("event", event_text(event), event.token) for event in part]
-            if not events:
-                yield [Message("ping")]
         yield [*last, _end(follower.ended)]
     finally:
         await follower.aclose()
+
+
+class _Pulse:
+    """Sends a viewer a sign of life whenever nothing else was sent for so long.
+
+    Beside the stream, which goes on meanwhile: to interrupt its wait could cut a slow read short,
+    again and again.
+    """
+
+    def __init__(self, beat: Callable[[], Awaitable[object]]) -> None:
+        self._beat = beat
+        self.sent()
+
+    def sent(self) -> None:
+        """Something was sent just now."""
+        self._at = anyio.current_time()
+
+    async def run(self) -> None:
+        """Beat until this task is cancelled."""
+        while True:
+            left = self._at + HEARTBEAT - anyio.current_time()
+            if left > 0:
+                await anyio.sleep(left)
+            else:
+                self.sent()
+                await self._beat()
 
 
 # ---- server-sent events ----
@@ -123,8 +145,20 @@ class _Stream(StreamingResponse):
         # Ended here when the viewer goes, not when somebody collects it.
         iterator = self.body_iterator
         assert isinstance(iterator, AsyncGenerator)
-        async with aclosing(iterator):
-            await super().stream_response(send)
+        comment: Sent = {"type": "http.response.body", "body": b":\n\n", "more_body": True}
+        pulse = _Pulse(partial(send, comment))
+
+        async def sending(message: Sent) -> None:
+            pulse.sent()
+            await send(message)
+
+        try:
+            async with anyio.create_task_group() as tasks, aclosing(iterator):
+                tasks.start_soon(pulse.run)
+                await super().stream_response(sending)
+                tasks.cancel_scope.cancel()
+        except BaseExceptionGroup as group:  # Starlette knows the error of a lost viewer alone
+            raise group.exceptions[0] from None
 
 
 async def sse(store: AuditStore, request: Request, audit_id: str, after: str | None) -> Response:
@@ -144,8 +178,6 @@ async def _as_sse(messages: Messages) -> AsyncGenerator[bytes, None]:
 
 def _sse_text(message: Message) -> str:
     name, text, token = message
-    if name == "ping":
-        return ":\n\n"
     return f"{f'id: {token}' if token else f'event: {name}'}\ndata: {text}\n\n"
 
 
@@ -165,7 +197,7 @@ async def stream(
         messages = await _begin(store, socket, audit_id, after)
     except StoreError as error:
         messages = _failed(error)
-    await play(socket, _as_texts(messages))
+    await play(socket, _as_texts(messages), '{"message":"ping"}')
 
 
 async def _as_texts(messages: Messages) -> AsyncGenerator[str, None]:
@@ -175,12 +207,19 @@ async def _as_texts(messages: Messages) -> AsyncGenerator[str, None]:
                 yield _socket_text(message)
 
 
-async def play(socket: WebSocket, texts: AsyncGenerator[str, None]) -> None:
-    """Send all texts over an accepted WebSocket and close it; end them when the viewer goes."""
+async def play(socket: WebSocket, texts: AsyncGenerator[str, None], beat: str = "") -> None:
+    """Send all texts over an accepted WebSocket and close it; end them when the viewer goes.
+
+    `beat` is sent while nothing else is; empty: nothing.
+    """
+    pulse = _Pulse(lambda: _took(socket.send_text(beat)))
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_until_gone, socket, tasks.cancel_scope)
+        if beat:
+            tasks.start_soon(pulse.run)
         async with aclosing(texts):
             async for text in texts:
+                pulse.sent()
                 if not await _took(socket.send_text(text)):
                     break
         tasks.cancel_scope.cancel()
@@ -200,7 +239,7 @@ async def _took(sending: Awaitable[None]) -> bool:
 def _socket_text(message: Message) -> str:
     name, text, token = message
     more = f',"token":"{token}"' if token else ""
-    return f'{{"message":"{name}"{more},"data":{text or "null"}}}'
+    return f'{{"message":"{name}"{more},"data":{text}}}'
 
 
 async def _until_gone(socket: WebSocket, scope: anyio.CancelScope) -> None:
