@@ -3,10 +3,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test test-all check docs bench torture mutants format clean
+.PHONY: demo serve test test-all check docs bench torture mutants format clean
 
 demo: $(READY)  ## run the samples as concurrent audits and show what the store kept
 	$(BIN)/veritas-peewee demo
+	@echo "make serve shows it in a browser"
+
+serve: $(READY)  ## show what the demo has stored in a browser
+	$(BIN)/veritas-peewee serve --open
 
 test: check  ## every check and every test
 	$(BIN)/python -m pytest -n 2 --dist loadfile
@@ -41,7 +45,7 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
 	$(PYTHON) -m venv --clear .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-		--editable '.[cli,docs,test]' --constraint constraints.txt
+		--editable '.[cli,docs,test,web]' --constraint constraints.txt
 	touch $@
 
 .venv/.bench: $(READY)

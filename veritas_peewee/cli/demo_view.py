@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -11,7 +12,8 @@ from rich.text import Text
 
 from veritas_peewee.cli import listing, render, terminal
 from veritas_peewee.cli.demo_run import Run, Sample
-from veritas_peewee.cli.text import one_line
+from veritas_peewee.cli.text import PROGRAM, one_line
+from veritas_peewee.config import locate
 from veritas_peewee.models import Audit
 from veritas_peewee.queries.paging import Page
 from veritas_peewee.store import WriterStats
@@ -108,6 +110,9 @@ def show(
     pace = f"held to {run.speed:g} events/s in each audit" if run.speed else "flat out"
     table.add_row("rate", f"{stats.writes / max(run.seconds, 1e-9):,.0f} writes/s, {pace}")
     table.add_row("database", one_line(database))
+    if database != ":memory:":
+        named = "" if database == str(locate().path) else f" --database {shlex.quote(database)}"
+        table.add_row("in a browser", one_line(f"{PROGRAM} serve --open{named}"))
     console.print(table)
 
 
