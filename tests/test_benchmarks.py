@@ -15,7 +15,7 @@ def data(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         for module in (files, reads, together):
             patch.setattr(module, "AUDITS", 10)
-        files.prepare(folder, (), audits=True, results=False, findings=False)
+        files.prepare(folder, (), audits=True, results=False, findings=False, lines={})
         yield folder
 
 
