@@ -134,6 +134,7 @@ SPOILED = {
     "INSERT INTO search_index (search_index) VALUES ('delete-all')": "the full-text index is not",
     "INSERT INTO search_index (rowid, url) VALUES (99, 'x')": "the full-text index is not",
     "DELETE FROM search_index_docsize WHERE id = 2": "the full-text index is not",
+    "UPDATE search_index_docsize SET sz = zeroblob(4) WHERE id = 2": "the full-text index is not",
     "DROP TRIGGER catalog_delete": "the trigger catalog_delete is missing",
     # In the middle of the words, so that the comparison ends there.
     "INSERT INTO search_index (rowid, url) VALUES (1, 'aaa')": "the full-text index is not",

@@ -59,6 +59,16 @@ def test_audits_end_beside_a_damaged_index(path: Path, how: str) -> None:
         assert len(sync.search("example").items) == 6
 
 
+@pytest.mark.parametrize("counter", ["9e999", "9223372036854775807", "'x'", "-1"])
+def test_a_counter_of_entries_that_is_at_its_end_stops_no_audit(path: Path, counter: str) -> None:
+    by_hand(path, f"UPDATE sqlite_sequence SET seq = {counter} WHERE name = 'audit_catalog'")
+    with connect(path):
+        for number in range(2):
+            sync.record(sync.create(f"https://example.org/{number}").id, ENDED)
+        assert len(sync.search("example").items) == 5
+    assert verified(path).problems == []
+
+
 def test_doctor_names_pages_that_no_segment_has(path: Path) -> None:
     by_hand(path, DAMAGED["pages of other segments"])
     assert any(one.level == "problem" and INDEX_DISAGREES in one.text for one in diagnose(path))

@@ -98,6 +98,8 @@ def test_a_restore_continues_the_ids_of_what_it_replaced(path, saved):
     assert [event.id for event in new] == list(range(9, 18))
     assert problems(path) == problems(path, report.head) == []
     with connect(path):
+        (note,) = verify().notes
+        assert note.startswith("a restore left out the ids from 4 to 8, which the store that it")
         assert after(lost[-1].id) == list("123456789")
         assert after(3) == list("123456789")
         with pytest.raises(StaleToken):

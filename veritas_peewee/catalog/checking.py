@@ -85,10 +85,6 @@ def _index_agrees() -> bool:
 def _agrees_with_new_one(scratch: str) -> bool:
     """Whether the index agrees with one that is made anew in the database `scratch`."""
     database, entries = current_database(), CatalogEntry._meta.table_name
-    sizes = f"{SEARCH_INDEX}_docsize"
-    for one, other in ((entries, sizes), (sizes, entries)):
-        if execute(f"SELECT 1 FROM {one} WHERE id NOT IN (SELECT id FROM {other}) LIMIT 1", ()):
-            return False
     raw = database.raw
     (guarded,) = raw.execute("PRAGMA query_only").fetchone()
     raw.execute("PRAGMA query_only = 0")  # for a table of this connection alone
@@ -113,7 +109,7 @@ def _agrees_with_new_one(scratch: str) -> bool:
                     return all(
                         one == other and _is_found(raw, one[0])
                         for one, other in zip_longest(found, wanted)
-                    ) and _is_ranked(raw)
+                    ) and (_sizes_agree(raw, again) and _is_ranked(raw))
         finally:
             raw.execute("DROP TABLE temp.indexed")
     finally:
@@ -126,9 +122,17 @@ def _is_found(raw: Any, term: str) -> bool:
     return raw.execute(text, (term,)).fetchone() is not None
 
 
+def _sizes_agree(raw: Any, again: Any) -> bool:
+    """Whether the index has the numbers of words of all texts, by which a match is ranked."""
+    text = "SELECT id, CAST(sz AS BLOB) FROM {}_docsize ORDER BY id"
+    with closing(raw.execute(text.format(SEARCH_INDEX))) as found:
+        wanted = again.execute(text.format("words"))
+        return all(one == other for one, other in zip_longest(found, wanted))
+
+
 def _is_ranked(raw: Any) -> bool:
-    """Whether the index can rank a match, for which it needs the sizes of all its texts; raises
-    DatabaseError if these are damaged."""
+    """Whether the index can rank a match, for which it needs the size of all its texts together;
+    raises DatabaseError if that is damaged."""
     words = raw.execute("SELECT term FROM temp.indexed LIMIT 1").fetchone()
     text = f"SELECT bm25({SEARCH_INDEX}) FROM {SEARCH_INDEX} WHERE {SEARCH_INDEX} MATCH ? LIMIT 1"
     return words is None or raw.execute(text, (f'"{words[0]}"',)).fetchone() is not None

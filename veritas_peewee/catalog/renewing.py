@@ -12,7 +12,10 @@ from veritas_peewee.catalog import entries
 from veritas_peewee.catalog.segments import pages_agree
 from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.failures import DRIVER_ERRORS, is_of_the_data
+from veritas_peewee.models import CatalogEntry
 
+_LAST = 1 << 62
+"""So far no counter comes by itself."""
 _logger = logging.getLogger("veritas_peewee")
 
 
@@ -45,6 +48,7 @@ def _can_be_written(database: StoreDatabase) -> bool:
     """Whether FTS5 could write to its index, asked once for each connection."""
     try:
         if pages_agree():
+            _count_on(database)
             database.leaves_derived = False
             return True
         _leave(database, "its pages are not those of its segments")
@@ -53,6 +57,19 @@ def _can_be_written(database: StoreDatabase) -> bool:
             raise
         _leave(database, str(error))
     return False
+
+
+def _count_on(database: StoreDatabase) -> None:
+    """Have entries be numbered on from the newest one where SQLite's counter is at its end.
+
+    Another program can have made it anything; SQLite would then say that the disk is full.
+    """
+    entries = CatalogEntry._meta.table_name
+    database.execute_sql(
+        f"UPDATE sqlite_sequence SET seq = (SELECT COALESCE(MAX(id), 0) FROM {entries}) "
+        f"WHERE name = ? AND (typeof(seq) <> 'integer' OR seq > {_LAST})",
+        (entries,),
+    )
 
 
 def _leave(database: StoreDatabase, reason: str) -> None:
