@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import venv
+import zipfile
 
 import pytest
 
@@ -215,6 +216,15 @@ def test_a_wheel_installs_into_an_empty_environment_and_works_there(tmp_path):
     built = run(sys.executable, "-m", "build", "--wheel", ".", cwd=source)
     assert built.returncode == 0, built.stdout + built.stderr
     (wheel,) = (source / "dist").glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    for kind in ("static", "templates"):
+        own = {
+            f"veritas_peewee/web/{kind}/{one.name}"
+            for one in (ROOT / "veritas_peewee" / "web" / kind).iterdir()
+        }
+        assert own
+        assert own <= names
     venv.create(tmp_path / "env", with_pip=True)
     binary = tmp_path / "env" / "bin"
     constraints = ROOT / "constraints.txt"

@@ -72,7 +72,7 @@ def add_to(router: APIRouter, api_prefix: str) -> None:
             found = sync.facets(**filters)
             return html_of("facets.html", frame, total=found.total, facets=_listed(found, frame))
 
-        text = await shared.text(store, f"facets {frame.asked}", read, COUNTS_FRESH)
+        text = await shared.text(store, f"facets {frame.list()}", read, COUNTS_FRESH)
         return Markup(text)
 
     @router.get("/", name="pages.list")
@@ -118,7 +118,7 @@ def add_to(router: APIRouter, api_prefix: str) -> None:
         def read() -> str:
             return html_of("running.html", frame, running=_running(filters))
 
-        return answer(await shared.text(store, f"running {frame.asked}", read, FRESH))
+        return answer(await shared.text(store, f"running {frame.list()}", read, FRESH))
 
     @router.get("/search", name="pages.search")
     async def search(
@@ -227,17 +227,21 @@ class _Shared:
         """What `read` gives, or gave less than `fresh` seconds ago."""
         if self._store is None or self._store() is not store:
             self._store, self._texts, self._reading = weakref.ref(store), {}, {}
-        async with self._reading.setdefault(key, anyio.Lock()):
-            made, text = self._texts.get(key, (-math.inf, ""))
-            if time.monotonic() - made >= fresh:
-                began = time.monotonic()
-                text = await store.read(read)
-                self._texts.pop(key, None)
-                self._texts[key] = began, text
-                for old in list(self._texts)[: -self.MOST]:
-                    del self._texts[old]
-                    self._reading.pop(old, None)
-            return text
+        try:
+            async with self._reading.setdefault(key, anyio.Lock()):
+                made, text = self._texts.get(key, (-math.inf, ""))
+                if time.monotonic() - made >= fresh:
+                    began = time.monotonic()
+                    text = await store.read(read)
+                    self._texts.pop(key, None)
+                    self._texts[key] = began, text
+                    for old in list(self._texts)[: -self.MOST]:
+                        del self._texts[old]
+                        self._reading.pop(old, None)
+                return text
+        finally:
+            if key not in self._texts:  # nobody waited for it, or it could not be read
+                self._reading.pop(key, None)
 
 
 # ---- what was found ----
