@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import peewee
 
-from veritas_peewee.database.connection import LARGEST_STATEMENT, statement_size
+from veritas_peewee.database.connection import statement_size
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.expressions import blob_as_read
 from veritas_peewee.database.failures import DRIVER_ERRORS
@@ -131,12 +131,12 @@ def execute_up_to(text: str, values: Iterable[Any], most: int) -> list[tuple[Any
 
 def _fetch_up_to(cursor: Any, most: int) -> list[tuple[Any, ...]] | None:
     rows: list[tuple[Any, ...]] = []
-    while more := cursor.fetchmany(LARGEST_STATEMENT):
-        most -= sum(map(getsizeof, chain.from_iterable(more)))
+    for row in cursor:  # not many at once: each can be of 100 MB
+        most -= sum(map(getsizeof, row))
         if most < 0:
             cursor.close()
             return None
-        rows += more
+        rows.append(row)
     return rows
 
 
