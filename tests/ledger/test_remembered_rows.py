@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from contextlib import suppress
 from itertools import pairwise
 
@@ -139,6 +140,26 @@ def test_of_long_rows_the_last_few_are_remembered(script, monkeypatch):
     recorder.record(ids[0], STATS)
     assert ids[0] not in remembered(script).long_rows
     assert remembers(ids[0])
+    assert verify().problems == []
+
+
+def test_however_often_a_transaction_changes_a_long_row_it_is_held_a_few_times(script, audit_id):
+    operations.update(audit_id, narrative="x" * 200_000)
+    recorder.record(audit_id, ERROR)
+    assert remembers(audit_id)
+    tracemalloc.start()
+    with script.atomic():
+        for _ in range(100):
+            recorder.record(audit_id, ERROR)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert remembers(audit_id)
+        assert peak < 20 * 200_000
+        with suppress(KeyError), script.atomic():
+            recorder.record(audit_id, ERROR)
+            raise KeyError
+        recorder.record(audit_id, ERROR)
+    assert len(lookups.get(audit_id).errors) == 102
     assert verify().problems == []
 
 

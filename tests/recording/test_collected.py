@@ -8,6 +8,7 @@ from contextlib import suppress
 
 import pytest
 
+from tests.support.database_files import by_hand
 from tests.support.invariants import check_invariants
 from veritas_peewee import Audit, InvalidAudit, connect
 from veritas_peewee.database.statements import execute
@@ -115,6 +116,20 @@ def test_what_others_have_stored_is_added_to(database, tmp_path):
     assert columns(audit.id) == (
         '["theirs","then"]', '{"theirs":{"value":2},"then":{"value":1}}'
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("odd", ["", "[", "null", "5", '"a"', b"", b"[]", "[[]]", " [ ] ", " { } "])
+def test_to_what_is_no_json_of_ours_is_added_as_if_it_were_read(path, odd):
+    with connect(path):
+        audit = operations.create("https://example.com")
+        text = f"x'{odd.hex()}'" if isinstance(odd, bytes) else f"'{odd}'"
+        by_hand(path, f"UPDATE audits SET errors = {text}, security_results = {text}")
+        recorder.record_many(audit.id, [error("one"), result("one", 1)])
+        recorder.record_many(audit.id, [error("two"), result("two", 2)])
+        before = [[]] if odd == "[[]]" else []
+        found = lookups.get(audit.id)
+    assert found.errors == [*before, "one", "two"]
+    assert found.security_results == {"one": {"value": 1}, "two": {"value": 2}}
 
 
 def test_a_text_that_would_be_too_long_is_refused(database, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,9 +13,11 @@ from hypothesis import strategies as st
 
 from tests.support.audits import fill
 from veritas_peewee import connect
+from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.ledger.stored import AUDIT, EVENT, StoredAudit, read_each, read_stored
 from veritas_peewee.models import Audit, AuditEvent
+from veritas_peewee.recording import operations, recorder
 from veritas_peewee.transfer.accepting import check_values
 from veritas_peewee.transfer.lines import from_line, to_line
 from veritas_peewee.transfer.usual import are_usual
@@ -217,3 +220,20 @@ def test_audits_are_read_at_once_as_one_by_one(monkeypatch: pytest.MonkeyPatch) 
         assert together == wanted
         monkeypatch.setattr("veritas_peewee.ledger.stored._MOST_BYTES", 1000)
         assert [stored for some in read_each(ids) for stored in some] == wanted
+
+
+def test_large_audits_are_not_held_all_at_once(
+    script: StoreDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("veritas_peewee.ledger.stored._MOST_BYTES", 1_000_000)
+    ids = [operations.create("https://example.com").id for _ in range(20)]
+    for audit_id in ids:
+        recorder.record(audit_id, {"type": "log_entry", "text": "x" * 500_000})
+    tracemalloc.start()
+    try:
+        count = sum(len(some) for some in read_each(ids))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert count == len(ids)
+    assert peak < 4_000_000

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import peewee
 
-from veritas_peewee.database.connection import LARGEST_STATEMENT, statement_size
+from veritas_peewee.database.connection import statement_size
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.expressions import blob_as_read
 from veritas_peewee.database.failures import DRIVER_ERRORS
@@ -133,22 +133,19 @@ def execute_up_to(
 
 def _fetch_up_to(cursor: Any, most: int, long: int | None) -> list[tuple[Any, ...]] | None:
     rows: list[tuple[Any, ...]] = []
-    while more := cursor.fetchmany(LARGEST_STATEMENT):
-        most -= _size_of(more, long)
+    for row in cursor:  # not many at once: each can be of 100 MB
+        most -= _size_of(row, long)
         if most < 0:
             cursor.close()
             return None
-        rows += more
+        rows.append(row)
     return rows
 
 
-def _size_of(rows: list[tuple[Any, ...]], long: int | None) -> int:
-    if long is not None:
-        try:
-            return sum([len(row[long]) for row in rows])
-        except TypeError:  # a number, or NULL
-            pass
-    return sum(map(getsizeof, chain.from_iterable(rows)))
+def _size_of(row: tuple[Any, ...], long: int | None) -> int:
+    if long is not None and isinstance(text := row[long], str | bytes):
+        return len(text)
+    return sum(map(getsizeof, row))
 
 
 def rows_of(query: Any) -> list[tuple[Any, ...]]:

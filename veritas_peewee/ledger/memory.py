@@ -137,7 +137,12 @@ class Remembered:
             self.set_children(audit_id, children._replace(row=None))
 
     def set_children(self, audit_id: str, children: Children | None) -> None:
-        self._children_before.append((audit_id, self.children.get(audit_id)))
+        before = self.children.get(audit_id)
+        if before is not None and before.row is not None and len(before.row) > MOST_SHORT:
+            # A transaction can change a row thousands of times: only the newest is held. After a
+            # roll-back a long one is read again.
+            before = before._replace(row=None)
+        self._children_before.append((audit_id, before))
         self.children[audit_id] = children
 
     def note_wrong(self, database: StoreDatabase, audit_id: str) -> None:

@@ -37,8 +37,9 @@ class Collected:
         self._value: Any = None
         # Taken out, and put back as the newest. Should the write be undone, the keys are too many
         # at most, and the text is another one.
-        text, self._keys = _remembered().pop(self._key, ("", None))
-        self._parts = [text[:-1]] if text == stored else None
+        known = _remembered().pop(self._key, None)
+        self._keys = None if known is None else known[1]
+        self._parts = [known[0][:-1]] if known is not None and known[0] == stored else None
         """The text but for its last bracket; None if it has to be made of the value."""
 
     def replace(self, value: Any) -> None:
