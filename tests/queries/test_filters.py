@@ -485,6 +485,17 @@ def test_facets_are_kept_but_for_a_part_of_a_slice(
         assert second == "SEARCH t1 USING INDEX audit_catalog_audit_id (audit_id=?)"
 
 
+@pytest.mark.parametrize("others", [{}, {"status": "error"}])
+def test_facets_by_a_pattern_type_look_at_no_ended_audit(
+    plans: list[tuple[str, str]], others: Row
+) -> None:
+    plans.clear()
+    facets(pattern_type="p1", **others)
+    alive = [plan for text, plan in plans if "audit_counts" not in text]
+    assert len(alive) == 2
+    assert all("(status=?" in plan for plan in alive)
+
+
 # ---- in step ----
 
 

@@ -207,6 +207,8 @@ def buckets_of(created_at: object, score: object, level: int) -> list[str]:
 
 
 SEVERITY_BUCKET, TIME_BUCKET, SCORE_BUCKET = "v", "t", "s"
+SET_BUCKET = "p"
+"""The bucket in which audits are counted by the set of their pattern types, as JSON."""
 
 
 def time_bucket(moment: object) -> str:
@@ -259,7 +261,8 @@ def patterned_sql() -> str:
 
 def counted_sql() -> str:
     """SQL for the rows that `audit_counts` must hold."""
-    # An audit counts in each of its buckets once for itself, and once for each pattern type.
+    # An audit counts in each of its buckets once for itself, and once for each pattern type; and
+    # once for the set of its pattern types.
     entries = CatalogEntry._meta.table_name
     columns = (
         "c.status, COALESCE(c.risk_level, X'') AS r, COALESCE(c.site_type, X'') AS s, c.audit_tier"
@@ -269,7 +272,10 @@ def counted_sql() -> str:
         "SELECT slice, status, r, s, audit_tier, key, COUNT(*) FROM ("
         f"SELECT part.value AS slice, {columns}, '' AS key {each} UNION ALL "
         f"SELECT part.value, {columns}, j.key {each}, json_each(c.patterns) AS j "
-        "WHERE j.key <> '') GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1, 2, 3, 4, 5, 6"
+        f"WHERE j.key <> '' UNION ALL SELECT '{SET_BUCKET}', {columns}, "
+        "(SELECT json_group_array(key) FROM (SELECT key FROM json_each(c.patterns) "
+        f"WHERE key <> '')) FROM {entries} AS c WHERE c.patterns <> '{{}}') "
+        "GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1, 2, 3, 4, 5, 6"
     )
 
 

@@ -6,6 +6,7 @@ those rows; that view is the content of the full-text index. Before such a row i
 that every program obeys keep what the entry had of it, for the index must be told which words it is
 to forget. They change these columns alone, and so reach no other trigger: a damaged index, or
 damaged counts, stop no finding from being stored. Indexes of the audits that began alike are one.
+And each audit is counted once for the set of its pattern types, in a slice `p` of its own.
 """
 
 from sqlite3 import DatabaseError
@@ -104,23 +105,49 @@ REMOVE_TEXT = (
     "WHERE EXISTS (SELECT 1 FROM audits WHERE id = OLD.audit_id) OR "
     "(OLD.url IS NOT NULL AND OLD.narrative IS NOT NULL AND OLD.findings IS NOT NULL);"
 )
-# Once in each slice, and in each of those once for each of its pattern types.
+
+
+def together(entry):
+    """Which pattern types an entry's audit has, as the name of one count; none if it has none."""
+    names = f"SELECT key FROM json_each({entry}.patterns) WHERE key <> ''"
+    return f"(SELECT json_group_array(key) FROM ({names}))"
+
+
+def counted(entry):
+    return (
+        f"{entry}.status, COALESCE({entry}.risk_level, X''), COALESCE({entry}.site_type, X''), "
+        f"{entry}.audit_tier"
+    )
+
+
+# Once in each slice, in each of those once for each of its pattern types, and once for the set of
+# these.
 ADD_COUNTS = (
     "INSERT INTO audit_patterns SELECT key, NEW.created_at, NEW.audit_id, value "
     "FROM json_each(NEW.patterns); "
-    "INSERT INTO audit_counts SELECT s.value, NEW.status, COALESCE(NEW.risk_level, X''), "
-    "COALESCE(NEW.site_type, X''), NEW.audit_tier, p.key, 1 FROM json_each(NEW.slices) AS s, "
+    f"INSERT INTO audit_counts SELECT s.value, {counted('NEW')}, p.key, 1 "
+    "FROM json_each(NEW.slices) AS s, "
     "(SELECT '' AS key UNION SELECT key FROM json_each(NEW.patterns)) AS p WHERE true "
-    "ON CONFLICT DO UPDATE SET audits = audits + 1;"
+    "ON CONFLICT DO UPDATE SET audits = audits + 1; "
+    f"INSERT INTO audit_counts SELECT 'p', {counted('NEW')}, {together('NEW')}, 1 "
+    "WHERE NEW.patterns <> '{}' ON CONFLICT DO UPDATE SET audits = audits + 1;"
 )
 REMOVE_COUNTS = (
     "DELETE FROM audit_patterns WHERE created_at = OLD.created_at AND audit_id = OLD.audit_id "
     "AND pattern_type IN (SELECT key FROM json_each(OLD.patterns)); "
     "UPDATE audit_counts SET audits = audits - 1 "
-    "WHERE slice IN (SELECT value FROM json_each(OLD.slices)) AND status = OLD.status "
-    "AND risk_level = COALESCE(OLD.risk_level, X'') AND site_type = COALESCE(OLD.site_type, X'') "
-    "AND audit_tier = OLD.audit_tier "
-    "AND pattern_type IN (SELECT '' UNION SELECT key FROM json_each(OLD.patterns));"
+    "WHERE slice IN (SELECT value FROM json_each(OLD.slices)) "
+    f"AND (status, risk_level, site_type, audit_tier) = ({counted('OLD')}) "
+    "AND pattern_type IN (SELECT '' UNION SELECT key FROM json_each(OLD.patterns)); "
+    "UPDATE audit_counts SET audits = audits - 1 WHERE slice = 'p' "
+    f"AND (status, risk_level, site_type, audit_tier) = ({counted('OLD')}) "
+    f"AND pattern_type = {together('OLD')};"
+)
+
+
+COUNT_SETS = (
+    f"INSERT INTO audit_counts SELECT 'p', {counted('c')}, {together('c')}, COUNT(*) "
+    "FROM audit_catalog AS c WHERE c.patterns <> '{}' GROUP BY 2, 3, 4, 5, 6"
 )
 
 
@@ -207,6 +234,8 @@ def up(migrator, db):
     for statement in (*RENAMED, CONTENT, INDEX, *INDEXES, *TRIGGERS):
         db.execute_sql(statement)
     db.pragma("legacy_alter_table", 0)
+    db.execute_sql("DELETE FROM audit_counts WHERE slice = 'p'")
+    db.execute_sql(COUNT_SETS)
     db.execute_sql(
         "INSERT INTO search_index (search_index) "
         "SELECT 'rebuild' WHERE EXISTS (SELECT 1 FROM audit_catalog)"

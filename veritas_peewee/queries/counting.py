@@ -29,6 +29,7 @@ from veritas_peewee.queries.filters import (
     conditions_of,
     where,
 )
+from veritas_peewee.queries.together import found_together
 
 _ALIVE = tuple(sorted(str(status) for status in UNFINISHED))
 
@@ -111,9 +112,9 @@ def facets(**filters: Unpack[Filters]) -> Facets:
     """How many audits have each status, risk level, site type, tier and pattern type.
 
     The filters are those of `history`. By status, risk level, site type and tier, alone or with
-    one of dates, scores and `min_severity`, it takes some milliseconds however many audits there
-    are. With other filters, or two of dates, scores and `min_severity` at once, the time grows
-    with the number of audits that match. Raises InvalidAudit for a filter's bad value.
+    one of dates, scores, pattern type and `min_severity`, it takes some milliseconds however many
+    audits there are. With other filters, or two of these at once, the time grows with the number of
+    audits that match. Raises InvalidAudit for a filter's bad value.
     """
     check_names(filters, "facets")
     conditions = conditions_of(filters)
@@ -148,8 +149,10 @@ def _rows(conditions: Conditions) -> Iterator[tuple[Any, ...]]:
             yield from _stored_rows(buckets)
         else:
             yield from execute(_having_values_sql(others.shape), having)
-        if having and (buckets is None or buckets.pattern):
-            # Which patterns are found together is not stored.
+        if buckets is not None and buckets.pattern:
+            yield from found_together(buckets)
+        elif having and buckets is None:
+            # Which patterns are found together beside dates, scores or a severity is not stored.
             yield from execute(patterns_sql(_having_sql(others.shape, ids=True)), having)
         yield from execute(_alive_values_sql(shape), [*_ALIVE, *values])
     yield from execute(_alive_patterns_sql(shape), [*_ALIVE, *values])
