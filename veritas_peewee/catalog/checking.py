@@ -84,8 +84,7 @@ def _index_agrees() -> bool:
 
 def _agrees_with_new_one(scratch: str) -> bool:
     """Whether the index agrees with one that is made anew in the database `scratch`."""
-    database, entries = current_database(), CatalogEntry._meta.table_name
-    raw = database.raw
+    raw = current_database().raw
     (guarded,) = raw.execute("PRAGMA query_only").fetchone()
     raw.execute("PRAGMA query_only = 0")  # for a table of this connection alone
     try:
