@@ -209,6 +209,29 @@ def test_an_audit_deleted_while_it_is_copied_is_told_and_not_in_the_backup(path,
     assert len(files_below(report.path / "screenshots")) == 1
 
 
+def test_an_audit_deleted_and_brought_back_while_it_is_copied_is_in_the_backup(
+    path, ids, tmp_path, monkeypatch
+):
+    with connect(path):
+        export_jsonl(tmp_path / "all.jsonl")
+    delete_too = backups._delete_too
+
+    def told(part: str, done: int, total: int) -> None:
+        if part == "screenshots" and done == 1:
+            with connect(path):
+                removal.delete(ids[1])
+
+    def look(*about: Any) -> list[str]:
+        with connect(path):
+            assert import_jsonl(tmp_path / "all.jsonl", skip_existing=True).audits == 1
+        return delete_too(*about)
+
+    monkeypatch.setattr(backups, "_delete_too", look)
+    report = backup(tmp_path / "saved", database=path, progress=told)
+    assert (report.deleted, report.screenshots) == ([], 3)
+    assert_whole(report.database, 3)
+
+
 def test_a_screenshot_removed_while_it_is_copied_is_told(path, ids, tmp_path):
     def told(part: str, done: int, total: int) -> None:
         if part == "screenshots" and done == 1:

@@ -141,24 +141,34 @@ def _copy_images(live: SqliteStore, copy: Location, progress: Progress | None) -
         )
         rows = list(rows_of(query.order_by(AuditScreenshot.id)))
         for number, (row_id, audit_id, file) in enumerate(rows, 1):
-            try:
-                data = source.read(file)
-            except StoreError:
-                if audit_id not in deleted:
-                    deleted += _delete_too(live, row_id, audit_id, file)
-            else:
+            data = None
+            if audit_id not in deleted and (data := _image(source, file)) is None:
+                if gone := _delete_too(live, row_id, audit_id, file):
+                    deleted += gone
+                else:
+                    # By now it may be there: an import has brought the audit back.
+                    data = _image(source, file)
+            if data is not None:
                 write_private(copy.screenshots / file, data)
             if progress is not None:
                 progress("screenshots", number, len(rows))
     return deleted
 
 
+def _image(source: ScreenshotFolder, file: str) -> bytes | None:
+    try:
+        return source.read(file)
+    except StoreError:
+        return None
+
+
 def _delete_too(live: SqliteStore, row_id: int, audit_id: str, file: str) -> list[str]:
     """Delete from the copy what the store has deleted since; returns the audit's id or the file.
 
-    The store removes a row before its file. So if it still has the row, the file was lost earlier,
-    and `verify` will report that. The row is looked for by its file, because SQLite gives the
-    newest row's id out again once that row is deleted.
+    The store removes a row before its file, and an import brings both back at once. So if it has
+    the row and still not the file, this was lost earlier, and `verify` will report that. The row is
+    looked for by its file, because SQLite gives the newest row's id out again once that row is
+    deleted.
     """
     shots = AuditScreenshot.select().where(AuditScreenshot.audit == audit_id)
     with bound(live):
