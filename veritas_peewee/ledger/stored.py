@@ -80,7 +80,10 @@ def read_each(audit_ids: Iterable[str]) -> Iterator[list[StoredAudit]]:
 
 
 def _read_together(audit_ids: list[str]) -> list[StoredAudit] | None:
-    """The audits that exist; None if they are too large to be held at once."""
+    """The audits that exist; None if they are too large to be held at once, or if an id, of another
+    program, is one that JSON cannot give to SQLite."""
+    if not all(type(one) is str and "\0" not in one for one in audit_ids):
+        return None
     tables: list[dict[str, list[Row]]] = []
     values = (json.dumps(audit_ids),)
     with snapshot():
