@@ -55,6 +55,14 @@ async def test_a_read_sees_one_snapshot(file_store):
     assert await file_store.read(count) == 1
 
 
+async def test_a_read_may_run_an_event_loop_of_its_own(file_store):
+    async def inner():
+        await anyio.sleep(0)
+        return 5
+
+    assert await file_store.read(lambda: anyio.run(inner)) == 5
+
+
 async def test_an_acknowledged_write_is_seen_by_the_next_read(file_store):
     for n in range(1, 50):
         await file_store.create("https://example.com")
