@@ -346,15 +346,21 @@ async def test_answers_that_are_held_back_do_not_wait_for_a_long_read(
 
     async with AuditStore.open(tmp_path / "audits.db", readers=readers) as store:
         for long in (in_sqlite, in_python):
-            answered = []
+            answered, asked = [], []
 
-            async def short(answered=answered):
+            async def short(answered=answered, asked=asked):
+                asked.append(None)
                 answered.append(await store.read(count))
+
+            async def then(long=long, asked=asked):
+                while len(asked) < 5:  # trio starts tasks in any order
+                    await anyio.sleep(0)
+                await store.read(long)
 
             async with anyio.create_task_group() as tasks:
                 for _ in range(5):
                     tasks.start_soon(short)
-                tasks.start_soon(store.read, long)
+                tasks.start_soon(then)
                 with anyio.fail_after(60):
                     while len(answered) < 5:
                         await anyio.sleep(0.001)
