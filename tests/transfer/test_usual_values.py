@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import tracemalloc
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.support.audits import fill
+from tests.support.database_files import by_hand
 from veritas_peewee import connect
 from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.errors import InvalidAudit
@@ -19,6 +22,7 @@ from veritas_peewee.ledger.stored import AUDIT, EVENT, StoredAudit, read_each, r
 from veritas_peewee.models import Audit, AuditEvent
 from veritas_peewee.recording import operations, recorder
 from veritas_peewee.transfer.accepting import check_values
+from veritas_peewee.transfer.exporting import export_jsonl
 from veritas_peewee.transfer.lines import from_line, to_line
 from veritas_peewee.transfer.usual import are_usual
 from veritas_peewee.transfer.writing import prepare, usual_form
@@ -237,3 +241,21 @@ def test_large_audits_are_not_held_all_at_once(
         tracemalloc.stop()
     assert count == len(ids)
     assert peak < 4_000_000
+
+
+@pytest.mark.parametrize("odd", ["x'626c6f62'", "'a' || char(0) || 'b'"], ids=["blob", "NUL"])
+def test_an_audit_whose_id_another_program_has_made_odd_is_exported(path: Path, odd: str) -> None:
+    with connect(path):
+        ids = fill(3)
+    by_hand(
+        path,
+        f"UPDATE audits SET id = {odd} WHERE id = '{ids[1]}'",
+        f"UPDATE audit_events SET audit_id = {odd} WHERE audit_id = '{ids[1]}'",
+    )
+    target = io.BytesIO()
+    with connect(path, read_only=True):
+        report = export_jsonl(target)
+    lines = [json.loads(line) for line in target.getvalue().splitlines()]
+    assert report.audits == len(lines) == len(ids)
+    assert all(line["events"] for line in lines)
+    assert len(report.problems) == 1

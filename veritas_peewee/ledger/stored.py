@@ -82,9 +82,10 @@ def read_each(audit_ids: Iterable[str]) -> Iterator[list[StoredAudit]]:
 
 
 def _read_together(audit_ids: list[str]) -> list[StoredAudit] | None:
-    """The audits that exist; None if they are too large to be held at once, or have odd ids."""
-    if not all(type(one) is str for one in audit_ids):
-        return None  # JSON has no form for them
+    """The audits that exist; None if they are too large to be held at once, or if an id, of another
+    program, is one that JSON cannot give to SQLite."""
+    if not all(type(one) is str and "\0" not in one for one in audit_ids):
+        return None
     tables: list[dict[str, list[Row]]] = []
     values = (json.dumps(audit_ids),)
     with snapshot():

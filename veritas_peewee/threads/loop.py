@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -34,6 +36,14 @@ class Loop:
         that happens to a call on the loop.
         """
         return anyio.Event() if self.asyncio is None else self.asyncio.create_future()
+
+    @staticmethod
+    def context() -> Context:
+        """The caller's context for another thread: there it must not say that a loop runs."""
+        context = copy_context()
+        if (sniffio := sys.modules.get("sniffio")) is not None:  # anyio asks it, if it is there
+            context.run(sniffio.current_async_library_cvar.set, None)
+        return context
 
     @staticmethod
     async def wait(answer: Answer) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from contextvars import copy_context
 from queue import SimpleQueue
 from time import perf_counter
 from typing import Any
@@ -29,7 +28,7 @@ class Call:
     def __init__(self, fn: Callable[..., Any], args: tuple[Any, ...], loop: Loop) -> None:
         self.fn = fn
         self.args = args
-        self.context = copy_context()
+        self.context = loop.context()
         self.answer = loop.answer()
         self.cancelled = False
         self.result: Any = None
