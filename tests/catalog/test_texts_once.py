@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,12 @@ CHANGES = {
     "itself again": "INSERT OR REPLACE INTO audits (id, url, status, audit_tier, verdict_mode, "
     "created_at, updated_at) VALUES (:id, 'https://again.example/', 'completed', 'quick', "
     "'expert', '2026-01-01 00:00:00.000000', '2026-01-01 00:00:00.000000')",
+    "another's number": "UPDATE OR REPLACE audit_findings SET id = 5 "
+    "WHERE audit_id = :id AND id IN (1, 4)",
+    "another's id": "UPDATE OR REPLACE audits SET id = (SELECT MAX(id) FROM audits) WHERE id = :id",
+    "another's place": "INSERT OR REPLACE INTO audits (rowid, id, url, status, audit_tier, "
+    "verdict_mode, created_at, updated_at) SELECT rowid, 'other', url, 'completed', 'quick', "
+    "'expert', created_at, updated_at FROM audits WHERE id = :id",
     "nothing of it": "DELETE FROM audits WHERE id = :id",
 }
 
@@ -78,7 +84,8 @@ def test_whatever_another_program_changes_the_index_has_the_words_of_its_entries
     with closing(driver.connect(path, isolation_level=None)) as other:
         other.execute(f"PRAGMA foreign_keys = {int(keys)}")
         for name, number in changes:
-            other.execute(CHANGES[name], {"id": ids[number]})
+            with suppress(driver.IntegrityError):  # an id that a finding names
+                other.execute(CHANGES[name], {"id": ids[number]})
     with connect(path):
         assert checking.disagreements(by_fts5=True) == []
         # An entry's words are those that it had, until this library renews it.
@@ -128,6 +135,30 @@ def test_an_audit_that_is_deleted_by_another_program_takes_its_words_along(tmp_p
         assert found("example") == [stays]
         assert checking.disagreements(by_fts5=True) == []
     assert len(select(path, "SELECT 1 FROM search_index_docsize")) == 1
+
+
+def test_an_audit_that_comes_again_is_not_taken_for_the_one_whose_entry_was_left(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "audits.db"
+    with connect(path):
+        ended("https://a.example/", "one")
+        again = ended("https://b.example/", "two")
+    columns = "(id, url, narrative, status, audit_tier, verdict_mode, created_at, updated_at)"
+    moment = "2026-01-01 00:00:00.000000"
+    by_hand(
+        path,
+        # The other's row is replaced, which no trigger is told.
+        "UPDATE OR REPLACE audits SET rowid = 2 WHERE rowid = 1",
+        f"INSERT INTO audits {columns} VALUES ('{again}', 'https://again.example/', "
+        f"'{'many words ' * 50}', 'completed', 'quick', 'expert', '{moment}', '{moment}')",
+    )
+    with connect(path):
+        assert checking.INDEX_DISAGREES in verify().problems
+        sync.delete(again)
+        repair()
+        assert checking.disagreements(by_fts5=True) == []
+        assert found("many words") == []
 
 
 def test_a_finding_is_recorded_beside_an_index_that_cannot_be_opened(tmp_path: Path) -> None:

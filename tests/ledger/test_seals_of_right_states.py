@@ -363,3 +363,33 @@ def test_a_process_that_is_killed_leaves_seals_right(path):
     with connect(path):
         recorder.record(audit_id, finding())
         assert verify().problems == []
+
+
+@pytest.mark.parametrize("by_peewee", [True, False])
+@pytest.mark.parametrize("known", [True, False])
+def test_a_part_that_is_undone_does_not_make_a_right_audit_look_altered(
+    tmp_path, caplog, by_peewee, known
+):
+    """What is known of a running audit by what was added to it is not lost with the part."""
+    with connect(tmp_path / "audits.db") as database:
+        ids = [operations.create(f"https://s{number}.example/").id for number in range(3)]
+        for audit_id in ids:
+            recorder.record(audit_id, finding())
+        if not known:
+            by_hand(tmp_path / "audits.db", "CREATE TABLE theirs (id)")  # others wrote
+        with database.atomic():
+            recorder.record(ids[0], finding())
+            operations.update(ids[1], status="error")
+            if by_peewee:
+                with pytest.raises(ZeroDivisionError), database.atomic():
+                    recorder.record(ids[0], finding())
+                    _ = 1 / 0
+            else:
+                database.execute_sql("SAVEPOINT part")
+                recorder.record(ids[0], finding())
+                database.execute_sql("ROLLBACK TO part")
+        for audit_id in ids:
+            operations.update(audit_id, status="completed")
+        assert verify().problems == []
+        assert [len(list(Audit.get_by_id(one).findings)) for one in ids] == [2, 1, 1]
+    assert "not as it was sealed" not in caplog.text

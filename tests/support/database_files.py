@@ -71,6 +71,6 @@ def with_texts_twice(path: Path) -> None:
         *(f"DROP INDEX idx_audits_{name}" for name in ("created_at", "status", "url")),
         *(f"CREATE INDEX idx_audits_{name} ON audits ({name})"
           for name in ("created_at", "status", "url")),
-        *FORMER,
+        *FORMER.values(),
         "DELETE FROM veritas_migrations WHERE name >= '0009_texts_once'",
     )  # fmt: skip

@@ -19,10 +19,15 @@ class Savepoint(peewee._savepoint):
         self.mark = None if self.db.keeper is None else self.db.keeper.mark()
 
     def rollback(self, begin: bool = True) -> None:
-        first = self.undo  # `begin` counts anew
+        first, mark = self.undo, self.mark  # `begin` counts anew
         del self.db.state.commit_callbacks[self.callbacks :]
-        if self.db.keeper is not None:
-            self.db.keeper.undone(self.mark)
-        super().rollback(begin)
+        try:
+            super().rollback(begin=False)
+        finally:
+            # After it: until the rows are taken back, what is remembered of them is right.
+            if self.db.keeper is not None:
+                self.db.keeper.undone(mark)
+        if begin:
+            self._begin()
         # Last: what takes files back looks first whether a row names them.
         self.db.run_undo(first)

@@ -17,6 +17,7 @@ from veritas_peewee.catalog import entries, filling
 from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.expressions import JSON_VALUES, blob_as_read, values_of_json
 from veritas_peewee.database.failures import DRIVER_ERRORS
+from veritas_peewee.database.sqlite import SqliteStore
 from veritas_peewee.database.statements import MARK, execute, rows_of, text_of, update_sql
 from veritas_peewee.ledger import kept_ids, seals
 from veritas_peewee.ledger.children import totals
@@ -24,6 +25,7 @@ from veritas_peewee.ledger.digests import covered, digest_of
 from veritas_peewee.ledger.formulas import ended_seal, is_unfinished, running_seal
 from veritas_peewee.ledger.memory import cannot_be_read
 from veritas_peewee.ledger.stored import AT, audit_row
+from veritas_peewee.migrations import parts
 from veritas_peewee.models import Audit, AuditEvent, AuditFinding, AuditScreenshot
 from veritas_peewee.values.odd_text import OddText
 
@@ -31,7 +33,7 @@ _AT_ONCE = 500
 """How many rows are read together."""
 
 
-def complete(database: StoreDatabase, applied: list[str]) -> None:
+def complete(database: SqliteStore, applied: list[str]) -> None:
     """Add what a file that was just upgraded lacks; `applied` are the names of the migrations that
     were applied."""
     # Only if the file had no seals before: a new seal would make an altered row look right.
@@ -44,12 +46,17 @@ def complete(database: StoreDatabase, applied: list[str]) -> None:
         filling.fill()
     elif "0008_words_and_hosts" in applied:
         filling.fill(other_than_ascii=True)
-    elif "0009_texts_once" in applied and filling.are_lost():
+    elif "0009_texts_once" in applied and _has_tables(database) and filling.are_lost():
         filling.fill()
     if "0007_evidence" in applied:
         if had_seals:
             _seal_unfinished(database)
         kept_ids.replace_placeholder()
+
+
+def _has_tables(database: SqliteStore) -> bool:
+    """Whether nothing is missing by which entries are made: they are made with it, if it is."""
+    return not parts.differences(database).tables
 
 
 def _seal_unfinished(database: StoreDatabase) -> None:

@@ -10,6 +10,7 @@ import functools
 import hashlib
 
 from veritas_peewee.database.connection import StoreDatabase
+from veritas_peewee.database.sqlite import SqliteStore
 from veritas_peewee.database.statements import MARK, execute, rows_of, text_of, update_sql
 from veritas_peewee.errors import StoreError
 from veritas_peewee.files.images import ScreenshotFolder, media_type
@@ -20,7 +21,7 @@ from veritas_peewee.ledger.stored import read_stored
 from veritas_peewee.models import AuditScreenshot
 
 
-def complete(database: StoreDatabase, applied: list[str]) -> None:
+def complete(database: SqliteStore, applied: list[str]) -> None:
     """Add what a file that was just upgraded lacks: all that `completing.complete` adds, and the
     hashes of images.
 

@@ -178,6 +178,16 @@ class LedgerKeeper(Remembered):
             seals.count_changes(self._database, number)
         return True
 
+    def takes_back(self) -> None:
+        changed = {*self.audits, *self._renewed_audits}
+        for audit_id in [one for one, state in self.known.items() if state is State.ROW]:
+            # By what was added to it, it could be held against its seal; that is forgotten now.
+            if audit_id in changed and self._database.in_whole_transaction:
+                look_at_rows(self._database, self, audit_id)
+            else:
+                del self.known[audit_id]
+        super().takes_back()
+
     def undone(self, since: Mark | None = None) -> None:
         self._going = None
         if since is None:

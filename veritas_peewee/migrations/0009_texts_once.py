@@ -9,9 +9,12 @@ damaged counts, stop no finding from being stored. Indexes of the audits that be
 And each audit is counted once for the set of its pattern types, in a slice `p` of its own.
 """
 
+import re
 from sqlite3 import DatabaseError
 
 from peewee import DatabaseError as PeeweeError
+
+from veritas_peewee.errors import DatabaseCorrupt
 
 SHADOWS = ("search_index_data", "search_index_idx", "search_index_docsize", "search_index_config")
 ENTRIES = (
@@ -176,7 +179,9 @@ OF_ENTRIES = (
 
 # Of audits that run there are no entries: their changes do not look for one.
 ENDED = "status IS NOT 'queued' AND {0}status IS NOT 'running'"
+# One that has the new one's id is replaced by it.
 BOTH = "(NEW.audit_id, (SELECT audit_id FROM audit_findings WHERE id = NEW.id))"
+ALL_THREE = BOTH.replace("(", "(OLD.audit_id, ", 1)
 
 
 def keep(which, audits):
@@ -191,22 +196,25 @@ def one_ended(audits):
 
 
 ALL = ("url", "narrative", "findings")
+# With OR REPLACE, audits that have the new one's id or rowid go without a trigger of their own.
+REPLACED = "SELECT id FROM audits WHERE id = NEW.id OR rowid = NEW.rowid"
+# An entry whose audit went past all triggers must not take the texts of the new one for its own.
+LEFT = "SELECT audit_id FROM audit_catalog WHERE audit_id = NEW.id"
 OF_AUDITS = (
     "CREATE TRIGGER keep_texts_audit_insert BEFORE INSERT ON audits "
-    "WHEN EXISTS (SELECT 1 FROM audits WHERE id = NEW.id) "  # it will be replaced
-    f"BEGIN {keep(ALL, '(NEW.id)')} END",
+    f"WHEN EXISTS ({REPLACED}) OR EXISTS ({LEFT}) "
+    f"BEGIN {keep(ALL, f'({REPLACED} UNION ALL {LEFT})')} END",
     "CREATE TRIGGER keep_texts_audit_update BEFORE UPDATE OF id, url, narrative, status ON audits "
-    f"WHEN OLD.{ENDED.format('OLD.')} AND ({changed('id', 'url', 'narrative')} "
-    "OR NEW.status IN ('queued', 'running')) "
-    f"BEGIN {keep(ALL, '(OLD.id)')} END",
+    f"WHEN {changed('id')} OR (OLD.{ENDED.format('OLD.')} AND ({changed('url', 'narrative')} "
+    "OR NEW.status IN ('queued', 'running'))) "
+    f"BEGIN {keep(ALL, '(OLD.id, NEW.id)')} END",
     "CREATE TRIGGER catalog_audit_delete BEFORE DELETE ON audits "
     "BEGIN DELETE FROM audit_catalog WHERE audit_id = OLD.id; END",
     "CREATE TRIGGER keep_texts_finding_insert BEFORE INSERT ON audit_findings "
     f"WHEN {one_ended(BOTH)} BEGIN {keep(ALL[2:], BOTH)} END",
     "CREATE TRIGGER keep_texts_finding_update BEFORE UPDATE OF id, audit_id, pattern_type, "
     "category, description, plain_english ON audit_findings "
-    f"WHEN {one_ended('(OLD.audit_id, NEW.audit_id)')} "
-    f"BEGIN {keep(ALL[2:], '(OLD.audit_id, NEW.audit_id)')} END",
+    f"WHEN {one_ended(ALL_THREE)} BEGIN {keep(ALL[2:], ALL_THREE)} END",
     "CREATE TRIGGER keep_texts_finding_delete BEFORE DELETE ON audit_findings "
     f"WHEN {one_ended('(OLD.audit_id)')} BEGIN {keep(ALL[2:], '(OLD.audit_id)')} END",
 )
@@ -223,20 +231,35 @@ def up(migrator, db):
     for table in SHADOWS:
         db.execute_sql(f"DROP TABLE IF EXISTS main.{table}")
     db.execute_sql(ENTRIES)
+    copied = tried(db, COPY)
+    for statement in NUMBERS:
+        db.execute_sql(statement)
     # Without this, a view of the user's that mentions the catalog stops the renaming.
     db.pragma("legacy_alter_table", 1)
-    try:
-        with db.atomic():
-            for statement in (COPY, *NUMBERS):
-                db.execute_sql(statement)
-    except (PeeweeError, DatabaseError):
-        pass  # damaged, or not as it was: the current code fills it after this
-    for statement in (*RENAMED, CONTENT, INDEX, *INDEXES, *TRIGGERS):
+    for statement in RENAMED:
         db.execute_sql(statement)
     db.pragma("legacy_alter_table", 0)
-    db.execute_sql("DELETE FROM audit_counts WHERE slice = 'p'")
-    db.execute_sql(COUNT_SETS)
+    tables = set(db.get_tables())
+    if not (copied and tried(db, "DELETE FROM audit_counts WHERE slice = 'p'", COUNT_SETS)):
+        # Damaged, or not as it was: the current code makes all of it anew after this.
+        for table in tables.intersection(("audit_catalog", "audit_patterns", "audit_counts")):
+            db.execute_sql(f"DELETE FROM {table}")
+    for statement in (CONTENT, INDEX, *INDEXES, *TRIGGERS):
+        # What belongs to a table that is lost is made with it, by `verify --fix`.
+        if (on := re.search(r' ON "?(\w+)', statement)) is None or on[1] in tables:
+            db.execute_sql(statement)
     db.execute_sql(
         "INSERT INTO search_index (search_index) "
         "SELECT 'rebuild' WHERE EXISTS (SELECT 1 FROM audit_catalog)"
     )
+
+
+def tried(db, *statements):
+    """Whether statements could be run, all of them or none."""
+    try:
+        with db.atomic():
+            for statement in statements:
+                db.execute_sql(statement)
+    except (DatabaseCorrupt, PeeweeError, DatabaseError):
+        return False
+    return True

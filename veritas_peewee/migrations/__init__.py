@@ -178,19 +178,32 @@ def unfinished_backups(path: Path) -> list[Path]:
 
 
 def _refuse_others(database: SqliteStore, applied: list[str]) -> None:
-    """Raise ReadOnlyStore for another program's triggers, and make ours as these migrations do.
+    """Raise ReadOnlyStore for another program's triggers and for its values in a table that will be
+    made anew, and make our triggers as these migrations do.
 
     What an upgrade writes is sealed afterwards, so nobody else may have a hand in it.
     """
     from veritas_peewee.migrations import parts
+    from veritas_peewee.migrations.fresh import FORMER, our_columns
 
     found = parts.differences(database)
+    # An index of ours that was altered goes with the one it was.
+    found.acting = [part for part in found.acting if part.key not in FORMER]
     parts.refuse_acting(database, found)
+    for table in _MADE_ANEW:
+        parts.refuse_columns(database, table, our_columns()[table])
     # A later migration's trigger replaces an earlier one with the same name.
     texts = {text.split()[2]: text for text in _statements("TRIGGERS", applied)}
+    tables = set(database.get_tables())
     for name, text in texts.items():
         database.execute_sql(f"DROP TRIGGER IF EXISTS main.{name}")
-        database.execute_sql(text)
+        # Those of a lost table are made with it, by `verify --fix`.
+        if text.partition(" ON ")[2].split()[0] in tables:
+            database.execute_sql(text)
+
+
+_MADE_ANEW = ("audit_catalog", "audit_counts")
+"""The tables that migrations make anew with the columns of ours alone."""
 
 
 def _statements(kind: str, names: list[str]) -> list[str]:

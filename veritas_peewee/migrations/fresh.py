@@ -44,12 +44,14 @@ VIEWS = frozenset(
         "removed",
     )
 )
-FORMER = frozenset(
-    f'CREATE INDEX "idx_audits_{name}history" ON "audits" ({columns}"created_at", "id")'
+FORMER = {
+    ("index", f"idx_audits_{name}history"): (
+        f'CREATE INDEX "idx_audits_{name}history" ON "audits" ({columns}"created_at", "id")'
+    )
     for name, columns in (("", ""), ("status_", '"status", '), ("url_", '"url", '))
-)
-"""Parts that migrations made, and 0009 took away."""
-DIGEST = "7a530714b268a9b5a3fcda204c2dc1e3"
+}
+"""Parts that migrations made, and 0009 took away: their texts by their keys."""
+DIGEST = "f140eaf74793c54fd1cdd5be7178a5c6"
 """The digest of the parts of a new file. Whoever adds a migration puts the new one here: to make
 the whole schema only to compare a file with it would take longer than to open the file."""
 

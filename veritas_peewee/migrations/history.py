@@ -25,7 +25,7 @@ MADE: dict[str, tuple[tuple[str, str], ...]] = {
     "0006_slices": (("audit_catalog", "slices"), ("audit_counts", "slice")),
     "0007_evidence": (("absent_images", ""), ("import_heads", "")),
     "0008_words_and_hosts": (("latest_audit_of_each_site", "MAX(COALESCE(started_at"),),
-    "0009_texts_once": (("audit_catalog_texts", ""),),
+    "0009_texts_once": (("audit_catalog_texts", "FROM audit_catalog AS c"),),
 }
 """The tables and columns by which it is seen that a migration was applied, or a view and a part of
 its text. Whoever adds a migration that makes any puts one here."""
@@ -78,9 +78,8 @@ def read(database: SqliteStore) -> History:
 
 def _recorded(database: SqliteStore) -> tuple[list[str], str]:
     """What the record names, and what is wrong with the record itself."""
-    rows = database.execute_sql(f"PRAGMA main.table_info({HISTORY})").fetchall()
     trouble = ""
-    if (columns := sorted(row[1].lower() for row in rows)) != sorted(COLUMNS):
+    if (columns := sorted(_columns(database, HISTORY))) != sorted(COLUMNS):
         trouble = f"{HISTORY} has other columns than {', '.join(COLUMNS)}"
     if "name" not in columns:
         return [], trouble
@@ -96,15 +95,19 @@ def _recorded(database: SqliteStore) -> tuple[list[str], str]:
 
 def _made(database: SqliteStore) -> int:
     """How many of the known migrations have been applied, by the parts that are in the file."""
+    text = "SELECT type, sql FROM main.sqlite_master WHERE name = ? AND type IN ('table', 'view')"
     for number in range(len(KNOWN), 0, -1):
         for table, part in MADE.get(KNOWN[number - 1], ()):
-            rows = database.execute_sql(f"PRAGMA main.table_info({table})").fetchall()
-            if rows and (not part or part in {row[1].lower() for row in rows}):
-                return number
-            text = "SELECT sql FROM main.sqlite_master WHERE type = 'view' AND name = ?"
-            if rows and any(part in sql for (sql,) in database.execute_sql(text, (table,))):
-                return number
+            for kind, sql in database.execute_sql(text, (table,)).fetchall():
+                # SQLite tells no columns of a view whose table is lost.
+                if part in (sql if kind == "view" else ("", *_columns(database, table))):
+                    return number
     return 0
+
+
+def _columns(database: SqliteStore, table: str) -> list[str]:
+    rows = database.execute_sql(f"PRAGMA main.table_info({table})").fetchall()
+    return [row[1].lower() for row in rows]
 
 
 def mend(database: SqliteStore, found: History) -> None:
@@ -115,10 +118,8 @@ def mend(database: SqliteStore, found: History) -> None:
     """
     from playhouse.migrations import Runner
 
-    if HISTORY in found.tables:
-        rows = database.execute_sql(f"PRAGMA main.table_info({HISTORY})").fetchall()
-        if sorted(row[1].lower() for row in rows) != sorted(COLUMNS):
-            _set_aside(database, found)
+    if HISTORY in found.tables and sorted(_columns(database, HISTORY)) != sorted(COLUMNS):
+        _set_aside(database, found)
     history = Runner(database, str(DIRECTORY), HISTORY).History
     history.create_table()
     database.execute_sql(

@@ -86,7 +86,7 @@ def differences(database: SqliteStore) -> Differences:
 
 def _acts(database: SqliteStore, part: Part) -> bool:
     """Whether another program's part acts on what we write."""
-    if part.kind not in ("trigger", "index") or part.text in FORMER:
+    if part.kind not in ("trigger", "index") or FORMER.get(part.key) == part.text:
         return False
     table = part.table.lower()
     if our_names() & {("table", table), ("view", table)}:
