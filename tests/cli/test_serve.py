@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from websockets.sync.client import connect as connected
 
 from tests.support.invariants import check_invariants
 from tests.support.processes import environment
@@ -105,6 +106,21 @@ def test_viewers_of_a_server_that_is_killed_and_started_again_miss_nothing(path)
         server.stop()
     with connect(path):
         check_invariants()
+
+
+def test_viewers_by_websocket_are_told_to_come_again_too(path):
+    with serving(path, "--writable") as server:
+        audit = server.ask("POST", "api/audits", {"url": "https://shop.example/"})["id"]
+        address = f"ws://127.0.0.1:{server.port}/api/audits/{audit}/stream"
+        with connected(address) as one, connected(address) as other:
+            viewers = [one, other]
+            for viewer in viewers:
+                assert json.loads(viewer.recv(30))["message"] == "snapshot"
+            code, err = server.stop()
+            for viewer in viewers:
+                last = [json.loads(text) for text in viewer][-1]
+                assert last == {"message": "end", "data": {"how": "closing"}}
+        assert (code, err) == (128 + signal.SIGTERM, "")
 
 
 def test_a_token_is_read_from_a_file(path, tmp_path):

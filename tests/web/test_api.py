@@ -24,7 +24,7 @@ from veritas_peewee import (
 )
 from veritas_peewee.queries.filters import Filters
 from veritas_peewee.testing import make_audit, make_event, make_png
-from veritas_peewee.web import limits
+from veritas_peewee.web import exports, limits
 
 SHOP = "https://shop.example/"
 
@@ -387,6 +387,43 @@ async def test_a_client_that_leaves_an_export_ends_it(app, store, history):
         await app(scope, receive, send)
     assert len(chunks) == 1
     assert await store.count() == 6
+
+
+async def test_clients_that_do_not_read_hold_few_exports_and_not_for_ever(
+    app, client, store, history, monkeypatch
+):
+    begun, lost = [], []
+
+    async def watch():
+        async def send(message):
+            if message["type"] == "http.response.body":
+                begun.append(message)
+                if len(begun) == exports.MOST:
+                    refused = await client.get("/api/export")
+                    assert (refused.status_code, refused.json()["code"]) == (503, "busy")
+                    assert refused.headers["retry-after"]
+                await anyio.sleep_forever()
+
+        with pytest.raises(TimeoutError, match="not read"):
+            await app(http_scope("GET", "/api/export"), anyio.sleep_forever, send)
+        lost.append(True)
+
+    monkeypatch.setattr(exports, "PATIENCE", 30.0)
+    with anyio.fail_after(30):
+        async with anyio.create_task_group() as tasks:
+            for _ in range(exports.MOST - 1):
+                tasks.start_soon(watch)
+            while len(begun) < exports.MOST - 1:
+                await anyio.sleep(0.001)
+            monkeypatch.setattr(exports, "PATIENCE", 0.5)
+            tasks.start_soon(watch)
+            while not lost:
+                await anyio.sleep(0.001)
+            assert len(begun) == exports.MOST
+            # The place of the one that was lost is free again.
+            assert (await client.get("/api/export")).status_code == 200
+            tasks.cancel_scope.cancel()
+    assert (await client.get("/api/export")).status_code == 200
 
 
 async def test_each_answer_has_a_schema_with_names_and_each_route_an_example(client):

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote, unquote
+
 import pytest
 from fastapi.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
+from tests.support.web import http_scope
 from veritas_peewee.web import create_app
 
 TOKEN = "0123456789abcdef-secret"
+ODD = 'base64/+== "\\;,%41'.replace(" ", "")
 SHOP = {"url": "https://shop.example/"}
 
 
@@ -61,6 +65,7 @@ def test_other_names_are_allowed_one_by_one_or_all(serve):
         ("http://localhost:8001", 403),
         ("http://localhost", 403),
         ("null", 403),
+        ("http://[", 403),
         ("http://localhost:8000.evil.example", 403),
         ("http://localhost:8000@evil.example", 403),
     ],
@@ -123,10 +128,69 @@ def test_a_browser_brings_the_token_once_and_its_address_does_not_keep_it(serve)
     assert "HttpOnly" in cookie
     assert "SameSite=strict" in cookie
     assert client.get("/api/count").json() == {"count": 0}
-    assert client.get("/api/count", headers={"Cookie": "veritas_token=wrong"}).status_code == 401
-    # An open redirect would be one to another host.
-    away = client.get(f"//evil.example/?token={TOKEN}", follow_redirects=False)
-    assert not away.headers.get("location", "/").startswith("//")
+    wrong = {"Cookie": "veritas_token_8000=wrong"}
+    assert client.get("/api/count", headers=wrong).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("path", "place"),
+    [
+        ("//evil.example/", "/evil.example/"),
+        ("/%5Cevil.example/", "/%5Cevil.example/"),
+        ("/\\evil.example/", "/%5Cevil.example/"),
+        ("http://evil.example/", "/http://evil.example/"),
+        ("/sites/%E6%97%A5%E6%9C%AC", "/sites/%E6%97%A5%E6%9C%AC"),
+        ("/a%0d%0aX-Evil:%20x", "/a%0d%0aX-Evil:%20x"),
+        ("/audits/a%3Fb%2fc", "/audits/a%3Fb%2fc"),
+    ],
+)
+async def test_a_browser_that_brings_the_token_stays_here_whatever_it_asks_for(
+    tmp_path, path, place
+):
+    app = create_app(tmp_path / "audits.db", token=TOKEN)
+    scope = http_scope("GET", unquote(path), [(b"host", b"localhost:8000")], f"token={TOKEN}")
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    await app({**scope, "raw_path": path.encode()}, None, send)
+    assert sent[0]["status"] == 303
+    assert dict(sent[0]["headers"])[b"location"] == place.encode()
+
+
+def test_other_cookies_of_the_host_do_not_hide_the_token(serve):
+    kept = f"veritas_token_8000={quote(ODD, safe='')}"
+    client = serve(token=ODD)
+    for header in (
+        kept, f'state={{"a": 1}}; {kept}', f"{kept}; veritas_token_8000=x",
+        f"veritas_token_8000=x;{kept}", f"veritas_token_8001=x; {kept}; =; \xe9; a",
+    ):  # fmt: skip
+        headers = {"Cookie": header.encode("latin-1")}
+        assert client.get("/api/count", headers=headers).status_code == 200, header
+    split = [("Cookie", "a=b"), ("Cookie", kept)]
+    assert client.get("/api/count", headers=split).status_code == 200
+
+
+def test_servers_at_two_ports_of_a_host_have_tokens_of_their_own(tmp_path):
+    jar = {}
+    for port in (8000, 8001):
+        token = f"{TOKEN}-{port}"
+        app = create_app(tmp_path / f"{port}.db", token=token)
+        with TestClient(app, base_url=f"http://localhost:{port}") as client:
+            client.get("/api/count", params={"token": token})
+            jar |= dict(client.cookies)
+    cookies = "; ".join(f"{name}={value}" for name, value in jar.items())
+    for port in (8000, 8001):
+        app = create_app(tmp_path / f"{port}.db", token=f"{TOKEN}-{port}")
+        with TestClient(app, base_url=f"http://localhost:{port}") as client:
+            assert client.get("/api/count", headers={"Cookie": cookies}).status_code == 200
+
+
+@pytest.mark.parametrize("token", ["two words of a token", "one-line\nand another", "tök€n" * 4])
+def test_a_token_that_no_request_can_bring_is_refused(tmp_path, token):
+    with pytest.raises(ValueError, match="token: may have"):
+        create_app(tmp_path / "audits.db", token=token)
 
 
 def test_a_token_that_can_be_guessed_is_refused(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from tests.support.database_files import by_hand
-from tests.support.web import Viewer, application, http_scope
+from tests.support.web import Viewer, application, client_of, http_scope
 from veritas_peewee import AuditEvent, AuditStore, StoreError, connect, store_lifespan, sync
 from veritas_peewee.testing import make_audit
 from veritas_peewee.web import add_error_handlers, api_router, streams
@@ -90,7 +90,10 @@ async def test_a_token_of_another_history_is_told(app, store):
     assert (stale.status, stale.whole) == (200, True)
 
 
-@pytest.mark.parametrize(("last", "status"), [("none-at-all", 422), ("999999", 422), (None, 404)])
+@pytest.mark.parametrize(
+    ("last", "status"),
+    [("none-at-all", 422), ("999999", 422), ("9" * 5000, 422), ("9" * 19, 422), (None, 404)],
+)
 async def test_what_is_wrong_before_the_stream_is_a_problem(app, store, last, status):
     audit = await store.create(SHOP)
     path = path_of(audit) if last else "/api/audits/none/events"
@@ -98,6 +101,24 @@ async def test_what_is_wrong_before_the_stream_is_a_problem(app, store, last, st
     await viewer.watch()
     assert viewer.status == status
     assert json.loads(viewer.text)["status"] == status
+
+
+@pytest.mark.parametrize(
+    ("accept", "is_live"),
+    [
+        ("text/event-stream", True),
+        ("Text/Event-Stream; charset=utf-8", True),
+        ("application/json, text/event-stream;q=0.5", True),
+        ("application/json, text/event-stream; q=0.0", False),
+        ("text/event-stream2", False),
+        ("*/*", False),
+    ],
+)
+async def test_a_stream_is_given_to_whoever_accepts_one(app, store, accept, is_live):
+    audit = await store.ingest(make_audit(SHOP))
+    async with client_of(app) as client:
+        found = await client.get(path_of(audit), headers={"Accept": accept})
+    assert found.headers["content-type"].startswith("text/event-stream") == is_live
 
 
 async def test_an_audit_that_is_deleted_ends_its_streams(app, store):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from typing import Any
 
@@ -35,15 +36,18 @@ def create_app(
 
     `database` is what `AuditStore.open` takes. Unless `writable`, only reading is allowed. With an
     `engine`, as of `older_router`, it also has the older backend's API, which runs it. With a
-    `token`, of at least 16 characters, each request must bring it: as `Authorization: Bearer …`, or
-    from a browser once as `?token=…`. A request is refused if it comes under a host's name that is
-    not in `allowed_hosts`, or from a page of another origin. Raises ValueError for a short token,
-    and for an engine of an application that is not `writable`.
+    `token`, of at least 16 characters of ASCII, each request must bring it: as `Authorization:
+    Bearer …`, or from a browser once as `?token=…`. A request is refused if it comes under a host's
+    name that is not in `allowed_hosts`, or from a page of another origin. Raises ValueError for a
+    token that is short or that no request can bring, and for an engine of an application that is
+    not `writable`.
     """
     if engine is not None and not writable:
         raise ValueError("engine: only a writable application can run one")
     if token is not None and len(token) < LEAST_TOKEN:
         raise ValueError(f"token: must have at least {LEAST_TOKEN} characters, it has {len(token)}")
+    if token is not None and not re.fullmatch("[!-~]+", token):
+        raise ValueError("token: may have letters, digits and signs of ASCII only, and no space")
     # The pages of FastAPI that show the schema load their scripts from elsewhere.
     app = FastAPI(
         title="Audits",

@@ -128,7 +128,7 @@ async def events(
     limit: Annotated[Limit, Query(description="How many events.")] = EVENTS,
 ) -> Response:
     """The log of an audit; live, if the request accepts `text/event-stream`."""
-    if "text/event-stream" in request.headers.get("accept", ""):
+    if streams.is_accepted(request):
         return await streams.sse(store, request, audit_id, after)
     wanted = None if types is None else [one for one in types if one]
     first = streams.event_id(after)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Annotated, Any, BinaryIO, Literal, cast
+from weakref import WeakKeyDictionary
 
 import anyio
 from anyio import from_thread
@@ -14,6 +16,7 @@ from fastapi import APIRouter, Query
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from veritas_peewee.errors import StoreBusy
 from veritas_peewee.queries.filters import conditions_of
 from veritas_peewee.store import AuditStore
 from veritas_peewee.transfer.exporting import ExportReport, export_jsonl
@@ -21,6 +24,11 @@ from veritas_peewee.transfer.tables import Table, export_csv
 from veritas_peewee.web.parameters import GivenFilters, Sorted, Store
 
 router = APIRouter()
+MOST = 4
+"""The most exports of a store that are sent at once: each has a thread and a connection."""
+PATIENCE = 60.0
+"""Seconds after which a client that reads nothing loses its export."""
+_under_way: WeakKeyDictionary[AuditStore, int] = WeakKeyDictionary()
 _TYPES = {"jsonl": "application/jsonl", "csv": "text/csv; charset=utf-8"}
 
 
@@ -60,19 +68,28 @@ class _Download(Response):
         self._store, self._begin = store, begin
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with _one_of_few(self._store):
+            await self._send_all(receive, send)
+
+    async def _send_all(self, receive: Receive, send: Send) -> None:
         sender, chunks = anyio.create_memory_object_stream[bytes](0)
         failures: list[Exception] = []
+        is_gone = False
 
         async def write() -> None:
-            async with sender:
-                try:
-                    await self._write(sender)
-                except Exception as error:
-                    failures.append(error)
+            # Not cancelled: it ends at its next piece, which nobody takes, and counts until then.
+            with anyio.CancelScope(shield=True):
+                async with sender:
+                    try:
+                        await self._write(sender)
+                    except Exception as error:
+                        failures.append(error)
 
         async def leave() -> None:
+            nonlocal is_gone
             while (await receive())["type"] != "http.disconnect":
                 pass
+            is_gone = True
             tasks.cancel_scope.cancel()
 
         async with anyio.create_task_group() as tasks, chunks:
@@ -80,8 +97,14 @@ class _Download(Response):
             tasks.start_soon(leave)
             await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
             async for chunk in chunks:
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                with anyio.move_on_after(PATIENCE) as waiting:
+                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                if waiting.cancelled_caught:
+                    failures.append(TimeoutError(f"an export was not read for {PATIENCE} seconds"))
+                    break
             tasks.cancel_scope.cancel()
+        if is_gone:
+            return
         if failures:
             raise failures[0]  # the server closes the connection: it does not look complete
         await send({"type": "http.response.body", "body": b""})
@@ -94,6 +117,18 @@ class _Download(Response):
             await sender.send(whole.getvalue())
             return
         await self._store._apart(partial(self._begin, cast(BinaryIO, _Pipe(sender))))
+
+
+@contextmanager
+def _one_of_few(store: AuditStore) -> Iterator[None]:
+    """Counts an export while it is sent; raises StoreBusy if there are too many."""
+    if _under_way.get(store, 0) >= MOST:
+        raise StoreBusy(f"{MOST} exports are being sent already")
+    _under_way[store] = _under_way.get(store, 0) + 1
+    try:
+        yield
+    finally:
+        _under_way[store] -= 1
 
 
 class _Pipe:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Collection
-from http.cookies import CookieError, SimpleCookie
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from collections.abc import Collection, Iterator
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from starlette.datastructures import Headers
 from starlette.responses import Response
@@ -15,6 +14,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from veritas_peewee.web.problems import Problem, response_of
 
 COOKIE = "veritas_token"
+"""The cookie's name; the server's port follows, for a browser shows a cookie to every port of a
+host, and servers beside each other have tokens of their own."""
 LOCAL = ("127.0.0.1", "localhost", "::1")
 """The names by which a machine calls itself."""
 _SAFE = ("GET", "HEAD", "OPTIONS")
@@ -33,7 +34,7 @@ class Guard:
         self, app: ASGIApp, *, hosts: Collection[str], token: str | None, writable: bool
     ) -> None:
         self._app = app
-        self._hosts = {name.lower().strip("[]") for name in hosts}
+        self._hosts = {name.lower().strip("[]") for name in hosts} - {""}
         self._token = None if token is None else _digest(token)
         self._writable = writable
 
@@ -54,7 +55,7 @@ class Guard:
         host, origin = headers.get("host", ""), headers.get("origin")
         if "*" not in self._hosts and _name_in(host) not in self._hosts:
             return _forbidden(f"this server has no name {_name_in(host)!r}: see --allowed-host")
-        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        if origin is not None and _host_of(origin) != host.lower():
             return _forbidden(f"a page of {origin!r} may not ask this server")
         if not self._writable and scope["type"] == "http" and scope["method"] not in _SAFE:
             return _forbidden("this server only shows audits: see --writable")
@@ -65,13 +66,13 @@ class Guard:
         if (
             self._token is None
             or self._is_right(_bearer(headers))
-            or self._is_right(_kept(headers))
+            or any(map(self._is_right, _kept(headers)))
         ):
             return None
         query = parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
         given = next((value for name, value in query if name == "token"), None)
         if scope["type"] == "http" and scope["method"] == "GET" and self._is_right(given):
-            return _kept_from_now_on(scope, query, given or "")
+            return _kept_from_now_on(scope, headers, query, given or "")
         return response_of(
             Problem(
                 title="Unauthorized",
@@ -101,25 +102,54 @@ def _name_in(host: str) -> str:
         return ""
 
 
+def _host_of(origin: str) -> str | None:
+    """The host, with its port, of the page that asks; None for what is no address."""
+    try:
+        return urlsplit(origin).netloc.lower() or None
+    except ValueError:
+        return None
+
+
+def _cookie_for(headers: Headers) -> str:
+    """The name of the cookie of a server at the port that a request was sent to."""
+    port = urlsplit(f"//{headers.get('host', '')}").port  # the host was looked at before
+    return COOKIE if port is None else f"{COOKIE}_{port}"
+
+
 def _bearer(headers: Headers) -> str | None:
     kind, _, token = headers.get("authorization", "").partition(" ")
     return token.strip() if kind.lower() == "bearer" else None
 
 
-def _kept(headers: Headers) -> str | None:
-    try:
-        found = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-    except CookieError:
-        return None
-    return None if found is None else found.value
+def _kept(headers: Headers) -> Iterator[str]:
+    """The tokens that a browser has kept; what else there is among its cookies is not ours, and
+    need not have the form of a cookie."""
+    wanted = _cookie_for(headers)
+    for header in headers.getlist("cookie"):
+        for cookie in header.split(";"):
+            name, _, value = cookie.strip().partition("=")
+            if name == wanted:
+                yield unquote(value)
 
 
-def _kept_from_now_on(scope: Scope, query: list[tuple[str, str]], token: str) -> Response:
+def _kept_from_now_on(
+    scope: Scope, headers: Headers, query: list[tuple[str, str]], token: str
+) -> Response:
     """The same page without the token, which should be in no history and no log of a proxy."""
     rest = urlencode([(name, value) for name, value in query if name != "token"])
-    response = Response(None, 303, {"Location": scope["path"] + (f"?{rest}" if rest else "")})
+    path = scope.get("raw_path") or scope["path"].encode()
+    # One slash, and none turned round: what begins with two leads to another host.
+    place = "/" + quote(path.lstrip(b"/"), safe="/%:@!$&'()*+,;=~")
+    response = Response(None, 303, {"Location": place + (f"?{rest}" if rest else "")})
     secure = scope.get("scheme") == "https"
-    response.set_cookie(COOKIE, token, httponly=True, samesite="strict", secure=secure, path="/")
+    response.set_cookie(
+        _cookie_for(headers),
+        quote(token, safe=""),
+        httponly=True,
+        samesite="strict",
+        secure=secure,
+        path="/",
+    )
     return response
 
 

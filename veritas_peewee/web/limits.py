@@ -22,7 +22,7 @@ class LimitedRoute(APIRoute):
 
         async def limited(request: Request) -> Response:
             length = request.headers.get("content-length", "")
-            if length.isdecimal() and int(length) > MAX_BODY:
+            if length.isdecimal() and (len(length) > 18 or int(length) > MAX_BODY):
                 raise _too_much()
             read = 0
 

@@ -45,7 +45,7 @@ _SAID = {
 }
 
 
-def _given(**filters: Any) -> dict[str, Any]:
+async def _given(**filters: Any) -> dict[str, Any]:
     return {name: value for name, value in filters.items() if value is not None}
 
 

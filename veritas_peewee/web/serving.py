@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import socket
 
+import anyio
 import uvicorn
 from fastapi import FastAPI
 
 from veritas_peewee.store import AuditStore
+
+LAST_WORDS = 1.0
+"""Seconds that WebSockets have to say how they end, before uvicorn cuts them off."""
+LOOKS = 50  # within them, whether there is one left
 
 
 class Server(uvicorn.Server):
@@ -26,4 +31,15 @@ class Server(uvicorn.Server):
         store = getattr(self._application.state, "veritas_store", None)
         if isinstance(store, AuditStore):
             store.stop_following()
+            for server in self.servers:  # nobody new meanwhile
+                server.close()
+            for _ in range(LOOKS):
+                if not any(map(self._is_socket, self.server_state.connections)):
+                    break
+                await anyio.sleep(LAST_WORDS / LOOKS)
         await super().shutdown(sockets)
+
+    def _is_socket(self, connection: object) -> bool:
+        # Uvicorn ends requests when they are answered, but WebSockets at once.
+        kind = self.config.ws_protocol_class
+        return kind is not None and isinstance(connection, kind)

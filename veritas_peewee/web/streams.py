@@ -8,6 +8,7 @@ own, so that a browser gives them to `onmessage`. What goes wrong after the begi
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from functools import partial
@@ -38,6 +39,9 @@ AT_ONCE = 100
 RETRY = 1000
 """Milliseconds after which a browser that has lost the stream comes back."""
 
+_REFUSED = re.compile(r"q\s*=\s*0(\.0*)?")
+_ID = re.compile("[0-9]{1,19}")
+
 router = APIRouter()
 
 
@@ -63,7 +67,7 @@ def event_id(after: str | None) -> int:
 def _after(text: str | None) -> int | str:
     if not text:
         return 0
-    return check_after(int(text) if text.isascii() and text.isdigit() else text)
+    return check_after(int(text) if _ID.fullmatch(text) else text)
 
 
 async def _begin(
@@ -159,6 +163,15 @@ class _Stream(StreamingResponse):
                 tasks.cancel_scope.cancel()
         except BaseExceptionGroup as group:  # Starlette knows the error of a lost viewer alone
             raise group.exceptions[0] from None
+
+
+def is_accepted(request: Request) -> bool:
+    """Whether a request accepts server-sent events, and does not only let them pass with `*`."""
+    for one in request.headers.get("accept", "").lower().split(","):
+        kind, *more = (part.strip() for part in one.split(";"))
+        if kind == "text/event-stream":
+            return not any(_REFUSED.fullmatch(part) for part in more)
+    return False
 
 
 async def sse(store: AuditStore, request: Request, audit_id: str, after: str | None) -> Response:
