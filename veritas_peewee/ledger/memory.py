@@ -74,8 +74,7 @@ class Remembered:
         self.stored: dict[str, list[Any]] = {}
         """The rows of unfinished audits as `stored.audit_row` gives them, if they are cached."""
         self.long_rows: dict[str, None] = {}
-        """The audits whose row is cached though it is long, the one that was changed last at the
-        end."""
+        """The audits whose row is cached though it is long; the one changed last is at the end."""
         self.children: dict[str, Children | None] = {}
         """What the seals of unfinished audits cover, with the rows that were added since."""
         self.warned: set[str] = set()
@@ -139,8 +138,7 @@ class Remembered:
     def set_children(self, audit_id: str, children: Children | None) -> None:
         before = self.children.get(audit_id)
         if before is not None and before.row is not None and len(before.row) > MOST_SHORT:
-            # A transaction can change a row thousands of times: only the newest is held. After a
-            # roll-back a long one is read again.
+            # Not one for each change of a transaction: after a roll-back it is read again.
             before = before._replace(row=None)
         self._children_before.append((audit_id, before))
         self.children[audit_id] = children
