@@ -91,3 +91,17 @@ def test_a_table_of_the_name_of_our_view_does_not_pass_for_the_upgrade(older: Pa
     ):
         pass
     assert select(older, LAST) == before
+
+
+@pytest.mark.parametrize("odd", ["x'6162'", "'nul' || char(0) || 'x'", "CAST(x'61ff' AS TEXT)"])
+def test_an_id_that_another_program_made_stops_no_upgrade(older: Path, odd: str) -> None:
+    by_hand(
+        older,
+        f"UPDATE audit_findings SET audit_id = {odd} WHERE id = 1",
+        f"UPDATE audits SET id = {odd} WHERE rowid = 1",
+        "DROP TABLE audit_catalog",
+    )
+    with connect(older):
+        assert len(found("example timer")) >= 2
+        entries = select(older, "SELECT findings FROM audit_catalog_texts")
+        assert all("timer" in told for (told,) in entries)

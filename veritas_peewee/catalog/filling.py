@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
@@ -13,7 +12,6 @@ from peewee import SQL, NodeList
 from veritas_peewee.catalog import entries
 from veritas_peewee.catalog.full_text import CONTENT, WORDS
 from veritas_peewee.database.current import current_database
-from veritas_peewee.database.expressions import JSON_VALUES
 from veritas_peewee.database.statements import MARK, execute, text_of
 from veritas_peewee.migrations.fresh import fresh_parts
 from veritas_peewee.models import Audit, AuditCount, AuditFinding, AuditPattern, CatalogEntry
@@ -98,8 +96,7 @@ def _entries() -> Iterator[list[entries.Entry]]:
     last = -(2**63)
     while rows := execute(_rows_sql(), (last,)):
         last = rows[-1][0]
-        ids = [row[1] for row in rows if not isinstance(row[1], OddText)]
-        told = findings_of(ids)
+        told = _findings_of(rows[0][0], last)
         made = [
             entries.entry_of(audit_id, entries.row_of(values), told[audit_id])
             for _, audit_id, *values in rows
@@ -108,11 +105,12 @@ def _entries() -> Iterator[list[entries.Entry]]:
         yield [entry for entry in made if entry is not None]
 
 
-def findings_of(ids: list[str]) -> defaultdict[str, list[Any]]:
+def _findings_of(first: int, last: int) -> defaultdict[str, list[Any]]:
     """What the entries of audits take from their findings, by audit id."""
     found: defaultdict[str, list[Any]] = defaultdict(list)
-    for audit_id, *values in execute(_findings_sql(), (json.dumps(ids),)):
-        found[audit_id].append(values)
+    for audit_id, *values in execute(_findings_sql(), (first, last)):
+        if not isinstance(audit_id, OddText):
+            found[audit_id].append(values)
     return found
 
 
@@ -127,7 +125,9 @@ def _rows_sql() -> str:
 
 @functools.cache
 def _findings_sql() -> str:
+    # By their audits' rows: an id of another program's can be anything.
+    ids = f"SELECT id FROM {Audit._meta.table_name} WHERE rowid BETWEEN ? AND ?"
     return (
         f"SELECT audit_id, {', '.join(entries.FROM_FINDINGS)} FROM {AuditFinding._meta.table_name} "
-        f"WHERE audit_id IN ({JSON_VALUES}) ORDER BY audit_id, id"
+        f"WHERE audit_id IN ({ids}) ORDER BY audit_id, id"
     )

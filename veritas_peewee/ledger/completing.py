@@ -7,7 +7,6 @@ for many rows.
 from __future__ import annotations
 
 import functools
-import json
 from collections import defaultdict
 from typing import Any
 
@@ -15,7 +14,7 @@ from peewee import SQL
 
 from veritas_peewee.catalog import entries, filling
 from veritas_peewee.database.connection import StoreDatabase
-from veritas_peewee.database.expressions import JSON_VALUES, blob_as_read, values_of_json
+from veritas_peewee.database.expressions import blob_as_read
 from veritas_peewee.database.failures import DRIVER_ERRORS
 from veritas_peewee.database.sqlite import SqliteStore
 from veritas_peewee.database.statements import MARK, execute, rows_of, text_of, update_sql
@@ -31,6 +30,8 @@ from veritas_peewee.values.odd_text import OddText
 
 _AT_ONCE = 500
 """How many rows are read together."""
+_IDS = f"SELECT id FROM {Audit._meta.table_name} WHERE rowid BETWEEN ? AND ?"
+"""The audits that are read together: by their rows, for another program's id can be anything."""
 
 
 def complete(database: SqliteStore, applied: list[str]) -> None:
@@ -106,10 +107,13 @@ def _digest_all(database: StoreDatabase, model: Any) -> None:
 def _seal(database: StoreDatabase, rows: list[tuple[Any, ...]]) -> None:
     """Give audits their seals and hosts; `rows` have the rowid, then the columns of `AT`."""
     ids = [row[1 + AT["id"]] for row in rows]
-    readable = [audit_id for audit_id in ids if not isinstance(audit_id, OddText)]
-    listed = [json.dumps(readable)]
-    findings, screenshots = (_digests(model, listed) for model in (AuditFinding, AuditScreenshot))
-    ends = {audit_id: (count, last) for audit_id, count, last in execute(_ends_sql(), listed)}
+    between = [rows[0][0], rows[-1][0]]
+    findings, screenshots = (_digests(model, between) for model in (AuditFinding, AuditScreenshot))
+    ends = {
+        audit_id: (count, last)
+        for audit_id, count, last in execute(_ends_sql(), between)
+        if not isinstance(audit_id, OddText)
+    }
     sealed = []
     for audit_id, (rowid, *columns) in zip(ids, rows, strict=True):
         values = columns[: len(covered(Audit))]
@@ -126,10 +130,11 @@ def _seal(database: StoreDatabase, rows: list[tuple[Any, ...]]) -> None:
     )
 
 
-def _digests(model: Any, listed: list[str]) -> defaultdict[str, list[bytes | None]]:
+def _digests(model: Any, between: list[int]) -> defaultdict[str, list[bytes | None]]:
     found: defaultdict[str, list[bytes | None]] = defaultdict(list)
-    for audit_id, digest in execute(_digests_sql(model), listed):
-        found[audit_id].append(digest)
+    for audit_id, digest in execute(_digests_sql(model), between):
+        if not isinstance(audit_id, OddText):
+            found[audit_id].append(digest)
     return found
 
 
@@ -142,13 +147,13 @@ def _audits_sql() -> str:
 @functools.cache
 def _digests_sql(model: Any) -> str:
     query = model.select(model.audit, blob_as_read(model.digest))
-    return text_of(query.where(model.audit.in_(values_of_json())).order_by(model.audit, model.id))
+    return text_of(query.where(model.audit.in_(SQL(f"({_IDS})"))).order_by(model.audit, model.id))
 
 
 @functools.cache
 def _ends_sql() -> str:
     """SQL for how many events each of some audits has, and the digest of the last."""
     ends = "SELECT audit_id, COUNT(*) AS events, MAX(id) AS last "
-    ends += f"FROM {AuditEvent._meta.table_name} WHERE audit_id IN ({JSON_VALUES}) GROUP BY 1"
+    ends += f"FROM {AuditEvent._meta.table_name} WHERE audit_id IN ({_IDS}) GROUP BY 1"
     digest = text_of(AuditEvent.select(blob_as_read(AuditEvent.digest)).where(SQL("id = m.last")))
     return f"SELECT m.audit_id, m.events, ({digest}) FROM ({ends}) AS m"
