@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import urllib.request
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -121,6 +123,30 @@ def test_viewers_by_websocket_are_told_to_come_again_too(path):
                 last = [json.loads(text) for text in viewer][-1]
                 assert last == {"message": "end", "data": {"how": "closing"}}
         assert (code, err) == (128 + signal.SIGTERM, "")
+
+
+def test_viewers_that_do_not_read_do_not_keep_a_server_from_stopping(path):
+    long = {"type": "log_entry", "message": "x" * 100_000}
+    with serving(path, "--writable") as server:
+        audit = server.ask("POST", "api/audits", {"url": "https://shop.example/"})["id"]
+        for _ in range(5):
+            server.ask("POST", f"api/audits/{audit}/events", [long] * 40)
+        asked = [
+            f"GET /api/audits/{audit}/events HTTP/1.1\r\nAccept: text/event-stream\r\n",
+            f"GET /api/audits/{audit}/stream HTTP/1.1\r\nUpgrade: websocket\r\n"
+            "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
+            "GET /api/export HTTP/1.1\r\n",
+        ]
+        with ExitStack() as viewers:
+            for request in asked:
+                viewer = viewers.enter_context(
+                    socket.create_connection(("127.0.0.1", server.port), timeout=30)
+                )
+                viewer.sendall(f"{request}Host: localhost\r\n\r\n".encode())
+                assert viewer.recv(1)
+            # It ends without being killed, and without a word of errors.
+            assert server.stop() == (128 + signal.SIGTERM, "")
 
 
 def test_a_token_is_read_from_a_file(path, tmp_path):
