@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import urllib.request
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,10 @@ from tests.support.processes import environment
 from tests.support.server import PROGRAM, Server, serving
 from veritas_peewee import connect, sync
 
+WATCH = (
+    "GET /api/audits/{}/stream HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+)
 ENTRY = {"type": "log_entry", "message": "x"}
 
 
@@ -121,6 +127,47 @@ def test_viewers_by_websocket_are_told_to_come_again_too(path):
                 last = [json.loads(text) for text in viewer][-1]
                 assert last == {"message": "end", "data": {"how": "closing"}}
         assert (code, err) == (128 + signal.SIGTERM, "")
+
+
+def test_viewers_that_do_not_read_do_not_keep_a_server_from_stopping(path):
+    long = {"type": "log_entry", "message": "x" * 100_000}
+    with serving(path, "--writable") as server:
+        audit = server.ask("POST", "api/audits", {"url": "https://shop.example/"})["id"]
+        for _ in range(5):
+            server.ask("POST", f"api/audits/{audit}/events", [long] * 40)
+        asked = [
+            f"GET /api/audits/{audit}/events HTTP/1.1\r\nAccept: text/event-stream\r\n",
+            WATCH.format(audit),
+            "GET /api/export HTTP/1.1\r\n",
+        ]
+        with ExitStack() as viewers:
+            for request in asked:
+                viewer = viewers.enter_context(
+                    socket.create_connection(("127.0.0.1", server.port), timeout=30)
+                )
+                viewer.sendall(f"{request}Host: localhost\r\n\r\n".encode())
+                assert viewer.recv(1)
+            # It ends without being killed, and without a word of errors.
+            assert server.stop() == (128 + signal.SIGTERM, "")
+
+
+def test_viewers_that_go_in_mid_stream_leave_nothing_in_the_log(path):
+    with serving(path, "--writable") as server:
+        audit = server.ask("POST", "api/audits", {"url": "https://shop.example/"})["id"]
+        long = {"type": "log_entry", "message": "x" * 3000}
+        for _ in range(8):
+            server.ask("POST", f"api/audits/{audit}/events", [long] * 500)
+        for _ in range(5):
+            viewer = socket.socket()
+            viewer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # the server has to wait
+            viewer.connect(("127.0.0.1", server.port))
+            viewer.sendall(f"{WATCH.format(audit)}Host: localhost\r\n\r\n".encode())
+            read = 0
+            while read < 500_000:
+                read += len(viewer.recv(65536))
+            viewer.close()
+        assert server.ask("GET", "api/count") == {"count": 1}
+        assert server.stop() == (128 + signal.SIGTERM, "")
 
 
 def test_a_token_is_read_from_a_file(path, tmp_path):

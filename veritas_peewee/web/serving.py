@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 
 import anyio
@@ -12,6 +13,9 @@ from veritas_peewee.store import AuditStore
 
 LAST_WORDS = 1.0
 """Seconds that WebSockets have to say how they end, before uvicorn cuts them off."""
+CUT_OFF = 1.0
+"""Seconds before the grace is over at which the connections that are left are cut: of a viewer that
+does not read, whose stream would wait for it, and leave an error in the log."""
 LOOKS = 50  # within them, whether there is one left
 
 
@@ -20,6 +24,7 @@ class Server(uvicorn.Server):
 
     def __init__(self, app: FastAPI, grace: int) -> None:
         self._application = app
+        self._grace = grace
         super().__init__(
             uvicorn.Config(
                 app, log_level="warning", timeout_graceful_shutdown=grace, server_header=False
@@ -28,6 +33,15 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop: viewers are told to come again, requests under way are answered."""
+        cutting = asyncio.get_running_loop().call_later(self._grace - CUT_OFF, self._cut_off)
+        try:
+            await self._last_words()
+            await super().shutdown(sockets)
+        finally:
+            cutting.cancel()
+
+    async def _last_words(self) -> None:
+        """Let streams say how they end, and WebSockets too."""
         store = getattr(self._application.state, "veritas_store", None)
         if isinstance(store, AuditStore):
             store.stop_following()
@@ -37,7 +51,10 @@ class Server(uvicorn.Server):
                 if not any(map(self._is_socket, self.server_state.connections)):
                     break
                 await anyio.sleep(LAST_WORDS / LOOKS)
-        await super().shutdown(sockets)
+
+    def _cut_off(self) -> None:
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
 
     def _is_socket(self, connection: object) -> bool:
         # Uvicorn ends requests when they are answered, but WebSockets at once.

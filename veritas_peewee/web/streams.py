@@ -15,6 +15,7 @@ from functools import partial
 from typing import Annotated, NamedTuple
 
 import anyio
+from anyio.lowlevel import checkpoint
 from fastapi import APIRouter, Query, WebSocket, WebSocketDisconnect
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response, StreamingResponse
@@ -235,6 +236,7 @@ async def play(socket: WebSocket, texts: AsyncGenerator[str, None], beat: str = 
                 pulse.sent()
                 if not await _took(socket.send_text(text)):
                     break
+                await checkpoint()  # a server may let a lost viewer be sent to without waiting
         tasks.cancel_scope.cancel()
     if socket.client_state is not WebSocketState.DISCONNECTED:
         await _took(socket.close())
