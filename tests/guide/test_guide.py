@@ -35,6 +35,8 @@ _PATTERNS = {
     "time": r"\d\d:\d\d(?::\d\d)?(?:\.\d+)?",
     "digest": "[0-9a-f]{64}",
 }
+_WRAPPED = r"(?:\n {2,}\S.*)*"
+"""The rest of a cell that does not fit its line: how long a path is depends on the machine."""
 _PORT = "8000"
 _TOOLS = ("curl", "sqlite3")
 """Programs that a person has, and a machine that runs the tests perhaps not."""
@@ -146,6 +148,8 @@ class Shell:
                 parts.append(f"(?P<id{len(names)}>{_ID})")
                 names.append(match[0])
             end = match.end()
+        if line[end:] == "" and line.endswith("…") and line.strip("…"):
+            parts.append(_WRAPPED)
         return "".join([*parts, re.escape(line[end:])])
 
     def close(self) -> None:
