@@ -218,12 +218,16 @@ class StoreDatabase(Transactions):
             return None
         return rows
 
+    def undecodable(self, error: UnicodeDecodeError) -> DatabaseCorrupt:
+        """The error for a text that the driver cannot read: a name in the schema, or a message of
+        SQLite's about one."""
+        return DatabaseCorrupt(f"{self.location.name}: {meaning(DatabaseCorrupt)} ({error})")
+
     def execute_sql(self, sql: str, params: Any = None) -> Any:
         try:
             return self._execute(sql, params)
-        except UnicodeDecodeError as error:  # of a name in the schema, for example
-            text = f"{self.location.name}: {meaning(DatabaseCorrupt)} ({error})"
-            raise DatabaseCorrupt(text) from error
+        except UnicodeDecodeError as error:
+            raise self.undecodable(error) from error
         except DRIVER_ERRORS as error:
             if self.explain is not None and (known := self.explain(self, error)) is not None:
                 raise known from error

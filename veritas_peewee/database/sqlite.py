@@ -122,6 +122,8 @@ class SqliteStore(StoreDatabase, SqliteDatabase):
                 raise full from error
             reason = f"{error.filename}: {error.strerror}" if error.filename else error
             raise ReadOnlyStore(f"{path}: the database cannot be opened: {reason}") from error
+        except UnicodeDecodeError as error:
+            raise self.undecodable(error) from error
         except DRIVER_ERRORS as error:
             raise (store_error(error, self.location.name) or error) from error
 

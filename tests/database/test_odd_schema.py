@@ -1,0 +1,38 @@
+"""A schema that cannot be read makes a typed error, wherever the connection meets it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.database_files import by_hand
+from veritas_peewee import DatabaseCorrupt, connect
+from veritas_peewee.cli.app import run
+
+NAME = b"idx_audits_trust_score"
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+def test_a_byte_of_a_name_that_is_no_text_is_a_damaged_file(path: Path, read_only: bool) -> None:
+    with connect(path):
+        pass
+    by_hand(path, "PRAGMA wal_checkpoint(TRUNCATE)")
+    whole = path.read_bytes()
+    at = whole.index(NAME)
+    # In the name itself, and in each place of the statement that makes it.
+    for offset in (0, 4, len(NAME) + 1, len(NAME) + 8, len(NAME) + 30):
+        damaged = bytearray(whole)
+        damaged[at + offset] = 0xB8
+        path.write_bytes(damaged)
+        try:
+            with connect(path, read_only=read_only):
+                pass
+        except DatabaseCorrupt as error:
+            assert path.name in str(error)
+        path.write_bytes(whole)
+    damaged = bytearray(whole)
+    for place in range(at, at + len(NAME)):
+        damaged[place] = 0xB8
+    path.write_bytes(damaged)
+    assert run(["verify", "--database", str(path)]) in (0, 1)
