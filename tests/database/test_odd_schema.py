@@ -20,19 +20,14 @@ def test_a_byte_of_a_name_that_is_no_text_is_a_damaged_file(path: Path, read_onl
     by_hand(path, "PRAGMA wal_checkpoint(TRUNCATE)")
     whole = path.read_bytes()
     at = whole.index(NAME)
-    # In the name itself, and in each place of the statement that makes it.
-    for offset in (0, 4, len(NAME) + 1, len(NAME) + 8, len(NAME) + 30):
+    # In the name, and in the statement that makes it.
+    for offset in (0, len(NAME) + 8):
         damaged = bytearray(whole)
         damaged[at + offset] = 0xB8
         path.write_bytes(damaged)
-        try:
-            with connect(path, read_only=read_only):
-                pass
-        except DatabaseCorrupt as error:
-            assert path.name in str(error)
-        path.write_bytes(whole)
-    damaged = bytearray(whole)
-    for place in range(at, at + len(NAME)):
-        damaged[place] = 0xB8
-    path.write_bytes(damaged)
-    assert run(["verify", "--database", str(path)]) in (0, 1)
+        with (
+            pytest.raises(DatabaseCorrupt, match="damaged"),
+            connect(path, read_only=read_only),
+        ):
+            pass
+        assert run(["verify", "--database", str(path)]) == 1
