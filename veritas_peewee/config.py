@@ -28,24 +28,47 @@ _LONGEST_WAIT = 2_000_000
 _URL = re.compile(
     r"(?P<scheme>sqlite(?:\+\w+)?://)(?:/(?P<path>[^?]*))?(?:\?(?P<query>.*))?", re.DOTALL
 )
+_SERVER = re.compile(
+    r"postgres(?:ql)?(?:\+\w+)?://(?P<rest>.*)", re.ASCII | re.IGNORECASE | re.DOTALL
+)
+_PASSWORD = re.compile(r"^([^/@?:]*):[^/@?]*@|(?<=[?&])password=[^&]*&?")
 _OTHER_URL = re.compile(r"[A-Za-z][\w+.-]*://|sqlite(?:\+\w+)?:|file:", re.ASCII | re.IGNORECASE)
-_FORMS = "sqlite:///relative.db, sqlite:////absolute.db and paths are supported"
+_FORMS = (
+    "sqlite:///relative.db, sqlite:////absolute.db and paths are supported, and "
+    "postgresql://user@host/database"
+)
 _WITHOUT_EFFECT = ("check_same_thread",)
 """Parameters of a URL that say how a driver is to be used, which is our own matter."""
 
 
 class Location(NamedTuple):
-    """A database file and its screenshot folder; in memory, `path` is None."""
+    """A database file, or a database of a server, and its screenshot folder."""
 
     path: Path | None
+    """The file; None in memory and on a server."""
     screenshots: Path | None
+    """The folder of images; None if there is none yet (in memory), or if the server has them."""
     timeout: float = BUSY_TIMEOUT
     """Seconds to wait for another process's write lock."""
+    server: str | None = None
+    """The `postgresql://` URL of a server's database; it may hold a password."""
 
     @property
     def name(self) -> str:
-        """The database's name for messages: its path, or `:memory:`."""
+        """The database's name for messages: its path, `:memory:`, or its URL without a password."""
+        if self.server is not None:
+            return _without_password(self.server)
         return MEMORY if self.path is None else str(self.path)
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether there is one connection to it, with which it ends."""
+        return self.path is None and self.server is None
+
+    @property
+    def given(self) -> str | Path:
+        """What opens the same database again, as the `database` of any function."""
+        return self.server or self.path or MEMORY
 
     @property
     def sessions(self) -> Path | None:
@@ -54,36 +77,40 @@ class Location(NamedTuple):
 
 
 def database_url(database: str | os.PathLike[str] | None = None) -> str:
-    """`database` (default: $VERITAS_DATABASE, else data/veritas_audits.db) as a `sqlite:///` URL.
+    """`database` (default: $VERITAS_DATABASE, else data/veritas_audits.db) as a URL: of a file
+    `sqlite:///…`, of a server as it is.
 
     Raises StoreError if it is neither text nor a path.
     """
     text = _text(database)
-    return text if _URL.fullmatch(text) else f"sqlite:///{os.path.expanduser(text)}"
+    if _URL.fullmatch(text) or _SERVER.fullmatch(text):
+        return text
+    return f"sqlite:///{os.path.expanduser(text)}"
 
 
 def locate(
     database: str | os.PathLike[str] | None = None,
     screenshots: str | os.PathLike[str] | None = None,
 ) -> Location:
-    """The location that a path, `":memory:"` or a `sqlite:///` URL means; see `database_url`.
+    """The location that a path, `":memory:"` or a URL means; see `database_url`.
 
     A URL is one of SQLAlchemy's, whichever driver it names (`sqlite+aiosqlite:///…`); of its
-    parameters `timeout` is understood, and `check_same_thread` has no effect. `~` is the user's
-    folder. `screenshots` is the folder for images; by default it is `screenshots` beside the
-    database. Raises StoreError for an unusable path, the URL of another kind of database, and a
-    parameter that is not understood.
+    parameters `timeout` is understood, and `check_same_thread` has no effect. That of a server's
+    database (`postgresql://user@host/name`) may have libpq's parameters too. `~` is the user's
+    folder. `screenshots` is the folder for images; by default it is `screenshots` beside the file,
+    and none for a server, which then has the images too. Raises StoreError for an unusable path,
+    the URL of another kind of database, and a parameter that is not understood.
     """
     text, timeout = _text(database), BUSY_TIMEOUT
+    if match := _SERVER.fullmatch(text):
+        server, timeout = _server(text, match["rest"])
+        return Location(None, _folder(screenshots), timeout, server)
     if match := _URL.fullmatch(text):
         timeout = _timeout(text, match["query"])
         text = match["path"] or MEMORY
     if _OTHER_URL.match(text):
         raise StoreError(f"database {text!r}: only {_FORMS}")
-    folder = None
-    if screenshots is not None:
-        name = _path(screenshots, "screenshots")
-        folder = Path(_expanded(name, f"screenshots {name!r}")).absolute()
+    folder = _folder(screenshots)
     if text == MEMORY:
         return Location(None, folder, timeout)
     # The real path: SQLite names the WAL after it, and so must we name everything beside the file.
@@ -91,17 +118,51 @@ def locate(
     return Location(path, folder or path.parent / SCREENSHOTS, timeout)
 
 
+def _folder(screenshots: str | os.PathLike[str] | None) -> Path | None:
+    if screenshots is None:
+        return None
+    name = _path(screenshots, "screenshots")
+    return Path(_expanded(name, f"screenshots {name!r}")).absolute()
+
+
+def _without_password(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    shown = _PASSWORD.sub(lambda found: f"{found[1]}@" if found[1] else "", rest)
+    return f"{scheme}://{shown.rstrip('?&')}"
+
+
+def _server(url: str, rest: str) -> tuple[str, float]:
+    """A server's URL as libpq takes it, and the seconds of the parameter `timeout` in it.
+
+    The other parameters are libpq's, which names those that it does not know.
+    """
+    place, _, query = rest.partition("?")
+    left, timeout = [], BUSY_TIMEOUT
+    for pair in filter(None, query.split("&")):
+        name, _, value = pair.partition("=")
+        if name == "timeout":
+            timeout = _seconds(_without_password(url), value)
+        else:
+            left.append(pair)
+    return f"postgresql://{place}" + ("?" + "&".join(left) if left else ""), timeout
+
+
+def _seconds(url: str, value: str) -> float:
+    try:
+        timeout = float(value)
+    except ValueError:
+        timeout = math.nan
+    if not 0 <= timeout <= _LONGEST_WAIT:
+        raise StoreError(f"database {url!r}: timeout {value!r} is no number of seconds")
+    return timeout
+
+
 def _timeout(url: str, query: str | None) -> float:
     """The seconds that the parameters of a URL say; StoreError for one that is not understood."""
     timeout = BUSY_TIMEOUT
     for name, value in parse_qsl(query or "", keep_blank_values=True):
         if name == "timeout":
-            try:
-                timeout = float(value)
-            except ValueError:
-                timeout = math.nan
-            if not 0 <= timeout <= _LONGEST_WAIT:
-                raise StoreError(f"database {url!r}: timeout {value!r} is no number of seconds")
+            timeout = _seconds(url, value)
         elif name not in _WITHOUT_EFFECT:
             raise StoreError(
                 f"database {url!r}: the parameter {name!r} is not understood, only `timeout` is "

@@ -11,7 +11,7 @@ import peewee
 from peewee import SQL, BlobField, ForeignKeyField, Index, Model
 
 from veritas_peewee.database.current import database
-from veritas_peewee.database.expressions import part_of_json
+from veritas_peewee.database.expressions import part_of_json, whole_part
 from veritas_peewee.database.instances import Unchanged
 from veritas_peewee.values.details import AUDIT_RESULT, ENGINE_RESULT, details_of
 from veritas_peewee.values.fields import (
@@ -487,7 +487,7 @@ TABLES: tuple[type[_Table], ...] = (
 )
 
 
-score_band = Audit.trust_score.cast("INTEGER")
+score_band = whole_part(Audit.trust_score)
 """The whole number at or below a trust score: there are 101 bands, which an index has in the order
 of the history."""
 

@@ -149,7 +149,7 @@ def test_each_command_has_help_with_an_example(cli: Cli, command: str) -> None:
         ["history", "--since", "last week"],
         ["history", "--cursor", "nonsense"],
         ["history", "--url", "shop.example"],
-        ["history", "--database", "postgresql://host/name"],
+        ["history", "--database", "mysql://host/name"],
         ["ingest", "-", "file.json"],
         ["ingest", "a.json", "b.json", "--id", "one"],
         ["ingest", "a.json", "--id", "../../etc"],

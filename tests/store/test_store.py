@@ -280,7 +280,7 @@ async def test_close_leaves_one_file_and_no_wal(tmp_path):
     "wrong",
     [
         {"readers": 0}, {"readers": True}, {"max_pending": "many"}, {"durability": "none"},
-        {"database": ""}, {"database": "postgres://x/y"}, {"database": "a\0b"},
+        {"database": ""}, {"database": "mysql://x/y"}, {"database": "a\0b"},
     ],
 )  # fmt: skip
 async def test_wrong_settings_are_refused_by_name(wrong):

@@ -19,7 +19,14 @@ from veritas_peewee.catalog.full_text import LEFT_OUT, SEARCH_INDEX, WORDS, inde
 from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.failures import add_hint
 from veritas_peewee.database.sqlite_errors import CORRUPT_VIRTUAL_TABLE
-from veritas_peewee.database.statements import MARK, execute, insert_sql, text_of, update_sql
+from veritas_peewee.database.statements import (
+    MARK,
+    execute,
+    insert_sql,
+    per_backend,
+    text_of,
+    update_sql,
+)
 from veritas_peewee.models import (
     AuditFinding,
     AuditStatus,
@@ -86,8 +93,8 @@ def _renew(
         if found:
             CatalogEntry.delete().where(CatalogEntry.id == found[0][0]).execute()
     elif not found:
-        made = database.execute_sql(insert_entry_sql(with_id=False), wanted.row)
-        new.append((made.lastrowid, wanted.words))
+        (entry,) = database.insert(insert_entry_sql(with_id=False), wanted.row, 1)
+        new.append((entry, wanted.words))
     elif found[0][1:] != wanted.row:
         database.execute_sql(update_sql(CatalogEntry, *_COLUMNS), (*wanted.row, found[0][0]))
     else:
@@ -252,7 +259,7 @@ def _entry_sql() -> str:
     return text_of(query.where(CatalogEntry.audit == MARK))
 
 
-@functools.cache
+@per_backend
 def _findings_sql() -> str:
     query = AuditFinding.select(*(AuditFinding._meta.fields[name] for name in FROM_FINDINGS))
     return text_of(query.where(AuditFinding.audit == MARK).order_by(AuditFinding.id))

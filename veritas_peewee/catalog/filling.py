@@ -12,7 +12,7 @@ from peewee import SQL, NodeList
 from veritas_peewee.catalog import entries
 from veritas_peewee.catalog.full_text import CONTENT, WORDS
 from veritas_peewee.database.current import current_database
-from veritas_peewee.database.statements import MARK, execute, text_of
+from veritas_peewee.database.statements import MARK, execute, per_backend, text_of
 from veritas_peewee.migrations.fresh import fresh_parts
 from veritas_peewee.models import Audit, AuditCount, AuditFinding, AuditPattern, CatalogEntry
 from veritas_peewee.values.odd_text import OddText, after
@@ -48,7 +48,7 @@ def are_lost() -> bool:
 _UNFINISHED = sorted(entries.UNFINISHED)
 
 
-@functools.cache
+@per_backend
 def _ids_sql(other_than_ascii: bool) -> str:
     query = Audit.select(*(Audit._meta.fields[name] for name in ("id", *entries.READ)))
     query = query.where(Audit.id > MARK)

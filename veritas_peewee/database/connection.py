@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from time import perf_counter, sleep
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from veritas_peewee.config import Location
 from veritas_peewee.database.event_loop import refuse_on_event_loop
@@ -42,13 +42,18 @@ Explain = Callable[["StoreDatabase", Exception], StoreError | None]
 class StoreDatabase(Transactions):
     """One connection to a store, for a role; each backend has a subclass of this."""
 
+    backend: ClassVar[str]
+    """The backend's name; the text of a statement can be another one for each."""
+    begin_snapshot: ClassVar[str]
+    """Begins a transaction that reads everything as of one moment."""
+
     def __init__(self, location: Location, role: Role, name: str, **options: Any) -> None:
         self.location = location
         self.role = role
         self.reading = role == "reader"
         """Whether it serves a store's read, so that a write refused by it is the caller's fault."""
         self.process = os.getpid()
-        self.session = Session(location.sessions)
+        self.session = self.new_session()
         self.file = DatabaseFile(location.path)
         self.last_cursor: Any = None
         self.may_stall = False
@@ -74,7 +79,7 @@ class StoreDatabase(Transactions):
 
     def connect(self, reuse_if_open: bool = False) -> bool:
         """Open the connection; raises a StoreError that names the file or folder at fault."""
-        if self.keeper is not None and self.location.path is None and self.is_closed():
+        if self.keeper is not None and self.location.in_memory and self.is_closed():
             raise StoreError(f"{self.name}: a database in memory ends when it is closed")
         self.file.prepare(create=self.writes(self.role))
         opened = bool(super().connect(reuse_if_open))
@@ -102,6 +107,10 @@ class StoreDatabase(Transactions):
             self.file.closed()
         self.session.close(beside_others=self.file.has_wal())
         return closed
+
+    def new_session(self) -> Session:
+        """What proves to others that this connection's process is alive."""
+        return Session(self.location.sessions)
 
     # ---- is the file still the one that is open? ----
 
@@ -136,6 +145,10 @@ class StoreDatabase(Transactions):
 
     def cancel_when(self, asked: Callable[[], bool], steps: int) -> None:
         """Call `asked` now and then while a statement runs; True ends the statement."""
+        raise NotImplementedError
+
+    def insert(self, sql: str, values: Any, rows: int) -> Sequence[int]:
+        """Run an INSERT of `rows` rows; returns their ids, if the backend has given them any."""
         raise NotImplementedError
 
     def accept_odd_text(self, error: BaseException) -> None:

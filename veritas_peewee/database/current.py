@@ -95,6 +95,12 @@ def current_database() -> StoreDatabase:
     return binding.database
 
 
+def current_backend() -> str:
+    """The name of the current database's backend; SQLite's where there is none."""
+    binding = _current.get()
+    return "sqlite" if binding is None else binding.database.backend
+
+
 @contextmanager
 def bound(opened: StoreDatabase) -> Iterator[StoreDatabase]:
     """Make `opened` the current database of this thread for the length of a `with` block."""
@@ -108,12 +114,13 @@ def bound(opened: StoreDatabase) -> Iterator[StoreDatabase]:
 @contextmanager
 def snapshot() -> Iterator[None]:
     """Whatever is read in the block is as of one moment."""
-    connection = current_database().raw
-    if connection.in_transaction:
+    database = current_database()
+    if database.transaction_is_open:
         yield
         return
     # Not a unit of the database, which takes the write lock in a script.
-    connection.execute("BEGIN DEFERRED")
+    connection = database.raw
+    connection.execute(database.begin_snapshot)
     try:
         yield
     finally:

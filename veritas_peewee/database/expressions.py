@@ -1,48 +1,84 @@
-"""Expressions in queries that each backend writes in its own way: here SQLite's."""
+"""Expressions in queries that each backend writes in its own way.
+
+A text that has one is cached by `statements.per_backend`.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from peewee import SQL, NodeList, fn
+from peewee import SQL, Cast, ColumnBase, Context, NodeList, fn
 
-JSON_VALUES = "SELECT value FROM json_each(?)"
-"""SQL for the values of a list that is given as JSON. However long it is, the list is one value of
-the statement, so one statement, prepared once, does for all."""
+from veritas_peewee.database.current import current_backend
 
 
-def values_of_json() -> SQL:
-    """`JSON_VALUES` as the argument of a column's `in_`."""
-    return SQL(f"({JSON_VALUES})")
+class _Written(ColumnBase):
+    """A part of a query, in the form of the backend of the current database."""
+
+    def __init__(self, *, sqlite: Any, postgres: Any) -> None:
+        super().__init__()
+        self.forms = {"sqlite": sqlite, "postgres": postgres}
+
+    def __sql__(self, ctx: Context) -> Context:
+        return ctx.sql(self.forms[current_backend()])
+
+
+_JSON_VALUES = {
+    "sqlite": "SELECT value FROM json_each(?)",
+    "postgres": "SELECT value FROM json_array_elements_text(CAST(? AS json)) AS list(value)",
+}
+
+
+def json_values() -> str:
+    """SQL for the values of a list that is given as JSON, in a column `value`. However long it is,
+    the list is one value of the statement, so one statement, prepared once, does for all."""
+    return _JSON_VALUES[current_backend()]
+
+
+def values_of_json() -> Any:
+    """`json_values` as the argument of a column's `in_`."""
+    return _Written(**{name: SQL(f"({text})") for name, text in _JSON_VALUES.items()})
 
 
 def part_of_json(column: Any, path: str) -> Any:
-    """The part of a JSON column at a path such as `$.finding.id`, in the form in which SQLite
+    """The part of a JSON column at a path such as `$.finding.id`, in the form in which the backend
     recognises an index on it."""
-    return fn.json_extract(column, SQL(f"'{path}'"))
+    keys = ",".join(path.split(".")[1:])
+    parts = (SQL("(CAST("), column, SQL(f"AS json) #>> '{{{keys}}}')"))
+    return _Written(sqlite=fn.json_extract(column, SQL(f"'{path}'")), postgres=NodeList(parts))
+
+
+def whole_part(column: Any) -> Any:
+    """The whole number at or below a number that is not negative."""
+    parts = (SQL("CAST(FLOOR("), column, SQL(") AS bigint)"))
+    return _Written(sqlite=Cast(column, "INTEGER"), postgres=NodeList(parts))
 
 
 def passed_over(column: Any) -> Any:
-    """A column in a form for which SQLite uses no index: sqlite.org/optoverview.html, unary "+"."""
-    return NodeList((SQL("+"), column), glue="")
+    """A column in a form for which SQLite uses no index: sqlite.org/optoverview.html, unary "+".
+
+    PostgreSQL decides by how many rows of a table have a value, and needs no advice.
+    """
+    return _Written(sqlite=NodeList((SQL("+"), column), glue=""), postgres=column)
 
 
 def blob_as_read(column: Any) -> Any:
     """A column of BLOBs as queries read it: always bytes, or None.
 
-    Another program, or a flipped bit, can have made a value a text (and not even UTF-8, which would
-    be an error when it is read) or a number. It is read as bytes that name its type, so that it
-    differs from every value that is a BLOB.
+    In SQLite another program, or a flipped bit, can have made a value a text (and not even UTF-8,
+    which would be an error when it is read) or a number. It is read as bytes that name its type, so
+    that it differs from every value that is a BLOB.
     """
     parts: list[Any] = [SQL("CASE typeof("), column, SQL(") WHEN 'blob' THEN "), column]
     parts += [SQL("WHEN 'null' THEN NULL ELSE"), _with_type(column), SQL("END")]
-    return NodeList(parts)
+    return _Written(sqlite=NodeList(parts), postgres=column)
 
 
 def text_as_bytes(column: Any) -> Any:
     """A column of texts as queries read it: always bytes, in the way of `blob_as_read`."""
     parts: list[Any] = [SQL("CASE typeof("), column, SQL(") WHEN 'text' THEN CAST("), column]
-    return NodeList([*parts, SQL("AS BLOB) ELSE"), _with_type(column), SQL("END")])
+    parts += [SQL("AS BLOB) ELSE"), _with_type(column), SQL("END")]
+    return _Written(sqlite=NodeList(parts), postgres=fn.convert_to(column, SQL("'UTF8'")))
 
 
 def _with_type(column: Any) -> NodeList:

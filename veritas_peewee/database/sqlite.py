@@ -74,6 +74,9 @@ class _LongRead(_Rows):
 class SqliteStore(StoreDatabase, SqliteDatabase):
     """One SQLite connection to a store, for a role."""
 
+    backend = "sqlite"
+    begin_snapshot = "BEGIN DEFERRED"
+
     def __init__(
         self,
         location: Location,
@@ -143,6 +146,11 @@ class SqliteStore(StoreDatabase, SqliteDatabase):
             cursor.database = self
         self.last_cursor = cursor
         return cursor
+
+    def insert(self, sql: str, values: Any, rows: int) -> range:
+        # The ids are consecutive: they only grow, and nobody else can write at the same time.
+        last = int(self.execute_sql(sql, values).lastrowid or 0)
+        return range(last - rows + 1, last + 1)
 
     def accept_odd_text(self, error: BaseException) -> None:
         """From now on give text that is not valid UTF-8 as `OddText`, if it is what `error` is

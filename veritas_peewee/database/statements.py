@@ -6,15 +6,15 @@ Peewee builds a query's text anew each time, which takes longer than SQLite take
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from sys import getsizeof
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import peewee
 
 from veritas_peewee.database.connection import statement_size
-from veritas_peewee.database.current import current_database
+from veritas_peewee.database.current import current_backend, current_database
 from veritas_peewee.database.expressions import blob_as_read
 from veritas_peewee.database.failures import DRIVER_ERRORS
 from veritas_peewee.database.instances import key_to
@@ -22,9 +22,29 @@ from veritas_peewee.values.fields import DateTimeField, EnumField
 from veritas_peewee.values.json_field import JSONField
 
 M = TypeVar("M", bound=peewee.Model)
+P = ParamSpec("P")
+T = TypeVar("T")
 
 MARK = peewee.SQL("?")
 """Represents in a query a value that is given when the query's text is executed."""
+
+
+def per_backend(build: Callable[P, T]) -> Callable[P, T]:
+    """`build`, cached by its arguments and by the backend of the current database.
+
+    For what makes a statement's text with something that each backend writes in its own way; any
+    other text is cached by `functools.cache`, which is a little faster.
+    """
+
+    @functools.cache
+    def built(backend: str, *args: P.args, **kwargs: P.kwargs) -> T:
+        return build(*args, **kwargs)
+
+    @functools.wraps(build)
+    def cached(*args: P.args, **kwargs: P.kwargs) -> T:
+        return built(current_backend(), *args, **kwargs)
+
+    return cached
 
 
 def text_of(query: Any) -> str:
@@ -61,17 +81,14 @@ def insert_sql(model: type[peewee.Model], *columns: str, rows: int = 1) -> str:
 
 def _insert(
     model: type[peewee.Model], columns: tuple[str, ...], values: list[Any], rows: int
-) -> range:
+) -> Sequence[int]:
     """Insert `rows` rows by one statement; returns their ids.
 
     `values` are the stored values of all rows, one row after the other. The statement is executed
     as a whole or not at all and releases the interpreter lock once; for each row it costs a
     quarter of what a statement for that row alone would.
     """
-    cursor = current_database().execute_sql(insert_sql(model, *columns, rows=rows), values)
-    # The ids are consecutive: they only grow, and nobody else can write at the same time.
-    last = int(cursor.lastrowid)
-    return range(last - rows + 1, last + 1)
+    return current_database().insert(insert_sql(model, *columns, rows=rows), values, rows)
 
 
 def insert_rows(

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 from peewee import SQL, fn
 
 from veritas_peewee.database.current import current_database
-from veritas_peewee.database.expressions import JSON_VALUES, passed_over, values_of_json
+from veritas_peewee.database.expressions import json_values, passed_over, values_of_json
 from veritas_peewee.database.instances import models_of
-from veritas_peewee.database.statements import MARK, execute, text_of, whole
+from veritas_peewee.database.statements import MARK, execute, per_backend, text_of, whole
 from veritas_peewee.errors import InvalidAudit, StaleToken
 from veritas_peewee.files.sessions import State, look
 from veritas_peewee.ledger.counter import newest_given
@@ -94,7 +94,7 @@ def _position_of(token: str) -> int:
     return event_id
 
 
-@functools.cache
+@per_backend
 def _digest_sql() -> str:
     present = AuditEvent.select(AuditEvent.digest).where(AuditEvent.id == MARK)
     removed = RemovedEvent.select(RemovedEvent.digest).where(RemovedEvent.event_id == MARK)
@@ -122,7 +122,7 @@ def _runners_sql() -> str:
     return text_of(AuditRunner.select(AuditRunner.session).distinct())
 
 
-@functools.cache
+@per_backend
 def _runner_sql() -> str:
     query = AuditRunner.select(AuditRunner.session, Audit.status).join(Audit)
     return text_of(query.where(AuditRunner.audit == MARK))
@@ -177,7 +177,7 @@ def _read(
     return rows, len(rows) == limit, size
 
 
-@functools.cache
+@per_backend
 def _stored_sql(every: bool) -> str:
     query = whole(AuditEvent)
     if not every:
@@ -186,7 +186,7 @@ def _stored_sql(every: bool) -> str:
     return text_of(query.order_by(AuditEvent.id).limit(MARK))
 
 
-@functools.cache
+@per_backend
 def _fresh_sql() -> str:
     # By the id, not by the index of audits: new events are few, and in order already.
     query = whole(AuditEvent).where(
@@ -197,7 +197,7 @@ def _fresh_sql() -> str:
     return text_of(query.order_by(AuditEvent.id).limit(MARK))
 
 
-@functools.cache
+@per_backend
 def _ended_sql() -> str:
     """SQL for audits with a final status that nobody runs any more, and that status.
 
@@ -212,7 +212,7 @@ def _ended_sql() -> str:
     return text_of(query)
 
 
-@functools.cache
+@per_backend
 def _gone_sql() -> str:
     there = Audit.select(SQL("1")).where(Audit.id == SQL("value"))
-    return f"{JSON_VALUES} WHERE NOT EXISTS ({text_of(there)})"
+    return f"{json_values()} WHERE NOT EXISTS ({text_of(there)})"

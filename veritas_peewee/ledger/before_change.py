@@ -7,7 +7,6 @@ so: the change is stored all the same, the seal stays as it is, and `verify` nam
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import peewee
@@ -15,7 +14,7 @@ import peewee
 from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.expressions import blob_as_read
 from veritas_peewee.database.failures import DRIVER_ERRORS
-from veritas_peewee.database.statements import MARK, text_of
+from veritas_peewee.database.statements import MARK, per_backend, text_of
 from veritas_peewee.ledger.children import read_digests, totals
 from veritas_peewee.ledger.digests import covered, digest_of
 from veritas_peewee.ledger.formulas import is_ended_seal, is_running_seal, is_unfinished
@@ -113,13 +112,13 @@ def _digest_at(database: StoreDatabase, audit_id: str, number: object) -> bytes 
     return digest
 
 
-@functools.cache
+@per_backend
 def _digest_at_sql() -> str:
     query = AuditEvent.select(blob_as_read(AuditEvent.digest)).where(AuditEvent.audit == MARK)
     return text_of(query.order_by(AuditEvent.id).limit(peewee.SQL("1")).offset(MARK))
 
 
-@functools.cache
+@per_backend
 def _row_sql(model: Any) -> str:
     fields = [model._meta.fields[name] for name in covered(model)]
     return text_of(model.select(*fields, blob_as_read(model.digest)).where(model.id == MARK))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any, NamedTuple
 
 from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.expressions import blob_as_read
-from veritas_peewee.database.statements import MARK, text_of
+from veritas_peewee.database.statements import MARK, per_backend, text_of
 from veritas_peewee.ledger.digests import NO_ROWS, Total, grown
 from veritas_peewee.models import AuditFinding, AuditScreenshot
 
@@ -56,7 +55,7 @@ def totals(seal: str | None, digests: Digests) -> Children:
     return Children(seal, grown(NO_ROWS, digests[0]), grown(NO_ROWS, digests[1]))
 
 
-@functools.cache
+@per_backend
 def _digests_sql(model: Any) -> str:
     query = model.select(blob_as_read(model.digest)).where(model.audit == MARK)
     return text_of(query.order_by(model.id))

@@ -17,7 +17,14 @@ from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.expressions import blob_as_read
 from veritas_peewee.database.failures import DRIVER_ERRORS
 from veritas_peewee.database.sqlite import SqliteStore
-from veritas_peewee.database.statements import MARK, execute, rows_of, text_of, update_sql
+from veritas_peewee.database.statements import (
+    MARK,
+    execute,
+    per_backend,
+    rows_of,
+    text_of,
+    update_sql,
+)
 from veritas_peewee.ledger import kept_ids, seals
 from veritas_peewee.ledger.children import totals
 from veritas_peewee.ledger.digests import covered, digest_of
@@ -144,13 +151,13 @@ def _audits_sql() -> str:
     return f"SELECT rowid, {columns} FROM {table} WHERE rowid > ? ORDER BY rowid LIMIT {_AT_ONCE}"
 
 
-@functools.cache
+@per_backend
 def _digests_sql(model: Any) -> str:
     query = model.select(model.audit, blob_as_read(model.digest))
     return text_of(query.where(model.audit.in_(SQL(f"({_IDS})"))).order_by(model.audit, model.id))
 
 
-@functools.cache
+@per_backend
 def _ends_sql() -> str:
     """SQL for how many events each of some audits has, and the digest of the last."""
     ends = "SELECT audit_id, COUNT(*) AS events, MAX(id) AS last "

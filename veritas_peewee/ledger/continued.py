@@ -8,7 +8,6 @@ to there, and is part of the heads from then on.
 
 from __future__ import annotations
 
-import functools
 from hashlib import sha256
 
 from peewee import SQL
@@ -16,7 +15,7 @@ from peewee import SQL
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.expressions import blob_as_read
 from veritas_peewee.database.failures import DRIVER_ERRORS
-from veritas_peewee.database.statements import execute, text_of
+from veritas_peewee.database.statements import execute, per_backend, text_of
 from veritas_peewee.ledger import counter, heads
 from veritas_peewee.models import AuditEvent, RemovedEvent
 
@@ -72,7 +71,7 @@ def marks() -> dict[int, bytes | None]:
     return dict(execute(_marks_sql(), ()))
 
 
-@functools.cache
+@per_backend
 def _marks_sql() -> str:
     query = RemovedEvent.select(RemovedEvent.event_id, blob_as_read(RemovedEvent.digest))
     return text_of(query.where(RemovedEvent.audit_id == SQL("''")))
@@ -84,7 +83,7 @@ def newest_own() -> int:
     return max(int(row[0] or 0) for row in newest)
 
 
-@functools.cache
+@per_backend
 def _own_sql() -> str:
     largest = SQL(str(heads.LARGEST_ID))
     present = AuditEvent.select(SQL("MAX(id)")).where(AuditEvent.id <= largest)

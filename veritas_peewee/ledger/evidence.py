@@ -6,12 +6,18 @@ has another size than the row states is left as it was: `verify` names it.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 
 from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.sqlite import SqliteStore
-from veritas_peewee.database.statements import MARK, execute, rows_of, text_of, update_sql
+from veritas_peewee.database.statements import (
+    MARK,
+    execute,
+    per_backend,
+    rows_of,
+    text_of,
+    update_sql,
+)
 from veritas_peewee.errors import StoreError
 from veritas_peewee.files.images import ScreenshotFolder, media_type
 from veritas_peewee.ledger import completing, seals
@@ -76,7 +82,7 @@ def _without_hash() -> list[str]:
     return [audit_id for (audit_id,) in rows_of(query.distinct().order_by(AuditScreenshot.audit))]
 
 
-@functools.cache
+@per_backend
 def _rows_sql() -> str:
     query = AuditScreenshot.select(
         AuditScreenshot.id, AuditScreenshot.file_path, AuditScreenshot.file_size_bytes

@@ -14,7 +14,7 @@ from peewee import SQL
 
 from veritas_peewee.database.current import current_database, snapshot
 from veritas_peewee.database.expressions import blob_as_read, text_as_bytes
-from veritas_peewee.database.statements import MARK, execute, text_of
+from veritas_peewee.database.statements import MARK, execute, per_backend, text_of
 from veritas_peewee.errors import StoreError
 from veritas_peewee.ledger.memory import Remembered
 from veritas_peewee.models import (
@@ -125,7 +125,7 @@ def newest_event() -> int:
     return int(found[0])
 
 
-@functools.cache
+@per_backend
 def newest_sql() -> str:
     present = AuditEvent.select(peewee.fn.MAX(AuditEvent.id))
     present = present.where(AuditEvent.id <= SQL(str(LARGEST_ID)))
@@ -146,7 +146,7 @@ def last_head(upto: int) -> tuple[int, str]:
     return found
 
 
-@functools.cache
+@per_backend
 def _last_head_sql() -> str:
     own = StoreHead.select(StoreHead.event_id, text_as_bytes(StoreHead.digest))
     own = own.where(StoreHead.event_id >= SQL("0"), StoreHead.event_id <= MARK)
@@ -158,7 +158,7 @@ def _last_head_sql() -> str:
     return f"SELECT * FROM ({text_of(own)}) UNION ALL SELECT * FROM ({text_of(taken)})"
 
 
-@functools.cache
+@per_backend
 def _since_sql() -> str:
     """SQL for the events after one id and up to another, including removed events."""
     present = AuditEvent.select(AuditEvent.id, blob_as_read(AuditEvent.digest))

@@ -17,7 +17,7 @@ from peewee import SQL
 
 from veritas_peewee.database.current import atomic, current_database
 from veritas_peewee.database.expressions import text_as_bytes
-from veritas_peewee.database.statements import MARK, execute, insert_rows, text_of
+from veritas_peewee.database.statements import MARK, execute, insert_rows, per_backend, text_of
 from veritas_peewee.ledger import heads
 from veritas_peewee.ledger.memory import remembered
 from veritas_peewee.models import AuditEvent, ImportHead, RemovedEvent, StoreHead
@@ -85,7 +85,7 @@ def _taken(row: tuple[Any, ...]) -> Taken | None:
     return found if sound else None
 
 
-@functools.cache
+@per_backend
 def _all_sql() -> str:
     columns = (text_as_bytes(ImportHead.digest), text_as_bytes(ImportHead.total))
     numbers = [SQL(f"CASE typeof({name}) WHEN 'integer' THEN {name} END")
@@ -185,13 +185,13 @@ def replace_placeholder() -> None:
         start = position
 
 
-@functools.cache
+@per_backend
 def _heads_sql() -> str:
     query = StoreHead.select(StoreHead.event_id, text_as_bytes(StoreHead.digest))
     return text_of(query.order_by(StoreHead.event_id))
 
 
-@functools.cache
+@per_backend
 def _id_sql() -> str:
     return text_of(AuditEvent.select(AuditEvent.id).where(AuditEvent.id == MARK))
 

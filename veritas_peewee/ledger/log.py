@@ -6,7 +6,6 @@ another store; the heads (`heads`) cover the store as a whole.
 
 from __future__ import annotations
 
-import functools
 from datetime import datetime
 from hashlib import sha256
 from typing import Any
@@ -24,6 +23,7 @@ from veritas_peewee.database.statements import (
     insert_rows,
     insert_sql,
     insert_values,
+    per_backend,
     text_of,
     update_sql,
 )
@@ -186,7 +186,7 @@ def _compile_alone(database: StoreDatabase) -> None:
     database.execute_sql(_alone_sql(), (None, None, None, None, None, None, b""))  # adds nothing
 
 
-@functools.cache
+@per_backend
 def _alone_sql() -> str:
     insert, _, _ = insert_sql(AuditEvent, *_COLUMNS).rpartition(" VALUES ")
     last = AuditEvent.select(AuditEvent.digest).where(AuditEvent.audit == MARK)
@@ -200,7 +200,7 @@ def _end(memory: Remembered, audit_id: str) -> bytes:
     return rows[0][0] if rows else audit_id.encode()
 
 
-@functools.cache
+@per_backend
 def _end_sql() -> str:
     query = AuditEvent.select(blob_as_read(AuditEvent.digest))
     query = query.where(AuditEvent.audit == MARK, AuditEvent.digest.is_null(False))
@@ -219,7 +219,7 @@ def chain_raw(database: StoreDatabase, memory: Remembered) -> None:
         memory.since_head = None
 
 
-@functools.cache
+@per_backend
 def _raw_sql() -> str:
     query = AuditEvent.select(
         AuditEvent.id,
@@ -243,7 +243,7 @@ def event_data(audit_id: str, event_type: str) -> list[tuple[int, dict[str, Any]
     return [(event_id, data) for event_id, data in found if isinstance(data, dict)]
 
 
-@functools.cache
+@per_backend
 def _event_data_sql() -> str:
     query = AuditEvent.select(AuditEvent.id, AuditEvent.data)
     query = query.where(AuditEvent.audit == MARK, AuditEvent.event_type == MARK)
@@ -256,7 +256,7 @@ def last_event(audit_id: str) -> str | None:
     return rows[0][0] if rows else None
 
 
-@functools.cache
+@per_backend
 def _last_event_sql() -> str:
     query = AuditEvent.select(AuditEvent.event_type).where(AuditEvent.audit == MARK)
     return text_of(query.order_by(AuditEvent.id.desc()).limit(SQL("1")))
@@ -267,7 +267,7 @@ def findings_reported(audit_id: str, before: int) -> bool:
     return bool(execute(_findings_reported_sql(), (audit_id, before)))
 
 
-@functools.cache
+@per_backend
 def _findings_reported_sql() -> str:
     query = AuditEvent.select(SQL("1")).where(
         AuditEvent.audit == MARK,
@@ -286,7 +286,7 @@ def finding_reported(audit_id: str, finding_id: str, before: int) -> bool:
     return bool(execute(finding_reported_sql(), (audit_id, finding_id, before)))
 
 
-@functools.cache
+@per_backend
 def finding_reported_sql() -> str:
     query = AuditEvent.select(SQL("1")).where(
         AuditEvent.audit == MARK,

@@ -17,7 +17,7 @@ from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.expressions import blob_as_read
 from veritas_peewee.database.failures import DRIVER_ERRORS
-from veritas_peewee.database.statements import MARK, execute, text_of, update_sql
+from veritas_peewee.database.statements import MARK, execute, per_backend, text_of, update_sql
 from veritas_peewee.ledger import log
 from veritas_peewee.ledger.children import Children, read_digests, totals
 from veritas_peewee.ledger.digests import covered as covered
@@ -221,7 +221,7 @@ def row_sql(model: Any) -> str:
     return text_of(model.select(*fields).where(model.id == MARK))
 
 
-@functools.cache
+@per_backend
 def _events_sql() -> str:
     last = AuditEvent.select(blob_as_read(AuditEvent.digest)).where(AuditEvent.audit == MARK)
     last = last.order_by(AuditEvent.id.desc()).limit(peewee.SQL("1"))

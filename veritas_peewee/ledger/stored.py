@@ -5,7 +5,6 @@ It is not read as models, because a seal covers exactly the text that is on disk
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Iterable, Iterator
 from itertools import groupby, islice
@@ -15,7 +14,7 @@ from typing import Any, NamedTuple
 from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.current import snapshot
 from veritas_peewee.database.expressions import values_of_json
-from veritas_peewee.database.statements import MARK, execute, execute_up_to, text_of
+from veritas_peewee.database.statements import MARK, execute, execute_up_to, per_backend, text_of
 from veritas_peewee.ledger.digests import covered, fields_of
 from veritas_peewee.models import Audit, AuditEvent, AuditFinding, AuditScreenshot
 
@@ -107,7 +106,7 @@ def _read_together(audit_ids: list[str]) -> list[StoredAudit] | None:
     ]
 
 
-@functools.cache
+@per_backend
 def _texts_together() -> tuple[tuple[str, int | None], ...]:
     """As `_texts`, for the audits of a list of ids in JSON; each row begins with its audit's id.
 
@@ -127,7 +126,7 @@ def _texts_together() -> tuple[tuple[str, int | None], ...]:
     )
 
 
-@functools.cache
+@per_backend
 def _texts() -> tuple[str, str, str, str]:
     def text(model: Any, names: tuple[str, ...]) -> str:
         query = model.select(*fields_of(model, names))
@@ -161,7 +160,7 @@ def audit_row(database: StoreDatabase, audit_id: str) -> tuple[Any, ...] | None:
     return row
 
 
-@functools.cache
+@per_backend
 def _audit_sql() -> str:
     fields = [Audit._meta.fields[name] for name in _ROW]
     return text_of(Audit.select(*fields).where(Audit.id == MARK))

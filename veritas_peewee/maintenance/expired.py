@@ -6,7 +6,6 @@ gone tomorrow. The newest of a site are the audits that ran last, as its trend s
 
 from __future__ import annotations
 
-import functools
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -15,7 +14,7 @@ import peewee
 
 from veritas_peewee.catalog.entries import UNFINISHED
 from veritas_peewee.database.current import current_database
-from veritas_peewee.database.statements import text_of
+from veritas_peewee.database.statements import per_backend, text_of
 from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.models import Audit
 from veritas_peewee.values.addresses import host_of
@@ -83,7 +82,7 @@ def expired(older_than: timedelta | datetime | None, keep_newest: int | None) ->
     return found
 
 
-@functools.cache
+@per_backend
 def _ended_sql() -> str:
     going = [peewee.SQL(f"'{status}'") for status in sorted(UNFINISHED)]
     query = Audit.select(Audit.id, Audit.url, Audit.created_at)

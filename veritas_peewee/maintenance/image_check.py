@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any, NamedTuple
 
 import peewee
 
 from veritas_peewee.database.failures import lacking
-from veritas_peewee.database.statements import MARK, execute, text_of
+from veritas_peewee.database.statements import MARK, execute, per_backend, text_of
 from veritas_peewee.errors import StoreError
 from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.ledger.checking import is_other_image
@@ -94,7 +93,7 @@ def _fault(folder: ScreenshotFolder, file: Any, size: Any, sha256: Any) -> _Faul
     return None
 
 
-@functools.cache
+@per_backend
 def _images_sql() -> str:
     query = AuditScreenshot.select(
         AuditScreenshot.id,

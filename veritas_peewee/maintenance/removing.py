@@ -10,7 +10,7 @@ from typing import Any
 import peewee
 
 from veritas_peewee.catalog.entries import UNFINISHED
-from veritas_peewee.database.statements import MARK, execute, text_of
+from veritas_peewee.database.statements import MARK, execute, per_backend, text_of
 from veritas_peewee.models import Audit, AuditEvent, AuditRunner, AuditScreenshot
 from veritas_peewee.recording.removal import remove_after_commit, remove_row
 
@@ -97,13 +97,13 @@ def _remove_sql() -> str:
     return text_of(query)
 
 
-@functools.cache
+@per_backend
 def _events_sql() -> str:
     count = peewee.fn.COUNT(peewee.SQL("*"))
     return text_of(AuditEvent.select(count).where(AuditEvent.audit == MARK))
 
 
-@functools.cache
+@per_backend
 def _files_sql() -> str:
     other = AuditScreenshot.alias()
     shared = other.select(peewee.SQL("1")).where(

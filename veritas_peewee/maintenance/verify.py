@@ -11,7 +11,7 @@ from peewee import SQL
 from veritas_peewee.catalog import checking, entries
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.sqlite import current_sqlite
-from veritas_peewee.database.statements import MARK, execute, text_of
+from veritas_peewee.database.statements import MARK, execute, per_backend, text_of
 from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.ledger import seals
 from veritas_peewee.ledger.checking import Flaw, flaws
@@ -204,7 +204,7 @@ def _text_of(flaw: Flaw, audit_id: str, row_id: int, altered: bool) -> str:
 # ---- what is read ----
 
 
-@functools.cache
+@per_backend
 def _audit_sql() -> str:
     return text_of(Audit.select(Audit.id).where(Audit.id == MARK))
 
@@ -216,7 +216,7 @@ def _ids_sql(first: bool) -> str:
     return text_of(Audit.select(Audit.id).where(from_here).order_by(Audit.id).limit(SQL("500")))
 
 
-@functools.cache
+@per_backend
 def _rows_sql(model: Any, names: tuple[str, ...]) -> str:
     """The rows of one audit: the id, then the columns that the check is given."""
     query = model.select(model.id, *fields_of(model, names))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-
-from veritas_peewee.database.statements import MARK, execute, text_of
+from veritas_peewee.database.statements import MARK, execute, per_backend, text_of
 from veritas_peewee.models import AbsentImage, AuditScreenshot
 
 
@@ -13,7 +11,7 @@ def absent_images(audit_id: str) -> set[str]:
     return {file for (file,) in execute(_absent_sql(), (audit_id,))}
 
 
-@functools.cache
+@per_backend
 def _absent_sql() -> str:
     query = AuditScreenshot.select(AuditScreenshot.file_path).join(AbsentImage)
     return text_of(query.where(AuditScreenshot.audit == MARK))

@@ -6,7 +6,6 @@ longer than counting a thousand; the others are few, and are counted one by one.
 
 from __future__ import annotations
 
-import functools
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from peewee import SQL, NodeList, fn
 
 from veritas_peewee.catalog.entries import UNFINISHED, patterns_sql
 from veritas_peewee.database.expressions import passed_over
-from veritas_peewee.database.statements import MARK, execute, text_of
+from veritas_peewee.database.statements import MARK, execute, per_backend, text_of
 from veritas_peewee.models import Audit, AuditCount, AuditPattern, CatalogEntry
 from veritas_peewee.queries.buckets import COUNTED_BY, Buckets, buckets_for
 from veritas_peewee.queries.filters import (
@@ -195,12 +194,12 @@ def _number() -> Any:
     return fn.COUNT(SQL("*"))
 
 
-@functools.cache
+@per_backend
 def _all_sql(shape: Shape) -> str:
     return text_of(where(Audit.select(_number()), shape))
 
 
-@functools.cache
+@per_backend
 def _alive_sql(shape: Shape) -> str:
     return text_of(_alive(shape, _number()))
 
@@ -214,19 +213,19 @@ def _alive(shape: Shape, *columns: Any) -> Any:
     return where(query, shape, looked_up=frozenset(pinned or ("risk_level", "site_type")))
 
 
-@functools.cache
+@per_backend
 def _stored_sql(shape: Shape) -> str:
     return text_of(_stored(shape, fn.COALESCE(fn.SUM(AuditCount.audits), SQL("0")), pattern="= ?"))
 
 
-@functools.cache
+@per_backend
 def _stored_rows_sql(shape: Shape) -> str:
     columns = _fields(AuditCount)
     query = _stored(shape, *columns, SQL("''"), fn.SUM(AuditCount.audits), pattern="= ?")
     return text_of(query.group_by(*columns))
 
 
-@functools.cache
+@per_backend
 def _stored_patterns_sql(shape: Shape) -> str:
     columns = [*[SQL("''")] * len(COUNTED_BY), AuditCount.pattern_type]
     query = _stored(shape, *columns, fn.SUM(AuditCount.audits), pattern="<> ?")
@@ -241,7 +240,7 @@ def _stored(shape: Shape, *columns: Any, pattern: str) -> Any:
     return where(query, shape, fields=AuditCount._meta.fields)
 
 
-@functools.cache
+@per_backend
 def _having_sql(shape: Shape, *, ids: bool = False) -> str:
     """SQL for how many audits in the catalog have a finding, or for their ids."""
     query = AuditPattern.select(AuditPattern.audit_id.alias("id") if ids else _number())
@@ -252,7 +251,7 @@ def _having_sql(shape: Shape, *, ids: bool = False) -> str:
     return text_of(where(query, shape, looked_up=frozenset(fields), fields=fields))
 
 
-@functools.cache
+@per_backend
 def _part_sql(shape: Shape) -> str:
     """SQL that counts the ended audits in part of a bucket; before the number comes the JSON of
     their pattern types."""
@@ -264,19 +263,19 @@ def _part_sql(shape: Shape) -> str:
     return text_of(query.group_by(*columns))
 
 
-@functools.cache
+@per_backend
 def _all_values_sql(shape: Shape) -> str:
     query = where(Audit.select(*_fields(Audit), SQL("''"), _number()), shape)
     return text_of(query.group_by(*_fields(Audit)))
 
 
-@functools.cache
+@per_backend
 def _alive_values_sql(shape: Shape) -> str:
     columns = _fields(Audit)
     return text_of(_alive(shape, *columns, SQL("''"), _number()).group_by(*columns))
 
 
-@functools.cache
+@per_backend
 def _having_values_sql(shape: Shape) -> str:
     columns = ", ".join(f"a.{name}" for name in COUNTED_BY)
     return (
@@ -285,12 +284,12 @@ def _having_values_sql(shape: Shape) -> str:
     )
 
 
-@functools.cache
+@per_backend
 def _ids_sql(shape: Shape) -> str:
     return text_of(where(Audit.select(Audit.id), shape))
 
 
-@functools.cache
+@per_backend
 def _alive_patterns_sql(shape: Shape) -> str:
     """SQL for how many audits that have not ended have each pattern type."""
     return (

@@ -3,14 +3,13 @@ came back."""
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from veritas_peewee.catalog.entries import level_of
 from veritas_peewee.database.expressions import values_of_json
-from veritas_peewee.database.statements import execute, text_of
+from veritas_peewee.database.statements import execute, per_backend, text_of
 from veritas_peewee.models import AuditFinding, AuditStatus
 from veritas_peewee.queries.finding_matches import kind_of
 from veritas_peewee.queries.trends import TrendPoint
@@ -67,7 +66,7 @@ def lives(points: Sequence[TrendPoint]) -> list[Life]:
     )
 
 
-@functools.cache
+@per_backend
 def _findings_sql() -> str:
     query = AuditFinding.select(
         AuditFinding.audit,

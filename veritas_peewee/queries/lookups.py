@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable
 from typing import Any
 
 from veritas_peewee.database.current import screenshot_folder
 from veritas_peewee.database.instances import models_of
-from veritas_peewee.database.statements import MARK, execute, text_of, whole
+from veritas_peewee.database.statements import MARK, execute, per_backend, text_of, whole
 from veritas_peewee.errors import ScreenshotNotFound
 from veritas_peewee.models import (
     Audit,
@@ -40,7 +39,7 @@ def get(audit_id: str) -> Audit:
     return audit
 
 
-@functools.cache
+@per_backend
 def _get_sql() -> tuple[str, str, str]:
     findings = whole(AuditFinding, Audit).order_by(AuditFinding.id)
     screenshots = whole(AuditScreenshot, Audit)
@@ -97,7 +96,7 @@ def _type_names(types: object) -> list[str]:
     return sorted({check_text("types", one) for one in types})
 
 
-@functools.cache
+@per_backend
 def _events_sql(types: int) -> str:
     query = whole(AuditEvent).where(AuditEvent.audit == MARK, AuditEvent.id > MARK)
     if types:
@@ -112,7 +111,7 @@ def last_events(audit_id: str, *, before: int | None = None, limit: int) -> list
     return models_of(AuditEvent, rows[::-1])
 
 
-@functools.cache
+@per_backend
 def _last_events_sql() -> str:
     query = whole(AuditEvent).where(AuditEvent.audit == MARK, AuditEvent.id < MARK)
     return text_of(query.order_by(AuditEvent.id.desc()).limit(MARK))
@@ -127,7 +126,7 @@ def screenshot_row(audit_id: str, number: int) -> AuditScreenshot:
     return row
 
 
-@functools.cache
+@per_backend
 def _screenshot_sql() -> str:
     query = whole(AuditScreenshot).where(AuditScreenshot.audit == MARK)
     return text_of(query.where(AuditScreenshot.id == MARK))

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from peewee import SQL, Tuple
 
-from veritas_peewee.database.statements import MARK, execute, text_of
+from veritas_peewee.database.statements import MARK, execute, per_backend, text_of
 from veritas_peewee.models import Audit, AuditStatus, audit_time
 from veritas_peewee.values.ids import key_of
 
@@ -38,7 +38,7 @@ def pairs_beside(older: str, newer: str) -> tuple[Pair | None, Pair | None]:
     )
 
 
-@functools.cache
+@per_backend
 def _audits_sql() -> str:
     query = Audit.select(Audit.id, audit_time, Audit.url, Audit.host)
     return text_of(query.where(Audit.id.in_([MARK, MARK])))

@@ -6,7 +6,6 @@ since, with its row. So before an image is called missing, the rows are asked ag
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 from veritas_peewee.database.backends import connection
 from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.current import bound, current_database
-from veritas_peewee.database.statements import MARK, execute, text_of
+from veritas_peewee.database.statements import MARK, execute, per_backend, text_of
 from veritas_peewee.errors import ReadOnlyStore
 from veritas_peewee.models import Audit, AuditScreenshot
 
@@ -64,12 +63,12 @@ class Present:
             yield
 
 
-@functools.cache
+@per_backend
 def _audit_sql() -> str:
     return text_of(Audit.select(Audit.id).where(Audit.id == MARK))
 
 
-@functools.cache
+@per_backend
 def _rows_sql() -> str:
     query = AuditScreenshot.select(AuditScreenshot.file_size_bytes, AuditScreenshot.sha256)
     return text_of(

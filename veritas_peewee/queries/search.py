@@ -8,7 +8,6 @@ each new audit changes the ranks of all others.
 
 from __future__ import annotations
 
-import functools
 import re
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
@@ -19,7 +18,7 @@ from peewee import SQL
 from veritas_peewee.catalog.entries import texts_of
 from veritas_peewee.catalog.full_text import AUDIT_ID, LEFT_OUT, all_of, any_of, matches_sql, term
 from veritas_peewee.database.instances import models_of
-from veritas_peewee.database.statements import MARK, execute, text_of
+from veritas_peewee.database.statements import MARK, execute, per_backend, text_of
 from veritas_peewee.models import Audit, CatalogEntry
 from veritas_peewee.queries.filters import (
     PINNED,
@@ -118,13 +117,13 @@ def _are_few(conditions: Conditions) -> bool:
     return False
 
 
-@functools.cache
+@per_backend
 def _site_sql(column: str) -> str:
     site = Audit.select(SQL("1")).where(Audit._meta.fields[column] == MARK).limit(MARK)
     return f"SELECT COUNT(*) FROM ({text_of(site)})"
 
 
-@functools.cache
+@per_backend
 def _block_sql(shape: Shape, few: bool) -> str:
     """SQL for the newest matches in a range of entries, with their ranks."""
     if few:

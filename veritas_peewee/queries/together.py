@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from peewee import fn
 
 from veritas_peewee.catalog.entries import SET_BUCKET
-from veritas_peewee.database.statements import MARK, execute, text_of
+from veritas_peewee.database.statements import MARK, execute, per_backend, text_of
 from veritas_peewee.models import AuditCount
 from veritas_peewee.queries.buckets import Buckets
 from veritas_peewee.queries.filters import Shape, where
@@ -26,7 +25,7 @@ def found_together(buckets: Buckets) -> Iterator[tuple[Any, ...]]:
                 yield ("", "", "", "", pattern, number)
 
 
-@functools.cache
+@per_backend
 def _sets_sql(shape: Shape) -> str:
     query = AuditCount.select(AuditCount.pattern_type, fn.SUM(AuditCount.audits))
     query = where(query.where(AuditCount.slice == MARK), shape, fields=AuditCount._meta.fields)

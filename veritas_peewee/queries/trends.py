@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import operator
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import Any
 import peewee
 
 from veritas_peewee.database.expressions import values_of_json
-from veritas_peewee.database.statements import MARK, execute, text_of
+from veritas_peewee.database.statements import MARK, execute, per_backend, text_of
 from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.models import Audit, AuditFinding, AuditStatus, Severity, audit_time
 from veritas_peewee.values import moments
@@ -134,7 +133,7 @@ def severities_of(ids: list[str]) -> dict[str, dict[str, int]]:
     return found
 
 
-@functools.cache
+@per_backend
 def _points_sql(column: str, bounds: tuple[str, ...]) -> str:
     query = Audit.select(
         Audit.id, audit_time, Audit.url, Audit.status, Audit.trust_score, Audit.risk_level
@@ -144,7 +143,7 @@ def _points_sql(column: str, bounds: tuple[str, ...]) -> str:
     return text_of(query.order_by(audit_time.desc(), Audit.id.desc()).limit(MARK))
 
 
-@functools.cache
+@per_backend
 def _severities_sql() -> str:
     # The ids are one value, however many there are, so one statement, prepared once, does for all.
     ids = values_of_json()

@@ -6,7 +6,6 @@ history. Where one index cannot give the order, several walks in the same order 
 
 from __future__ import annotations
 
-import functools
 import heapq
 import operator
 from typing import Any
@@ -16,7 +15,7 @@ import peewee
 from veritas_peewee.catalog.entries import UNFINISHED
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.expressions import passed_over
-from veritas_peewee.database.statements import MARK, execute, text_of
+from veritas_peewee.database.statements import MARK, execute, per_backend, text_of
 from veritas_peewee.models import Audit, AuditPattern, score_band
 from veritas_peewee.queries.filters import COMMON, PINNED, Condition, Conditions, Shape, where
 
@@ -95,7 +94,7 @@ def rows_by_id(ids: list[str]) -> list[Row]:
     return sorted(found, key=lambda row: order[row[0]])
 
 
-@functools.cache
+@per_backend
 def _by_ids_sql(number: int) -> str:
     return text_of(Audit.select().where(Audit.id.in_([MARK] * number)))
 
@@ -149,7 +148,7 @@ def _ordered(query: Any, left: tuple[Any, ...], down: bool, placed: bool) -> Any
     return query.order_by(*[column.desc() if down else column for column in left]).limit(MARK)
 
 
-@functools.cache
+@per_backend
 def _time_sql(
     shape: Shape, down: bool, placed: bool, *, band: bool = False, ids: bool = False
 ) -> str:
@@ -166,7 +165,7 @@ def _time_sql(
     return text_of(_ordered(query, left, down, placed))
 
 
-@functools.cache
+@per_backend
 def _pattern_sql(shape: Shape, down: bool, placed: bool) -> str:
     left = (AuditPattern.created_at, AuditPattern.audit_id)
     query = AuditPattern.select(*left)
@@ -184,7 +183,7 @@ def position_by_time(conditions: Conditions, number: int) -> Position | None:
     return rows[0] if rows else None
 
 
-@functools.cache
+@per_backend
 def _position_sql(shape: Shape) -> str:
     left = (Audit.created_at, Audit.id)
     query = where(Audit.select(*left), shape)
@@ -210,7 +209,7 @@ def by_score(conditions: Conditions, down: bool, after: Position | None, limit: 
     return rows
 
 
-@functools.cache
+@per_backend
 def _score_sql(shape: Shape, down: bool, placed: bool) -> str:
     left: tuple[Any, ...] = (Audit.trust_score, Audit.created_at, Audit.id)
     looked_up = frozenset(("trust_score",))
@@ -224,7 +223,7 @@ def _score_sql(shape: Shape, down: bool, placed: bool) -> str:
     return text_of(_ordered(query, left, down, placed))
 
 
-@functools.cache
+@per_backend
 def _unscored_sql(shape: Shape, down: bool, placed: bool) -> str:
     left = (Audit.created_at, Audit.id)
     pinned = PINNED & shape.names

@@ -6,7 +6,6 @@ that report one each share what was read, through the connection's memory.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
@@ -18,6 +17,7 @@ from veritas_peewee.database.statements import (
     MARK,
     execute,
     insert_rows,
+    per_backend,
     stored_forms,
     text_of,
     update_sql,
@@ -176,20 +176,20 @@ def content_of(row: Row) -> Row:
 _digest = seals.digest_of
 
 
-@functools.cache
+@per_backend
 def _contents_sql() -> str:
     fields = [AuditFinding._meta.fields[name] for name in _CONTENT]
     return text_of(AuditFinding.select(*fields).where(AuditFinding.audit == MARK))
 
 
-@functools.cache
+@per_backend
 def _targets_sql() -> str:
     names = ("id", "screenshot_index", *_CONTENT)
     query = AuditFinding.select(*[AuditFinding._meta.fields[name] for name in names])
     return text_of(query.where(AuditFinding.audit == MARK).order_by(AuditFinding.id))
 
 
-@functools.cache
+@per_backend
 def _content_sql() -> str:
     query = AuditFinding.select(SQL("1")).where(AuditFinding.audit == MARK)
     for name in _CONTENT:

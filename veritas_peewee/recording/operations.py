@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Unpack
@@ -15,6 +14,7 @@ from veritas_peewee.database.statements import (
     execute,
     insert_rows,
     insert_values,
+    per_backend,
     stored_forms,
     text_of,
 )
@@ -276,7 +276,7 @@ def release(audit_id: str) -> None:
     database.session.ran(audit_id)
 
 
-@functools.cache
+@per_backend
 def _runner_sql() -> tuple[str, str, str]:
     begun = AuditRunner.insert({AuditRunner.audit: MARK, AuditRunner.session: MARK})
     ended = AuditRunner.delete().where(AuditRunner.audit == MARK)

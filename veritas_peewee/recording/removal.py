@@ -7,7 +7,6 @@ can add such a row meanwhile: the same audit can be imported again at any time.
 
 from __future__ import annotations
 
-import functools
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -17,7 +16,7 @@ from peewee import SQL, IntegrityError
 from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.current import atomic, bound, current_database
 from veritas_peewee.database.failures import DRIVER_ERRORS
-from veritas_peewee.database.statements import MARK, execute, text_of
+from veritas_peewee.database.statements import MARK, execute, per_backend, text_of
 from veritas_peewee.errors import StoreError
 from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.models import Audit, AuditScreenshot
@@ -124,7 +123,7 @@ def is_named(file_path: str) -> bool:
     return bool(execute(_named_sql(), (file_path,)))
 
 
-@functools.cache
+@per_backend
 def _named_sql() -> str:
     query = AuditScreenshot.select(AuditScreenshot.id).where(AuditScreenshot.file_path == MARK)
     return text_of(query.limit(SQL("1")))

@@ -5,7 +5,6 @@ Longer than most modules: the steps of an import, and the one transaction that t
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -16,7 +15,7 @@ from peewee import DataError, IntegrityError
 
 from veritas_peewee.database.current import atomic, current_database, screenshot_folder
 from veritas_peewee.database.expressions import values_of_json
-from veritas_peewee.database.statements import execute, insert_rows, text_of
+from veritas_peewee.database.statements import execute, insert_rows, per_backend, text_of
 from veritas_peewee.errors import InvalidAudit, StoreError
 from veritas_peewee.files.arrivals import Arrival, Arrivals, left_behind
 from veritas_peewee.files.images import ScreenshotFolder
@@ -295,7 +294,7 @@ def _stored_ids(ids: list[str]) -> set[str]:
     return {audit_id for (audit_id,) in execute(_ids_sql(), (json.dumps(ids),))}
 
 
-@functools.cache
+@per_backend
 def _ids_sql() -> str:
     return text_of(Audit.select(Audit.id).where(Audit.id.in_(values_of_json())))
 
