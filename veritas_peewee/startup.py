@@ -17,8 +17,10 @@ from veritas_peewee.errors import NoDatabase, ReadOnlyStore, StoreError
 
 if TYPE_CHECKING:
     from veritas_peewee.database.backends import Connection
+    from veritas_peewee.database.postgres import PostgresStore
+    from veritas_peewee.database.sqlite import SqliteStore
 
-    Settle = Callable[[Connection], int]
+    Settle = Callable[[SqliteStore], int]
 
 # The modules that open a database are imported inside functions, when the first one is opened.
 
@@ -32,17 +34,49 @@ def open_writable(location: Location, durability: Durability = "normal") -> Conn
 
 
 def open_reader(location: Location) -> Connection:
-    """A connection that cannot write, to a file that a writer has prepared."""
+    """A connection that cannot write, to a database that a writer has prepared."""
     from veritas_peewee.migrations import lost
 
     database = connection(location, "reader")
-    database.explain = lost.explain
+    if location.server is None:
+        database.explain = lost.explain
     database.connect()
     database.watch_file()  # the WAL is there already: the writer's
     return database
 
 
 def _prepare(database: Connection, settle: Settle | None = None) -> Connection:
+    from veritas_peewee.database.sqlite import SqliteStore
+
+    if isinstance(database, SqliteStore):
+        return _prepare_file(database, settle)
+    return _prepare_server(database)
+
+
+def _prepare_server(database: PostgresStore) -> PostgresStore:
+    from veritas_peewee.ledger import server_keeper
+    from veritas_peewee.migrations import server
+    from veritas_peewee.recording.recorder import disconnect_dead
+
+    database.connect()
+    try:
+        with bound(database):
+            server.upgrade(database)
+            database.has_state = True
+            beside = database.connect_beside()
+            server_keeper.keep(database, beside)
+            database.session.begin()
+            disconnect_dead()
+    except DRIVER_ERRORS as error:
+        database.close()
+        raise (store_error(error, database.location.name) or error) from error
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _prepare_file(database: SqliteStore, settle: Settle | None = None) -> SqliteStore:
     from veritas_peewee import migrations
     from veritas_peewee.ledger import evidence, keeper, schema
     from veritas_peewee.migrations import lost
@@ -90,13 +124,19 @@ def _open_viewer(location: Location, *, may_stall: bool = False) -> Connection:
 
 def _look_at(database: Connection, *, immutable: bool = False) -> Connection:
     from veritas_peewee import migrations
-    from veritas_peewee.migrations import lost
+    from veritas_peewee.database.sqlite import SqliteStore
+    from veritas_peewee.migrations import lost, server
 
     location = database.location
-    database.explain = lost.explain
+    if isinstance(database, SqliteStore):
+        database.explain = lost.explain
     database.connect()
     try:
-        if migrations.pending(database):
+        if isinstance(database, SqliteStore):
+            needed = migrations.pending(database)
+        else:
+            needed = server.pending(database)
+        if needed:
             raise StoreError(
                 f"{location.name}: has an older schema; open it once for writing, for example "
                 "with `veritas-peewee init`, and it is upgraded"
@@ -115,7 +155,7 @@ def _look_at(database: Connection, *, immutable: bool = False) -> Connection:
 @contextmanager
 def with_screenshots(location: Location) -> Iterator[Location]:
     """The location with a screenshot folder: a temporary one for a database in memory."""
-    if location.screenshots is not None:
+    if location.screenshots is not None or location.server is not None:
         yield location
         return
     import tempfile  # for databases in memory only

@@ -160,7 +160,7 @@ class AuditStore:
                 self._stack.close()
                 raise
             self._token, self._loop = current_token(), asyncio_loop()
-            if self.location.path is not None:
+            if not self.location.in_memory:
                 self._readers = Readers(partial(open_reader, self.location), readers)
                 writer.longest_read = self._readers.longest
             self._writer = writer
@@ -630,7 +630,7 @@ class AuditStore:
 
         call = partial(export, progress=go_on)
         try:
-            if self.location.path is None:
+            if self.location.in_memory:
                 return await self.read(call)
             return await to_thread.run_sync(
                 _look, self.location, call, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1)
@@ -727,7 +727,7 @@ def _importer(source: Any, skip_existing: bool, location: Location) -> Importer:
 
 
 def _look(location: Location, call: Callable[[], T]) -> T:
-    with connect(location.path, screenshots=location.screenshots, read_only=True):
+    with connect(location.given, screenshots=location.screenshots, read_only=True):
         return call()
 
 

@@ -15,8 +15,10 @@ import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from veritas_peewee.catalog.full_text import LEFT_OUT, SEARCH_INDEX, WORDS, indexed
+from veritas_peewee.catalog.full_text import LEFT_OUT, WORDS, indexed
+from veritas_peewee.catalog.indexes import index
 from veritas_peewee.database.connection import StoreDatabase
+from veritas_peewee.database.expressions import join_in_order, json_keys
 from veritas_peewee.database.failures import add_hint
 from veritas_peewee.database.sqlite_errors import CORRUPT_VIRTUAL_TABLE
 from veritas_peewee.database.statements import (
@@ -80,7 +82,7 @@ def renew_all(database: StoreDatabase, audits: dict[str, dict[str, Any]]) -> lis
     renewed = [_renew(database, audit_id, row, new) for audit_id, row in audits.items()]
     # All at once and at the end: before each statement with a trigger FTS5 writes what it has
     # collected.
-    index(database, new)
+    index().add_words(database, new)
     return renewed
 
 
@@ -95,25 +97,19 @@ def _renew(
     elif not found:
         (entry,) = database.insert(insert_entry_sql(with_id=False), wanted.row, 1)
         new.append((entry, wanted.words))
-    elif found[0][1:] != wanted.row:
-        database.execute_sql(update_sql(CatalogEntry, *_COLUMNS), (*wanted.row, found[0][0]))
     else:
-        return False
+        is_same = found[0][1:] == wanted.row
+        if not is_same:
+            database.execute_sql(update_sql(CatalogEntry, *_COLUMNS), (*wanted.row, found[0][0]))
+        if not index().FOLLOWS_ENTRIES:  # a text of the audit's own rows can have changed
+            new.append((found[0][0], wanted.words))
+        elif is_same:
+            return False
     return wanted is not None or bool(found)
 
 
 def insert_entry_sql(*, with_id: bool) -> str:
     return insert_sql(CatalogEntry, *["id"] * with_id, *_COLUMNS)
-
-
-def index(database: StoreDatabase, entries: list[tuple[int, list[str]]]) -> None:
-    """Add the words of new entries to the full-text index."""
-    if entries:
-        database.state.conn.executemany(
-            f"INSERT INTO {SEARCH_INDEX} (rowid, {', '.join(WORDS)}) "
-            f"VALUES (?{', ?' * len(WORDS)})",
-            [(entry, *words) for entry, words in entries],
-        )
 
 
 def is_current(audit_id: str, row: dict[str, Any]) -> bool:
@@ -301,6 +297,7 @@ def patterns_sql(audits: str) -> str:
     """
     return (
         "SELECT '', '', '', '', j.key, COUNT(*) "
-        f"FROM ({audits}) AS m CROSS JOIN {CatalogEntry._meta.table_name} AS c "
-        "ON c.audit_id = m.id CROSS JOIN json_each(c.patterns) AS j WHERE j.key <> '' GROUP BY 5"
+        f"FROM ({audits}) AS m {join_in_order()} {CatalogEntry._meta.table_name} AS c "
+        f"ON c.audit_id = m.id CROSS JOIN {json_keys('c.patterns')} AS j "
+        "WHERE j.key <> '' GROUP BY j.key"
     )

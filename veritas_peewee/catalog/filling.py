@@ -9,7 +9,7 @@ from typing import Any
 
 from peewee import SQL, NodeList
 
-from veritas_peewee.catalog import entries
+from veritas_peewee.catalog import entries, full_text
 from veritas_peewee.catalog.full_text import CONTENT, WORDS
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.statements import MARK, execute, per_backend, text_of
@@ -83,7 +83,9 @@ def _make_all() -> int:
             entries.insert_entry_sql(with_id=True),
             [(number + place, *entry.row) for place, entry in enumerate(made, 1)],
         )
-        entries.index(database, [(number + at, entry.words) for at, entry in enumerate(made, 1)])
+        full_text.add_words(
+            database, [(number + at, entry.words) for at, entry in enumerate(made, 1)]
+        )
         number += len(made)
     database.execute_sql(f"INSERT INTO {patterns} {entries.patterned_sql()}")
     database.execute_sql(f"INSERT INTO {counts} {entries.counted_sql()}")

@@ -15,6 +15,8 @@ from typing import Any
 from peewee import SQL
 
 from veritas_peewee.catalog.folding import folded
+from veritas_peewee.catalog.segments import pages_agree
+from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.sqlite import scratch
 from veritas_peewee.database.statements import execute
 from veritas_peewee.models import CatalogEntry
@@ -25,6 +27,8 @@ CONTENT = "audit_catalog_texts"
 TOKENIZER = "tokenize = 'unicode61 remove_diacritics 2'"
 WORDS = ("url", "narrative", "findings", "errors")
 """The columns of the full-text index."""
+FOLLOWS_ENTRIES = True
+"""Whether triggers bring the index up to date when an entry is changed."""
 WEIGHTS = "4.0, 2.0, 1.0, 1.0"
 """How much a word in a url, a narrative, findings and errors counts for the rank (BM25)."""
 
@@ -99,9 +103,57 @@ def any_of(wanted: Iterable[str]) -> str:
     return " OR ".join(wanted)
 
 
+def query_of(expression: str) -> str:
+    """An expression as `matches_sql` takes it."""
+    return expression
+
+
 def has_beginning(expression: str) -> bool:
     """Whether one of an expression's terms is the beginning of a word."""
     return " *" in expression
+
+
+# ---- writing ----
+
+_LAST = 1 << 62
+"""So far no counter comes by itself."""
+
+
+def add_words(database: StoreDatabase, entries: list[tuple[int, list[str]]]) -> None:
+    """Add the words of new entries, each with its id and its texts, to the index."""
+    if entries:
+        database.state.conn.executemany(
+            f"INSERT INTO {SEARCH_INDEX} (rowid, {', '.join(WORDS)}) "
+            f"VALUES (?{', ?' * len(WORDS)})",
+            [(entry, *words) for entry, words in entries],
+        )
+
+
+def make_writable(database: StoreDatabase) -> bool:
+    """Whether FTS5 can write to its index.
+
+    If so, entries are numbered on from the newest one where SQLite's counter is at its end: another
+    program can have made it anything, and SQLite would then say that the disk is full.
+    """
+    if not pages_agree():
+        return False
+    entries = CatalogEntry._meta.table_name
+    database.execute_sql(
+        f"UPDATE sqlite_sequence SET seq = (SELECT COALESCE(MAX(id), 0) FROM {entries}) "
+        f"WHERE name = ? AND (typeof(seq) <> 'integer' OR seq > {_LAST})",
+        (entries,),
+    )
+    return True
+
+
+def write_words(database: StoreDatabase) -> None:
+    """Have FTS5 write what it has collected, so that it is known whether it can.
+
+    Otherwise it does so before the next savepoint or with the COMMIT, and what has no part in it
+    fails.
+    """
+    database.state.conn.execute("SAVEPOINT words")
+    database.state.conn.execute("RELEASE words")
 
 
 # ---- matching and ranking ----

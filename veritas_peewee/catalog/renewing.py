@@ -9,13 +9,10 @@ import logging
 from typing import Any
 
 from veritas_peewee.catalog import entries
-from veritas_peewee.catalog.segments import pages_agree
+from veritas_peewee.catalog.indexes import index
 from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.failures import DRIVER_ERRORS, is_of_the_data
-from veritas_peewee.models import CatalogEntry
 
-_LAST = 1 << 62
-"""So far no counter comes by itself."""
 _logger = logging.getLogger("veritas_peewee")
 
 
@@ -45,10 +42,9 @@ def renew_all(database: StoreDatabase, audits: dict[str, dict[str, Any]]) -> Non
 
 
 def _can_be_written(database: StoreDatabase) -> bool:
-    """Whether FTS5 could write to its index, asked once for each connection."""
+    """Whether the index can be written to, asked once for each connection."""
     try:
-        if pages_agree():
-            _count_on(database)
+        if index().make_writable(database):
             database.leaves_derived = False
             return True
         _leave(database, "its pages are not those of its segments")
@@ -57,19 +53,6 @@ def _can_be_written(database: StoreDatabase) -> bool:
             raise
         _leave(database, str(error))
     return False
-
-
-def _count_on(database: StoreDatabase) -> None:
-    """Have entries be numbered on from the newest one where SQLite's counter is at its end.
-
-    Another program can have made it anything; SQLite would then say that the disk is full.
-    """
-    entries = CatalogEntry._meta.table_name
-    database.execute_sql(
-        f"UPDATE sqlite_sequence SET seq = (SELECT COALESCE(MAX(id), 0) FROM {entries}) "
-        f"WHERE name = ? AND (typeof(seq) <> 'integer' OR seq > {_LAST})",
-        (entries,),
-    )
 
 
 def _leave(database: StoreDatabase, reason: str) -> None:
@@ -83,10 +66,5 @@ def _leave(database: StoreDatabase, reason: str) -> None:
 
 
 def write_words(database: StoreDatabase) -> None:
-    """Have FTS5 write what it has collected, so that it is known whether it can.
-
-    Otherwise it does so before the next savepoint or with the COMMIT, and what has no part in it
-    fails.
-    """
-    database.state.conn.execute("SAVEPOINT words")
-    database.state.conn.execute("RELEASE words")
+    """Have the index write what it has collected, so that it is known whether it can."""
+    index().write_words(database)

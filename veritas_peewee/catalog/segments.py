@@ -9,17 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from veritas_peewee.catalog.full_text import SEARCH_INDEX
 from veritas_peewee.database.statements import execute
 
+_INDEX = "search_index"
 _STRUCTURE = 10
 """The id of the row that lists the segments."""
 
 
 def pages_agree() -> bool:
     """Whether the index of pages has pages of each listed segment, and of no others."""
-    rows = execute(f"SELECT block FROM {SEARCH_INDEX}_data WHERE id = ?", (_STRUCTURE,))
-    pages = execute(f"SELECT DISTINCT segid FROM {SEARCH_INDEX}_idx", ())
+    rows = execute(f"SELECT block FROM {_INDEX}_data WHERE id = ?", (_STRUCTURE,))
+    pages = execute(f"SELECT DISTINCT segid FROM {_INDEX}_idx", ())
     if not rows or not isinstance(rows[0][0], bytes):
         return False
     try:

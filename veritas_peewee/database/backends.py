@@ -1,17 +1,19 @@
-"""A connection of the backend that a location has; today there is one, SQLite."""
+"""A connection of the backend that a location has."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeAlias
 
 from veritas_peewee.config import Durability, Location
+from veritas_peewee.errors import StoreError
 
 if TYPE_CHECKING:
     from veritas_peewee.database.connection import Role
+    from veritas_peewee.database.postgres import PostgresStore
     from veritas_peewee.database.sqlite import SqliteStore
 
-    Connection: TypeAlias = SqliteStore
-    """A connection of any backend: with a second one, either of two classes."""
+    Connection: TypeAlias = SqliteStore | PostgresStore
+    """A connection of any backend."""
 
 
 def connection(
@@ -19,10 +21,21 @@ def connection(
 ) -> Connection:
     """A connection for a role, not yet opened.
 
-    `immutable` promises that nobody changes the database while it is open: then it can be read
-    where no file can be created beside it.
+    `immutable` promises that nobody changes the database's file while it is open: then it can be
+    read where no file can be created beside it. Raises StoreError if a driver is not installed.
     """
     # A program that only imports the package opens none, and does not load one.
+    if location.server is not None:
+        try:
+            from veritas_peewee.database.postgres import PostgresStore
+        except ModuleNotFoundError as error:
+            if error.name != "psycopg":
+                raise
+            raise StoreError(
+                f"{location.name}: a store on PostgreSQL needs psycopg: "
+                "pip install 'veritas-peewee[postgres]'"
+            ) from error
+        return PostgresStore(location, role, durability)
     from veritas_peewee.database.sqlite import SqliteStore
 
     return SqliteStore(location, role, durability, immutable=immutable)

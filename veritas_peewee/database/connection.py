@@ -44,6 +44,8 @@ class StoreDatabase(Transactions):
 
     backend: ClassVar[str]
     """The backend's name; the text of a statement can be another one for each."""
+    counts_events: ClassVar[bool]
+    """Whether the backend counts the ids of events, without gaps."""
     begin_snapshot: ClassVar[str]
     """Begins a transaction that reads everything as of one moment."""
 

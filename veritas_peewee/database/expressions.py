@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from peewee import SQL, Cast, ColumnBase, Context, NodeList, fn
+from peewee import SQL, Cast, ColumnBase, NodeList, fn
 
 from veritas_peewee.database.current import current_backend
 
@@ -19,7 +19,7 @@ class _Written(ColumnBase):
         super().__init__()
         self.forms = {"sqlite": sqlite, "postgres": postgres}
 
-    def __sql__(self, ctx: Context) -> Context:
+    def __sql__(self, ctx: Any) -> Any:
         return ctx.sql(self.forms[current_backend()])
 
 
@@ -38,6 +38,18 @@ def json_values() -> str:
 def values_of_json() -> Any:
     """`json_values` as the argument of a column's `in_`."""
     return _Written(**{name: SQL(f"({text})") for name, text in _JSON_VALUES.items()})
+
+
+def json_keys(column: str) -> str:
+    """SQL for the names of an object in a JSON column, as a table's column `key`."""
+    if current_backend() == "sqlite":
+        return f"json_each({column})"
+    return f"LATERAL (SELECT json_object_keys(CAST({column} AS json)) AS key)"
+
+
+def join_in_order() -> str:
+    """A join in which SQLite reads the first table first, whatever it takes for faster."""
+    return "CROSS JOIN" if current_backend() == "sqlite" else "JOIN"
 
 
 def part_of_json(column: Any, path: str) -> Any:
@@ -79,6 +91,29 @@ def text_as_bytes(column: Any) -> Any:
     parts: list[Any] = [SQL("CASE typeof("), column, SQL(") WHEN 'text' THEN CAST("), column]
     parts += [SQL("AS BLOB) ELSE"), _with_type(column), SQL("END")]
     return _Written(sqlite=NodeList(parts), postgres=fn.convert_to(column, SQL("'UTF8'")))
+
+
+def is_integer(name: str) -> str:
+    """SQL for whether a column has a whole number: in SQLite another program can have stored
+    anything in it."""
+    if current_backend() == "sqlite":
+        return f"typeof({name}) = 'integer'"
+    return f"{name} IS NOT NULL"
+
+
+def greatest(*values: str) -> str:
+    """SQL for the greatest of some values, none of which is NULL."""
+    name = "MAX" if current_backend() == "sqlite" else "GREATEST"
+    return f"{name}({', '.join(values)})"
+
+
+def is_same(column: Any) -> Any:
+    """Whether a column is the value of a mark, which can be NULL."""
+    mark = SQL("?")
+    return _Written(
+        sqlite=NodeList((column, SQL("IS"), mark)),
+        postgres=NodeList((column, SQL("IS NOT DISTINCT FROM"), mark)),
+    )
 
 
 def _with_type(column: Any) -> NodeList:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import peewee
 
-from veritas_peewee.database import sqlite_errors
+from veritas_peewee.database import postgres_errors, sqlite_errors
 from veritas_peewee.errors import (
     DatabaseCorrupt,
     ReadOnlyStore,
@@ -57,18 +57,22 @@ def first_failure(error: BaseException) -> BaseException:
     return [error, *(found for found in _chain(error) if isinstance(found, wrapped))][-1]
 
 
-def error_code(error: BaseException) -> int | None:
-    """The backend's code behind `error`: that of the first failure in its chain."""
+def error_code(error: BaseException) -> int | str | None:
+    """The backend's code behind `error`: that of the first failure in its chain.
+
+    SQLite's are numbers, a server's are texts (SQLSTATE).
+    """
     code: int | None = None
     for found in _chain(error):
         code = sqlite_errors.code_of(found, code)
-    return code
+    return code if code is not None else postgres_errors.first_state(_chain(error))
 
 
 def is_missing_parent(error: BaseException) -> bool:
     """Whether a row was refused because the row that its foreign key names does not exist."""
-    return (
-        isinstance(error, peewee.IntegrityError) and error_code(error) == sqlite_errors.FOREIGN_KEY
+    return isinstance(error, peewee.IntegrityError) and error_code(error) in (
+        sqlite_errors.FOREIGN_KEY,
+        postgres_errors.FOREIGN_KEY,
     )
 
 
@@ -76,6 +80,8 @@ def is_of_the_data(error: BaseException) -> bool:
     """Whether a statement failed for what it found in the file, and not for want of a disk, a lock
     or memory."""
     code = error_code(error)
+    if isinstance(code, str):
+        return postgres_errors.is_of_the_data(code)
     if code is None:
         code = sqlite_errors.code_without(error)
     return code is not None and sqlite_errors.is_of_the_data(code)
@@ -96,17 +102,30 @@ def store_error(
     if code is None and (code := sqlite_errors.code_without(error)) is None:
         return None
     prefix = where + ": " if where else ""
+    if isinstance(code, str):
+        return _server_error(code, error, prefix, reading=reading)
     for hint in _hints:
         if text := hint(code, str(error)):
             found: StoreError = DatabaseCorrupt(f"{prefix}{text} ({error})")
             found.__cause__ = error
             return found
     kind = sqlite_errors.kind_of(code, where)
-    if kind is None:
-        return None
+    return None if kind is None else _own(kind, error, prefix, "SQLite", reading)
+
+
+def _server_error(
+    state: str, error: BaseException, prefix: str, *, reading: bool
+) -> StoreError | None:
+    kind = postgres_errors.kind_of(state)
+    return None if kind is None else _own(kind, error, prefix, "PostgreSQL", reading)
+
+
+def _own(
+    kind: type[StoreError], error: BaseException, prefix: str, backend: str, reading: bool
+) -> StoreError:
     if kind is ReadOnlyStore and reading:
         return ReadOnlyStore("a read may not write: use `store.write` for this")
-    found = kind(f"{prefix}{meaning(kind)} (SQLite: {error})")
+    found = kind(f"{prefix}{meaning(kind)} ({backend}: {error})")
     found.__cause__ = error
     return found
 
@@ -122,7 +141,7 @@ def lacking(error: BaseException) -> str | None:
         if isinstance(found, OSError) and found.errno in NOT_OF_THE_FILE:
             return found.strerror or str(found)
     code = error_code(error)
-    if code is not None and sqlite_errors.is_of_the_system(code):
+    if isinstance(code, int) and sqlite_errors.is_of_the_system(code):
         failure = first_failure(error)
         return f"SQLite: {failure}"
     return None

@@ -75,6 +75,7 @@ class SqliteStore(StoreDatabase, SqliteDatabase):
     """One SQLite connection to a store, for a role."""
 
     backend = "sqlite"
+    counts_events = True
     begin_snapshot = "BEGIN DEFERRED"
 
     def __init__(
@@ -367,12 +368,14 @@ def has_wal_reset_bug(version: str) -> bool:
     return (3, 7) <= found < (3, 51, 3)
 
 
-def current_sqlite(what: str) -> SqliteStore:
-    """The current database, if it is on SQLite, as `what` needs it; else raises StoreError."""
+def current_sqlite(what: str, instead: str = "") -> SqliteStore:
+    """The current database, if it is a file, as `what` needs it; else raises StoreError, which says
+    what is there `instead` on a server."""
     found = current_database()
     if isinstance(found, SqliteStore):
         return found
-    raise StoreError(f"{found.name}: {what} is for a store on SQLite")
+    advice = f": use {instead}" if instead else ""
+    raise StoreError(f"{found.name}: {what} is for a store in a file, not on a server{advice}")
 
 
 def scratch() -> sqlite3.Connection:

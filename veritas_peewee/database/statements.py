@@ -37,12 +37,13 @@ def per_backend(build: Callable[P, T]) -> Callable[P, T]:
     """
 
     @functools.cache
-    def built(backend: str, *args: P.args, **kwargs: P.kwargs) -> T:
+    def built(backend: str, *args: Any, **kwargs: Any) -> T:
         return build(*args, **kwargs)
 
     @functools.wraps(build)
     def cached(*args: P.args, **kwargs: P.kwargs) -> T:
-        return built(current_backend(), *args, **kwargs)
+        call: Callable[..., T] = built
+        return call(current_backend(), *args, **kwargs)
 
     return cached
 

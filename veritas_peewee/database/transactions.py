@@ -85,6 +85,10 @@ class Transactions(peewee.Database):
         """Begin a transaction, and nothing else."""
         super().begin(lock_type)  # type: ignore[call-arg]
 
+    def check_usable(self) -> None:
+        """Raise StoreError if a statement of the open transaction, or of the part of it since the
+        last savepoint, has failed, and the backend therefore keeps nothing of it."""
+
     def check_written(self) -> None:
         """Raise StoreMoved if what was just written is lost: called before it is acknowledged."""
         raise NotImplementedError
@@ -130,6 +134,7 @@ class Transactions(peewee.Database):
         if commit:
             if not self.in_whole_transaction:
                 raise TransactionEnded
+            self.check_usable()
             if keeper is not None and keeper.before_commit() and not self.in_whole_transaction:
                 raise TransactionEnded
             try:
@@ -298,6 +303,7 @@ class Unit:
         if self.outermost:
             self.database.finish(commit=True)
         elif self.database.in_whole_transaction:
+            self.database.check_usable()
             self._end("RELEASE unit")
         else:
             raise TransactionEnded

@@ -157,6 +157,20 @@ class Session:
         self._handle, self._id, self._identity = -1, None, None
         self._running.clear()
 
+    # ---- what is known of others ----
+
+    def look(self, session: str) -> State:
+        """What can be found out about the process that began `session`."""
+        return look(self.folder, session)
+
+    def leftovers(self) -> list[str]:
+        """What dead sessions have left behind."""
+        return leftovers(self.folder)
+
+    def sweep(self, dead: Iterable[str]) -> None:
+        """Remove what `leftovers` named."""
+        sweep(self.folder, dead)
+
 
 def _leave_to_parent() -> None:
     """Close a forked child's copies of the handles, which would hold the locks of a dead parent."""

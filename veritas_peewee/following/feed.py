@@ -13,7 +13,7 @@ from veritas_peewee.database.expressions import json_values, passed_over, values
 from veritas_peewee.database.instances import models_of
 from veritas_peewee.database.statements import MARK, execute, per_backend, text_of, whole
 from veritas_peewee.errors import InvalidAudit, StaleToken
-from veritas_peewee.files.sessions import State, look
+from veritas_peewee.files.sessions import State
 from veritas_peewee.ledger.counter import newest_given
 from veritas_peewee.ledger.heads import LARGEST_ID
 from veritas_peewee.models import Audit, AuditEvent, AuditRunner, RemovedEvent
@@ -104,15 +104,15 @@ def _digest_sql() -> str:
 
 def dead_runner() -> bool:
     """Whether a process that was running audits has died, as its session's file proves."""
-    folder = current_database().location.sessions
-    return any(look(folder, session) is State.DEAD for (session,) in execute(_runners_sql(), ()))
+    look = current_database().session.look
+    return any(look(session) is State.DEAD for (session,) in execute(_runners_sql(), ()))
 
 
 def ended_by_death(audit_id: str) -> Ended | None:
     """How an audit has ended whose process has died, for those who cannot record its end."""
-    folder = current_database().location.sessions
+    look = current_database().session.look
     for session, status in execute(_runner_sql(), (audit_id,)):
-        if look(folder, session) is State.DEAD:
+        if look(session) is State.DEAD:
             return Ended(status) if status in FINAL else Ended.DISCONNECTED
     return None
 

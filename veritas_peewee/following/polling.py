@@ -100,7 +100,7 @@ class Watcher:
 
 
 def _others_can_write(database: StoreDatabase) -> bool:
-    return database.location.path is not None and not database.transaction_is_open
+    return not database.location.in_memory and not database.transaction_is_open
 
 
 def _check_others_can_write(database: StoreDatabase) -> None:

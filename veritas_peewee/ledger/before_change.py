@@ -28,7 +28,7 @@ _COUNT = covered(Audit).index("screenshots_count")
 def look(database: StoreDatabase, memory: Remembered, audit_id: str) -> None:
     """Note whether an audit is as it was sealed; nothing of it has been changed yet."""
     try:
-        state = _state(database, memory, audit_id)
+        state = state_of(database, memory, audit_id)
     except DRIVER_ERRORS as error:
         if not cannot_be_read(error):
             raise
@@ -66,8 +66,9 @@ def look_at_row(database: StoreDatabase, memory: Remembered, model: Any, row_id:
         memory.wrong_rows.add(row)
 
 
-def _state(database: StoreDatabase, memory: Remembered, audit_id: str) -> State | None:
-    """What is known of an audit from now on; None if there is no such audit."""
+def state_of(database: StoreDatabase, memory: Remembered, audit_id: str) -> State | None:
+    """What is known of an audit from now on, by what `database` sees; None if there is no such
+    audit."""
     found = audit_row(database, audit_id)
     if found is None:
         return None

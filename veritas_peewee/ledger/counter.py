@@ -15,9 +15,13 @@ _COUNTER = "FROM sqlite_sequence WHERE name = 'audit_events'"
 def is_sound() -> bool:
     """Whether SQLite's counter of events, or the greatest id, is one that ids can continue from.
 
+    No server has a counter of events: a sequence leaves gaps.
+
     Another program can have made it anything: SQLite would then give no ids at all, ids that are
     too large for JSON, or those of events that were removed.
     """
+    if not current_database().counts_events:
+        return False
     newest, counter, greatest = current_database().raw.execute(_counter_sql()).fetchone()
     if greatest > LARGEST_ID:
         return False
@@ -42,8 +46,17 @@ def newest_id(database: StoreDatabase) -> int:
     return int(found[0])
 
 
+def never_counted() -> bool:
+    """Whether the counter has given no id yet."""
+    if not current_database().counts_events:
+        return True
+    return not execute(f"SELECT 1 {_COUNTER} AND seq <> 0", ())
+
+
 def newest_given() -> int:
     """The newest id that any event was given, also if that event has been removed; 0 if none."""
+    if not current_database().counts_events:
+        return int(execute(newest_sql(), ())[0][0])
     newest, counter = execute(_given_sql(), ())[0]
     return max(int(newest), int(counter))
 
@@ -51,6 +64,8 @@ def newest_given() -> int:
 def count_from(newest: int) -> None:
     """Have SQLite count on from this id."""
     database = current_database()
+    if not database.counts_events:
+        return  # ids continue after the events and the removed ones
     database.execute_sql(f"DELETE {_COUNTER}")
     database.execute_sql("INSERT INTO sqlite_sequence VALUES ('audit_events', ?)", (newest,))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import re
 from collections.abc import Iterable, Iterator
@@ -13,7 +12,7 @@ import peewee
 from peewee import SQL
 
 from veritas_peewee.database.current import current_database, snapshot
-from veritas_peewee.database.expressions import blob_as_read, text_as_bytes
+from veritas_peewee.database.expressions import blob_as_read, greatest, is_integer, text_as_bytes
 from veritas_peewee.database.statements import MARK, execute, per_backend, text_of
 from veritas_peewee.errors import StoreError
 from veritas_peewee.ledger.memory import Remembered
@@ -89,10 +88,9 @@ def newest_head() -> Head:
     )
 
 
-@functools.cache
+@per_backend
 def _changes_sql() -> str:
-    # Another program can have stored anything.
-    sound = "typeof(number) = 'integer' AND number >= 0 AND number < 1000000000000000000"
+    sound = f"{is_integer('number')} AND number >= 0 AND number < 1000000000000000000"
     return text_of(StoreChanges.select(StoreChanges.number).where(SQL(sound)))
 
 
@@ -132,7 +130,7 @@ def newest_sql() -> str:
     removed = RemovedEvent.select(peewee.fn.MAX(RemovedEvent.event_id))
     removed = removed.where(RemovedEvent.event_id <= SQL(str(LARGEST_ID)))
     newest = [f"COALESCE(({text_of(query)}), 0)" for query in (present, removed)]
-    return f"SELECT MAX({', '.join(newest)})"
+    return f"SELECT {greatest(*newest)}"
 
 
 def last_head(upto: int) -> tuple[int, str]:
@@ -153,7 +151,7 @@ def _last_head_sql() -> str:
     own = own.order_by(StoreHead.event_id.desc()).limit(SQL("1"))
     # Own heads continue from the last one of an import, which so is that of the same event.
     taken = ImportHead.select(ImportHead.position, text_as_bytes(ImportHead.digest))
-    taken = taken.where(SQL("typeof(position) = 'integer'"), ImportHead.position <= MARK)
+    taken = taken.where(SQL(is_integer("position")), ImportHead.position <= MARK)
     taken = taken.order_by(ImportHead.id.desc()).limit(SQL("1"))
     return f"SELECT * FROM ({text_of(own)}) UNION ALL SELECT * FROM ({text_of(taken)})"
 

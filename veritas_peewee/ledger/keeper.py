@@ -10,6 +10,7 @@ import os
 import re
 from typing import Any
 
+from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.sqlite import SqliteStore
 from veritas_peewee.database.sqlite_errors import driver
 from veritas_peewee.ledger import counter, schema, seals
@@ -30,53 +31,13 @@ _CALL = re.compile(r"\b(veritas_\w+)\(")
 _INSERT = re.compile(r"\s*(?:INSERT|REPLACE|WITH)\b", re.I)
 
 
-class LedgerKeeper(Remembered):
-    """Implements `database.keeper.Keeper` for one connection."""
+class Keeping(Remembered):
+    """What a keeper does on any backend with the changes of rows that it is told."""
 
-    watched = AuditEvent._meta.table_name
-
-    def __init__(self, database: SqliteStore, schema_version: int | None) -> None:
+    def __init__(self, database: StoreDatabase) -> None:
         super().__init__()
         self._database = database
-        self._schema = schema_version
-        """The `schema_version` that was found right; None if the schema has to be looked at."""
-        self._looked = False
         self._going: str | None = None
-
-    def install(self) -> None:
-        self.forget_log()
-        self.known.clear()
-        self.forget_changes()
-        connection = self._database.raw
-        # Under names that nobody can know before: what is stored in the file must not call them,
-        # for it would have us seal what others changed.
-        token = os.urandom(8).hex()
-        for name, arguments, function in (
-            ("touch", 1, self.changes_audit),
-            ("touch_rows", 1, self.touched_rows),
-            ("change_row", 3, self.changes_row),
-            ("touch_row", 2, self.touched_row),
-            ("new", 1, self.new),
-            ("put", 1, self.put),
-            ("renamed", 2, self.renamed),
-            ("going", 1, self.going),
-            ("gone", 1, self.gone),
-        ):
-            connection.create_function(f"veritas_{name}_{token}", arguments, function)
-        for trigger in _triggers():
-            connection.execute(_CALL.sub(rf"\1_{token}(", trigger))
-        connection.set_authorizer(self._compiling)
-
-    def _compiling(self, action: int, name: str | None, _1: object, _2: object, _3: object) -> int:
-        """SQLite compiles a statement: a new one, or anew after a change of the schema.
-
-        A lone event's statement is compiled before, so that another one's trigger, index or table
-        cannot have a part in it: with a transaction around it, the schema is looked at first.
-        """
-        # It is called for each column that a statement names.
-        if action in _SCHEMA_CHANGES or name == "writable_schema":
-            self._schema = None
-        return _DENY if self.alone else 0
 
     # ---- what triggers call: before a row is changed, unless they say otherwise ----
 
@@ -143,28 +104,6 @@ class LedgerKeeper(Remembered):
 
     # ---- what a connection calls ----
 
-    def before(self, sql: str) -> None:
-        """Notice a statement that may add events without `log`: such events lack digests."""
-        # Not a trigger, as for other tables: the log is written most, and a trigger on it costs
-        # 0.4 µs an event.
-        if not self.appending and self.unchained_after is None and _INSERT.match(sql):
-            self.unchained_after = counter.newest_id(self._database)
-
-    def began(self, others_wrote: bool) -> None:
-        self._going = None
-        self._looked = False
-        self.begin()
-        if others_wrote:
-            self.others_wrote()
-        if self._schema is None or others_wrote:
-            self._look()
-
-    def _look(self) -> None:
-        """Look at the schema if it has changed, now that nobody else can change it."""
-        if self._schema is None or parts.schema_version(self._database) != self._schema:
-            self._looked = True
-            self._schema = schema.settle(self._database)
-
     def seal(self) -> None:
         if self.has_unsealed:
             seals.renew(self._database, self)
@@ -190,15 +129,89 @@ class LedgerKeeper(Remembered):
 
     def undone(self, since: Mark | None = None) -> None:
         self._going = None
+        self.forget_log()
         if since is None:
-            self.forget_log()
             self.known.clear()
             self.forget_changes()
-            if self._looked:  # and what was made again is undone
-                self._schema = None
         else:
-            self.forget_log()
             self.back_to(since)
+
+
+class LedgerKeeper(Keeping):
+    """Implements `database.keeper.Keeper` for one connection to a file."""
+
+    watched = AuditEvent._meta.table_name
+
+    def __init__(self, database: SqliteStore, schema_version: int | None) -> None:
+        super().__init__(database)
+        self._file = database
+        self._schema = schema_version
+        """The `schema_version` that was found right; None if the schema has to be looked at."""
+        self._looked = False
+
+    def install(self) -> None:
+        self.forget_log()
+        self.known.clear()
+        self.forget_changes()
+        connection = self._file.raw
+        # Under names that nobody can know before: what is stored in the file must not call them,
+        # for it would have us seal what others changed.
+        token = os.urandom(8).hex()
+        for name, arguments, function in (
+            ("touch", 1, self.changes_audit),
+            ("touch_rows", 1, self.touched_rows),
+            ("change_row", 3, self.changes_row),
+            ("touch_row", 2, self.touched_row),
+            ("new", 1, self.new),
+            ("put", 1, self.put),
+            ("renamed", 2, self.renamed),
+            ("going", 1, self.going),
+            ("gone", 1, self.gone),
+        ):
+            connection.create_function(f"veritas_{name}_{token}", arguments, function)
+        for trigger in _triggers():
+            connection.execute(_CALL.sub(rf"\1_{token}(", trigger))
+        connection.set_authorizer(self._compiling)
+
+    def _compiling(self, action: int, name: str | None, _1: object, _2: object, _3: object) -> int:
+        """SQLite compiles a statement: a new one, or anew after a change of the schema.
+
+        A lone event's statement is compiled before, so that another one's trigger, index or table
+        cannot have a part in it: with a transaction around it, the schema is looked at first.
+        """
+        # It is called for each column that a statement names.
+        if action in _SCHEMA_CHANGES or name == "writable_schema":
+            self._schema = None
+        return _DENY if self.alone else 0
+
+    # ---- what a connection calls ----
+
+    def before(self, sql: str) -> None:
+        """Notice a statement that may add events without `log`: such events lack digests."""
+        # Not a trigger, as for other tables: the log is written most, and a trigger on it costs
+        # 0.4 µs an event.
+        if not self.appending and self.unchained_after is None and _INSERT.match(sql):
+            self.unchained_after = counter.newest_id(self._database)
+
+    def began(self, others_wrote: bool) -> None:
+        self._going = None
+        self._looked = False
+        self.begin()
+        if others_wrote:
+            self.others_wrote()
+        if self._schema is None or others_wrote:
+            self._look()
+
+    def _look(self) -> None:
+        """Look at the schema if it has changed, now that nobody else can change it."""
+        if self._schema is None or parts.schema_version(self._file) != self._schema:
+            self._looked = True
+            self._schema = schema.settle(self._file)
+
+    def undone(self, since: Mark | None = None) -> None:
+        super().undone(since)
+        if since is None and self._looked:  # and what was made again is undone
+            self._schema = None
 
 
 def keep(database: SqliteStore, schema_version: int | None = None) -> LedgerKeeper:

@@ -16,15 +16,14 @@ from typing import Any, NamedTuple
 from peewee import SQL
 
 from veritas_peewee.database.current import atomic, current_database
-from veritas_peewee.database.expressions import text_as_bytes
+from veritas_peewee.database.expressions import is_integer, text_as_bytes
 from veritas_peewee.database.statements import MARK, execute, insert_rows, per_backend, text_of
-from veritas_peewee.ledger import heads
+from veritas_peewee.ledger import counter, heads
 from veritas_peewee.ledger.memory import remembered
 from veritas_peewee.models import AuditEvent, ImportHead, RemovedEvent, StoreHead
 
 PLACEHOLDER = "0" * 64
 """What earlier versions stored, and printed, as the only head during such an import."""
-_SEQUENCE = "SELECT 1 FROM sqlite_sequence WHERE name = 'audit_events' AND seq <> 0"
 _COLUMNS = ("id", "audit", "event_type", "data", "timestamp", "digest")
 _MODULUS = 1 << 256
 
@@ -88,7 +87,7 @@ def _taken(row: tuple[Any, ...]) -> Taken | None:
 @per_backend
 def _all_sql() -> str:
     columns = (text_as_bytes(ImportHead.digest), text_as_bytes(ImportHead.total))
-    numbers = [SQL(f"CASE typeof({name}) WHEN 'integer' THEN {name} END")
+    numbers = [SQL(f"CASE WHEN {is_integer(name)} THEN {name} END")
                for name in ('"t1"."position"', '"t1"."open"')]  # fmt: skip
     query = ImportHead.select(ImportHead.id, numbers[0], *columns, numbers[1])
     return text_of(query.order_by(ImportHead.id))
@@ -103,8 +102,7 @@ def can_keep() -> bool:
     taken = newest_taken()
     if taken is not None:
         return taken.open and heads.newest_event() <= taken.position
-    sequence = current_database().raw.execute(_SEQUENCE).fetchone()
-    return sequence is None and not heads.newest_event() and not execute(_all_sql(), ())
+    return counter.never_counted() and not heads.newest_event() and not execute(_all_sql(), ())
 
 
 def taken(ids: list[int]) -> bool:

@@ -67,6 +67,8 @@ class Remembered:
         """The event id after which there are events without a digest; None if there are none."""
         self.appending = False
         """Whether the statement that is running adds events together with their digests."""
+        self.own_change = False
+        """Whether the statement that is running changes an audit's row in a way that is known."""
         self.alone = False
         """Whether the statement that is running adds an event without a transaction around it."""
         self.known: dict[str, State] = {}

@@ -70,7 +70,12 @@ def write(database: StoreDatabase, audit_id: str, columns: dict[str, Any]) -> bo
 def _update(database: StoreDatabase, audit_id: str, columns: dict[str, Any]) -> bool:
     names = sorted(columns, key=_order().__getitem__)
     values = [columns[name] for name in names]
-    return bool(database.execute_sql(update_sql(Audit, *names), [*values, audit_id]).rowcount)
+    memory = remembered(database)
+    memory.own_change = "seal" in columns
+    try:
+        return bool(database.execute_sql(update_sql(Audit, *names), [*values, audit_id]).rowcount)
+    finally:
+        memory.own_change = False
 
 
 @functools.cache

@@ -15,7 +15,7 @@ import peewee
 from veritas_peewee.catalog import renewing
 from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.current import current_database
-from veritas_peewee.database.expressions import blob_as_read
+from veritas_peewee.database.expressions import blob_as_read, is_integer
 from veritas_peewee.database.failures import DRIVER_ERRORS
 from veritas_peewee.database.statements import MARK, execute, per_backend, text_of, update_sql
 from veritas_peewee.ledger import log
@@ -239,6 +239,9 @@ def fill_hosts(database: StoreDatabase) -> int:
 def count_changes(database: StoreDatabase, number: int) -> None:
     """Add to the number of changed audits, which a head states: no log records all changes."""
     # A number that another program has made something else stays so, for `verify` to name.
-    database.state.conn.execute(
-        "UPDATE store_changes SET number = number + ? WHERE typeof(number) = 'integer'", (number,)
-    )
+    database.state.conn.execute(_count_sql(), (number,))
+
+
+@per_backend
+def _count_sql() -> str:
+    return f"UPDATE store_changes SET number = number + ? WHERE {is_integer('number')}"

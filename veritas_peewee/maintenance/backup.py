@@ -9,7 +9,7 @@ from time import perf_counter
 
 from veritas_peewee.config import Location, locate
 from veritas_peewee.database.current import bound, current_database
-from veritas_peewee.database.sqlite import SqliteStore
+from veritas_peewee.database.sqlite import SqliteStore, current_sqlite
 from veritas_peewee.database.statements import rows_of
 from veritas_peewee.errors import StoreError
 from veritas_peewee.files.durable import appearing_folder, write_private
@@ -95,9 +95,10 @@ def backup(
     began = perf_counter()
     with (
         typed(target, "written"),
-        connect(location.path, screenshots=location.screenshots, read_only=True) as live,
+        connect(location.given, screenshots=location.screenshots, read_only=True),
         appearing_folder(target) as folder,
     ):
+        live = current_sqlite("backup", "pg_dump, or your provider's backups")
         copy = layout(folder)
         assert copy.path is not None
         size = copy_database(live, copy.path, progress)

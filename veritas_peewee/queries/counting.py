@@ -15,7 +15,7 @@ from typing import Any, Unpack
 from peewee import SQL, NodeList, fn
 
 from veritas_peewee.catalog.entries import UNFINISHED, patterns_sql
-from veritas_peewee.database.expressions import passed_over
+from veritas_peewee.database.expressions import join_in_order, passed_over
 from veritas_peewee.database.statements import MARK, execute, per_backend, text_of
 from veritas_peewee.models import Audit, AuditCount, AuditPattern, CatalogEntry
 from veritas_peewee.queries.buckets import COUNTED_BY, Buckets, buckets_for
@@ -280,7 +280,7 @@ def _having_values_sql(shape: Shape) -> str:
     columns = ", ".join(f"a.{name}" for name in COUNTED_BY)
     return (
         f"SELECT {columns}, '', COUNT(*) FROM ({_having_sql(shape, ids=True)}) AS m "
-        f"CROSS JOIN {Audit._meta.table_name} AS a ON a.id = m.id GROUP BY 1, 2, 3, 4"
+        f"{join_in_order()} {Audit._meta.table_name} AS a ON a.id = m.id GROUP BY 1, 2, 3, 4"
     )
 
 
@@ -295,5 +295,5 @@ def _alive_patterns_sql(shape: Shape) -> str:
     return (
         "SELECT '', '', '', '', f.pattern_type, COUNT(DISTINCT f.audit_id) "
         f"FROM ({text_of(_alive(shape, Audit.id))}) AS m "
-        "CROSS JOIN audit_findings AS f ON f.audit_id = m.id GROUP BY 5"
+        f"{join_in_order()} audit_findings AS f ON f.audit_id = m.id GROUP BY f.pattern_type"
     )

@@ -86,6 +86,7 @@ def events(
     if types is not None and not wanted:
         return []
     first, most = numbers
+    most = LARGEST if most < 0 else most
     sql = _events_sql(len(wanted))
     return models_of(AuditEvent, execute(sql, (key_of(audit_id), first, *wanted, most)))
 

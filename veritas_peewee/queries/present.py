@@ -48,7 +48,7 @@ class Present:
     @contextmanager
     def _asked(self) -> Iterator[None]:
         database = current_database()
-        if not database.transaction_is_open or database.location.path is None:
+        if not database.transaction_is_open or database.location.in_memory:
             yield
             return
         if self._opened is None:

@@ -16,7 +16,8 @@ from typing import NamedTuple, Unpack
 from peewee import SQL
 
 from veritas_peewee.catalog.entries import texts_of
-from veritas_peewee.catalog.full_text import AUDIT_ID, LEFT_OUT, all_of, any_of, matches_sql, term
+from veritas_peewee.catalog.full_text import AUDIT_ID, LEFT_OUT, all_of, any_of, term
+from veritas_peewee.catalog.indexes import index
 from veritas_peewee.database.instances import models_of
 from veritas_peewee.database.statements import MARK, execute, per_backend, text_of
 from veritas_peewee.models import Audit, CatalogEntry
@@ -86,12 +87,13 @@ def search(
     if position is None:
         position = _Position(execute("SELECT COALESCE(MAX(id), 0) FROM audit_catalog", ())[0][0], 0,
                        frozenset())  # fmt: skip
+    asked = index().query_of(words)
     block = _block_sql(conditions.shape, _are_few(conditions))
     hits: list[tuple[int, float]] = []
     while True:
         # One more than the page holds, to know whether it is the last.
         limits = (position.low, position.high, *conditions.values, BLOCK + len(position.given))
-        found = execute(block, (words, *limits))
+        found = execute(block, (asked, *limits))
         if not position.low and len(found) >= BLOCK:
             position = position._replace(low=found[-1][0])
         found = [row for row in found if row[0] not in position.given]
@@ -127,12 +129,14 @@ def _site_sql(column: str) -> str:
 def _block_sql(shape: Shape, few: bool) -> str:
     """SQL for the newest matches in a range of entries, with their ranks."""
     if few:
-        return matches_sql(among=text_of(where(Audit.select(Audit.id), shape, looked_up=PINNED)))
+        return index().matches_sql(
+            among=text_of(where(Audit.select(Audit.id), shape, looked_up=PINNED))
+        )
     if shape == Shape():
-        return matches_sql()
+        return index().matches_sql()
     audit = Audit.select(SQL("1")).where(Audit.id == AUDIT_ID)
     # The audit is known, so no index is to be taken for its other columns.
-    return matches_sql(such=text_of(where(audit, shape, looked_up=frozenset())))
+    return index().matches_sql(such=text_of(where(audit, shape, looked_up=frozenset())))
 
 
 def _hits(words: str, some: str, found: list[tuple[int, float]]) -> list[Hit]:

@@ -24,11 +24,11 @@ from veritas_peewee.catalog.full_text import (
     MARKS,
     WORDS,
     has_beginning,
-    marked,
     marked_apart,
     was_folded,
     words_of,
 )
+from veritas_peewee.catalog.indexes import index
 from veritas_peewee.database.statements import execute
 
 WIDTH = 180
@@ -84,7 +84,7 @@ def snippets_of(
         rows = [row for entry in short for row in execute(text, (entry,))]
         matches = marked_apart(WORDS, rows, expression)
     else:
-        matches = marked(expression, short)
+        matches = index().marked(expression, short)
     for entry, *texts in matches:
         found[entry] = snippet(texts, _originals_of(texts, partial(originals, entry)))
     for entry in long:

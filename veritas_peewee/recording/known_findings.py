@@ -10,9 +10,10 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from peewee import SQL, Expression
+from peewee import SQL
 
 from veritas_peewee.database.current import current_database
+from veritas_peewee.database.expressions import is_same
 from veritas_peewee.database.statements import (
     MARK,
     execute,
@@ -194,5 +195,5 @@ def _content_sql() -> str:
     query = AuditFinding.select(SQL("1")).where(AuditFinding.audit == MARK)
     for name in _CONTENT:
         # IS and not =, because the category may be NULL.
-        query = query.where(Expression(AuditFinding._meta.fields[name], "IS", MARK))
+        query = query.where(is_same(AuditFinding._meta.fields[name]))
     return text_of(query.limit(SQL("1")))

@@ -279,9 +279,10 @@ def release(audit_id: str) -> None:
 @per_backend
 def _runner_sql() -> tuple[str, str, str]:
     begun = AuditRunner.insert({AuditRunner.audit: MARK, AuditRunner.session: MARK})
+    begun = begun.on_conflict(conflict_target=[AuditRunner.audit], preserve=[AuditRunner.session])
     ended = AuditRunner.delete().where(AuditRunner.audit == MARK)
     asked = AuditRunner.select(AuditRunner.session).where(AuditRunner.audit == MARK)
-    return text_of(begun.on_conflict_replace()), text_of(ended), text_of(asked)
+    return text_of(begun), text_of(ended), text_of(asked)
 
 
 def screenshot_row(audit_id: str, values: dict[str, Any], when: datetime) -> tuple[Any, ...]:

@@ -17,7 +17,7 @@ from veritas_peewee.database.current import atomic, current_database, screenshot
 from veritas_peewee.database.failures import DRIVER_ERRORS, is_of_the_data
 from veritas_peewee.database.statements import MARK, execute, text_of
 from veritas_peewee.errors import AuditNotFound, DatabaseCorrupt, InvalidAudit, StoreError
-from veritas_peewee.files.sessions import State, leftovers, look, sweep
+from veritas_peewee.files.sessions import State
 from veritas_peewee.ledger import log
 from veritas_peewee.models import AuditEvent, AuditRunner, AuditStatus
 from veritas_peewee.recording import operations
@@ -214,11 +214,11 @@ def disconnect_dead() -> None:
     connections, only a process whose death its session's file proves counts as dead.
     """
     database = current_database()
-    folder = database.location.sessions
+    sessions = database.session
     # Before the rows are read: a dead session can get no more of them.
-    left = leftovers(folder)
+    left = sessions.leftovers()
     rows = execute(_runners_sql(), ())
-    states = {session: look(folder, session) for _, session in rows}
+    states = {session: sessions.look(session) for _, session in rows}
     dead = {session for session, state in states.items() if state is State.DEAD}
     missing = {session for session, state in states.items() if state is State.MISSING}
     # The folder may have been removed, or copied without; but who runs an audit has the file open.
@@ -228,9 +228,9 @@ def disconnect_dead() -> None:
         if session in dead:
             _end(audit_id, session)
     if database.transaction_is_open:
-        database.after_commit(functools.partial(sweep, folder, left))
+        database.after_commit(functools.partial(sessions.sweep, left))
     else:
-        sweep(folder, left)
+        sessions.sweep(left)
 
 
 @functools.cache

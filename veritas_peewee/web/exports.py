@@ -110,7 +110,7 @@ class _Download(Response):
         await send({"type": "http.response.body", "body": b""})
 
     async def _write(self, sender: MemoryObjectSendStream[bytes]) -> None:
-        if self._store.location.path is None:
+        if self._store.location.in_memory:
             # The one connection of a database in memory must not wait for a client.
             whole = io.BytesIO()
             await self._store._apart(partial(self._begin, whole))

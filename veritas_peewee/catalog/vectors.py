@@ -1,0 +1,138 @@
+"""The full-text index on PostgreSQL: each entry's words, as FTS5 would cut them, in a `tsvector`.
+
+PostgreSQL's own parser cuts other words (a url is one, scripts without spaces are none), so the
+words come from FTS5 in memory, and a search finds on both backends what it finds on either. A word
+has at most 2,000 bytes, and of the places of a word in an entry the first 255 count.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+from veritas_peewee.catalog.full_text import TOKENIZER, WORDS, marked_apart
+from veritas_peewee.database.sqlite import scratch
+from veritas_peewee.database.statements import execute
+from veritas_peewee.models import CatalogEntry
+
+if TYPE_CHECKING:
+    from veritas_peewee.database.connection import StoreDatabase
+
+FOLLOWS_ENTRIES = False
+_WEIGHTS = "ABCC"
+"""How much a word in a url, a narrative, findings and errors counts, as the index has it."""
+_RANK = "ts_rank('{1.0, 1.0, 2.0, 4.0}', c.words, ask.query)"
+_COLUMN = 4000
+"""Places that a column has before those of the next one; later ones are all at its end. Between two
+columns is a hole, so that no phrase spans them."""
+_LAST = 16_383
+"""The last place that a `tsvector` can hold."""
+_MOST_PLACES, _LONGEST = 255, 2000
+_ENTRIES = CatalogEntry._meta.table_name
+_TERM = re.compile(r'"([^"]*)"( \*)?')
+
+
+def add_words(database: StoreDatabase, entries: list[tuple[int, list[str]]]) -> None:
+    """Put the words of entries, each with its id and its texts, into the index."""
+    if entries:
+        database.state.conn.executemany(
+            f"UPDATE {_ENTRIES} SET words = CAST(? AS tsvector) WHERE id = ?",
+            [(vector, entry) for entry, vector in _vectors(entries)],
+        )
+
+
+def _vectors(entries: list[tuple[int, list[str]]]) -> Iterator[tuple[int, str]]:
+    with closing(scratch()) as apart:
+        columns = ", ".join(WORDS)
+        apart.execute(f"CREATE VIRTUAL TABLE pieces USING fts5({columns}, content='', {TOKENIZER})")
+        apart.execute("CREATE VIRTUAL TABLE cut USING fts5vocab(pieces, instance)")
+        marks = ", ?" * len(WORDS)
+        for entry, texts in entries:
+            apart.execute("INSERT INTO pieces (pieces) VALUES ('delete-all')")
+            apart.execute(f"INSERT INTO pieces (rowid, {columns}) VALUES (1{marks})", texts)
+            words: dict[str, list[str]] = {}
+            for word, column, place in apart.execute("SELECT term, col, offset FROM cut"):
+                number = WORDS.index(column)
+                at = min(number * (_COLUMN + 90) + min(place, _COLUMN) + 1, _LAST)
+                words.setdefault(word, []).append(f"{at}{_WEIGHTS[number]}")
+            yield (
+                entry,
+                " ".join(
+                    f"{_quoted(word)}:{','.join(places[:_MOST_PLACES])}"
+                    for word, places in words.items()
+                    if len(word.encode()) < _LONGEST
+                ),
+            )
+
+
+def _quoted(word: str) -> str:
+    return "'" + word.replace("\\", "\\\\").replace("'", "''") + "'"
+
+
+# ---- expressions ----
+
+
+def query_of(expression: str) -> str:
+    """A `tsquery` for an expression as `full_text` makes it."""
+    wanted, _, unwanted = expression.partition(") NOT (")
+    if unwanted:
+        found = [one for one in _phrases(unwanted) if one]
+        nots = [f"!({one})" for one in found]
+        return " & ".join([*filter(None, _phrases(wanted)), *nots])
+    joined = " | " if " OR " in expression else " & "
+    return joined.join(one for one in _phrases(wanted) if one)
+
+
+def _phrases(expression: str) -> list[str]:
+    with closing(scratch()) as apart:
+        apart.execute(f"CREATE VIRTUAL TABLE pieces USING fts5(part, content='', {TOKENIZER})")
+        apart.execute("CREATE VIRTUAL TABLE cut USING fts5vocab(pieces, instance)")
+        found = []
+        for text, more in _TERM.findall(expression):
+            apart.execute("INSERT INTO pieces (pieces) VALUES ('delete-all')")
+            apart.execute("INSERT INTO pieces (rowid, part) VALUES (1, ?)", (text,))
+            words = [
+                _quoted(word)
+                for (word,) in apart.execute("SELECT term FROM cut ORDER BY offset")
+                if len(word.encode()) < _LONGEST
+            ]
+            if words and more:
+                words[-1] += ":*"
+            found.append(f"({' <-> '.join(words)})" if words else "")
+        return found
+
+
+def matches_sql(*, among: str = "", such: str = "") -> str:
+    """As `full_text.matches_sql`; the first of the values is a text of `query_of`."""
+    condition = ""
+    if among:
+        condition = f" AND c.audit_id IN ({among})"
+    elif such:
+        condition = f" AND EXISTS ({such})"
+    return (
+        f"SELECT c.id, -{_RANK} FROM (SELECT CAST(? AS tsquery) AS query) AS ask, "
+        f"LATERAL (SELECT c.id, c.words FROM {_ENTRIES} AS c WHERE c.words @@ ask.query "
+        f"AND c.id >= ? AND c.id <= ?{condition} ORDER BY c.id DESC LIMIT ?) AS c "
+        "ORDER BY c.id DESC"
+    )
+
+
+# ---- marking ----
+
+
+def marked(expression: str, entries: Iterable[int]) -> list[tuple[Any, ...]]:
+    """As `full_text.marked`, by an index of these entries alone."""
+    text = f"SELECT id, {', '.join(WORDS)} FROM audit_catalog_texts WHERE id = ?"
+    rows = [row for entry in entries for row in execute(text, (entry,))]
+    return marked_apart(WORDS, rows, expression)
+
+
+def make_writable(database: StoreDatabase) -> bool:
+    """What damages the index damages the table of the entries."""
+    return True
+
+
+def write_words(database: StoreDatabase) -> None:
+    """The words are in the entries."""

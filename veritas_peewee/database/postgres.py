@@ -1,0 +1,278 @@
+"""PostgreSQL: how a connection to a server is opened, and what a transaction there begins with.
+
+What writes takes one lock of the whole store from BEGIN to COMMIT, as SQLite's write lock is held:
+so ids of events have no gaps, and none comes after a later one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from time import monotonic, sleep
+from typing import Any
+
+from peewee import PostgresqlDatabase
+
+from veritas_peewee.config import Durability, Location
+from veritas_peewee.database.connection import Role, StoreDatabase
+from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
+from veritas_peewee.database.postgres_driver import Connection, connect
+from veritas_peewee.database.postgres_errors import is_loss, state_of
+from veritas_peewee.database.server_sessions import ServerSession
+from veritas_peewee.errors import StoreError
+
+KEY = (
+    "SELECT COALESCE((SELECT relnamespace FROM pg_class WHERE oid = to_regclass('audits')), "
+    "to_regnamespace(current_schema()))::bigint::bit(32)::integer"
+)
+"""The first key of our advisory locks: the schema, so that stores in others have their own."""
+_BEGUN = (
+    "SELECT writer, altered::text, pg_current_xact_id()::text, "
+    "set_config('veritas.touched', '-', true) FROM store_state"
+)
+_BEGIN_READING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+IDLE_LIMIT = 60
+"""Seconds after which the server ends a transaction of ours in which nothing happens: a machine
+that stands still must not hold the lock of all others."""
+_COMES_BACK = 30.0
+"""Seconds for which a server that went away is waited for, to ask it what became of a commit."""
+_ASK_AGAIN = 0.05
+
+
+class PostgresStore(StoreDatabase, PostgresqlDatabase):
+    """One connection to a store on a server, for a role."""
+
+    backend = "postgres"
+    counts_events = False
+    begin_snapshot = _BEGIN_READING
+    param = "?"  # as in SQLite; the driver's class numbers them
+    session: ServerSession
+
+    def __init__(self, location: Location, role: Role, durability: Durability = "normal") -> None:
+        assert location.server is not None
+        self.key = 0
+        self.has_state = False
+        """Whether the schema is there, and in it who wrote last."""
+        self.number = int.from_bytes(os.urandom(7), "big")
+        """What this connection is called in `store_state`."""
+        self.last_writer = 0
+        self.altered: str | None = None
+        """The last transaction in which another program has changed rows."""
+        self._transaction = ""
+        self.beside: PostgresStore | None = None
+        """A second connection, which sees what is committed; closed with this one."""
+        super().__init__(
+            location, role, location.server, prefer_psycopg3=True, thread_safe=False,
+            autoconnect=False,
+        )  # fmt: skip
+
+    def new_session(self) -> ServerSession:
+        return ServerSession(self, lambda: self.key)
+
+    # ---- opening ----
+
+    def _connect(self) -> Connection:
+        assert self.location.server is not None
+        made = connect(
+            self.location.server,
+            application_name=f"veritas-peewee {self.role}",
+            keepalives_idle=10,
+            keepalives_interval=5,
+            keepalives_count=3,
+        )
+        try:
+            settings = {
+                "lock_timeout": f"{int(self.location.timeout * 1000)}",
+                "client_encoding": "UTF8",
+                "extra_float_digits": "1",  # the shortest text that is the same number
+                "DateStyle": "ISO",
+            }
+            if self.writes(self.role):
+                settings["idle_in_transaction_session_timeout"] = f"{IDLE_LIMIT * 1000}"
+            else:
+                settings["default_transaction_read_only"] = "on"
+            calls = ", ".join("set_config(?, ?, false)" for _ in settings)
+            values = [one for pair in settings.items() for one in pair]
+            made.execute(f"SELECT {calls}", values)
+            # An acknowledged commit is on disk there, whatever the server's own default is.
+            made.execute(
+                "SELECT set_config('synchronous_commit', 'on', false) "
+                "WHERE current_setting('synchronous_commit') = 'off'"
+            )
+            (key,) = made.execute(KEY).fetchone() or (None,)
+            if key is None:
+                raise StoreError(
+                    f"{self.location.name}: none of the schemas in search_path exists: make one, "
+                    "or name another in the URL (?options=-csearch_path=NAME)"
+                )
+            self.key = int(key)
+        except BaseException:
+            made.close()
+            raise
+        return made
+
+    def connect(self, reuse_if_open: bool = False) -> bool:
+        try:
+            return super().connect(reuse_if_open)
+        except DRIVER_ERRORS as error:
+            raise (store_error(error, self.location.name) or StoreError(
+                f"{self.location.name}: the server cannot be reached: {error}"
+            )) from error  # fmt: skip
+
+    def connect_beside(self) -> PostgresStore:
+        """Open a second connection, which only reads and sees what is committed."""
+        self.beside = PostgresStore(self.location, "viewer")
+        self.beside.connect()
+        return self.beside
+
+    def close(self) -> bool:
+        if self.beside is not None:
+            with suppress(*DRIVER_ERRORS):
+                self.beside.close()
+        with suppress(*DRIVER_ERRORS):
+            self.session.close()
+        return super().close()
+
+    def _set_server_version(self, connection: Any) -> None:
+        self.server_version = connection.info.server_version
+
+    def cursor(self, named_cursor: None = None) -> Any:
+        if (connection := self.state.conn) is None:
+            return super().cursor(named_cursor)  # raises the error of a closed database
+        self.last_cursor = connection.cursor()
+        return self.last_cursor
+
+    def get_tables(self, schema: str | None = None) -> list[str]:
+        # Peewee's own text is for another kind of marks.
+        rows = self.execute_sql(
+            "SELECT tablename FROM pg_tables WHERE schemaname = current_schema() ORDER BY 1"
+        )
+        return [name for (name,) in rows.fetchall()]
+
+    @property
+    def raw(self) -> Connection:
+        connection: Connection = self.connection()
+        return connection
+
+    def insert(self, sql: str, values: Any, rows: int) -> Sequence[int]:
+        # In the order of the rows; Peewee has the statement return their keys.
+        return [row[0] for row in self.execute_sql(sql, values).fetchall()]
+
+    # ---- transactions ----
+
+    @property
+    def transaction_is_open(self) -> bool:
+        connection = self.state.conn
+        return connection is not None and connection.in_transaction
+
+    def check_usable(self) -> None:
+        if self.state.conn.has_failed:
+            raise StoreError(
+                f"{self.name}: a statement of this write has failed, and PostgreSQL then takes no "
+                "other: put what may fail into a `with database.atomic()` of its own"
+            )
+
+    def begin_raw(self, lock_type: str | None) -> None:
+        connection: Connection = self.connection()
+        if not self.writes(self.role):
+            connection.execute(_BEGIN_READING)
+            return
+        try:
+            with connection.pipeline():
+                connection.execute("BEGIN")
+                connection.execute("SELECT pg_advisory_xact_lock(?, 0)", (self.key,))
+                begun = connection.execute(_BEGUN) if self.has_state else None
+            if begun is not None and (row := begun.fetchone()) is not None:
+                self.last_writer, self.altered, self._transaction, _ = row
+        except BaseException:
+            with suppress(*DRIVER_ERRORS):
+                connection.execute("ROLLBACK")
+            raise
+
+    def others_wrote(self) -> bool:
+        return self.last_writer != self.number
+
+    def sign(self) -> None:
+        """Note in the transaction that this connection is the last one that wrote."""
+        if self.last_writer != self.number:
+            self.state.conn.execute("UPDATE store_state SET writer = ?", (self.number,))
+
+    def outcome(self, error: BaseException) -> str | None:
+        """What became of a COMMIT that failed: "committed", "aborted", or None if nobody knows.
+
+        If the connection has gone, a new one is made, and the server is asked.
+        """
+        state = state_of(error)
+        if state is None or not is_loss(state):
+            return None if state is None else "aborted"
+        transaction, until = self._transaction, monotonic() + _COMES_BACK
+        while monotonic() < until:
+            try:
+                self.reconnect()
+                asked = "SELECT pg_xact_status(CAST(? AS xid8))"
+                row = self.state.conn.execute(asked, (transaction,)).fetchone()
+                status = row[0]
+            except (StoreError, *DRIVER_ERRORS):
+                status = "in progress"
+            if status != "in progress":
+                return str(status) if status else None
+            sleep(_ASK_AGAIN)
+        return None
+
+    def reconnect(self) -> None:
+        """Replace a connection that has gone; StoreError if the server cannot be reached."""
+        with suppress(*DRIVER_ERRORS):
+            self.state.conn.close()
+        self.dispose()
+        self.connect()
+        self.session.begin_again()
+
+    def commits_of_others(self) -> int:
+        return 0  # under the lock of the store nobody else of ours can have committed
+
+    def sync_commits(self) -> None:
+        """Nothing is left to do: a commit is on disk before it is answered."""
+
+    @contextmanager
+    def read_only(self) -> Iterator[None]:
+        self.raw.execute("SELECT set_config('transaction_read_only', 'on', false)")
+        self.reading = True
+        try:
+            yield
+        finally:
+            self.reading = False
+            self.raw.execute("SELECT set_config('transaction_read_only', 'off', false)")
+
+    # ---- what the file of a database would be asked ----
+
+    def watch_file(self) -> None:
+        """There is no file that somebody could move."""
+
+    def check_in_place(self) -> None:
+        """There is no file that somebody could move."""
+
+    def check_written(self) -> None:
+        """An answered commit is the server's."""
+
+    def is_alone(self) -> bool:
+        return False
+
+    # ---- resources ----
+
+    def cancel_when(self, asked: Callable[[], bool], steps: int) -> None:
+        """The server is not asked in between: `interrupt` ends a statement."""
+
+    def interrupt(self) -> None:
+        if (connection := self.state.conn) is not None:
+            with suppress(*DRIVER_ERRORS):
+                connection.cancel_safe(timeout=5)
+
+    def release_memory(self) -> None:
+        """A connection caches nothing here."""
+
+    def limit_wal(self, size: int) -> None:
+        """The log is the server's."""
+
+    def checkpoint(self, *, truncate: bool, patience: float) -> bool:
+        return False

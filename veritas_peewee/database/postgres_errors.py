@@ -1,0 +1,72 @@
+"""What PostgreSQL's error codes (SQLSTATE) mean for the store; needs no driver."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from veritas_peewee.errors import (
+    DatabaseCorrupt,
+    ReadOnlyStore,
+    StoreBusy,
+    StoreError,
+    StoreFull,
+)
+
+FOREIGN_KEY = "23503"
+"""A row's parent does not exist."""
+CANCELLED = "57014"
+"""The statement was ended by its caller."""
+LOST = "08006"
+"""The code given to an error without one: the connection has gone."""
+
+_BY_STATE: dict[str, type[StoreError]] = {
+    "25006": ReadOnlyStore,  # read_only_sql_transaction
+    "42501": ReadOnlyStore,  # insufficient_privilege
+    "53": StoreFull,  # insufficient resources: disk, memory, connections
+    "53300": StoreBusy,  # too_many_connections
+    "55P03": StoreBusy,  # lock_not_available
+    "40001": StoreBusy,  # serialization_failure
+    "40P01": StoreBusy,  # deadlock_detected
+    "57P03": StoreBusy,  # cannot_connect_now: the server starts
+    "XX001": DatabaseCorrupt,  # data_corrupted
+    "XX002": DatabaseCorrupt,  # index_corrupted
+}  # by the whole code, else by its class
+_OF_THE_DATA = ("22", "23", "42")
+_LOSSES = ("08", "57P01", "57P02", "57P03", "57P05", "25P03")
+
+
+def state_of(error: BaseException) -> str | None:
+    """The SQLSTATE that an exception itself carries, or what it wraps."""
+    for candidate in (error, *error.args[:1]):
+        state = getattr(candidate, "sqlstate", None)
+        if isinstance(state, str):
+            return state
+        if getattr(candidate, "connection_lost", False):
+            return LOST
+    return None
+
+
+def first_state(errors: Iterable[BaseException]) -> str | None:
+    """The SQLSTATE of the first failure in a chain of errors, the newest of which comes first."""
+    found: str | None = None
+    for error in errors:
+        found = state_of(error) or found
+    return found
+
+
+def is_of_the_data(state: str) -> bool:
+    """Whether a statement that failed with this code met values that it did not expect."""
+    return state.startswith(_OF_THE_DATA)
+
+
+def is_loss(state: str) -> bool:
+    """Whether the connection has gone with this code, or is about to."""
+    return state.startswith(_LOSSES)
+
+
+def kind_of(state: str) -> type[StoreError] | None:
+    """The store's class of error for a code; None if the code's cause is not known."""
+    known = _BY_STATE.get(state) or _BY_STATE.get(state[:2])
+    if known is None and is_loss(state):
+        return StoreError
+    return known
