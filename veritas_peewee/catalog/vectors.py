@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 FOLLOWS_ENTRIES = False
 _WEIGHTS = "ABCC"
 """How much a word in a url, a narrative, findings and errors counts, as the index has it."""
-_RANK = "ts_rank('{1.0, 1.0, 2.0, 4.0}', c.words, ask.query)"
+_RANK = "ts_rank('{0.25, 0.25, 0.5, 1.0}', c.words, ask.query)"
 _COLUMN = 4000
 """Places that a column has before those of the next one; later ones are all at its end. Between two
 columns is a hole, so that no phrase spans them."""

@@ -155,6 +155,12 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
         connection: Connection = self.connection()
         return connection
 
+    def read_at_once(self, sql: str, params: Any) -> list[tuple[Any, ...]] | None:
+        # A statement that fails ends the transaction, so there is no second try.
+        if self.role != "reader" or self.query_hooks:
+            return None
+        return self.raw.execute(sql, params).fetchall()
+
     def insert(self, sql: str, values: Any, rows: int) -> Sequence[int]:
         # In the order of the rows; Peewee has the statement return their keys.
         return [row[0] for row in self.execute_sql(sql, values).fetchall()]

@@ -96,7 +96,8 @@ def append_events(events: list[tuple[str, str, str]], when: datetime) -> list[in
     if not ids:  # another process has added to the same log, or changed the schema
         chain.clear()
         with database.unit():
-            _compile_alone(database)
+            if not memory.gives_ids:
+                _compile_alone(database)
             return append_events(events, when)
     _added(database, memory, ids, digests)
     return ids
