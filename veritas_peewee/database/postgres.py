@@ -29,9 +29,15 @@ KEY = (
 """The first key of our advisory locks: the schema, so that stores in others have their own."""
 _BEGUN = (
     "SELECT writer, altered::text, pg_current_xact_id()::text, "
-    "set_config('veritas.touched', '-', true), GREATEST((SELECT max(id) FROM audit_events), "
+    "GREATEST((SELECT max(id) FROM audit_events), "
     "(SELECT max(event_id) FROM removed_events), 0) FROM store_state"
 )
+_LISTEN = (
+    "CREATE TEMPORARY TABLE veritas_touched (id bigint GENERATED ALWAYS AS IDENTITY, kind text, "
+    "audit_id text, row_id bigint) ON COMMIT DELETE ROWS; "
+    "SELECT set_config('veritas.listens', 'yes', false)"
+)
+"""From then on triggers tell this connection what it has changed."""
 _BEGIN_READING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 IDLE_LIMIT = 60
 """Seconds after which the server ends a transaction of ours in which nothing happens: a machine
@@ -111,6 +117,8 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
                     "or name another in the URL (?options=-csearch_path=NAME)"
                 )
             self.key = int(key)
+            if self.writes(self.role):
+                made.execute(_LISTEN)
         except BaseException:
             made.close()
             raise
@@ -195,7 +203,7 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
             connection.execute("SELECT pg_advisory_xact_lock(?, 0)", (self.key,))
             begun = connection.execute(_BEGUN) if self.has_state else None
             if begun is not None and (row := begun.fetchone()) is not None:
-                self.last_writer, self.altered, self._transaction, _, self.newest = row
+                self.last_writer, self.altered, self._transaction, self.newest = row
         except BaseException:
             with suppress(*DRIVER_ERRORS):
                 self.before_going_back()

@@ -50,7 +50,9 @@ def write(database: StoreDatabase, audit_id: str, columns: dict[str, Any]) -> bo
     before, children = memory.stored.get(audit_id), memory.children.get(audit_id)
     known = memory.known.get(audit_id)
     if before is None or children is None or known is None or known is State.WRONG:
-        return _update(database, audit_id, columns, is_there=before is not None or known is not None)
+        return _update(
+            database, audit_id, columns, is_there=before is not None or known is not None
+        )
     if audit_id in memory.changed_rows:  # what else has changed it is sealed with all that follows
         return _update(database, audit_id, columns, is_there=True)
     row = list(before)

@@ -1,7 +1,7 @@
 """The keeper of a connection to PostgreSQL, whose triggers cannot call us.
 
-They write what has changed into a setting of the transaction, which is read here before the seals
-are renewed. An audit is then held against its seal as the last commit left it, which a second
+They write what has changed into a temporary table, which is read here before the seals are
+renewed. An audit is then held against its seal as the last commit left it, which a second
 connection sees. A statement that brings its own digest or seal is one of ours, and tells nothing.
 """
 
@@ -24,8 +24,10 @@ _ADDS = re.compile(r"\s*(?:INSERT|WITH)\b.*\baudit_events\b", re.I | re.S)
 _CHANGES = re.compile(r"\s*(?:INSERT|UPDATE|DELETE|WITH)\b.*\baudit(?:s|_findings|_screenshots)\b",
                       re.I | re.S)  # fmt: skip
 _BRINGS_ITS_OWN = re.compile(r'INSERT INTO "audit(?:s|_findings)" \([^)]*"(?:seal|digest)"')
-_TOLD = "SELECT current_setting('veritas.touched', true)"
-_TAKEN = "SELECT set_config('veritas.touched', '-', true)"
+_TOLD = (
+    "WITH told AS (DELETE FROM pg_temp.veritas_touched RETURNING id, kind, audit_id, row_id) "
+    "SELECT kind, audit_id, row_id FROM told ORDER BY id"
+)
 _ROWS: dict[str, Any] = {"f": AuditFinding, "s": AuditScreenshot}
 
 
@@ -82,25 +84,18 @@ class ServerKeeper(Keeping):
         if not self._may_be_told:
             return
         self._may_be_told = False
-        connection = self._server.raw
-        (told,) = connection.execute(_TOLD).fetchone() or ("-",)
-        if not told or told == "-":
-            return
-        connection.execute(_TAKEN)
-        for line in told.split("\n")[1:]:
-            kind, rest = line[0], line[1:]
+        for kind, audit_id, row_id in self._server.raw.execute(_TOLD).fetchall():
             if kind == "d":
-                self.gone(rest)
+                self.gone(audit_id)
             elif kind == "n":
-                self.new(rest)
+                self.new(audit_id)
             elif kind in _ROWS:
-                audit_id, _, row_id = rest.rpartition(" ")
                 self._has_changed(audit_id)
                 model = _ROWS[kind]
-                look_at_row(self._beside, self, model, int(row_id))
-                self.touched_row(model._meta.table_name, int(row_id))
+                look_at_row(self._beside, self, model, row_id)
+                self.touched_row(model._meta.table_name, row_id)
             else:
-                self._has_changed(rest, its_rows=kind == "c")
+                self._has_changed(audit_id, its_rows=kind == "c")
 
     def _has_changed(self, audit_id: str, *, its_rows: bool = True) -> None:
         if self.known.get(audit_id) in (None, State.ROW):
