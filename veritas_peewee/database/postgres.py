@@ -97,6 +97,7 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
                 "client_encoding": "UTF8",
                 "extra_float_digits": "1",  # the shortest text that is the same number
                 "DateStyle": "ISO",
+                "TimeZone": "UTC",
             }
             if self.writes(self.role):
                 settings["idle_in_transaction_session_timeout"] = f"{IDLE_LIMIT * 1000}"

@@ -9,14 +9,16 @@ import functools
 import re
 from collections.abc import Iterable
 from contextlib import ExitStack, contextmanager
+from datetime import datetime
 from typing import Any
 
 import peewee
 import psycopg
-from psycopg.adapt import Loader
+from psycopg.adapt import Dumper, Loader
 from psycopg.pq import TransactionStatus
 
 from veritas_peewee.database.postgres_errors import LOST
+from veritas_peewee.values.moments import format_datetime
 
 _PARTS = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*|\$(\w*)\$.*?\$\1\$|\?", re.DOTALL)
 """What a mark could be inside of, and a mark."""
@@ -126,6 +128,16 @@ class _WholeNumber(Loader):
         return int(text) if text.lstrip("-").isdecimal() else float(text)
 
 
+class _Moment(Dumper):
+    """A datetime in a caller's own SQL, as the text that the store's columns of times have.
+
+    The server takes it for whatever type is wanted there; in a session in UTC it is the same time.
+    """
+
+    def dump(self, obj: datetime) -> bytes:
+        return (obj.isoformat(" ") if obj.tzinfo is None else format_datetime(obj)).encode()
+
+
 class Connection(psycopg.Connection[Any]):
     """A connection on which each statement is a transaction, unless one was begun by BEGIN."""
 
@@ -184,4 +196,5 @@ def connect(url: str, **options: Any) -> Connection:
     except psycopg.Error as error:
         raise translated(error) from error
     made.adapters.register_loader("numeric", _WholeNumber)
+    made.adapters.register_dumper(datetime, _Moment)
     return made

@@ -70,7 +70,7 @@ def whole(model: type[M], owner: type[peewee.Model] | None = None) -> Any:
     return query if key is None else query.where(key == MARK)
 
 
-@functools.cache
+@per_backend  # where a backend gives ids, Peewee has the statement return them
 def insert_sql(model: type[peewee.Model], *columns: str, rows: int = 1) -> str:
     """The text of an `INSERT` of `rows` rows, with values for these columns in this order.
 
