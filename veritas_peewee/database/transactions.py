@@ -15,7 +15,6 @@ import peewee
 from veritas_peewee.database.failures import DRIVER_ERRORS, error_code
 from veritas_peewee.database.keeper import Keeper
 from veritas_peewee.database.savepoint import Savepoint
-from veritas_peewee.database.sqlite_errors import may_be_committed
 from veritas_peewee.errors import StoreError
 
 AS_PEEWEE: Any = vars(peewee)["__exception_wrapper__"]
@@ -85,6 +84,11 @@ class Transactions(peewee.Database):
         """Begin a transaction, and nothing else."""
         super().begin(lock_type)  # type: ignore[call-arg]
 
+    def is_refused(self, error: BaseException) -> bool:
+        """Whether nothing is saved, nor ever will be, of what a COMMIT or a lone statement was to
+        save that failed with this error and left no transaction."""
+        raise NotImplementedError
+
     def check_written(self) -> None:
         """Raise StoreMoved if what was just written is lost: called before it is acknowledged."""
         raise NotImplementedError
@@ -137,8 +141,8 @@ class Transactions(peewee.Database):
             except BaseException as error:
                 # One that was only refused, for a deferred foreign key, may be tried again.
                 self.lost = not self.transaction_is_open
-                if self.lost and may_be_committed(error):
-                    raise OutcomeUnknown(self.name, "commit", error) from error
+                if self.lost:
+                    self.check_refused(error)
                 with AS_PEEWEE:
                     raise
             self.undo.clear()
@@ -151,6 +155,11 @@ class Transactions(peewee.Database):
         finally:
             if keeper is not None:
                 keeper.undone()
+
+    def check_refused(self, error: BaseException) -> None:
+        """Raise OutcomeUnknown unless what failed with this error is certain not to be saved."""
+        if not self.is_refused(error):
+            raise OutcomeUnknown(self.name, "commit", error) from error
 
     def _refuse_in_unit(self, what: str) -> None:
         scopes = self.state.transactions
@@ -314,7 +323,8 @@ class Unit:
         database = self.database
         # A transaction that is over was ended by SQLite, which then gave an error, or it was
         # committed: by SQL given to the driver, or just before Ctrl-C arrived.
-        certain = database.in_whole_transaction or error_code(error) is not None
+        ended_it = isinstance(error, Exception) and error_code(error) is not None
+        certain = database.in_whole_transaction or ended_it
         database.is_undone = certain and is_known(error)
         try:
             if self.outermost:

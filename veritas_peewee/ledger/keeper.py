@@ -127,6 +127,7 @@ class LedgerKeeper(Remembered):
         """An audit was removed: another one with its id has a log of its own."""
         self._going = None
         self.removed = True
+        self.trace.newest = None
         self.chain.pop(audit_id, None)
         self.known.pop(audit_id, None)
         self.stored.pop(audit_id, None)
@@ -154,6 +155,7 @@ class LedgerKeeper(Remembered):
         self._going = None
         self._looked = False
         self.begin()
+        self.trace.begin(others_wrote)
         if others_wrote:
             self.others_wrote()
         if self._schema is None or others_wrote:
@@ -176,7 +178,11 @@ class LedgerKeeper(Remembered):
         if self.changes:
             number, self.changes = self.changes, 0
             seals.count_changes(self._database, number)
+            self.trace.count(self._database.state.conn, number)
         return True
+
+    def is_absent(self) -> bool:
+        return self.trace.is_absent(self._database.state.conn)
 
     def takes_back(self) -> None:
         changed = {*self.audits, *self._renewed_audits}
@@ -190,6 +196,7 @@ class LedgerKeeper(Remembered):
 
     def undone(self, since: Mark | None = None) -> None:
         self._going = None
+        self.trace.undone()
         if since is None:
             self.forget_log()
             self.known.clear()
