@@ -6,7 +6,8 @@ Longer than most modules: how a transaction ends, for whatever reason, is decide
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from threading import current_thread, main_thread
 from types import TracebackType
 from typing import Any
 
@@ -226,24 +227,34 @@ class Transactions(peewee.Database):
         """Call the `after_rollback` callbacks but for the `first` oldest ones, newest first."""
         undo = self.undo[first:]
         del self.undo[first:]
-        for fn in reversed(undo):
-            self._guard(fn)
+        self._call_all(reversed(undo))
 
     def run_commit_callbacks(self) -> None:
         """Call the `after_commit` callbacks; the commit is done, so errors are only logged."""
         if callbacks := list(self.state.commit_callbacks):
             self.state.commit_callbacks.clear()
-            for fn in callbacks:
-                self._guard(fn)
+            self._call_all(callbacks)
 
-    def _guard(self, fn: Callable[[], object]) -> None:
-        # Of the transaction that has ended; a callback may have one of its own.
-        ended = self.lost, self.is_undone
-        try:
-            fn()
-        except BaseException:  # SystemExit too: the transaction has ended, whatever is raised
-            _logger.exception("%s: a callback after a transaction failed", self.name)
-        self.lost, self.is_undone = ended
+    def _call_all(self, callbacks: Iterable[Callable[[], object]]) -> None:
+        """Call each of them, whatever the others raise.
+
+        Errors are logged. What asks the program to end (Ctrl-C, a signal, SystemExit) is raised in
+        the main thread, once all have been called; any other thread serves others too and goes on.
+        """
+        asked: BaseException | None = None
+        for fn in callbacks:
+            # Of the transaction that has ended; a callback may have one of its own.
+            ended = self.lost, self.is_undone
+            try:
+                fn()
+            except BaseException as error:
+                if isinstance(error, Exception) or current_thread() is not main_thread():
+                    _logger.exception("%s: a callback after a transaction failed", self.name)
+                else:
+                    asked = asked or error
+            self.lost, self.is_undone = ended
+        if asked is not None:
+            raise asked
 
     def close_cursors(self, first: int = 0) -> None:
         """Close the open cursors but for the `first` oldest ones."""
@@ -300,8 +311,10 @@ class Unit:
         if error is not None:
             self._roll_back(error)
         elif self.outermost:
-            database.run_commit_callbacks()
-            database.settle()
+            try:
+                database.run_commit_callbacks()
+            finally:
+                database.settle()
 
     def _commit(self) -> None:
         if self.outermost:
