@@ -49,6 +49,10 @@ class StoreDatabase(Transactions):
     reads_ahead: ClassVar[bool]
     """Whether each statement is a way to a server and back, so that it pays to ask many things at
     once."""
+    fails_alone: ClassVar[bool]
+    """Whether a statement that fails leaves its transaction as it was before it."""
+    beats_every: ClassVar[float | None] = None
+    """Seconds after which a connection that waits for work has to give a sign of life."""
     begin_snapshot: ClassVar[str]
     """Begins a transaction that reads everything as of one moment."""
 

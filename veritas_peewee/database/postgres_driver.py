@@ -10,14 +10,14 @@ import re
 from collections.abc import Iterable
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 import peewee
 import psycopg
 from psycopg.adapt import Dumper, Loader
-from psycopg.pq import TransactionStatus
+from psycopg.pq import PipelineStatus, TransactionStatus
 
-from veritas_peewee.database.postgres_errors import LOST
+from veritas_peewee.database.postgres_errors import LOST, is_loss
 from veritas_peewee.values.moments import format_datetime
 
 _PARTS = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*|\$(\w*)\$.*?\$\1\$|\?", re.DOTALL)
@@ -62,7 +62,10 @@ def _as_peewee(connection: Any) -> Any:
     try:
         yield
     except psycopg.Error as error:
-        raise translated(error, connection) from error
+        made = translated(error, connection)
+        if made.sqlstate is not None and is_loss(made.sqlstate):
+            connection.close()  # it may still wait for what will never come
+        raise made from error
 
 
 def translated(error: psycopg.Error, connection: Any = None) -> _Told:
@@ -78,13 +81,18 @@ def translated(error: psycopg.Error, connection: Any = None) -> _Told:
 class _Cursor(psycopg.RawCursor[Any]):
     """In a pipeline a statement is only sent, and an error of it comes with what is read next."""
 
+    @property
+    def mine(self) -> Connection:
+        """The connection, as the class that it has here."""
+        return cast("Connection", self.connection)
+
     number = 0
     """Which statement of its pipeline it has sent."""
 
     @property
     def rowcount(self) -> int:
-        if self.pgresult is None and self.connection.pipelined is not None:
-            self.connection.settle()
+        if self.pgresult is None and self.mine.pipelined is not None:
+            self.mine.settle()
         return self._rowcount
 
     def fetchone(self) -> Any:
@@ -101,21 +109,21 @@ class _Cursor(psycopg.RawCursor[Any]):
 
     def _has_come(self) -> None:
         # What was sent before it has come too.
-        self.connection.came = max(self.connection.came, self.number)
+        self.mine.came = max(self.mine.came, self.number)
 
     def __iter__(self) -> Any:
         return iter(self.fetchall())
 
     def execute(self, query: Any, params: Any = None, **rest: Any) -> Any:
-        self.connection.sent += 1
-        self.number = self.connection.sent
+        self.mine.sent += 1
+        self.number = self.mine.sent
         with _as_peewee(self.connection):
             if not params:
                 return super().execute(query, None, **rest)
             return super().execute(numbered(query), params, **rest)
 
     def executemany(self, query: Any, params_seq: Iterable[Any], **rest: Any) -> None:
-        self.connection.sent += 1
+        self.mine.sent += 1
         with _as_peewee(self.connection):
             super().executemany(numbered(query), params_seq, **rest)
 
@@ -187,6 +195,8 @@ class Connection(psycopg.Connection[Any]):
         if stack is not None:
             with _as_peewee(self):
                 stack.close()
+            if self.info.pipeline_status is not PipelineStatus.OFF:
+                self.close()
 
 
 def connect(url: str, **options: Any) -> Connection:

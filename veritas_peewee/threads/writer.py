@@ -213,7 +213,12 @@ class Writer:
     def _serve(self, database: StoreDatabase, wal: Wal) -> None:
         queue = self._queue
         while True:
-            job = self._wait_idly(wal) if wal.is_large else queue.get()
+            if wal.is_large:
+                job = self._wait_idly(wal)
+            elif database.beats_every is None:
+                job = queue.get()
+            else:
+                job = self._wait_beating(database, database.beats_every)
             batch: list[Job] = []
             while job is not None:
                 batch.append(job)
@@ -236,6 +241,13 @@ class Writer:
             with suppress(Empty):
                 return self._queue.get(timeout=wal.retry_after)
             wal.empty()
+
+    def _wait_beating(self, database: StoreDatabase, every: float) -> Job | None:
+        """The next job; while there is none, others are shown that this process is alive."""
+        while True:
+            with suppress(Empty):
+                return self._queue.get(timeout=every)
+            database.session.keep()
 
     def _answer(self, done: list[Job], gone: int) -> float:
         """Have the loop's thread deliver outcomes and free the slots, also those of `gone` jobs
