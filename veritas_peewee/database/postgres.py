@@ -45,6 +45,8 @@ IDLE_LIMIT = 60
 that stands still must not hold the lock of all others."""
 _COMES_BACK = 30.0
 """Seconds for which a server that went away is waited for, to ask it what became of a commit."""
+TELL_EVERY = 0.02
+"""Seconds between two messages to other processes that there is something new."""
 _ASK_AGAIN, _TRY_AGAIN = 0.05, 0.2
 
 
@@ -54,7 +56,6 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
     backend = "postgres"
     counts_events = False
     fails_alone = False
-    beats_every = BEAT_EVERY
     reads_ahead = True
     begin_snapshot = _BEGIN_READING
     param = "?"  # as in SQLite; the driver's class numbers them
@@ -73,6 +74,7 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
         self.altered: str | None = None
         """The last transaction in which another program has changed rows."""
         self._transaction = ""
+        self._told_at, self._has_news = 0.0, False
         self._is_new = False
         """Whether the connection was replaced since the last transaction began."""
         self.beside: PostgresStore | None = None
@@ -344,6 +346,41 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
         finally:
             self.reading = False
             self.raw.execute("SELECT set_config('transaction_read_only', 'off', false)")
+
+    # ---- telling other processes ----
+
+    @property
+    def _channel(self) -> str:
+        return f"veritas_{self.key & 0xFFFFFFFF}"
+
+    def listen(self) -> None:
+        """From now on this connection is told when any process has committed."""
+        self.raw.execute(f"LISTEN {self._channel}")
+
+    def heard(self) -> bool:
+        """Whether it was told anything since the last call; does not wait."""
+        return bool(list(self.raw.notifies(timeout=0)))
+
+    def committed(self) -> None:
+        # Not in the transaction: all that tell of themselves there wait for one another.
+        if self._told_at + TELL_EVERY <= monotonic():
+            self._tell()
+        else:
+            self._has_news = True
+
+    def due(self) -> float:
+        return TELL_EVERY if self._has_news else BEAT_EVERY
+
+    def beat(self) -> None:
+        if self._has_news:
+            self._tell()
+        self.session.keep()
+
+    def _tell(self) -> None:
+        self._told_at, self._has_news = monotonic(), False
+        if self.beside is not None:
+            with suppress(*DRIVER_ERRORS):  # those who wait look by themselves too
+                self.beside.raw.execute(f"NOTIFY {self._channel}")
 
     # ---- what the file of a database would be asked ----
 

@@ -215,10 +215,10 @@ class Writer:
         while True:
             if wal.is_large:
                 job = self._wait_idly(wal)
-            elif database.beats_every is None:
+            elif (due := database.due()) is None:
                 job = queue.get()
             else:
-                job = self._wait_beating(database, database.beats_every)
+                job = self._wait_beating(database, due)
             batch: list[Job] = []
             while job is not None:
                 batch.append(job)
@@ -230,6 +230,8 @@ class Writer:
                 done, gone, committed = commit(database, batch)
                 self._counts.commits += committed
                 now = self._answer(done, len(gone))
+                if committed:
+                    database.committed()
                 if now > wal.look_at:
                     wal.look(now)
             if job is None:
@@ -242,12 +244,13 @@ class Writer:
                 return self._queue.get(timeout=wal.retry_after)
             wal.empty()
 
-    def _wait_beating(self, database: StoreDatabase, every: float) -> Job | None:
-        """The next job; while there is none, others are shown that this process is alive."""
+    def _wait_beating(self, database: StoreDatabase, due: float | None) -> Job | None:
+        """The next job; while there is none, the database has signs of life to give."""
         while True:
             with suppress(Empty):
-                return self._queue.get(timeout=every)
-            database.session.keep()
+                return self._queue.get(timeout=due)
+            database.beat()
+            due = database.due()
 
     def _answer(self, done: list[Job], gone: int) -> float:
         """Have the loop's thread deliver outcomes and free the slots, also those of `gone` jobs
