@@ -9,6 +9,7 @@ from itertools import pairwise
 import pytest
 
 from tests.support.database_files import by_hand
+from tests.support.tracing import traced
 from veritas_peewee import Audit, connect
 from veritas_peewee.database.current import bound, current_database, screenshot_folder
 from veritas_peewee.ledger import formulas, log, memory, seals
@@ -174,14 +175,12 @@ def test_a_row_that_is_too_long_is_read_each_time(script, audit_id, monkeypatch)
 
 
 def test_a_row_is_sealed_once_with_its_change(script, audit_id, monkeypatch):
-    written, made = [], []
+    made = []
     make = formulas.running_seal_of
     monkeypatch.setattr(seals, "running_seal_of", lambda *of: made.append(of) or make(*of))
-    script.raw.set_trace_callback(written.append)
-    recorder.record(audit_id, ERROR)
-    script.raw.set_trace_callback(None)
+    with traced(script) as written:
+        recorder.record(audit_id, ERROR)
     assert [one for one in written if '"audits"' in one and not one.startswith("UPDATE")] == []
-    # SQLite names a statement again for each trigger that it sets off.
     assert len({one for one in written if one.startswith('UPDATE "audits"')}) == 1
     assert len(made) == 1
     assert verify().problems == []

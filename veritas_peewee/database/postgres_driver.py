@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -76,13 +76,19 @@ def translated(error: psycopg.Error, connection: Any = None) -> _Told:
 
 
 class _Cursor(psycopg.RawCursor[Any]):
+    connection: Connection
+
     def execute(self, query: Any, params: Any = None, **rest: Any) -> Any:
+        if self.connection.watch is not None:
+            self.connection.watch(query)
         with _as_peewee(self.connection):
             if not params:
                 return super().execute(query, None, **rest)
             return super().execute(numbered(query), params, **rest)
 
     def executemany(self, query: Any, params_seq: Iterable[Any], **rest: Any) -> None:
+        if self.connection.watch is not None:
+            self.connection.watch(query)
         with _as_peewee(self.connection):
             super().executemany(numbered(query), params_seq, **rest)
 
@@ -107,6 +113,9 @@ class _Moment(Dumper):
 
 class Connection(psycopg.Connection[Any]):
     """A connection on which each statement is a transaction, unless one was begun by BEGIN."""
+
+    watch: Callable[[str], object] | None = None
+    """Is given the text of each statement before it runs, also of one given to the driver."""
 
     @property
     def in_transaction(self) -> bool:

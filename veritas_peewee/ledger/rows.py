@@ -71,7 +71,9 @@ def _update(database: StoreDatabase, audit_id: str, columns: dict[str, Any]) -> 
     names = sorted(columns, key=_order().__getitem__)
     values = [columns[name] for name in names]
     memory = remembered(database)
-    memory.own_change = "seal" in columns
+    memory.own_change = True
+    if "seal" not in columns:
+        memory.stored.pop(audit_id, None)
     try:
         return bool(database.execute_sql(update_sql(Audit, *names), [*values, audit_id]).rowcount)
     finally:

@@ -31,7 +31,7 @@ _ROWS: dict[str, Any] = {"f": AuditFinding, "s": AuditScreenshot}
 class ServerKeeper(Keeping):
     """Implements `database.keeper.Keeper` for one connection to a server."""
 
-    watched = ""  # each statement can change rows
+    watched = "\0"  # the connection's own `watch` is given each statement, the driver's too
 
     def __init__(self, database: PostgresStore, beside: StoreDatabase) -> None:
         super().__init__(database)
@@ -43,6 +43,7 @@ class ServerKeeper(Keeping):
         self.forget_log()
         self.known.clear()
         self.forget_changes()
+        self._server.raw.watch = self.before
 
     def before(self, sql: str) -> None:
         if not self.appending and self.unchained_after is None and _ADDS.match(sql):
@@ -64,7 +65,11 @@ class ServerKeeper(Keeping):
 
     def seal(self) -> None:
         self._read_changes()
-        super().seal()
+        self.own_change = True
+        try:
+            super().seal()
+        finally:
+            self.own_change = False
 
     def before_commit(self) -> bool:
         self._read_changes()
