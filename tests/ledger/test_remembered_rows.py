@@ -51,6 +51,8 @@ def test_what_else_changes_it_is_seen(script, audit_id, change):
         change(audit_id)
         recorder.record(audit_id, ERROR)
     assert lookups.get(audit_id).errors == ["mine", "no answer"]
+    if script.backend != "sqlite" and change is by_the_driver:
+        return  # on a server it is another program's, for it is committed by itself
     change(audit_id)
     recorder.record(audit_id, ERROR)
     assert lookups.get(audit_id).errors == ["mine", "no answer"]
@@ -59,7 +61,12 @@ def test_what_else_changes_it_is_seen(script, audit_id, change):
 def test_a_row_that_is_replaced_is_forgotten(script, audit_id):
     with suppress(KeyError), script.atomic():
         row = Audit.select().where(Audit.id == audit_id).dicts().get()
-        Audit.replace(row | {"errors": ["mine"]}).execute()
+        if script.backend == "sqlite":
+            Audit.replace(row | {"errors": ["mine"]}).execute()
+        else:
+            Audit.insert(row | {"errors": ["mine"]}).on_conflict(
+                conflict_target=[Audit.id], preserve=[Audit.errors]
+            ).execute()
         assert not remembers(audit_id)
         raise KeyError  # its events have gone with the old row
 

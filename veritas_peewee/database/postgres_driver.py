@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Iterable
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from typing import Any
 
@@ -76,11 +76,42 @@ def translated(error: psycopg.Error, connection: Any = None) -> _Told:
 
 
 class _Cursor(psycopg.RawCursor[Any]):
+    """In a pipeline a statement is only sent, and an error of it comes with what is read next."""
+
     connection: Connection
+    number = 0
+    """Which statement of its pipeline it has sent."""
+
+    @property
+    def rowcount(self) -> int:
+        if self.pgresult is None and self.connection.pipelined is not None:
+            self.connection.settle()
+        return self._rowcount
+
+    def fetchone(self) -> Any:
+        with _as_peewee(self.connection):
+            row = super().fetchone()
+        self._has_come()
+        return row
+
+    def fetchall(self) -> Any:
+        with _as_peewee(self.connection):
+            rows = super().fetchall()
+        self._has_come()
+        return rows
+
+    def _has_come(self) -> None:
+        # What was sent before it has come too.
+        self.connection.came = max(self.connection.came, self.number)
+
+    def __iter__(self) -> Any:
+        return iter(self.fetchall())
 
     def execute(self, query: Any, params: Any = None, **rest: Any) -> Any:
         if self.connection.watch is not None:
             self.connection.watch(query)
+        self.connection.sent += 1
+        self.number = self.connection.sent
         with _as_peewee(self.connection):
             if not params:
                 return super().execute(query, None, **rest)
@@ -89,6 +120,7 @@ class _Cursor(psycopg.RawCursor[Any]):
     def executemany(self, query: Any, params_seq: Iterable[Any], **rest: Any) -> None:
         if self.connection.watch is not None:
             self.connection.watch(query)
+        self.connection.sent += 1
         with _as_peewee(self.connection):
             super().executemany(numbered(query), params_seq, **rest)
 
@@ -119,6 +151,8 @@ class Connection(psycopg.Connection[Any]):
 
     @property
     def in_transaction(self) -> bool:
+        if self.pipelined is not None:  # what was sent is not known to have been done
+            return not (self._is_over or self.closed)
         return self.info.transaction_status in (
             TransactionStatus.INTRANS,
             TransactionStatus.INERROR,
@@ -132,6 +166,35 @@ class Connection(psycopg.Connection[Any]):
 
     def executemany(self, sql: str, rows: Iterable[Any]) -> None:
         self.cursor().executemany(sql, rows)
+
+    # ---- many statements in one round trip ----
+
+    pipelined: psycopg.Pipeline | None = None
+    _open: ExitStack | None = None
+    _is_over = False
+    sent = came = 0
+    """How many statements were sent, and the last of them whose outcome has come."""
+
+    def begin_pipeline(self) -> None:
+        """From now on send statements without waiting for each."""
+        stack = ExitStack()
+        self.pipelined, self._open = stack.enter_context(self.pipeline()), stack
+        self._is_over = False
+
+    def settle(self) -> None:
+        """Wait for all statements that were sent; raises the error of the first that failed."""
+        if self.pipelined is not None and self.sent > self.came:
+            with _as_peewee(self):
+                self.pipelined.sync()
+            self._is_over = self.info.transaction_status is TransactionStatus.IDLE
+            self.came = self.sent
+
+    def end_pipeline(self) -> None:
+        """Do what `settle` does, and wait for each statement from now on."""
+        stack, self._open, self.pipelined = self._open, None, None
+        if stack is not None:
+            with _as_peewee(self):
+                stack.close()
 
 
 def connect(url: str, **options: Any) -> Connection:
