@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 _ADDS = re.compile(r"\s*(?:INSERT|WITH)\b.*\baudit_events\b", re.I | re.S)
 _CHANGES = re.compile(r"\s*(?:INSERT|UPDATE|DELETE|WITH)\b.*\baudit(?:s|_findings|_screenshots)\b",
                       re.I | re.S)  # fmt: skip
-_BRINGS_ITS_OWN = re.compile(r'INSERT INTO "audit(?:s|_findings)" \([^)]*"(?:seal|digest)"')
+_BRINGS_ITS_OWN = re.compile(
+    r'INSERT INTO "audit(?:s|_findings)" \([^)]*"(?:seal|digest)"(?!.*\bON CONFLICT\b)'
+)
 _TOLD = (
     "WITH told AS (DELETE FROM pg_temp.veritas_touched RETURNING id, kind, audit_id, row_id) "
     "SELECT kind, audit_id, row_id FROM told ORDER BY id"
@@ -55,8 +57,11 @@ class ServerKeeper(Keeping):
             self.newest = None
         elif not self.own_change and _CHANGES.match(sql) and not _BRINGS_ITS_OWN.match(sql):
             # What it changes is told once it has run; until then nothing is taken for known.
-            self.stored.clear()
-            self.forget_contents()
+            if self.changing is None:
+                self.stored.clear()
+                self.forget_contents()
+            else:
+                self.stored.pop(self.changing, None)
             self._may_be_told = True
 
     def began(self, others_wrote: bool) -> None:
