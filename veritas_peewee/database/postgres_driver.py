@@ -164,6 +164,10 @@ class Connection(psycopg.Connection[Any]):
         """Whether a statement of the open transaction has failed, so that it takes no other."""
         return self.info.transaction_status is TransactionStatus.INERROR
 
+    def cursor(self, *args: Any, **options: Any) -> Any:
+        with _as_peewee(self):  # one that is closed
+            return super().cursor(*args, **options)
+
     def executemany(self, sql: str, rows: Iterable[Any]) -> None:
         self.cursor().executemany(sql, rows)
 
