@@ -24,6 +24,10 @@ _PARTS = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*|\$(\w*)\$.*?\$
 """What a mark could be inside of, and a mark."""
 
 
+_CONTROL = re.compile(r"\s*(?:COMMIT|END|ABORT|PREPARE\s+TRANSACTION|ROLLBACK(?!.*\bTO\b))\b", re.I)
+"""What ends a transaction."""
+
+
 @functools.lru_cache(4096)
 def numbered(sql: str) -> str:
     """A statement whose values are marked by `?`, with PostgreSQL's own `$1`, `$2`, …"""
@@ -114,8 +118,13 @@ class _Cursor(psycopg.RawCursor[Any]):
         self.number = self.connection.sent
         with _as_peewee(self.connection):
             if not params:
-                return super().execute(query, None, **rest)
-            return super().execute(numbered(query), params, **rest)
+                super().execute(query, None, **rest)
+            else:
+                super().execute(numbered(query), params, **rest)
+        if self.connection.pipelined is not None and not self.connection.ends:
+            if _CONTROL.match(query):
+                self.connection.controlled()
+        return self
 
     def executemany(self, query: Any, params_seq: Iterable[Any], **rest: Any) -> None:
         if self.connection.watch is not None:
@@ -175,6 +184,8 @@ class Connection(psycopg.Connection[Any]):
 
     pipelined: psycopg.Pipeline | None = None
     _open: ExitStack | None = None
+    ends = False
+    """Whether what is executed now ends the transaction for whoever began it."""
     _is_over = False
     sent = came = 0
     """How many statements were sent, and the last of them whose outcome has come."""
@@ -192,6 +203,11 @@ class Connection(psycopg.Connection[Any]):
                 self.pipelined.sync()
             self._is_over = self.info.transaction_status is TransactionStatus.IDLE
             self.came = self.sent
+
+    def controlled(self) -> None:
+        """A statement was sent that ends the transaction: SQL that was given to the driver."""
+        self.settle()
+        self._is_over = True  # also if another one is begun: it is not the one that we began
 
     def end_pipeline(self) -> None:
         """Do what `settle` does, and wait for each statement from now on."""

@@ -103,6 +103,9 @@ class Transactions(peewee.Database):
         TransactionLost if it certainly was not, because the connection has gone."""
         return False
 
+    def clear_raw(self) -> None:
+        """Leave nothing of a transaction that is over: that was not ended by `end_raw`."""
+
     def before_going_back(self) -> None:
         """Make ready to go back to a savepoint, or to the beginning, whatever has failed."""
 
@@ -177,6 +180,8 @@ class Transactions(peewee.Database):
             if self.transaction_is_open:
                 self.before_going_back()
                 self.end_raw("ROLLBACK")
+            else:
+                self.clear_raw()
         finally:
             if keeper is not None:
                 keeper.undone()
