@@ -223,10 +223,21 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
         connection: Connection = self.state.conn
         if sql == "COMMIT" and self.has_state:
             self.sign()
+        connection.ends = True
         try:
             connection.execute(sql)
         finally:
+            connection.ends = False
             connection.end_pipeline()
+
+    def clear_raw(self) -> None:
+        connection: Connection | None = self.state.conn
+        if connection is not None:
+            with suppress(*DRIVER_ERRORS):
+                connection.end_pipeline()
+            with suppress(*DRIVER_ERRORS):
+                if connection.in_transaction:  # one that SQL given to the driver has begun
+                    connection.execute("ROLLBACK")
 
     def before_going_back(self) -> None:
         # The error of a statement that was sent is known, or is that of another one.

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 
 import peewee
 import psycopg
@@ -22,6 +22,10 @@ from veritas_peewee.values.moments import format_datetime
 
 _PARTS = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*|\$(\w*)\$.*?\$\1\$|\?", re.DOTALL)
 """What a mark could be inside of, and a mark."""
+
+
+_CONTROL = re.compile(r"\s*(?:COMMIT|END|ABORT|PREPARE\s+TRANSACTION|ROLLBACK(?!.*\bTO\b))\b", re.I)
+"""What ends a transaction."""
 
 
 @functools.lru_cache(4096)
@@ -81,18 +85,14 @@ def translated(error: psycopg.Error, connection: Any = None) -> _Told:
 class _Cursor(psycopg.RawCursor[Any]):
     """In a pipeline a statement is only sent, and an error of it comes with what is read next."""
 
-    @property
-    def mine(self) -> Connection:
-        """The connection, as the class that it has here."""
-        return cast("Connection", self.connection)
-
+    connection: Connection
     number = 0
     """Which statement of its pipeline it has sent."""
 
     @property
     def rowcount(self) -> int:
-        if self.pgresult is None and self.mine.pipelined is not None:
-            self.mine.settle()
+        if self.pgresult is None and self.connection.pipelined is not None:
+            self.connection.settle()
         return self._rowcount
 
     def fetchone(self) -> Any:
@@ -109,21 +109,30 @@ class _Cursor(psycopg.RawCursor[Any]):
 
     def _has_come(self) -> None:
         # What was sent before it has come too.
-        self.mine.came = max(self.mine.came, self.number)
+        self.connection.came = max(self.connection.came, self.number)
 
     def __iter__(self) -> Any:
         return iter(self.fetchall())
 
     def execute(self, query: Any, params: Any = None, **rest: Any) -> Any:
-        self.mine.sent += 1
-        self.number = self.mine.sent
+        if self.connection.watch is not None:
+            self.connection.watch(query)
+        self.connection.sent += 1
+        self.number = self.connection.sent
         with _as_peewee(self.connection):
             if not params:
-                return super().execute(query, None, **rest)
-            return super().execute(numbered(query), params, **rest)
+                super().execute(query, None, **rest)
+            else:
+                super().execute(numbered(query), params, **rest)
+        if self.connection.pipelined is not None and not self.connection.ends:
+            if _CONTROL.match(query):
+                self.connection.controlled()
+        return self
 
     def executemany(self, query: Any, params_seq: Iterable[Any], **rest: Any) -> None:
-        self.mine.sent += 1
+        if self.connection.watch is not None:
+            self.connection.watch(query)
+        self.connection.sent += 1
         with _as_peewee(self.connection):
             super().executemany(numbered(query), params_seq, **rest)
 
@@ -149,6 +158,9 @@ class _Moment(Dumper):
 class Connection(psycopg.Connection[Any]):
     """A connection on which each statement is a transaction, unless one was begun by BEGIN."""
 
+    watch: Callable[[str], object] | None = None
+    """Is given the text of each statement before it runs, also of one given to the driver."""
+
     @property
     def in_transaction(self) -> bool:
         if self.pipelined is not None:  # what was sent is not known to have been done
@@ -164,6 +176,10 @@ class Connection(psycopg.Connection[Any]):
         """Whether a statement of the open transaction has failed, so that it takes no other."""
         return self.info.transaction_status is TransactionStatus.INERROR
 
+    def cursor(self, *args: Any, **options: Any) -> Any:
+        with _as_peewee(self):  # one that is closed
+            return super().cursor(*args, **options)
+
     def executemany(self, sql: str, rows: Iterable[Any]) -> None:
         self.cursor().executemany(sql, rows)
 
@@ -171,6 +187,8 @@ class Connection(psycopg.Connection[Any]):
 
     pipelined: psycopg.Pipeline | None = None
     _open: ExitStack | None = None
+    ends = False
+    """Whether what is executed now ends the transaction for whoever began it."""
     _is_over = False
     sent = came = 0
     """How many statements were sent, and the last of them whose outcome has come."""
@@ -188,6 +206,11 @@ class Connection(psycopg.Connection[Any]):
                 self.pipelined.sync()
             self._is_over = self.info.transaction_status is TransactionStatus.IDLE
             self.came = self.sent
+
+    def controlled(self) -> None:
+        """A statement was sent that ends the transaction: SQL that was given to the driver."""
+        self.settle()
+        self._is_over = True  # also if another one is begun: it is not the one that we began
 
     def end_pipeline(self) -> None:
         """Do what `settle` does, and wait for each statement from now on."""

@@ -112,6 +112,9 @@ class Transactions(peewee.Database):
         connection has gone, and there is a new one on which it can be run again."""
         return False
 
+    def clear_raw(self) -> None:
+        """Leave nothing of a transaction that is over: that was not ended by `end_raw`."""
+
     def before_going_back(self) -> None:
         """Make ready to go back to a savepoint, or to the beginning, whatever has failed."""
 
@@ -191,6 +194,8 @@ class Transactions(peewee.Database):
             if self.transaction_is_open:
                 self.before_going_back()
                 self.end_raw("ROLLBACK")
+            else:
+                self.clear_raw()
         finally:
             if keeper is not None:
                 keeper.undone()

@@ -73,6 +73,8 @@ class Remembered:
         """Whether the statement that is running adds events together with their digests."""
         self.own_change = False
         """Whether the statement that is running changes an audit's row in a way that is known."""
+        self.changing: str | None = None
+        """The audit whose row, and nothing else of ours, the statement that is running changes."""
         self.alone = False
         """Whether the statement that is running adds an event without a transaction around it."""
         self.known: dict[str, State] = {}
