@@ -39,11 +39,12 @@ def add_words(database: StoreDatabase, entries: list[tuple[int, list[str]]]) -> 
     if entries:
         database.state.conn.executemany(
             f"UPDATE {_ENTRIES} SET words = CAST(? AS tsvector) WHERE id = ?",
-            [(vector, entry) for entry, vector in _vectors(entries)],
+            [(vector, entry) for entry, vector in vectors_of(entries)],
         )
 
 
-def _vectors(entries: list[tuple[int, list[str]]]) -> Iterator[tuple[int, str]]:
+def vectors_of(entries: list[tuple[int, list[str]]]) -> Iterator[tuple[int, str]]:
+    """The id of each entry with the text of the `tsvector` that it should have."""
     with closing(scratch()) as apart:
         columns = ", ".join(WORDS)
         apart.execute(f"CREATE VIRTUAL TABLE pieces USING fts5({columns}, content='', {TOKENIZER})")

@@ -16,6 +16,7 @@ from peewee import PostgresqlDatabase
 
 from veritas_peewee.config import Durability, Location
 from veritas_peewee.database.connection import Role, StoreDatabase
+from veritas_peewee.database.current import current_database
 from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
 from veritas_peewee.database.postgres_driver import Connection, connect
 from veritas_peewee.database.postgres_errors import is_loss, state_of
@@ -40,10 +41,19 @@ _COMES_BACK = 30.0
 _ASK_AGAIN = 0.05
 
 
+def current_server(what: str) -> PostgresStore:
+    """The current database, if it is on a server, as `what` needs it; else raises StoreError."""
+    found = current_database()
+    if isinstance(found, PostgresStore):
+        return found
+    raise StoreError(f"{found.name}: {what} here is for a store on a server")
+
+
 class PostgresStore(StoreDatabase, PostgresqlDatabase):
     """One connection to a store on a server, for a role."""
 
     backend = "postgres"
+    storage = "the database"
     counts_events = False
     begin_snapshot = _BEGIN_READING
     param = "?"  # as in SQLite; the driver's class numbers them
@@ -164,6 +174,20 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
     def insert(self, sql: str, values: Any, rows: int) -> Sequence[int]:
         # In the order of the rows; Peewee has the statement return their keys.
         return [row[0] for row in self.execute_sql(sql, values).fetchall()]
+
+    @contextmanager
+    def looking(self) -> Iterator[None]:
+        with self.unit():
+            self.raw.execute("SAVEPOINT looking")
+            yield
+
+    def look_on(self) -> None:
+        # Nothing is written while it is looked, so a roll-back loses nothing.
+        if (connection := self.state.conn) is not None and connection.has_failed:
+            connection.execute("ROLLBACK TO looking")
+
+    def each_row(self, sql: str, params: Any) -> Iterator[tuple[Any, ...]]:
+        return self.raw.each_row(sql, params)
 
     # ---- transactions ----
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -111,6 +111,11 @@ class Connection(psycopg.Connection[Any]):
 
     def executemany(self, sql: str, rows: Iterable[Any]) -> None:
         self.cursor().executemany(sql, rows)
+
+    def each_row(self, sql: str, params: Any = None) -> Iterator[tuple[Any, ...]]:
+        """The rows of a SELECT as they come, so that they are not held all at once."""
+        with _as_peewee(self):
+            yield from self.cursor().stream(numbered(sql), params or None)
 
 
 def connect(url: str, **options: Any) -> Connection:

@@ -75,6 +75,7 @@ class SqliteStore(StoreDatabase, SqliteDatabase):
     """One SQLite connection to a store, for a role."""
 
     backend = "sqlite"
+    storage = "the file"
     counts_events = True
     begin_snapshot = "BEGIN DEFERRED"
 
@@ -173,6 +174,11 @@ class SqliteStore(StoreDatabase, SqliteDatabase):
             yield
         finally:
             connection.text_factory = before
+
+    @contextmanager
+    def looking(self) -> Iterator[None]:
+        with self.any_text(), self.unit():
+            yield
 
     # ---- transactions ----
 
