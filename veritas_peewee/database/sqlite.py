@@ -77,6 +77,7 @@ class SqliteStore(StoreDatabase, SqliteDatabase):
     backend = "sqlite"
     storage = "the file"
     counts_events = True
+    reads_ahead = False
     begin_snapshot = "BEGIN DEFERRED"
 
     def __init__(
