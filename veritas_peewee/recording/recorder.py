@@ -13,13 +13,14 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from veritas_peewee.database.current import atomic, current_database, screenshot_folder
+from veritas_peewee.database.current import atomic, current_database
 from veritas_peewee.database.failures import DRIVER_ERRORS, is_of_the_data
 from veritas_peewee.database.statements import MARK, execute, text_of
 from veritas_peewee.errors import AuditNotFound, DatabaseCorrupt, InvalidAudit, StoreError
 from veritas_peewee.files.sessions import State
 from veritas_peewee.ledger import log
 from veritas_peewee.models import AuditEvent, AuditRunner, AuditStatus
+from veritas_peewee.queries import images
 from veritas_peewee.recording import operations
 from veritas_peewee.recording.effects import kind_named
 from veritas_peewee.recording.output import RESULT_EVENT
@@ -55,6 +56,7 @@ def apply_together(jobs: list[tuple[str, PreparedEvent]]) -> list[int]:
     database = current_database()
     with database.unit():
         ids = log.append_events([(audit_id, one.kind, one.text) for audit_id, one in events], when)
+        images.insert([image for _, one in events for image in one.waiting])
         projections: dict[str, Projection] = {}
         for event_id, (audit_id, one) in zip(ids, events, strict=True):
             if not has_effect(one):
@@ -97,6 +99,7 @@ def _apply(
             current_database().after_rollback(one.discard)
             one.has_begun = True
     ids = log.append_events([(audit_id, one.kind, one.text) for one in events], when)
+    images.insert([image for one in events for image in one.waiting])
     projection = Projection(audit_id, whole=whole)
     for event_id, one in zip(ids, events, strict=True):
         _project(projection, event_id, one, when)
@@ -138,7 +141,7 @@ def record_many(
     Raises AuditNotFound, or InvalidAudit if one of the events cannot be stored. If `lenient`, a
     value that cannot be stored is replaced or left out instead, with a note in `errors`.
     """
-    prepared = prepare_all(audit_id, events, screenshot_folder(), lenient=lenient)
+    prepared = prepare_all(audit_id, events, images.current_images(), lenient=lenient)
     try:
         return apply_all(audit_id, prepared)
     except BaseException:
