@@ -1,4 +1,5 @@
-"""Stores in memory and on file, on asyncio and on trio; each is checked when it is closed."""
+"""Stores in memory, on file and on a server, on asyncio and on trio; each is checked when it is
+closed."""
 
 from __future__ import annotations
 
@@ -12,10 +13,12 @@ from zlib import crc32
 
 import pytest
 
+from tests.support import places
 from tests.support.amount import ALL
 from tests.support.audits import fill
 from tests.support.invariants import check_invariants
 from tests.support.processes import ROOT
+from tests.support.sqlite_alone import sqlite_alone
 from torture.hostile import no_hang
 from veritas_peewee import AuditStore, connect
 from veritas_peewee.testing import make_event, make_finding
@@ -26,31 +29,61 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Of the four pairs of a place and an event loop leave each test two, with both of either.
+    """Of the pairs of a place and an event loop leave each test three: two of memory and file, with
+    both of either, and one of the server.
 
-    Which two goes by the test's name. The writer is the same in all four; `make test-all` has them.
+    Which ones goes by the test's name. The writer is the same in all; `make test-all` has them. A
+    test that asks what is SQLite's own has none on the server.
     """
     kept, left = [], []
     for item in items:
         named: dict[str, Any] = getattr(getattr(item, "callspec", None), "params", {})
         place, loop = named.get("database"), named.get("anyio_backend")
         turned = crc32(item.nodeid.partition("[")[0].encode()) % 2
-        pair = (place == "file") ^ (loop == "trio") ^ turned
-        (left if place and loop and pair and not ALL else kept).append(item)
+        if place == "server":
+            unwanted = bool(sqlite_alone(item.nodeid)) or (
+                bool(loop) and not ALL and (loop == "trio") != turned
+            )
+        else:
+            pair = (place == "file") ^ (loop == "trio") ^ turned
+            unwanted = bool(place and loop and pair and not ALL)
+        (left if unwanted else kept).append(item)
     if left:
         config.hook.pytest_deselected(items=left)
         items[:] = kept
 
 
-@pytest.fixture(params=["memory", "file"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The path of the store under test, or `:memory:`."""
-    return ":memory:" if request.param == "memory" else str(tmp_path / "audits.db")
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say which server was tried, or that none was."""
+    places.summarize(terminalreporter)
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[places.Databases]:
+    """A server of this process's own, with an empty store to copy."""
+    with places.databases() as made:
+        yield made
+
+
+@pytest.fixture(params=["memory", "file", "server"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The path of the store under test, `:memory:`, or the URL of a server's database."""
+    if request.param == "server":
+        with request.getfixturevalue("server").new() as url:
+            yield url
+    else:
+        yield ":memory:" if request.param == "memory" else str(tmp_path / "audits.db")
 
 
 @pytest.fixture
-async def store(database: str) -> AsyncIterator[AuditStore]:
-    async with AuditStore.open(database) as opened:
+def images(database: str, tmp_path: Path) -> Path | None:
+    """The folder of screenshots to open `database` with; None for its default."""
+    return tmp_path / "screenshots" if places.on_server(database) else None
+
+
+@pytest.fixture
+async def store(database: str, images: Path | None) -> AsyncIterator[AuditStore]:
+    async with AuditStore.open(database, screenshots=images) as opened:
         yield opened
         await opened.read(check_invariants)
 
@@ -63,9 +96,9 @@ async def file_store(tmp_path: Path) -> AsyncIterator[AuditStore]:
 
 
 @pytest.fixture
-def script(database: str) -> Iterator[Any]:
+def script(database: str, images: Path | None) -> Iterator[Any]:
     """A database opened by a script, for sync code in this thread."""
-    with connect(database) as opened:
+    with connect(database, screenshots=images) as opened:
         yield opened
         check_invariants()
 

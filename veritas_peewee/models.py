@@ -199,7 +199,8 @@ class Audit(_Table):
         changes.setdefault(cls.updated_at, now)
         status = changes.get(cls.status)
         if isinstance(status, str) and status == AuditStatus.COMPLETED:
-            changes.setdefault(cls.completed_at, peewee.fn.COALESCE(cls.completed_at, now))
+            stored = cls.completed_at.db_value(now)  # what a function is given stays as it is
+            changes.setdefault(cls.completed_at, peewee.fn.COALESCE(cls.completed_at, stored))
         return super().update(changes)
 
     def save(self, *args: Any, **kwargs: Any) -> Any:

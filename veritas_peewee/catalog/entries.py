@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from veritas_peewee.catalog.full_text import LEFT_OUT, WORDS, indexed
 from veritas_peewee.catalog.indexes import index
 from veritas_peewee.database.connection import StoreDatabase
-from veritas_peewee.database.expressions import join_in_order, json_keys
+from veritas_peewee.database.expressions import join_in_order, json_keys, values_of_json
 from veritas_peewee.database.failures import add_hint
 from veritas_peewee.database.sqlite_errors import CORRUPT_VIRTUAL_TABLE
 from veritas_peewee.database.statements import (
@@ -79,18 +79,46 @@ class Entry(NamedTuple):
 def renew_all(database: StoreDatabase, audits: dict[str, dict[str, Any]]) -> list[bool]:
     """Bring audits' entries up to date with their rows' stored values; whether each was not."""
     new: list[tuple[int, list[str]]] = []
-    renewed = [_renew(database, audit_id, row, new) for audit_id, row in audits.items()]
+    found, findings = _read_ahead(database, list(audits))
+    renewed = [
+        _renew(database, audit_id, row, new, found.get(audit_id), findings.get(audit_id))
+        for audit_id, row in audits.items()
+    ]
     # All at once and at the end: before each statement with a trigger FTS5 writes what it has
     # collected.
     index().add_words(database, new)
     return renewed
 
 
+def _read_ahead(
+    database: StoreDatabase, audit_ids: list[str]
+) -> tuple[dict[str, list[Any]], dict[str, list[Any]]]:
+    """The entries and the findings of audits, where it pays to read them at once."""
+    if not database.reads_ahead:
+        return {}, {}
+    values = (json.dumps(audit_ids),)
+    run = database.state.conn.execute
+    rows, told = run(_entries_sql(), values), run(_all_findings_sql(), values)
+    found: dict[str, list[Any]] = {audit_id: [] for audit_id in audit_ids}
+    findings: dict[str, list[Any]] = {audit_id: [] for audit_id in audit_ids}
+    for row in rows.fetchall():
+        found[row[1]].append(row)
+    for audit_id, *row in told.fetchall():
+        findings[audit_id].append(tuple(row))
+    return found, findings
+
+
 def _renew(
-    database: StoreDatabase, audit_id: str, row: dict[str, Any], new: list[tuple[int, list[str]]]
+    database: StoreDatabase,
+    audit_id: str,
+    row: dict[str, Any],
+    new: list[tuple[int, list[str]]],
+    found: list[Any] | None,
+    findings: list[Any] | None,
 ) -> bool:
-    wanted = entry_of(audit_id, row)
-    found = execute(_entry_sql(), (audit_id,))
+    wanted = entry_of(audit_id, row, findings)
+    if found is None:
+        found = execute(_entry_sql(), (audit_id,))
     if wanted is None:
         if found:
             CatalogEntry.delete().where(CatalogEntry.id == found[0][0]).execute()
@@ -253,6 +281,20 @@ def _errors(stored: object, message: object) -> list[str]:
 def _entry_sql() -> str:
     query = CatalogEntry.select(*CatalogEntry._meta.sorted_fields)
     return text_of(query.where(CatalogEntry.audit == MARK))
+
+
+@per_backend
+def _entries_sql() -> str:
+    query = CatalogEntry.select(*CatalogEntry._meta.sorted_fields)
+    return text_of(query.where(CatalogEntry.audit.in_(values_of_json())))
+
+
+@per_backend
+def _all_findings_sql() -> str:
+    fields = (AuditFinding._meta.fields[name] for name in FROM_FINDINGS)
+    query = AuditFinding.select(AuditFinding.audit, *fields)
+    query = query.where(AuditFinding.audit.in_(values_of_json()))
+    return text_of(query.order_by(AuditFinding.id))
 
 
 @per_backend

@@ -8,8 +8,8 @@ has at most 2,000 bytes, and of the places of a word in an entry the first 255 c
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterable, Iterator
-from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from veritas_peewee.catalog.full_text import TOKENIZER, WORDS, marked_apart
@@ -18,17 +18,19 @@ from veritas_peewee.database.statements import execute
 from veritas_peewee.models import CatalogEntry
 
 if TYPE_CHECKING:
+    import sqlite3
+
     from veritas_peewee.database.connection import StoreDatabase
 
 FOLLOWS_ENTRIES = False
-_WEIGHTS = "ABCC"
+_WEIGHTS = dict(zip(WORDS, "ABCC", strict=True))
 """How much a word in a url, a narrative, findings and errors counts, as the index has it."""
 _RANK = "ts_rank('{0.25, 0.25, 0.5, 1.0}', c.words, ask.query)"
 _COLUMN = 4000
 """Places that a column has before those of the next one; later ones are all at its end. Between two
 columns is a hole, so that no phrase spans them."""
-_LAST = 16_383
-"""The last place that a `tsvector` can hold."""
+_FIRST = {column: number * (_COLUMN + 90) + 1 for number, column in enumerate(WORDS)}
+"""The first place of each column; the last of all is below 16,384, as a `tsvector` needs it."""
 _MOST_PLACES, _LONGEST = 255, 2000
 _ENTRIES = CatalogEntry._meta.table_name
 _TERM = re.compile(r'"([^"]*)"( \*)?')
@@ -44,27 +46,35 @@ def add_words(database: StoreDatabase, entries: list[tuple[int, list[str]]]) -> 
 
 
 def _vectors(entries: list[tuple[int, list[str]]]) -> Iterator[tuple[int, str]]:
-    with closing(scratch()) as apart:
+    cut, columns = _cutter(), ", ".join(WORDS)
+    marks = ", ?" * len(WORDS)
+    for entry, texts in entries:
+        cut.execute("INSERT INTO pieces (pieces) VALUES ('delete-all')")
+        cut.execute(f"INSERT INTO pieces (rowid, {columns}) VALUES (1{marks})", texts)
+        words: dict[str, list[str]] = {}
+        for word, column, place in cut.execute("SELECT term, col, offset FROM cut"):
+            at = _FIRST[column] + (place if place < _COLUMN else _COLUMN)
+            words.setdefault(word, []).append(f"{at}{_WEIGHTS[column]}")
+        vector = [
+            f"{_quoted(word)}:{','.join(places[:_MOST_PLACES])}"
+            for word, places in words.items()
+            if len(word) < _LONGEST // 4 or len(word.encode()) < _LONGEST
+        ]
+        yield entry, " ".join(vector)
+
+
+def _cutter() -> sqlite3.Connection:
+    """This thread's tables in memory by which FTS5 cuts texts into words."""
+    made: sqlite3.Connection | None = getattr(_of_thread, "cutter", None)
+    if made is None:
+        made = _of_thread.cutter = scratch()
         columns = ", ".join(WORDS)
-        apart.execute(f"CREATE VIRTUAL TABLE pieces USING fts5({columns}, content='', {TOKENIZER})")
-        apart.execute("CREATE VIRTUAL TABLE cut USING fts5vocab(pieces, instance)")
-        marks = ", ?" * len(WORDS)
-        for entry, texts in entries:
-            apart.execute("INSERT INTO pieces (pieces) VALUES ('delete-all')")
-            apart.execute(f"INSERT INTO pieces (rowid, {columns}) VALUES (1{marks})", texts)
-            words: dict[str, list[str]] = {}
-            for word, column, place in apart.execute("SELECT term, col, offset FROM cut"):
-                number = WORDS.index(column)
-                at = min(number * (_COLUMN + 90) + min(place, _COLUMN) + 1, _LAST)
-                words.setdefault(word, []).append(f"{at}{_WEIGHTS[number]}")
-            yield (
-                entry,
-                " ".join(
-                    f"{_quoted(word)}:{','.join(places[:_MOST_PLACES])}"
-                    for word, places in words.items()
-                    if len(word.encode()) < _LONGEST
-                ),
-            )
+        made.execute(f"CREATE VIRTUAL TABLE pieces USING fts5({columns}, content='', {TOKENIZER})")
+        made.execute("CREATE VIRTUAL TABLE cut USING fts5vocab(pieces, instance)")
+    return made
+
+
+_of_thread = threading.local()
 
 
 def _quoted(word: str) -> str:
@@ -86,22 +96,19 @@ def query_of(expression: str) -> str:
 
 
 def _phrases(expression: str) -> list[str]:
-    with closing(scratch()) as apart:
-        apart.execute(f"CREATE VIRTUAL TABLE pieces USING fts5(part, content='', {TOKENIZER})")
-        apart.execute("CREATE VIRTUAL TABLE cut USING fts5vocab(pieces, instance)")
-        found = []
-        for text, more in _TERM.findall(expression):
-            apart.execute("INSERT INTO pieces (pieces) VALUES ('delete-all')")
-            apart.execute("INSERT INTO pieces (rowid, part) VALUES (1, ?)", (text,))
-            words = [
-                _quoted(word)
-                for (word,) in apart.execute("SELECT term FROM cut ORDER BY offset")
-                if len(word.encode()) < _LONGEST
-            ]
-            if words and more:
-                words[-1] += ":*"
-            found.append(f"({' <-> '.join(words)})" if words else "")
-        return found
+    cut, found = _cutter(), []
+    for text, more in _TERM.findall(expression):
+        cut.execute("INSERT INTO pieces (pieces) VALUES ('delete-all')")
+        cut.execute(f"INSERT INTO pieces (rowid, {WORDS[0]}) VALUES (1, ?)", (text,))
+        words = [
+            _quoted(word)
+            for (word,) in cut.execute("SELECT term FROM cut ORDER BY offset")
+            if len(word.encode()) < _LONGEST
+        ]
+        if words and more:
+            words[-1] += ":*"
+        found.append(f"({' <-> '.join(words)})" if words else "")
+    return found
 
 
 def matches_sql(*, among: str = "", such: str = "") -> str:

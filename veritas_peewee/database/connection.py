@@ -46,6 +46,9 @@ class StoreDatabase(Transactions):
     """The backend's name; the text of a statement can be another one for each."""
     counts_events: ClassVar[bool]
     """Whether the backend counts the ids of events, without gaps."""
+    reads_ahead: ClassVar[bool]
+    """Whether each statement is a way to a server and back, so that it pays to ask many things at
+    once."""
     begin_snapshot: ClassVar[str]
     """Begins a transaction that reads everything as of one moment."""
 
@@ -66,6 +69,8 @@ class StoreDatabase(Transactions):
         self.leaves_derived: bool | None = None
         """Whether what is derived of the rows is damaged, and is left as it is; None if that was
         not looked at yet."""
+        self.ahead: Any = None
+        """What was read ahead of audits (`ledger.ahead`); None if nothing was."""
         self.explain: Explain | None = None
         """Gives what to raise instead of an error that says what of the schema is lost."""
         super().__init__(name, **options)

@@ -29,8 +29,15 @@ KEY = (
 """The first key of our advisory locks: the schema, so that stores in others have their own."""
 _BEGUN = (
     "SELECT writer, altered::text, pg_current_xact_id()::text, "
-    "set_config('veritas.touched', '-', true) FROM store_state"
+    "GREATEST((SELECT max(id) FROM audit_events), "
+    "(SELECT max(event_id) FROM removed_events), 0) FROM store_state"
 )
+_LISTEN = (
+    "CREATE TEMPORARY TABLE veritas_touched (id bigint GENERATED ALWAYS AS IDENTITY, kind text, "
+    "audit_id text, row_id bigint) ON COMMIT DELETE ROWS; "
+    "SELECT set_config('veritas.listens', 'yes', false)"
+)
+"""From then on triggers tell this connection what it has changed."""
 _BEGIN_READING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 IDLE_LIMIT = 60
 """Seconds after which the server ends a transaction of ours in which nothing happens: a machine
@@ -45,6 +52,7 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
 
     backend = "postgres"
     counts_events = False
+    reads_ahead = True
     begin_snapshot = _BEGIN_READING
     param = "?"  # as in SQLite; the driver's class numbers them
     session: ServerSession
@@ -57,6 +65,8 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
         self.number = int.from_bytes(os.urandom(7), "big")
         """What this connection is called in `store_state`."""
         self.last_writer = 0
+        self.newest = 0
+        """The newest id that an event was given, as the transaction has found it."""
         self.altered: str | None = None
         """The last transaction in which another program has changed rows."""
         self._transaction = ""
@@ -87,6 +97,7 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
                 "client_encoding": "UTF8",
                 "extra_float_digits": "1",  # the shortest text that is the same number
                 "DateStyle": "ISO",
+                "TimeZone": "UTC",
             }
             if self.writes(self.role):
                 settings["idle_in_transaction_session_timeout"] = f"{IDLE_LIMIT * 1000}"
@@ -107,6 +118,8 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
                     "or name another in the URL (?options=-csearch_path=NAME)"
                 )
             self.key = int(key)
+            if self.writes(self.role):
+                made.execute(_LISTEN)
         except BaseException:
             made.close()
             raise
@@ -176,6 +189,7 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
         return connection is not None and connection.in_transaction
 
     def check_usable(self) -> None:
+        self.state.conn.settle()
         if self.state.conn.has_failed:
             raise StoreError(
                 f"{self.name}: a statement of this write has failed, and PostgreSQL then takes no "
@@ -188,16 +202,29 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
             connection.execute(_BEGIN_READING)
             return
         try:
-            with connection.pipeline():
-                connection.execute("BEGIN")
-                connection.execute("SELECT pg_advisory_xact_lock(?, 0)", (self.key,))
-                begun = connection.execute(_BEGUN) if self.has_state else None
+            connection.begin_pipeline()
+            connection.execute("BEGIN")
+            connection.execute("SELECT pg_advisory_xact_lock(?, 0)", (self.key,))
+            begun = connection.execute(_BEGUN) if self.has_state else None
             if begun is not None and (row := begun.fetchone()) is not None:
-                self.last_writer, self.altered, self._transaction, _ = row
+                self.last_writer, self.altered, self._transaction, self.newest = row
         except BaseException:
             with suppress(*DRIVER_ERRORS):
-                connection.execute("ROLLBACK")
+                self.before_going_back()
+                self.end_raw("ROLLBACK")
             raise
+
+    def end_raw(self, sql: str) -> None:
+        connection: Connection = self.state.conn
+        try:
+            connection.execute(sql)
+        finally:
+            connection.end_pipeline()
+
+    def before_going_back(self) -> None:
+        # The error of a statement that was sent is known, or is that of another one.
+        with suppress(*DRIVER_ERRORS):
+            self.state.conn.settle()
 
     def others_wrote(self) -> bool:
         return self.last_writer != self.number

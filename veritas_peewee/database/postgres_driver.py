@@ -8,15 +8,17 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterable
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from datetime import datetime
 from typing import Any
 
 import peewee
 import psycopg
-from psycopg.adapt import Loader
+from psycopg.adapt import Dumper, Loader
 from psycopg.pq import TransactionStatus
 
 from veritas_peewee.database.postgres_errors import LOST
+from veritas_peewee.values.moments import format_datetime
 
 _PARTS = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*|\$(\w*)\$.*?\$\1\$|\?", re.DOTALL)
 """What a mark could be inside of, and a mark."""
@@ -74,13 +76,46 @@ def translated(error: psycopg.Error, connection: Any = None) -> _Told:
 
 
 class _Cursor(psycopg.RawCursor[Any]):
+    """In a pipeline a statement is only sent, and an error of it comes with what is read next."""
+
+    number = 0
+    """Which statement of its pipeline it has sent."""
+
+    @property
+    def rowcount(self) -> int:
+        if self.pgresult is None and self.connection.pipelined is not None:
+            self.connection.settle()
+        return self._rowcount
+
+    def fetchone(self) -> Any:
+        with _as_peewee(self.connection):
+            row = super().fetchone()
+        self._has_come()
+        return row
+
+    def fetchall(self) -> Any:
+        with _as_peewee(self.connection):
+            rows = super().fetchall()
+        self._has_come()
+        return rows
+
+    def _has_come(self) -> None:
+        # What was sent before it has come too.
+        self.connection.came = max(self.connection.came, self.number)
+
+    def __iter__(self) -> Any:
+        return iter(self.fetchall())
+
     def execute(self, query: Any, params: Any = None, **rest: Any) -> Any:
+        self.connection.sent += 1
+        self.number = self.connection.sent
         with _as_peewee(self.connection):
             if not params:
                 return super().execute(query, None, **rest)
             return super().execute(numbered(query), params, **rest)
 
     def executemany(self, query: Any, params_seq: Iterable[Any], **rest: Any) -> None:
+        self.connection.sent += 1
         with _as_peewee(self.connection):
             super().executemany(numbered(query), params_seq, **rest)
 
@@ -93,11 +128,23 @@ class _WholeNumber(Loader):
         return int(text) if text.lstrip("-").isdecimal() else float(text)
 
 
+class _Moment(Dumper):
+    """A datetime in a caller's own SQL, as the text that the store's columns of times have.
+
+    The server takes it for whatever type is wanted there; in a session in UTC it is the same time.
+    """
+
+    def dump(self, obj: datetime) -> bytes:
+        return (obj.isoformat(" ") if obj.tzinfo is None else format_datetime(obj)).encode()
+
+
 class Connection(psycopg.Connection[Any]):
     """A connection on which each statement is a transaction, unless one was begun by BEGIN."""
 
     @property
     def in_transaction(self) -> bool:
+        if self.pipelined is not None:  # what was sent is not known to have been done
+            return not (self._is_over or self.closed)
         return self.info.transaction_status in (
             TransactionStatus.INTRANS,
             TransactionStatus.INERROR,
@@ -112,6 +159,35 @@ class Connection(psycopg.Connection[Any]):
     def executemany(self, sql: str, rows: Iterable[Any]) -> None:
         self.cursor().executemany(sql, rows)
 
+    # ---- many statements in one round trip ----
+
+    pipelined: psycopg.Pipeline | None = None
+    _open: ExitStack | None = None
+    _is_over = False
+    sent = came = 0
+    """How many statements were sent, and the last of them whose outcome has come."""
+
+    def begin_pipeline(self) -> None:
+        """From now on send statements without waiting for each."""
+        stack = ExitStack()
+        self.pipelined, self._open = stack.enter_context(self.pipeline()), stack
+        self._is_over = False
+
+    def settle(self) -> None:
+        """Wait for all statements that were sent; raises the error of the first that failed."""
+        if self.pipelined is not None and self.sent > self.came:
+            with _as_peewee(self):
+                self.pipelined.sync()
+            self._is_over = self.info.transaction_status is TransactionStatus.IDLE
+            self.came = self.sent
+
+    def end_pipeline(self) -> None:
+        """Do what `settle` does, and wait for each statement from now on."""
+        stack, self._open, self.pipelined = self._open, None, None
+        if stack is not None:
+            with _as_peewee(self):
+                stack.close()
+
 
 def connect(url: str, **options: Any) -> Connection:
     """A connection to the server; raises Peewee's OperationalError."""
@@ -120,4 +196,5 @@ def connect(url: str, **options: Any) -> Connection:
     except psycopg.Error as error:
         raise translated(error) from error
     made.adapters.register_loader("numeric", _WholeNumber)
+    made.adapters.register_dumper(datetime, _Moment)
     return made

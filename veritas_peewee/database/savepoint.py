@@ -20,6 +20,7 @@ class Savepoint(peewee._savepoint):
 
     def rollback(self, begin: bool = True) -> None:
         first, mark = self.undo, self.mark  # `begin` counts anew
+        self.db.before_going_back()
         del self.db.state.commit_callbacks[self.callbacks :]
         try:
             super().rollback(begin=False)

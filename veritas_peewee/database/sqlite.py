@@ -76,6 +76,7 @@ class SqliteStore(StoreDatabase, SqliteDatabase):
 
     backend = "sqlite"
     counts_events = True
+    reads_ahead = False
     begin_snapshot = "BEGIN DEFERRED"
 
     def __init__(

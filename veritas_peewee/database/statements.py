@@ -70,7 +70,7 @@ def whole(model: type[M], owner: type[peewee.Model] | None = None) -> Any:
     return query if key is None else query.where(key == MARK)
 
 
-@functools.cache
+@per_backend  # where a backend gives ids, Peewee has the statement return them
 def insert_sql(model: type[peewee.Model], *columns: str, rows: int = 1) -> str:
     """The text of an `INSERT` of `rows` rows, with values for these columns in this order.
 
@@ -97,6 +97,19 @@ def insert_rows(
 ) -> list[int]:
     """Insert many rows of stored values; returns their ids."""
     return insert_values(model, columns, list(chain.from_iterable(rows)))
+
+
+def store_rows(
+    model: type[peewee.Model], columns: tuple[str, ...], rows: list[tuple[Any, ...]]
+) -> None:
+    """Insert many rows of stored values, whose ids nobody needs."""
+    database, width, start = current_database(), len(columns), 0
+    while left := len(rows) - start:
+        size = statement_size(left)
+        values = list(chain.from_iterable(rows[start : start + size]))
+        assert len(values) == size * width
+        database.execute_sql(insert_sql(model, *columns, rows=size), values)
+        start += size
 
 
 def insert_values(

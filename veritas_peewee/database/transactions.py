@@ -35,13 +35,22 @@ def is_known(error: BaseException | None) -> bool:
     return not isinstance(error, TransactionEnded) and not getattr(error, "written", False)
 
 
+class TransactionLost(StoreError):
+    """The connection has gone, and nothing of the transaction was saved: it can be run again."""
+
+    def __init__(self, name: str, error: BaseException) -> None:
+        super().__init__(
+            f"{name}: the connection was lost, and nothing of the write was saved ({error})"
+        )
+
+
 class OutcomeUnknown(TransactionEnded):
     """What ends a transaction has failed, and it is not known whether the write was saved."""
 
     def __init__(self, name: str, what: str, error: BaseException) -> None:
         super().__init__(
             f"{name}: the {what} failed, and whether the write was saved is not known: read what "
-            f"is there before you try again (SQLite: {error})"
+            f"is there before you try again ({error})"
         )
 
 
@@ -84,6 +93,18 @@ class Transactions(peewee.Database):
     def begin_raw(self, lock_type: str | None) -> None:
         """Begin a transaction, and nothing else."""
         super().begin(lock_type)  # type: ignore[call-arg]
+
+    def end_raw(self, sql: str) -> None:
+        """End the transaction by COMMIT or ROLLBACK, and nothing else."""
+        self.state.conn.execute(sql)
+
+    def was_committed(self, error: BaseException) -> bool:
+        """Whether a COMMIT that failed with this error was made all the same; raises
+        TransactionLost if it certainly was not, because the connection has gone."""
+        return False
+
+    def before_going_back(self) -> None:
+        """Make ready to go back to a savepoint, or to the beginning, whatever has failed."""
 
     def check_usable(self) -> None:
         """Raise StoreError if a statement of the open transaction, or of the part of it since the
@@ -138,21 +159,24 @@ class Transactions(peewee.Database):
             if keeper is not None and keeper.before_commit() and not self.in_whole_transaction:
                 raise TransactionEnded
             try:
-                self.state.conn.execute("COMMIT")
+                self.end_raw("COMMIT")
             except BaseException as error:
                 # One that was only refused, for a deferred foreign key, may be tried again.
                 self.lost = not self.transaction_is_open
-                if self.lost and may_be_committed(error):
-                    raise OutcomeUnknown(self.name, "commit", error) from error
-                with AS_PEEWEE:
-                    raise
+                if not (self.lost and self.was_committed(error)):
+                    if self.lost and may_be_committed(error):
+                        raise OutcomeUnknown(self.name, "commit", error) from error
+                    with AS_PEEWEE:
+                        raise
+                self.lost = False
             self.undo.clear()
             self.check_written()
             return
         try:
             # If the backend has ended it, a ROLLBACK would only fail, and mask the cause.
             if self.transaction_is_open:
-                self.state.conn.execute("ROLLBACK")
+                self.before_going_back()
+                self.end_raw("ROLLBACK")
         finally:
             if keeper is not None:
                 keeper.undone()
@@ -328,6 +352,7 @@ class Unit:
             else:
                 try:
                     if database.in_whole_transaction:
+                        database.before_going_back()
                         self._end("ROLLBACK TO unit")
                         self._end("RELEASE unit")
                 finally:

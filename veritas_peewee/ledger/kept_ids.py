@@ -144,7 +144,7 @@ def insert_with_ids(rows: list[tuple[Any, ...]]) -> None:
     position, total = (0, 0) if before is None else (before.position, before.total)
     total += total_of((row[0], row[-1]) for row in rows)
     _store(max(position, *(row[0] for row in rows)), total % _MODULUS)
-    memory.forget_log()
+    memory.forget_log()  # the newest id too
 
 
 def _store(position: int, total: int) -> None:

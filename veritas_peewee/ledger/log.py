@@ -20,17 +20,17 @@ from veritas_peewee.database.sqlite_errors import AUTH, may_be_committed
 from veritas_peewee.database.statements import (
     MARK,
     execute,
-    insert_rows,
     insert_sql,
     insert_values,
     per_backend,
+    store_rows,
     text_of,
     update_sql,
 )
 from veritas_peewee.database.transactions import OutcomeUnknown
 from veritas_peewee.ledger import counter, heads
 from veritas_peewee.ledger.memory import MOST_CHAINS, Remembered, remembered
-from veritas_peewee.models import AuditEvent, reported_finding_id
+from veritas_peewee.models import Audit, AuditEvent, reported_finding_id
 from veritas_peewee.values.ids import key_of, not_found
 from veritas_peewee.values.moments import format_datetime
 
@@ -140,11 +140,15 @@ def _insert(memory: Remembered, values: list[Any]) -> list[int]:
     """Insert events, given as the stored values of all rows; returns their ids."""
     if not memory.gives_ids:
         return insert_values(AuditEvent, _COLUMNS, values)
-    first, width = heads.newest_event() + 1, len(_COLUMNS)
+    newest = heads.newest_event() if memory.newest is None else memory.newest
+    first, width = newest + 1, len(_COLUMNS)
     rows = [values[start : start + width] for start in range(0, len(values), width)]
-    return insert_rows(
-        AuditEvent, ("id", *_COLUMNS), [(first + number, *row) for number, row in enumerate(rows)]
-    )
+    ids = list(range(first, first + len(rows)))
+    numbered = [(event_id, *row) for event_id, row in zip(ids, rows, strict=True)]
+    store_rows(AuditEvent, ("id", *_COLUMNS), numbered)
+    if memory.newest is not None:
+        memory.newest = ids[-1]
+    return ids
 
 
 def _added(
@@ -198,7 +202,14 @@ def _alone_sql() -> str:
 def _end(memory: Remembered, audit_id: str) -> bytes:
     """The digest of the last event in an audit's log; for an empty log the audit's id."""
     rows = execute(_end_sql(), (key_of(audit_id),))
+    if not rows and current_database().reads_ahead and not execute(_there_sql(), (audit_id,)):
+        raise not_found(audit_id)  # an INSERT that is only sent would not tell it here
     return rows[0][0] if rows else audit_id.encode()
+
+
+@per_backend
+def _there_sql() -> str:
+    return text_of(Audit.select(SQL("1")).where(Audit.id == MARK))
 
 
 @per_backend
@@ -284,6 +295,10 @@ def finding_reported(audit_id: str, finding_id: str, before: int) -> bool:
 
     `finding_id` is the engine's own id of the finding.
     """
+    known = remembered(current_database()).reported
+    if known and (audit_id, finding_id) in known:
+        first = known[audit_id, finding_id]
+        return first is not None and first < before
     return bool(execute(finding_reported_sql(), (audit_id, finding_id, before)))
 
 

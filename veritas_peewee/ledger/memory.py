@@ -61,6 +61,11 @@ class Remembered:
         """The digests of the events since the last head; None if they have to be read."""
         self.since_from = self.since_upto = 0
         """The event of that head, and the last event that they include."""
+        self.newest: int | None = None
+        """The newest id of an event, if it is known and ids are given here."""
+        self.reported: dict[tuple[str, str], int | None] = {}
+        """The first event that reported a finding, by the audit's id and the engine's own; None if
+        there is none. What was read ahead of a transaction's events, for that transaction."""
         self.gives_ids = False
         """Whether events are given their ids here, because SQLite's own counter is of no use."""
         self.unchained_after: int | None = None
@@ -188,7 +193,8 @@ class Remembered:
     def forget_log(self) -> None:
         """Empty the caches: they may be wrong after a roll-back or another's write."""
         self.chain.clear()
-        self.next_head, self.since_head = 0, None
+        self.next_head, self.since_head, self.newest = 0, None, None
+        self.reported.clear()
         self.forget_contents()
 
     def takes_back(self) -> None:
@@ -238,7 +244,7 @@ class Remembered:
         self.chain.clear()
         self.known.clear()
         self.stored.clear()
-        self.next_head = 0
+        self.next_head, self.newest = 0, None
         self.forget_contents()
 
     def mark(self) -> Mark:

@@ -27,11 +27,12 @@ def current(database: StoreDatabase, audit_id: str) -> list[Any] | None:
         row = stored_audit(audit_id)
         # Outside a transaction another connection may change it at any time.
         if row is not None and database.keeper is not None and database.transaction_is_open:
-            _remember(memory, audit_id, row)
+            remember(memory, audit_id, row)
     return row
 
 
-def _remember(memory: Remembered, audit_id: str, row: list[Any]) -> None:
+def remember(memory: Remembered, audit_id: str, row: list[Any]) -> None:
+    """Keep the row of an audit that runs, as it is stored now, unless it is too long."""
     # A host that another program has changed is made right where the row is read for its seal.
     if row[AT["host"]] != host_in(row) or not is_unfinished(row):
         return
@@ -49,17 +50,18 @@ def write(database: StoreDatabase, audit_id: str, columns: dict[str, Any]) -> bo
     before, children = memory.stored.get(audit_id), memory.children.get(audit_id)
     known = memory.known.get(audit_id)
     if before is None or children is None or known is None or known is State.WRONG:
-        return _update(database, audit_id, columns)
+        return _update(
+            database, audit_id, columns, is_there=before is not None or known is not None
+        )
     if audit_id in memory.changed_rows:  # what else has changed it is sealed with all that follows
-        return _update(database, audit_id, columns)
+        return _update(database, audit_id, columns, is_there=True)
     row = list(before)
     for name, value in columns.items():
         row[AT[name]] = value
     if "url" in columns or not is_unfinished(row):  # the host, or the catalog, follows it
-        return _update(database, audit_id, columns)
+        return _update(database, audit_id, columns, is_there=True)
     row[SEAL] = seal_running(memory, audit_id, row[:SEAL], children)
-    if not _update(database, audit_id, columns | {"seal": row[SEAL]}):
-        return False
+    _update(database, audit_id, columns | {"seal": row[SEAL]}, is_there=True)
     memory.changes += row[SEAL] != before[SEAL]
     if memory.is_cached(audit_id):
         memory.changed_rows.discard(audit_id)
@@ -67,13 +69,17 @@ def write(database: StoreDatabase, audit_id: str, columns: dict[str, Any]) -> bo
     return True
 
 
-def _update(database: StoreDatabase, audit_id: str, columns: dict[str, Any]) -> bool:
+def _update(
+    database: StoreDatabase, audit_id: str, columns: dict[str, Any], *, is_there: bool
+) -> bool:
+    """Change the row; False if there is none, which is not asked if it is known."""
     names = sorted(columns, key=_order().__getitem__)
     values = [columns[name] for name in names]
     memory = remembered(database)
     memory.own_change = "seal" in columns
     try:
-        return bool(database.execute_sql(update_sql(Audit, *names), [*values, audit_id]).rowcount)
+        done = database.execute_sql(update_sql(Audit, *names), [*values, audit_id])
+        return is_there or bool(done.rowcount)
     finally:
         memory.own_change = False
 

@@ -19,6 +19,7 @@ from veritas_peewee.database.expressions import blob_as_read, is_integer
 from veritas_peewee.database.failures import DRIVER_ERRORS
 from veritas_peewee.database.statements import MARK, execute, per_backend, text_of, update_sql
 from veritas_peewee.ledger import log
+from veritas_peewee.ledger.ahead import reading
 from veritas_peewee.ledger.children import Children, read_digests, totals
 from veritas_peewee.ledger.digests import covered as covered
 from veritas_peewee.ledger.digests import digest_of as digest_of
@@ -32,7 +33,7 @@ from veritas_peewee.ledger.formulas import (
 )
 from veritas_peewee.ledger.formulas import first_row as first_row
 from veritas_peewee.ledger.memory import Remembered, State, cannot_be_read, remembered
-from veritas_peewee.ledger.stored import AT, SEAL, audit_row
+from veritas_peewee.ledger.stored import AT, ROW, SEAL, audit_row
 from veritas_peewee.ledger.stored import stored_audit as stored_audit
 from veritas_peewee.models import Audit, AuditEvent, AuditFinding, AuditScreenshot
 from veritas_peewee.values.addresses import host_of
@@ -50,8 +51,13 @@ def renew(database: StoreDatabase, memory: Remembered) -> None:
         for values in execute(row_sql(model), (row_id,)):
             database.execute_sql(update_sql(model, "digest"), (digest_of(values), row_id))
     ended: Entries = {}
-    for audit_id in memory.take_audits():
-        _renew_audit(database, memory, audit_id, ended)
+    audits = memory.take_audits()
+    if database.reads_ahead:
+        unread = [one for one in audits if not is_read(memory, one)]
+        with reading(database, unread, ROW, events=True):
+            _renew_audits(database, memory, audits, ended)
+    else:
+        _renew_audits(database, memory, audits, ended)
     if ended:
         renewing.renew_all(database, ended)
     if memory.removed:
@@ -59,16 +65,29 @@ def renew(database: StoreDatabase, memory: Remembered) -> None:
         memory.removed = False
 
 
-def _renew_audit(
-    database: StoreDatabase, memory: Remembered, audit_id: str, ended: Entries
+def _renew_audits(
+    database: StoreDatabase, memory: Remembered, audits: list[str], ended: Entries
 ) -> None:
+    for audit_id in audits:
+        _renew_audit(database, memory, audit_id, ended)
+
+
+def is_read(memory: Remembered, audit_id: str) -> bool:
+    """Whether an audit can be sealed by what is remembered of it."""
     children = memory.children.get(audit_id)
-    if (
+    return (
         children is not None
         and children.row is not None
         and audit_id not in memory.changed_rows
         and memory.known.get(audit_id) is not State.WRONG
-    ):
+    )
+
+
+def _renew_audit(
+    database: StoreDatabase, memory: Remembered, audit_id: str, ended: Entries
+) -> None:
+    children = memory.children.get(audit_id)
+    if is_read(memory, audit_id) and children is not None and children.row is not None:
         if children.is_sealed:  # by the statement that changed the row
             return
         # Findings or screenshots were added, and nothing else was changed: nothing is to be read.
@@ -127,7 +146,10 @@ def _sealed(
             return None
         memory.known[audit_id] = State.ROWS
     memory.set_children(audit_id, None)
-    count, last = database.state.conn.execute(_events_sql(), (audit_id, audit_id)).fetchone()
+    if database.ahead is not None and audit_id in database.ahead.events:
+        count, last = database.ahead.events[audit_id]
+    else:
+        count, last = database.state.conn.execute(_events_sql(), (audit_id, audit_id)).fetchone()
     return ended_seal(values, digests, count, last), count
 
 
@@ -196,6 +218,7 @@ def begin(audit_id: str, seal: str, row: bytes) -> None:
     """Note that an audit was just added with its `first_row` and its `first_seal`."""
     memory = remembered(current_database())
     memory.known[audit_id] = State.ROWS
+    memory.chain[audit_id] = audit_id.encode()
     memory.set_children(audit_id, Children(seal, row=memory.if_cached(audit_id, row)))
 
 

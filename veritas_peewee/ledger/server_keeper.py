@@ -1,7 +1,7 @@
 """The keeper of a connection to PostgreSQL, whose triggers cannot call us.
 
-They write what has changed into a setting of the transaction, which is read here before the seals
-are renewed. An audit is then held against its seal as the last commit left it, which a second
+They write what has changed into a temporary table, which is read here before the seals are
+renewed. An audit is then held against its seal as the last commit left it, which a second
 connection sees. A statement that brings its own digest or seal is one of ours, and tells nothing.
 """
 
@@ -23,8 +23,11 @@ if TYPE_CHECKING:
 _ADDS = re.compile(r"\s*(?:INSERT|WITH)\b.*\baudit_events\b", re.I | re.S)
 _CHANGES = re.compile(r"\s*(?:INSERT|UPDATE|DELETE|WITH)\b.*\baudit(?:s|_findings|_screenshots)\b",
                       re.I | re.S)  # fmt: skip
-_TOLD = "SELECT current_setting('veritas.touched', true)"
-_TAKEN = "SELECT set_config('veritas.touched', '-', true)"
+_BRINGS_ITS_OWN = re.compile(r'INSERT INTO "audit(?:s|_findings)" \([^)]*"(?:seal|digest)"')
+_TOLD = (
+    "WITH told AS (DELETE FROM pg_temp.veritas_touched RETURNING id, kind, audit_id, row_id) "
+    "SELECT kind, audit_id, row_id FROM told ORDER BY id"
+)
 _ROWS: dict[str, Any] = {"f": AuditFinding, "s": AuditScreenshot}
 
 
@@ -38,6 +41,7 @@ class ServerKeeper(Keeping):
         self._server = database
         self._beside = beside
         self._altered: str | None = None
+        self._may_be_told = False
 
     def install(self) -> None:
         self.forget_log()
@@ -47,10 +51,12 @@ class ServerKeeper(Keeping):
     def before(self, sql: str) -> None:
         if not self.appending and self.unchained_after is None and _ADDS.match(sql):
             self.unchained_after = counter.newest_id(self._database)
-        elif not self.own_change and _CHANGES.match(sql):
+            self.newest = None
+        elif not self.own_change and _CHANGES.match(sql) and not _BRINGS_ITS_OWN.match(sql):
             # What it changes is told once it has run; until then nothing is taken for known.
             self.stored.clear()
             self.forget_contents()
+            self._may_be_told = True
 
     def began(self, others_wrote: bool) -> None:
         self.begin()
@@ -61,6 +67,8 @@ class ServerKeeper(Keeping):
             if self._server.altered == self._altered:
                 self.known |= known
         self._altered = self._server.altered
+        self.newest = self._server.newest
+        self.reported.clear()
 
     def seal(self) -> None:
         self._read_changes()
@@ -73,41 +81,39 @@ class ServerKeeper(Keeping):
         return wrote
 
     def _read_changes(self) -> None:
-        connection = self._server.raw
-        (told,) = connection.execute(_TOLD).fetchone() or ("-",)
-        if not told or told == "-":
+        if not self._may_be_told:
             return
-        connection.execute(_TAKEN)
-        for line in told.split("\n")[1:]:
-            kind, rest = line[0], line[1:]
+        self._may_be_told = False
+        for kind, audit_id, row_id in self._server.raw.execute(_TOLD).fetchall():
             if kind == "d":
-                self.gone(rest)
+                self.gone(audit_id)
             elif kind == "n":
-                self.new(rest)
+                self.new(audit_id)
             elif kind in _ROWS:
-                audit_id, _, row_id = rest.rpartition(" ")
                 self._has_changed(audit_id)
                 model = _ROWS[kind]
-                look_at_row(self._beside, self, model, int(row_id))
-                self.touched_row(model._meta.table_name, int(row_id))
+                look_at_row(self._beside, self, model, row_id)
+                self.touched_row(model._meta.table_name, row_id)
             else:
-                self._has_changed(rest)
+                self._has_changed(audit_id, its_rows=kind == "c")
 
-    def _has_changed(self, audit_id: str) -> None:
+    def _has_changed(self, audit_id: str, *, its_rows: bool = True) -> None:
         if self.known.get(audit_id) in (None, State.ROW):
             state = state_of(self._beside, Remembered(), audit_id)
             if state is State.WRONG:
                 self.note_wrong(self._database, audit_id)
             else:
                 self.known[audit_id] = State.ROWS  # None: it was added by this transaction
-        self.forget_contents(audit_id)
         self.stored.pop(audit_id, None)
-        self.set_children(audit_id, None)
+        if its_rows:
+            self.forget_contents(audit_id)
+            self.set_children(audit_id, None)
         self.changed_rows.add(audit_id)
         self.audits[audit_id] = None
 
     def undone(self, since: Mark | None = None) -> None:
         super().undone(since)
+        self._may_be_told = since is not None  # what the savepoint took back is told again
         if since is None:
             self._altered = None
 

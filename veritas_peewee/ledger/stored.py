@@ -40,8 +40,8 @@ class StoredAudit(NamedTuple):
         return str(self.audit[_ID])
 
 
-_ROW = (*AUDIT, "host")
-AT = {name: position for position, name in enumerate(_ROW)}
+ROW = (*AUDIT, "host")
+AT = {name: position for position, name in enumerate(ROW)}
 """Where each column is in what `stored_audit` and `audit_row` give; the covered ones come first."""
 SEAL = AT["seal"]
 _ID = AT["id"]
@@ -156,11 +156,14 @@ def stored_audit(audit_id: str) -> list[Any] | None:
 def audit_row(database: StoreDatabase, audit_id: str) -> tuple[Any, ...] | None:
     """As `stored_audit`, by the driver: triggers call it while a statement of Peewee's runs."""
     row: tuple[Any, ...] | None
+    if database.ahead is not None and audit_id in database.ahead.rows:
+        row = database.ahead.rows[audit_id]
+        return row
     row = database.state.conn.execute(_audit_sql(), (audit_id,)).fetchone()
     return row
 
 
 @per_backend
 def _audit_sql() -> str:
-    fields = [Audit._meta.fields[name] for name in _ROW]
+    fields = [Audit._meta.fields[name] for name in ROW]
     return text_of(Audit.select(*fields).where(Audit.id == MARK))

@@ -10,6 +10,7 @@ from typing import Any
 import peewee
 
 from veritas_peewee.catalog.entries import UNFINISHED
+from veritas_peewee.database.expressions import is_text
 from veritas_peewee.database.statements import MARK, execute, per_backend, text_of
 from veritas_peewee.models import Audit, AuditEvent, AuditRunner, AuditScreenshot
 from veritas_peewee.recording.removal import remove_after_commit, remove_row
@@ -107,7 +108,7 @@ def _events_sql() -> str:
 def _files_sql() -> str:
     other = AuditScreenshot.alias()
     shared = other.select(peewee.SQL("1")).where(
-        other.file_path == AuditScreenshot.file_path, other.audit != AuditScreenshot.audit
+        is_text(other.file_path, AuditScreenshot.file_path), other.audit != AuditScreenshot.audit
     )
     query = AuditScreenshot.select(AuditScreenshot.file_path, AuditScreenshot.file_size_bytes)
     return text_of(query.where(AuditScreenshot.audit == MARK, ~peewee.fn.EXISTS(shared)))

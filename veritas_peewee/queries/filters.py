@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypedDict
 import peewee
 
 from veritas_peewee.catalog.entries import level_of
-from veritas_peewee.database.expressions import passed_over
+from veritas_peewee.database.expressions import is_text, passed_over
 from veritas_peewee.database.statements import MARK
 from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.models import Audit, AuditFinding, AuditStatus, Severity
@@ -172,6 +172,8 @@ in order if the column has an index that continues with `created_at` and `id`.""
 
 PINNED = frozenset(one.column for one in FILTERS.values() if one.pins)
 """The columns of the filters that `pins` marks."""
+LONG = PINNED
+"""The columns that can hold long texts, as `expressions.is_text` compares them."""
 COMMON = frozenset(one.column for one in FILTERS.values() if one.common)
 """The columns of the filters that `common` marks."""
 
@@ -232,7 +234,8 @@ def where(
         left = (fields or Audit._meta.fields).get(column, Audit._meta.fields[column])
         if looked_up is not None and column not in looked_up:
             left = passed_over(left)
-        query = query.where(getattr(operator, compare)(left, MARK))
+        compared = is_text if column in LONG else getattr(operator, compare)
+        query = query.where(compared(left, MARK))
     return query if shape.finding is None else query.where(_has_finding(shape.finding))
 
 

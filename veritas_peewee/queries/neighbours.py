@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import operator
 from typing import NamedTuple
 
 from peewee import SQL, Tuple
 
+from veritas_peewee.database.expressions import is_text
 from veritas_peewee.database.statements import MARK, execute, per_backend, text_of
 from veritas_peewee.models import Audit, AuditStatus, audit_time
 from veritas_peewee.values.ids import key_of
@@ -44,12 +44,12 @@ def _audits_sql() -> str:
     return text_of(query.where(Audit.id.in_([MARK, MARK])))
 
 
-@functools.cache
+@per_backend
 def _next_sql(column: str, later: bool) -> str:
     compare = operator.gt if later else operator.lt
     place = (audit_time, Audit.id)
     query = Audit.select(Audit.id).where(
-        Audit._meta.fields[column] == MARK,
+        is_text(Audit._meta.fields[column], MARK),
         Audit.status == MARK,
         compare(Tuple(*place), Tuple(MARK, MARK)),
     )

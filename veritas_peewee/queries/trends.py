@@ -11,7 +11,7 @@ from typing import Any
 
 import peewee
 
-from veritas_peewee.database.expressions import values_of_json
+from veritas_peewee.database.expressions import is_text, values_of_json
 from veritas_peewee.database.statements import MARK, execute, per_backend, text_of
 from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.models import Audit, AuditFinding, AuditStatus, Severity, audit_time
@@ -137,7 +137,7 @@ def severities_of(ids: list[str]) -> dict[str, dict[str, int]]:
 def _points_sql(column: str, bounds: tuple[str, ...]) -> str:
     query = Audit.select(
         Audit.id, audit_time, Audit.url, Audit.status, Audit.trust_score, Audit.risk_level
-    ).where(Audit._meta.fields[column] == MARK)
+    ).where(is_text(Audit._meta.fields[column], MARK))
     for compare in bounds:
         query = query.where(getattr(operator, compare)(audit_time, MARK))
     return text_of(query.order_by(audit_time.desc(), Audit.id.desc()).limit(MARK))

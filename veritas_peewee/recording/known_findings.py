@@ -17,8 +17,8 @@ from veritas_peewee.database.expressions import is_same
 from veritas_peewee.database.statements import (
     MARK,
     execute,
-    insert_rows,
     per_backend,
+    store_rows,
     stored_forms,
     text_of,
     update_sql,
@@ -148,7 +148,7 @@ class KnownFindings:
         cached = contents.get(self.audit_id)
         if isinstance(cached, set):
             self._stored = cached
-        elif cached or self._asked:
+        elif cached or self._asked or current_database().reads_ahead:
             rows = execute(_contents_sql(), (self.audit_id,))
             self._stored = {_digest(row) for row in rows}
             self._memory.add_contents(self.audit_id, self._stored)
@@ -164,7 +164,7 @@ def write_all(findings: Iterable[KnownFindings]) -> None:
     new = [one for one in findings if one._new]
     for one in new:
         seals.add_rows(one.audit_id, AuditFinding, [row[-1] for row in one._new])
-    insert_rows(AuditFinding, (*_COLUMNS, "digest"), [row for one in new for row in one._new])
+    store_rows(AuditFinding, (*_COLUMNS, "digest"), [row for one in new for row in one._new])
     for one in new:
         one._remember()
 

@@ -12,9 +12,9 @@ from veritas_peewee.database.current import atomic, current_database
 from veritas_peewee.database.statements import (
     MARK,
     execute,
-    insert_rows,
     insert_values,
     per_backend,
+    store_rows,
     stored_forms,
     text_of,
 )
@@ -297,4 +297,4 @@ def add_screenshots(new: dict[str, list[tuple[Any, ...]]]) -> None:
     for audit_id, made in new.items():
         seals.add_rows(audit_id, AuditScreenshot, [row[-1] for row in made])
     columns = (*seals.covered(AuditScreenshot), "digest")
-    insert_rows(AuditScreenshot, columns, [row for made in new.values() for row in made])
+    store_rows(AuditScreenshot, columns, [row for made in new.values() for row in made])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -19,6 +19,7 @@ from veritas_peewee.database.statements import MARK, execute, text_of
 from veritas_peewee.errors import AuditNotFound, DatabaseCorrupt, InvalidAudit, StoreError
 from veritas_peewee.files.sessions import State
 from veritas_peewee.ledger import log
+from veritas_peewee.ledger.warming import warm
 from veritas_peewee.models import AuditEvent, AuditRunner, AuditStatus
 from veritas_peewee.queries import images
 from veritas_peewee.recording import operations
@@ -55,6 +56,7 @@ def apply_together(jobs: list[tuple[str, PreparedEvent]]) -> list[int]:
     events = [(key_of(audit_id), one) for audit_id, one in jobs]
     database = current_database()
     with database.unit():
+        warm(database, [audit_id for audit_id, _ in events], _findings_of(events))
         ids = log.append_events([(audit_id, one.kind, one.text) for audit_id, one in events], when)
         images.insert([image for _, one in events for image in one.waiting])
         projections: dict[str, Projection] = {}
@@ -98,6 +100,7 @@ def _apply(
         if one.files:
             current_database().after_rollback(one.discard)
             one.has_begun = True
+    warm(current_database(), [audit_id], _findings_of((audit_id, one) for one in events))
     ids = log.append_events([(audit_id, one.kind, one.text) for one in events], when)
     images.insert([image for one in events for image in one.waiting])
     projection = Projection(audit_id, whole=whole)
@@ -105,6 +108,14 @@ def _apply(
         _project(projection, event_id, one, when)
     write_all([projection])
     return ids
+
+
+def _findings_of(events: Iterable[tuple[str, PreparedEvent]]) -> Iterator[tuple[str, str]]:
+    """The findings that events report under an id of the engine's, each with its audit."""
+    for audit_id, one in events:
+        found = one.event.get("finding") if one.kind == "finding" else None
+        if isinstance(found, dict) and isinstance(own := found.get("id"), str) and own:
+            yield audit_id, own
 
 
 def _project(projection: Projection, event_id: int, one: PreparedEvent, when: datetime) -> None:

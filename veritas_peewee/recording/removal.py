@@ -15,6 +15,7 @@ from peewee import SQL, IntegrityError
 
 from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.current import atomic, bound, current_database
+from veritas_peewee.database.expressions import is_text
 from veritas_peewee.database.failures import DRIVER_ERRORS
 from veritas_peewee.database.statements import MARK, execute, per_backend, text_of
 from veritas_peewee.errors import StoreError
@@ -125,7 +126,8 @@ def is_named(file_path: str) -> bool:
 
 @per_backend
 def _named_sql() -> str:
-    query = AuditScreenshot.select(AuditScreenshot.id).where(AuditScreenshot.file_path == MARK)
+    query = AuditScreenshot.select(AuditScreenshot.id)
+    query = query.where(is_text(AuditScreenshot.file_path, MARK))
     return text_of(query.limit(SQL("1")))
 
 

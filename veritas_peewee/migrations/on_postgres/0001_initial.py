@@ -33,7 +33,7 @@ AUDITS = """CREATE TABLE audits (
     seal text COLLATE "C",
     sealed_events bigint,
     host text COLLATE "C"
-)"""
+) WITH (fillfactor = 70)"""  # an audit that runs is changed with nearly each of its events
 CHILD = 'audit_id text COLLATE "C" NOT NULL REFERENCES audits (id) ON DELETE CASCADE'
 TABLES = (
     AUDITS,
@@ -220,54 +220,27 @@ def _row(alias, table):
     return f"({', '.join(f'{alias}.{column}' for column in columns)})"
 
 
-# What a connection of ours is told of its transaction's changes: lines in a setting of the
-# transaction, which a savepoint's roll-back takes back. Each is a letter and an audit's id: n, it
-# was added without a seal, or by an import; a, it was changed; d, removed; c, a row of it was
-# removed. f and s also have the id of a finding or screenshot whose digest is not up to date. A
-# change that brings its seal or digest is not told. What another program does is noted in
-# `store_state`, so that nobody takes for known what it has changed.
+# What a connection of ours is told of its transaction's changes: rows of a temporary table of its
+# own, which a savepoint's roll-back takes back. Each has a letter and an audit's id: n, it was
+# added without a seal, or by an import; a, it was changed; d, removed; c, a row of it was removed.
+# f and s also have the id of a finding or screenshot whose digest is not up to date. A change that
+# brings its own seal or digest is not told. What another program does is noted in `store_state`, so
+# that nobody takes for known what it has changed.
 TELL = """
-DECLARE
-    told text := current_setting('veritas.touched', true);
-    more text;
 BEGIN
-    IF told IS NULL OR told = '' THEN
+    IF current_setting('veritas.listens', true) IS DISTINCT FROM 'yes' THEN
         UPDATE store_state SET writer = 0, altered = pg_current_xact_id()
             WHERE altered IS DISTINCT FROM pg_current_xact_id();
         RETURN NULL;
     END IF;
 {lines}
-    IF more IS NOT NULL THEN
-        PERFORM set_config('veritas.touched', told || more, true);
-    END IF;
     RETURN NULL;
 END"""
+INSERT = "    INSERT INTO pg_temp.veritas_touched (kind, audit_id, row_id)"
 
 
 def _tells(name, lines):
     return function(f"veritas_{name}()", "trigger", TELL.format(lines=lines))
-
-
-def _select(*parts):
-    union = " UNION ".join(parts)
-    return f"    SELECT string_agg(E'\\n' || line, '') INTO more FROM ({union}) AS lines(line);"
-
-
-def _of_children(table, letter):
-    row = f"'{letter}' || {{0}}.audit_id || ' ' || {{0}}.id"
-    return (
-        _tells(f"{table}_added", _select(
-            f"SELECT {row.format('n')} FROM new_rows AS n WHERE n.digest IS NULL")),
-        _tells(f"{table}_changed", _select(
-            f"SELECT {row.format('n')} FROM new_rows AS n JOIN old_rows AS o ON o.id = n.id "
-            f"WHERE n.digest IS NOT DISTINCT FROM o.digest "
-            f"AND {_row('n', table)} IS DISTINCT FROM {_row('o', table)}",
-            "SELECT 'c' || o.audit_id FROM old_rows AS o LEFT JOIN new_rows AS n ON n.id = o.id "
-            "WHERE n.audit_id IS DISTINCT FROM o.audit_id",
-            f"SELECT {row.format('n')} FROM new_rows AS n LEFT JOIN old_rows AS o ON o.id = n.id "
-            "WHERE o.id IS NULL")),
-        _tells(f"{table}_removed", _select("SELECT 'c' || o.audit_id FROM old_rows AS o")),
-    )  # fmt: skip
 
 
 FUNCTIONS = (
@@ -290,19 +263,16 @@ END"""),
     function("veritas_key()", "integer",
              "SELECT c.relnamespace::bigint::bit(32)::integer FROM pg_class AS c "
              "WHERE c.oid = 'audits'::regclass", "sql", f"STABLE {PINNED}"),
-    _tells("audits_added", _select(
-        "SELECT 'n' || n.id FROM new_rows AS n "
-        "WHERE n.seal IS NULL OR n.sealed_events IS NOT NULL")),
-    _tells("audits_changed", _select(
-        "SELECT 'a' || n.id FROM new_rows AS n LEFT JOIN old_rows AS o ON o.id = n.id "
-        "WHERE o.id IS NULL OR (n.seal IS NOT DISTINCT FROM o.seal "
-        f"AND {_row('n', 'audits')} IS DISTINCT FROM {_row('o', 'audits')})",
-        "SELECT 'd' || o.id FROM old_rows AS o LEFT JOIN new_rows AS n ON n.id = o.id "
-        "WHERE n.id IS NULL")),
-    _tells("audits_removed", _select("SELECT 'd' || o.id FROM old_rows AS o")),
-    *_of_children("audit_findings", "f"),
-    *_of_children("audit_screenshots", "s"),
-    _tells("events_changed", ""),
+    _tells("tell_audit", f"{INSERT} VALUES (TG_ARGV[0], NEW.id, NULL);"),
+    _tells("tell_renamed", f"{INSERT} VALUES ('d', OLD.id, NULL), ('n', NEW.id, NULL);"),
+    _tells("tell_row", f"""{INSERT} VALUES (TG_ARGV[0], NEW.audit_id, NEW.id);
+    IF TG_OP = 'UPDATE' THEN
+        {INSERT} VALUES ('c', OLD.audit_id, NULL);
+    END IF;"""),
+    _tells("tell_removed", f"{INSERT} SELECT TG_ARGV[0], id, NULL FROM old_rows;"),
+    _tells("tell_rows_removed",
+           f"{INSERT} SELECT DISTINCT TG_ARGV[0], audit_id, CAST(NULL AS bigint) FROM old_rows;"),
+    _tells("tell_events", ""),
     function("remember_removed_events()", "trigger", """
 BEGIN
     INSERT INTO removed_events (event_id, audit_id, digest)
@@ -380,28 +350,54 @@ END"""),
 )  # fmt: skip
 
 NEW, OLD = "NEW TABLE AS new_rows", "OLD TABLE AS old_rows"
+CHILDREN = (("audit_findings", "f"), ("audit_screenshots", "s"))
 
 
 def _trigger(name, when, table, called, rows=""):
     referencing = f" REFERENCING {rows}" if rows else ""
+    call = called if called.endswith(")") else f"{called}()"
     return (
         f"CREATE TRIGGER {name} AFTER {when} ON {table}{referencing} "
-        f"FOR EACH STATEMENT EXECUTE FUNCTION {called}()"
+        f"FOR EACH STATEMENT EXECUTE FUNCTION {call}"
     )
 
 
+def _row_trigger(name, event, table, condition, call):
+    return (
+        f"CREATE TRIGGER {name} AFTER {event} ON {table} FOR EACH ROW WHEN ({condition}) "
+        f"EXECUTE FUNCTION {call}"
+    )
+
+
+def _changed(table):
+    return f"{_row('OLD', table)} IS DISTINCT FROM {_row('NEW', table)}"
+
+
 TRIGGERS = (
+    _row_trigger("veritas_audit_added", "INSERT", "audits",
+                 "NEW.seal IS NULL OR NEW.sealed_events IS NOT NULL", "veritas_tell_audit('n')"),
+    _row_trigger("veritas_audit_changed", "UPDATE", "audits",
+                 "NEW.id = OLD.id AND NEW.seal IS NOT DISTINCT FROM OLD.seal "
+                 f"AND {_changed('audits')}", "veritas_tell_audit('a')"),
+    _row_trigger("veritas_audit_renamed", "UPDATE", "audits", "NEW.id <> OLD.id",
+                 "veritas_tell_renamed()"),
+    _trigger("veritas_audit_removed", "DELETE", "audits", "veritas_tell_removed('d')", OLD),
     *(
-        _trigger(f"veritas_{table}_{what}", when, table, f"veritas_{table}_{what}", rows)
-        for table in COVERED
-        for what, when, rows in (
-            ("added", "INSERT", NEW),
-            ("changed", "UPDATE", f"{NEW} {OLD}"),
-            ("removed", "DELETE", OLD),
+        trigger
+        for table, letter in CHILDREN
+        for trigger in (
+            _row_trigger(f"veritas_{table}_added", "INSERT", table, "NEW.digest IS NULL",
+                         f"veritas_tell_row('{letter}')"),
+            _row_trigger(f"veritas_{table}_changed", "UPDATE", table,
+                         "NEW.id <> OLD.id OR (NEW.digest IS NOT DISTINCT FROM OLD.digest "
+                         f"AND {_changed(table)})", f"veritas_tell_row('{letter}')"),
+            _trigger(f"veritas_{table}_removed", "DELETE", table,
+                     "veritas_tell_rows_removed('c')", OLD),
         )
     ),
-    _trigger("veritas_events", "INSERT OR UPDATE OR DELETE", "audit_events",
-             "veritas_events_changed"),
+    _row_trigger("veritas_event_added", "INSERT", "audit_events", "NEW.digest IS NULL",
+                 "veritas_tell_events()"),
+    _trigger("veritas_events_changed", "UPDATE OR DELETE", "audit_events", "veritas_tell_events"),
     _trigger("remember_removed_event", "DELETE", "audit_events", "remember_removed_events", OLD),
     _trigger("remember_removed_audit", "DELETE", "audits", "remember_removed_audits", OLD),
     _trigger("count_screenshots_insert", "INSERT", "audit_screenshots", "count_screenshots", NEW),
