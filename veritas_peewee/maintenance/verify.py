@@ -11,7 +11,6 @@ from peewee import SQL
 from veritas_peewee.catalog import checking, entries
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.statements import MARK, execute, per_backend, text_of
-from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.ledger import seals
 from veritas_peewee.ledger.checking import Flaw, flaws
 from veritas_peewee.ledger.digests import fields_of
@@ -23,6 +22,7 @@ from veritas_peewee.maintenance.upkeep import upkeep
 from veritas_peewee.maintenance.verified import CallersError
 from veritas_peewee.maintenance.verified import Report as Report
 from veritas_peewee.models import Audit, AuditEvent, AuditFinding, AuditScreenshot
+from veritas_peewee.queries.images import images_if_any
 from veritas_peewee.values.ids import key_of, not_found
 from veritas_peewee.values.odd_text import OddText, after
 
@@ -62,17 +62,12 @@ def verify_audit(audit_id: str) -> list[str]:
     key, report = key_of(audit_id), Report()
     with report.part(f"audit {key}"), database.looking():
         report.audits = len(execute(_audit_sql(), (key,)))
-        with ImageCheck(report, _folder()) as images:
+        with ImageCheck(report, images_if_any()) as images:
             if report.audits:
                 _check_audit(report, key, images)
     if not report.audits and report.ok:
         raise not_found(audit_id)
     return [*report.problems, *report.unchecked]
-
-
-def _folder() -> ScreenshotFolder | None:
-    root = current_database().location.screenshots
-    return ScreenshotFolder(root) if root else None
 
 
 def _check(report: Report, earlier: Head | None, files: bool, progress: Progress | None) -> None:
@@ -99,7 +94,7 @@ def _check_file(report: Report) -> None:
 
 
 def _check_audits(report: Report, files: bool, progress: Progress | None) -> None:
-    folder = _folder() if files else None
+    folder = images_if_any() if files else None
     total = Audit.select().count()
     last: Any = ""
     with ImageCheck(report, folder) as images:
