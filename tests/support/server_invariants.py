@@ -76,7 +76,7 @@ def _counts() -> list[str]:
 def _words() -> list[str]:
     """The words of each entry against those that its texts have now."""
     texts = execute("SELECT id, url, narrative, findings, errors FROM audit_catalog_texts", ())
-    vectors_of = vectors._vectors([(entry, list(rest)) for entry, *rest in texts])
+    vectors_of = vectors.vectors_of([(entry, list(rest)) for entry, *rest in texts])
     return [
         f"entry {entry} is not found by its words"
         for entry, vector in vectors_of

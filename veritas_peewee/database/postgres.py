@@ -16,6 +16,7 @@ from peewee import PostgresqlDatabase
 
 from veritas_peewee.config import Durability, Location
 from veritas_peewee.database.connection import Role, StoreDatabase
+from veritas_peewee.database.current import current_database
 from veritas_peewee.database.failures import DRIVER_ERRORS, is_lost, store_error
 from veritas_peewee.database.postgres_driver import Connection, connect
 from veritas_peewee.database.server_sessions import BEAT_EVERY, ServerSession
@@ -50,10 +51,19 @@ TELL_EVERY = 0.02
 _ASK_AGAIN, _TRY_AGAIN = 0.05, 0.2
 
 
+def current_server(what: str) -> PostgresStore:
+    """The current database, if it is on a server, as `what` needs it; else raises StoreError."""
+    found = current_database()
+    if isinstance(found, PostgresStore):
+        return found
+    raise StoreError(f"{found.name}: {what} here is for a store on a server")
+
+
 class PostgresStore(StoreDatabase, PostgresqlDatabase):
     """One connection to a store on a server, for a role."""
 
     backend = "postgres"
+    storage = "the database"
     counts_events = False
     fails_alone = False
     reads_ahead = True
@@ -184,6 +194,23 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
     def insert(self, sql: str, values: Any, rows: int) -> Sequence[int]:
         # In the order of the rows; Peewee has the statement return their keys.
         return [row[0] for row in self.execute_sql(sql, values).fetchall()]
+
+    def insert_each(self, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        self.raw.executemany(sql, rows)
+
+    @contextmanager
+    def looking(self) -> Iterator[None]:
+        with self.unit():
+            self.raw.execute("SAVEPOINT looking")
+            yield
+
+    def look_on(self) -> None:
+        # Nothing is written while it is looked, so a roll-back loses nothing.
+        if (connection := self.state.conn) is not None and connection.has_failed:
+            connection.execute("ROLLBACK TO looking")
+
+    def each_row(self, sql: str, params: Any) -> Iterator[tuple[Any, ...]]:
+        return self.raw.each_row(sql, params)
 
     # ---- transactions ----
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from typing import Any
@@ -124,9 +124,9 @@ class _Cursor(psycopg.RawCursor[Any]):
                 super().execute(query, None, **rest)
             else:
                 super().execute(numbered(query), params, **rest)
-        if self.connection.pipelined is not None and not self.connection.ends:
-            if _CONTROL.match(query):
-                self.connection.controlled()
+        is_sent = self.connection.pipelined is not None and not self.connection.ends
+        if is_sent and _CONTROL.match(query):
+            self.connection.controlled()
         return self
 
     def executemany(self, query: Any, params_seq: Iterable[Any], **rest: Any) -> None:
@@ -182,6 +182,14 @@ class Connection(psycopg.Connection[Any]):
 
     def executemany(self, sql: str, rows: Iterable[Any]) -> None:
         self.cursor().executemany(sql, rows)
+
+    def each_row(self, sql: str, params: Any = None) -> Iterator[tuple[Any, ...]]:
+        """The rows of a SELECT as they come, so that they are not held all at once."""
+        if self.pipelined is not None:  # then they can only come together
+            yield from self.execute(sql, params)
+            return
+        with _as_peewee(self):
+            yield from self.cursor().stream(numbered(sql), params or None)
 
     # ---- many statements in one round trip ----
 

@@ -80,6 +80,7 @@ class SqliteStore(StoreDatabase, SqliteDatabase):
     """One SQLite connection to a store, for a role."""
 
     backend = "sqlite"
+    storage = "the file"
     counts_events = True
     fails_alone = True
     reads_ahead = False
@@ -180,6 +181,11 @@ class SqliteStore(StoreDatabase, SqliteDatabase):
             yield
         finally:
             connection.text_factory = before
+
+    @contextmanager
+    def looking(self) -> Iterator[None]:
+        with self.any_text(), self.unit():
+            yield
 
     # ---- transactions ----
 
