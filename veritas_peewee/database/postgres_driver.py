@@ -191,6 +191,11 @@ class Connection(psycopg.Connection[Any]):
         with _as_peewee(self):
             yield from self.cursor().stream(numbered(sql), params or None)
 
+    def heard(self) -> bool:
+        """Whether a NOTIFY has come since the last call; does not wait."""
+        with _as_peewee(self):
+            return bool(list(self.notifies(timeout=0)))
+
     # ---- many statements in one round trip ----
 
     pipelined: psycopg.Pipeline | None = None
