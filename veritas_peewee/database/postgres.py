@@ -41,6 +41,11 @@ _LISTEN = (
 )
 """From then on triggers tell this connection what it has changed."""
 _BEGIN_READING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+SYNCED = (
+    "SELECT set_config('synchronous_commit', 'on', false) "
+    "WHERE current_setting('synchronous_commit') = 'off'"
+)
+"""An acknowledged commit is on disk there, whatever the server's own default is."""
 IDLE_LIMIT = 60
 """Seconds after which the server ends a transaction of ours in which nothing happens: a machine
 that stands still must not hold the lock of all others."""
@@ -123,11 +128,7 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
             calls = ", ".join("set_config(?, ?, false)" for _ in settings)
             values = [one for pair in settings.items() for one in pair]
             made.execute(f"SELECT {calls}", values)
-            # An acknowledged commit is on disk there, whatever the server's own default is.
-            made.execute(
-                "SELECT set_config('synchronous_commit', 'on', false) "
-                "WHERE current_setting('synchronous_commit') = 'off'"
-            )
+            made.execute(SYNCED)
             (key,) = made.execute(KEY).fetchone() or (None,)
             if key is None:
                 raise StoreError(
