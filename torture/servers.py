@@ -65,7 +65,8 @@ class Server:
         )  # fmt: skip
         if done.returncode:
             raise RuntimeError(f"{program}: {done.stdout}")
-        return done.stdout
+        told: str = done.stdout
+        return told
 
     def initialize(self) -> None:
         self._run(

@@ -91,7 +91,7 @@ def cut(run: Run) -> Iterator[Row]:
                 url = started.new_database()
                 with _processes(url) as (running, tolds):
                     for _ in range(4 * LIVES):
-                        sleep(chance.uniform(0.02, 0.2))
+                        sleep(chance.uniform(0.05, 0.5))
                         one = f"SELECT pid FROM pg_stat_activity WHERE {_OURS} AND "
                         one += "datname = current_database() ORDER BY random() LIMIT 2"
                         server_checks.select(

@@ -222,7 +222,7 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
 
     def check_usable(self) -> None:
         self.state.conn.settle()
-        if self.state.conn.has_failed:
+        if self.state.conn.has_failed():
             raise StoreError(
                 f"{self.name}: a statement of this write has failed, and PostgreSQL then takes no "
                 "other: put what may fail into a `with database.atomic()` of its own"
@@ -272,6 +272,10 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
         with suppress(*DRIVER_ERRORS):
             self.state.conn.settle()
 
+    def after_going_back(self) -> None:
+        # Until psycopg has read that they failed, it takes statements for prepared that were skipped.
+        self.state.conn.settle()
+
     def others_wrote(self) -> bool:
         return self.last_writer != self.number
 
@@ -309,14 +313,18 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
         return not self.is_lost(error)
 
     def can_begin_again(self, error: BaseException) -> bool:
+        """See `Transactions`; the second connection is made anew too, if it is that which has gone."""
         # Before the COMMIT was sent nothing can have been saved.
         is_lost = self.is_lost(error) and not isinstance(error, OutcomeUnknown)
         if not (is_lost or isinstance(error, TransactionLost)):
             return False
         until = monotonic() + _COMES_BACK
-        while self.state.conn is None or self.state.conn.closed:
+        while not (_is_up(self) and _is_up(self.beside)):
             try:
-                self.reconnect()
+                if not _is_up(self):
+                    self.reconnect()
+                if self.beside is not None and not _is_up(self.beside):
+                    self.beside.reconnect()
             except (StoreError, *DRIVER_ERRORS):
                 if monotonic() > until:
                     return False
@@ -328,10 +336,18 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
             return False
         callbacks = list(self.state.commit_callbacks)
         status = self._outcome()
-        if status == "aborted":
+        # Another server may have taken over that has never heard of it.
+        if status == "aborted" or (status is None and self._is_absent()):
             raise TransactionLost(self.name, error) from error
         self.state.commit_callbacks[:] = callbacks
         return status == "committed"
+
+    def _is_absent(self) -> bool:
+        """Whether nothing of the transaction is in the database that is connected now."""
+        try:
+            return self.keeper is not None and self.keeper.is_absent()
+        except DRIVER_ERRORS:
+            return False
 
     def run_undo(self, first: int) -> None:
         # The writer runs again what a connection that has gone was doing: its files stay.
@@ -349,10 +365,10 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
             try:
                 self.reconnect()
                 asked = "SELECT pg_xact_status(CAST(? AS xid8))"
-                row = self.state.conn.execute(asked, (transaction,)).fetchone()
-                status = row[0]
-            except (StoreError, *DRIVER_ERRORS):
-                status = "in progress"
+                (status,) = self.state.conn.execute(asked, (transaction,)).fetchone()
+            except (StoreError, *DRIVER_ERRORS) as failure:
+                # A server that does not know its number yet is another one.
+                status = "in progress" if is_lost(failure) else None
             if status != "in progress":
                 return str(status) if status else None
             sleep(_ASK_AGAIN)
@@ -367,8 +383,6 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
         self.dispose()
         self.connect()
         self.session.begin_again()
-        if self.beside is not None:
-            self.beside.reconnect()
 
     def commits_of_others(self) -> int:
         return 0  # under the lock of the store nobody else of ours can have committed
@@ -418,7 +432,9 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
     def _tell(self) -> None:
         self._told_at, self._has_news = monotonic(), False
         if self.beside is not None:
-            with suppress(*DRIVER_ERRORS):  # those who wait look by themselves too
+            with suppress(StoreError, *DRIVER_ERRORS):  # those who wait look by themselves too
+                if not _is_up(self.beside):
+                    self.beside.reconnect()
                 self.beside.raw.execute(f"NOTIFY {self._channel}")
 
     # ---- what the file of a database would be asked ----
@@ -453,3 +469,8 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
 
     def checkpoint(self, *, truncate: bool, patience: float) -> bool:
         return False
+
+
+def _is_up(database: PostgresStore | None) -> bool:
+    """Whether a connection is there, if one is to be there, and has not gone."""
+    return database is None or (database.state.conn is not None and not database.state.conn.closed)

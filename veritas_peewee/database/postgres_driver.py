@@ -27,6 +27,9 @@ _PARTS = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*|\$(\w*)\$.*?\$
 _CONTROL = re.compile(r"\s*(?:COMMIT|END|ABORT|PREPARE\s+TRANSACTION|ROLLBACK(?!.*\bTO\b))\b", re.I)
 """What ends a transaction."""
 
+_MOST_PREPARED = 400
+"""Statements that a connection has prepared."""
+
 
 @functools.lru_cache(4096)
 def numbered(sql: str) -> str:
@@ -121,7 +124,7 @@ class _Cursor(psycopg.RawCursor[Any]):
         self.number = self.connection.sent
         with _as_peewee(self.connection):
             if not params:
-                super().execute(query, None, **rest)
+                super().execute(query, None, **{**rest, "prepare": False})
             else:
                 super().execute(numbered(query), params, **rest)
         is_sent = self.connection.pipelined is not None and not self.connection.ends
@@ -171,9 +174,12 @@ class Connection(psycopg.Connection[Any]):
             TransactionStatus.ACTIVE,
         )
 
-    @property
     def has_failed(self) -> bool:
         """Whether a statement of the open transaction has failed, so that it takes no other."""
+        if self.info.transaction_status is TransactionStatus.INERROR and self.pipelined is not None:
+            # What was sent since may have taken it back: the server says so when all is settled.
+            with _as_peewee(self):
+                self.pipelined.sync()
         return self.info.transaction_status is TransactionStatus.INERROR
 
     def cursor(self, *args: Any, **options: Any) -> Any:
@@ -241,6 +247,9 @@ def connect(url: str, **options: Any) -> Connection:
         made = Connection.connect(url, autocommit=True, cursor_factory=_Cursor, **options)
     except psycopg.Error as error:
         raise translated(error) from error
+    # At the first use: of a statement that was used before, and is skipped in a pipeline because
+    # another one has failed, psycopg believes that it was prepared.
+    made.prepare_threshold, made.prepared_max = 0, _MOST_PREPARED
     made.adapters.register_loader("numeric", _WholeNumber)
     made.adapters.register_dumper(datetime, _Moment)
     return made
