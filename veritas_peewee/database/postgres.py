@@ -273,7 +273,7 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
             self.state.conn.settle()
 
     def after_going_back(self) -> None:
-        # Until psycopg has read that they failed, it takes statements for prepared that were skipped.
+        # Until psycopg has read that they failed, it takes skipped statements for prepared.
         self.state.conn.settle()
 
     def others_wrote(self) -> bool:
@@ -313,7 +313,7 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
         return not self.is_lost(error)
 
     def can_begin_again(self, error: BaseException) -> bool:
-        """See `Transactions`; the second connection is made anew too, if it is that which has gone."""
+        """See `Transactions`; the second connection is made anew too, if it has gone."""
         # Before the COMMIT was sent nothing can have been saved.
         is_lost = self.is_lost(error) and not isinstance(error, OutcomeUnknown)
         if not (is_lost or isinstance(error, TransactionLost)):
