@@ -23,9 +23,9 @@ _RULES = {
     "screenshots_count is wrong": "SELECT id FROM audits WHERE screenshots_count <> "
     "(SELECT COUNT(*) FROM audit_screenshots WHERE audit_id = audits.id)",
     "the patterns are not those of the catalog": "(SELECT p.key, c.created_at, c.audit_id, "
-    "CAST(p.value AS bigint) FROM audit_catalog AS c, json_each_text(CAST(c.patterns AS json)) AS p "
-    "EXCEPT SELECT * FROM audit_patterns) UNION ALL (SELECT * FROM audit_patterns EXCEPT "
-    "SELECT p.key, c.created_at, c.audit_id, CAST(p.value AS bigint) FROM audit_catalog AS c, "
+    "CAST(p.value AS bigint) FROM audit_catalog AS c, "
+    "json_each_text(CAST(c.patterns AS json)) AS p EXCEPT SELECT * FROM audit_patterns) "
+    "UNION ALL (SELECT * FROM audit_patterns EXCEPT SELECT p.key, c.created_at, c.audit_id, CAST(p.value AS bigint) FROM audit_catalog AS c, "
     "json_each_text(CAST(c.patterns AS json)) AS p)",
     "an event was removed without its audit": "SELECT event_id FROM removed_events "
     "WHERE audit_id NOT IN (SELECT audit_id FROM removed_audits)",
@@ -84,5 +84,3 @@ def _words() -> list[str]:
             (entry, vector),
         )
     ]
-
-

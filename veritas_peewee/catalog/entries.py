@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from veritas_peewee.catalog.full_text import LEFT_OUT, WORDS, indexed
 from veritas_peewee.catalog.indexes import index
 from veritas_peewee.database.connection import StoreDatabase
-from veritas_peewee.database.expressions import join_in_order, json_keys, values_of_json
+from veritas_peewee.database.expressions import is_among, join_in_order, json_keys
 from veritas_peewee.database.failures import add_hint
 from veritas_peewee.database.sqlite_errors import CORRUPT_VIRTUAL_TABLE
 from veritas_peewee.database.statements import (
@@ -286,14 +286,14 @@ def _entry_sql() -> str:
 @per_backend
 def _entries_sql() -> str:
     query = CatalogEntry.select(*CatalogEntry._meta.sorted_fields)
-    return text_of(query.where(CatalogEntry.audit.in_(values_of_json())))
+    return text_of(query.where(is_among(CatalogEntry.audit)))
 
 
 @per_backend
 def _all_findings_sql() -> str:
     fields = (AuditFinding._meta.fields[name] for name in FROM_FINDINGS)
     query = AuditFinding.select(AuditFinding.audit, *fields)
-    query = query.where(AuditFinding.audit.in_(values_of_json()))
+    query = query.where(is_among(AuditFinding.audit))
     return text_of(query.order_by(AuditFinding.id))
 
 

@@ -121,9 +121,9 @@ class _Cursor(psycopg.RawCursor[Any]):
                 super().execute(query, None, **rest)
             else:
                 super().execute(numbered(query), params, **rest)
-        if self.connection.pipelined is not None and not self.connection.ends:
-            if _CONTROL.match(query):
-                self.connection.controlled()
+        made = self.connection
+        if made.pipelined is not None and not made.ends and _CONTROL.match(query):
+            made.controlled()
         return self
 
     def executemany(self, query: Any, params_seq: Iterable[Any], **rest: Any) -> None:
