@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from anyio.lowlevel import EventLoopToken
 
     from veritas_peewee.database.connection import StoreDatabase
-    from veritas_peewee.files.images import ScreenshotFolder
     from veritas_peewee.following.follower import Follower
     from veritas_peewee.following.hub import Hub
     from veritas_peewee.ledger.heads import Head
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
     from veritas_peewee.queries.counting import Facets
     from veritas_peewee.queries.filters import Filters
     from veritas_peewee.queries.history import Order
+    from veritas_peewee.queries.images import Images, images_of
     from veritas_peewee.queries.paging import Page
     from veritas_peewee.queries.search import Hit
     from veritas_peewee.queries.trends import Trend
@@ -279,11 +279,11 @@ class AuditStore:
                     partial(preparing.prepare, lenient=lenient),
                     audit_id,
                     event,
-                    self._folder(),
+                    self._images(),
                     discard=preparing.PreparedEvent.discard,
                 )
             else:
-                prepared = preparing.prepare(audit_id, event, self._folder(), lenient=lenient)
+                prepared = preparing.prepare(audit_id, event, self._images(), lenient=lenient)
         except BaseException:
             writer.slots.give()
             raise
@@ -298,7 +298,7 @@ class AuditStore:
             partial(preparing.prepare_all, lenient=lenient),
             audit_id,
             preparing.listed(events),
-            self._folder(),
+            self._images(),
             discard=preparing.discard_all,
         )
         ids: list[int] = await writer.submit(
@@ -322,7 +322,7 @@ class AuditStore:
         """
         writer = self._opened()
         prepared = await in_thread(
-            partial(ingest.prepare_audit, source, self._folder(), audit_id=audit_id, url=url),
+            partial(ingest.prepare_audit, source, self._images(), audit_id=audit_id, url=url),
             discard=ingest.PreparedAudit.discard,
         )
         audit: Audit = await writer.submit(ingest.write_audit, prepared, undo=prepared.discard)
@@ -397,7 +397,7 @@ class AuditStore:
             partial(preparing.prepare, lenient=True, base=base),
             audit_id,
             event,
-            self._folder(),
+            self._images(),
             discard=preparing.PreparedEvent.discard,
         )
         await _submit(writer, audit_id, prepared)
@@ -562,7 +562,12 @@ class AuditStore:
     def _hub(self) -> Hub:
         from veritas_peewee.following.hub import Hub
 
-        return Hub()
+        if self.location.server is None:
+            return Hub()
+        from veritas_peewee.following.listening import Listener
+        from veritas_peewee.startup import open_listener
+
+        return Hub(Listener(partial(open_listener, self.location)))
 
     async def screenshot(self, file_path: str) -> bytes:
         """The bytes of a stored screenshot, by its row's `file_path`.
@@ -571,7 +576,10 @@ class AuditStore:
         for a path outside the folder.
         """
         self._opened()
-        return await in_thread(self._folder().read, file_path)
+        images = self._images()
+        if images.with_rows:
+            return await self.read(images.read, file_path)
+        return await in_thread(images.read, file_path)
 
     async def read(self, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `fn(*args, **kwargs)` on a reader thread, in one snapshot; returns its result.
@@ -677,9 +685,8 @@ class AuditStore:
         """What the writer has done since the store was opened, and how many bytes the WAL has."""
         return self._opened().stats()
 
-    def _folder(self) -> ScreenshotFolder:
-        assert self.location.screenshots is not None
-        return ScreenshotFolder(self.location.screenshots)
+    def _images(self) -> Images:
+        return images_of(self.location)
 
 
 if not TYPE_CHECKING:
@@ -710,8 +717,8 @@ async def _submit(
 def _open(location: Location, durability: Durability) -> StoreDatabase:
     """Open the writer's connection; called on its thread, so that loading modules does not stall
     the event loop."""
-    global ScreenshotFolder, in_thread, ingest, preparing, recorder
-    from veritas_peewee.files.images import ScreenshotFolder
+    global images_of, in_thread, ingest, preparing, recorder
+    from veritas_peewee.queries.images import images_of
     from veritas_peewee.recording import ingest, preparing, recorder
     from veritas_peewee.threads.offload import in_thread
 
@@ -721,9 +728,8 @@ def _open(location: Location, durability: Durability) -> StoreDatabase:
 def _importer(source: Any, skip_existing: bool, location: Location) -> Importer:
     from veritas_peewee.transfer.importing import Importer
 
-    assert location.screenshots is not None
-    folder = ScreenshotFolder(location.screenshots)
-    return Importer(source, skip_existing=skip_existing, folder=folder, database=location.path)
+    place = images_of(location)
+    return Importer(source, skip_existing=skip_existing, place=place, database=location.name)
 
 
 def _look(location: Location, call: Callable[[], T]) -> T:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from veritas_peewee.database import current
+from veritas_peewee.queries import images
 from veritas_peewee.queries.search import search
 from veritas_peewee.recording import operations, recorder
 from veritas_peewee.testing import make_event, make_finding, make_png
@@ -25,14 +26,16 @@ def add_audit(url: str, findings: Iterable[dict[str, Any]] = (), **columns: Any)
 
 def add_screenshot(audit_id: str, index: int, image: bytes) -> None:
     """Add a screenshot that no event reported."""
-    folder = current.screenshot_folder()
-    assert folder is not None
-    stored = folder.put(audit_id, index, "home", image)
+    place = images.current_images()
+    stored = place.put(audit_id, index, "home", image)
     columns = {
         "file_path": stored.file, "label": "home", "index_num": index,
         "file_size_bytes": stored.size, "media_type": stored.media_type, "sha256": stored.sha256,
     }  # fmt: skip
-    insert_screenshot(audit_id, columns)
+    with current.current_database().unit():
+        if place.with_rows:
+            images.insert([(stored.file, image)])
+        insert_screenshot(audit_id, columns)
 
 
 def insert_screenshot(audit_id: str, columns: dict[str, object]) -> None:

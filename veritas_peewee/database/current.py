@@ -131,7 +131,7 @@ def screenshot_folder() -> ScreenshotFolder:
     """The screenshot folder of the current database."""
     folder = current_database().location.screenshots
     if folder is None:
-        raise StoreError("this database in memory has no screenshot folder: give it one")
+        raise StoreError("this database has no screenshot folder: give it one")
     return _folder_class()(folder)
 
 

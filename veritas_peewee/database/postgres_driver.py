@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from typing import Any
@@ -15,9 +15,9 @@ from typing import Any
 import peewee
 import psycopg
 from psycopg.adapt import Dumper, Loader
-from psycopg.pq import TransactionStatus
+from psycopg.pq import PipelineStatus, TransactionStatus
 
-from veritas_peewee.database.postgres_errors import LOST
+from veritas_peewee.database.postgres_errors import LOST, is_loss
 from veritas_peewee.values.moments import format_datetime
 
 _PARTS = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*|\$(\w*)\$.*?\$\1\$|\?", re.DOTALL)
@@ -66,7 +66,10 @@ def _as_peewee(connection: Any) -> Any:
     try:
         yield
     except psycopg.Error as error:
-        raise translated(error, connection) from error
+        made = translated(error, connection)
+        if made.sqlstate is not None and is_loss(made.sqlstate):
+            connection.close()  # it may still wait for what will never come
+        raise made from error
 
 
 def translated(error: psycopg.Error, connection: Any = None) -> _Told:
@@ -121,9 +124,9 @@ class _Cursor(psycopg.RawCursor[Any]):
                 super().execute(query, None, **rest)
             else:
                 super().execute(numbered(query), params, **rest)
-        made = self.connection
-        if made.pipelined is not None and not made.ends and _CONTROL.match(query):
-            made.controlled()
+        is_sent = self.connection.pipelined is not None and not self.connection.ends
+        if is_sent and _CONTROL.match(query):
+            self.connection.controlled()
         return self
 
     def executemany(self, query: Any, params_seq: Iterable[Any], **rest: Any) -> None:
@@ -180,6 +183,19 @@ class Connection(psycopg.Connection[Any]):
     def executemany(self, sql: str, rows: Iterable[Any]) -> None:
         self.cursor().executemany(sql, rows)
 
+    def each_row(self, sql: str, params: Any = None) -> Iterator[tuple[Any, ...]]:
+        """The rows of a SELECT as they come, so that they are not held all at once."""
+        if self.pipelined is not None:  # then they can only come together
+            yield from self.execute(sql, params)
+            return
+        with _as_peewee(self):
+            yield from self.cursor().stream(numbered(sql), params or None)
+
+    def heard(self) -> bool:
+        """Whether a NOTIFY has come since the last call; does not wait."""
+        with _as_peewee(self):
+            return bool(list(self.notifies(timeout=0)))
+
     # ---- many statements in one round trip ----
 
     pipelined: psycopg.Pipeline | None = None
@@ -215,6 +231,8 @@ class Connection(psycopg.Connection[Any]):
         if stack is not None:
             with _as_peewee(self):
                 stack.close()
+            if self.info.pipeline_status is not PipelineStatus.OFF:
+                self.close()
 
 
 def connect(url: str, **options: Any) -> Connection:

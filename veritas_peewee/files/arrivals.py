@@ -26,11 +26,11 @@ from veritas_peewee.values.image_files import check_path, joined, split_path
 class Arrivals:
     """The folder for a unit of an import; it is made for the first image, and locked from then on.
 
-    `database` is the path of the database whose rows will name the images: another one may have the
+    `database` is the name of the database whose rows will name the images: another one may have the
     same screenshot folder.
     """
 
-    def __init__(self, folder: ScreenshotFolder, database: Path | None) -> None:
+    def __init__(self, folder: ScreenshotFolder, database: str | Path | None) -> None:
         self.folder = folder
         self._database = database
         self._path: Path | None = None
@@ -235,7 +235,7 @@ class LeftBehind(NamedTuple):
         shutil.rmtree(self.path, ignore_errors=True)
 
 
-def left_behind(folder: ScreenshotFolder, database: Path | None) -> Iterator[LeftBehind]:
+def left_behind(folder: ScreenshotFolder, database: str | Path | None) -> Iterator[LeftBehind]:
     """What killed imports into this database have left; each is locked until the next is taken."""
     for path in leftovers(folder.root, f".{_name(database)}."):
         with claimed(path) as dead:
@@ -254,6 +254,6 @@ def _images_in(path: Path) -> Iterator[tuple[str, Identity]]:
                         yield file, state.identity
 
 
-def _name(database: Path | None) -> str:
+def _name(database: str | Path | None) -> str:
     """How the folders for images of this database begin."""
     return f"import.{hashlib.sha256(os.fsencode(database or b'')).hexdigest()[:16]}"

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from veritas_peewee.errors import InvalidAudit, ScreenshotNotFound, StoreError
 from veritas_peewee.files.durable import make_folders, write_whole
@@ -115,8 +115,24 @@ def _read(name: str, folder: Folder, *, images_only: bool = False) -> bytes:
     return data
 
 
+def new_image(audit_id: str, index: int, label: str, data: bytes) -> StoredImage:
+    """How an image is to be stored, under a new name.
+
+    Raises InvalidAudit if `data` is not an image or the id cannot name a folder.
+    """
+    kind = check_image(data, "screenshot")
+    if not _SAFE_ID.fullmatch(audit_id):
+        raise InvalidAudit(f"audit id {shown(audit_id)} cannot name a folder")
+    slug = re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-")[:40] or "screenshot"
+    token = os.urandom(4).hex()
+    name = f"{max(index, 0):03d}-{slug}-{token}.{EXTENSIONS[kind]}"
+    return StoredImage(f"{audit_id}/{name}", len(data), kind, hashlib.sha256(data).hexdigest())
+
+
 class ScreenshotFolder:
     """The screenshot folder `root`, which is created when the first image is stored."""
+
+    with_rows: ClassVar[bool] = False
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -127,12 +143,8 @@ class ScreenshotFolder:
         Raises InvalidAudit if `data` is not an image or the id cannot name a folder, StoreFull,
         ReadOnlyStore or another StoreError if the file cannot be written.
         """
-        kind = check_image(data, "screenshot")
-        if not _SAFE_ID.fullmatch(audit_id):
-            raise InvalidAudit(f"audit id {shown(audit_id)} cannot name a folder")
-        slug = re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-")[:40] or "screenshot"
-        token = os.urandom(4).hex()
-        name = f"{max(index, 0):03d}-{slug}-{token}.{EXTENSIONS[kind]}"
+        stored = new_image(audit_id, index, label, data)
+        name = split_path(stored.file)[1]
         try:
             for attempt in range(10):
                 try:
@@ -145,8 +157,7 @@ class ScreenshotFolder:
                         raise
         except OSError as error:
             raise os_error(error, self.root / audit_id, "given a screenshot") from error
-        digest = hashlib.sha256(data).hexdigest()
-        return StoredImage(f"{audit_id}/{name}", len(data), kind, digest)
+        return stored
 
     def read(self, file: str) -> bytes:
         """The bytes of a stored image; raises ScreenshotNotFound if there is no such file, or

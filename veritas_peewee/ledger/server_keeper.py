@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from veritas_peewee.database.connection import StoreDatabase
-from veritas_peewee.ledger import counter
+from veritas_peewee.ledger import counter, seals
 from veritas_peewee.ledger.before_change import look_at_row, state_of
 from veritas_peewee.ledger.keeper import Keeping
 from veritas_peewee.ledger.memory import Mark, Remembered, State
@@ -86,9 +86,13 @@ class ServerKeeper(Keeping):
 
     def before_commit(self) -> bool:
         self._read_changes()
-        wrote = super().before_commit()
-        self._server.sign()
-        return wrote
+        if not (self.has_unsealed or self.changes):
+            return False
+        self.seal()
+        if self.changes:
+            number, self.changes = self.changes, 0
+            seals.count_changes(self._database, number)
+        return True
 
     def _read_changes(self) -> None:
         if not self._may_be_told:

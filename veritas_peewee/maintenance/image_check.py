@@ -8,11 +8,11 @@ import peewee
 
 from veritas_peewee.database.failures import lacking
 from veritas_peewee.database.statements import MARK, execute, per_backend, text_of
-from veritas_peewee.errors import StoreError
-from veritas_peewee.files.images import ScreenshotFolder
+from veritas_peewee.errors import ScreenshotNotFound, StoreError
 from veritas_peewee.ledger.checking import is_other_image
 from veritas_peewee.maintenance.verified import Report
 from veritas_peewee.models import AbsentImage, AuditScreenshot
+from veritas_peewee.queries.images import Images
 from veritas_peewee.queries.present import Present
 from veritas_peewee.values.plain import shown
 
@@ -20,7 +20,7 @@ from veritas_peewee.values.plain import shown
 class ImageCheck:
     """Checks images for a report; a `with` block ends the connection that it may need."""
 
-    def __init__(self, report: Report, folder: ScreenshotFolder | None) -> None:
+    def __init__(self, report: Report, folder: Images | None) -> None:
         self._report = report
         self._folder = folder
         self._present = Present()
@@ -44,7 +44,7 @@ class ImageCheck:
 
     def _check(
         self,
-        folder: ScreenshotFolder,
+        folder: Images,
         audit_id: str,
         where: str,
         file: Any,
@@ -79,7 +79,7 @@ class _Fault(NamedTuple):
     altered: bool = False
 
 
-def _fault(folder: ScreenshotFolder, file: Any, size: Any, sha256: Any) -> _Fault | None:
+def _fault(folder: Images, file: Any, size: Any, sha256: Any) -> _Fault | None:
     """How the file is not the image of its row; None if it is. Raises StoreError if it cannot be
     looked at."""
     try:
@@ -87,7 +87,7 @@ def _fault(folder: ScreenshotFolder, file: Any, size: Any, sha256: Any) -> _Faul
     except StoreError as error:
         if lacking(error):
             raise
-        return _Fault(str(error), missing=isinstance(error.__cause__, FileNotFoundError))
+        return _Fault(str(error), missing=isinstance(error, ScreenshotNotFound))
     if is_other_image(image, size, sha256):
         return _Fault(f"the file {file} was altered", altered=True)
     return None

@@ -8,16 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from veritas_peewee.database.current import current_database, snapshot
+from veritas_peewee.database.current import snapshot
 from veritas_peewee.database.failures import lacking
-from veritas_peewee.errors import StoreError
-from veritas_peewee.files.images import ScreenshotFolder
+from veritas_peewee.errors import ScreenshotNotFound, StoreError
 from veritas_peewee.ledger.checking import image_problem, problem_of
 from veritas_peewee.ledger.stored import SCREENSHOT, Row, image_file, read_stored
 from veritas_peewee.models import AuditScreenshot
 from veritas_peewee.presentation.audit_page import Picture, page_parts
 from veritas_peewee.queries import lookups
 from veritas_peewee.queries.absent import absent_images
+from veritas_peewee.queries.images import Images, images_if_any
 from veritas_peewee.queries.present import Present
 from veritas_peewee.values.ids import not_found
 
@@ -42,13 +42,11 @@ def report_parts(audit_id: str) -> Iterator[str]:
 
 
 def _picture(present: Present, shot: AuditScreenshot) -> Picture:
-    """A screenshot's image from the store's folder, checked against its row."""
-    location = current_database().location
-    if location.screenshots is None:
+    """A screenshot's image, checked against its row."""
+    if (images := images_if_any()) is None:
         return Picture(None, None)
     row = tuple([shot.__data__.get(name) for name in SCREENSHOT])
-    folder = ScreenshotFolder(location.screenshots)
-    picture, missing = _read(folder, row)
+    picture, missing = _read(images, row)
     if picture.problem is None:
         return picture
     # Asked again: the audit may have been removed since, and then its images go too.
@@ -56,17 +54,17 @@ def _picture(present: Present, shot: AuditScreenshot) -> Picture:
         if not present.has_audit(shot.audit_id):
             raise not_found(shot.audit_id)
         return Picture(None, None, "this screenshot was removed while the page was made")
-    picture, missing = _read(folder, row)
+    picture, missing = _read(images, row)
     if missing and image_file(row) in absent_images(shot.audit_id):
         return Picture(None, None, "the image was not in the import that brought this audit")
     return picture
 
 
-def _read(folder: ScreenshotFolder, row: Row) -> tuple[Picture, bool]:
+def _read(images: Images, row: Row) -> tuple[Picture, bool]:
     try:
-        image = folder.read(image_file(row))
+        image = images.read(image_file(row))
     except StoreError as error:
         if lacking(error):  # this says nothing about the image
             raise
-        return Picture(None, str(error)), isinstance(error.__cause__, FileNotFoundError)
+        return Picture(None, str(error)), isinstance(error, ScreenshotNotFound)
     return Picture(image, image_problem(row, image)), False

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from veritas_peewee.database.current import screenshot_folder
 from veritas_peewee.database.instances import models_of
 from veritas_peewee.database.statements import MARK, execute, per_backend, text_of, whole
 from veritas_peewee.errors import ScreenshotNotFound
@@ -16,6 +15,7 @@ from veritas_peewee.models import (
     AuditScreenshot,
     last_result,
 )
+from veritas_peewee.queries.images import current_images
 from veritas_peewee.values.ids import key_of, not_found
 from veritas_peewee.values.plain import check_text, invalid, plain_number, shown
 
@@ -139,4 +139,4 @@ def screenshot(file_path: str) -> bytes:
     Raises ScreenshotNotFound if it is gone, StoreError if it cannot be read, and InvalidAudit for
     a path outside the folder.
     """
-    return screenshot_folder().read(file_path)
+    return current_images().read(file_path)

@@ -90,7 +90,7 @@ def clear_left() -> int:
     database, cleared = current_database(), 0
     if (root := database.location.screenshots) is not None:
         try:
-            for left in left_behind(ScreenshotFolder(root), database.location.path):
+            for left in left_behind(ScreenshotFolder(root), database.location.name):
                 _, is_clear = _remove(ScreenshotFolder(root), left.images)
                 if is_clear:
                     left.clear()

@@ -6,11 +6,11 @@ import os
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from veritas_peewee.database.current import atomic, screenshot_folder
+from veritas_peewee.database.current import atomic
 from veritas_peewee.errors import AuditNotFound, InvalidAudit, StoreError
-from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.files.inputs import read_whole
 from veritas_peewee.models import Audit, AuditStatus
+from veritas_peewee.queries.images import Images, current_images
 from veritas_peewee.recording import operations
 from veritas_peewee.recording.effects import kind_named
 from veritas_peewee.recording.forms import Event, events_of, with_notes
@@ -31,7 +31,7 @@ Source = dict[str, Any] | list[Any] | str | os.PathLike[str]
 
 
 class PreparedAudit(NamedTuple):
-    """An audit ready to be written: its events checked, its images on disk."""
+    """An audit ready to be written: its events checked, its images stored or ready to be."""
 
     audit_id: str
     url: str | None
@@ -47,7 +47,7 @@ class PreparedAudit(NamedTuple):
 
 def prepare_audit(
     source: Source,
-    folder: ScreenshotFolder,
+    images: Images,
     *,
     audit_id: str | None = None,
     url: str | None = None,
@@ -69,7 +69,7 @@ def prepare_audit(
                 f"url: none is told in the events{reason}; pass the url of the audit"
             )
         addresses.check_url(address)
-    prepared = prepare_all(ids.check_id(found_id), events, folder, lenient=True)
+    prepared = prepare_all(ids.check_id(found_id), events, images, lenient=True)
     return PreparedAudit(found_id, address, audit_id is not None, prepared, not_read)
 
 
@@ -111,7 +111,7 @@ def ingest_noted(
     source: Source, *, audit_id: str | None = None, url: str | None = None
 ) -> tuple[Audit, list[str]]:
     """`ingest`, with notes on the parts of the output that could not be read."""
-    prepared = prepare_audit(source, screenshot_folder(), audit_id=audit_id, url=url)
+    prepared = prepare_audit(source, current_images(), audit_id=audit_id, url=url)
     try:
         return write_audit(prepared), prepared.unread
     except BaseException:

@@ -1,4 +1,5 @@
-"""An event in the form in which it is stored: checked, encoded, its image on disk.
+"""An event in the form in which it is stored: checked, encoded, its image decoded, and on disk
+if images are in a folder.
 
 All of this can run in any thread and needs no database, so the writer's thread only has to write.
 """
@@ -11,8 +12,9 @@ from collections.abc import Iterable
 from typing import Any, cast
 
 from veritas_peewee.errors import InvalidAudit
-from veritas_peewee.files.images import ScreenshotFolder, read_image
+from veritas_peewee.files.images import read_image
 from veritas_peewee.files.platform import reason_of
+from veritas_peewee.queries.images import Images, Named
 from veritas_peewee.recording.effects import kind_named
 from veritas_peewee.recording.forms import NOTES as NOTES
 from veritas_peewee.recording.forms import UNKNOWN_EVENT, unreadable_event, with_notes
@@ -37,29 +39,33 @@ _REPLACEMENT = str.maketrans({"\0": "\ufffd"} | {chr(c): "\ufffd" for c in range
 
 
 class PreparedEvent:
-    """An event in its stored form; its image, if it has one, is on disk already."""
+    """An event in its stored form; its image, if it has one, is in the folder already, or is here
+    until a transaction stores it."""
 
-    __slots__ = ("event", "files", "folder", "has_begun", "kind", "text")
+    __slots__ = ("event", "files", "has_begun", "images", "kind", "text", "waiting")
 
     def __init__(
         self,
         event: dict[str, Any],
         text: str,
         kind: str = "",
-        folder: ScreenshotFolder | None = None,
+        images: Images | None = None,
     ) -> None:
         self.event = event
         self.text = text
         self.kind = kind
-        self.folder = folder
+        self.images = images
         self.files: list[str] = []
+        """The paths of its images."""
+        self.waiting: list[Named] = []
+        """Those of its images that are stored with its row."""
         self.has_begun = False
         """Whether a transaction has taken it over: what becomes of it follows that one's end."""
 
     def discard(self) -> None:
         """Remove its image from disk: the event will never be recorded."""
-        if self.folder is not None and self.files:
-            self.folder.remove(self.files)
+        if self.images is not None and self.files:
+            self.images.remove(self.files)
 
 
 def is_heavy(event: object) -> bool:
@@ -78,12 +84,12 @@ def is_heavy(event: object) -> bool:
 def prepare(
     audit_id: str,
     event: object,
-    folder: ScreenshotFolder,
+    images: Images,
     *,
     lenient: bool = False,
     base: str = "",
 ) -> PreparedEvent:
-    """The event in its stored form, its image on disk.
+    """The event in its stored form, its image stored or ready to be.
 
     Raises InvalidAudit for a value that cannot be stored. If `lenient`, such a value is replaced or
     left out instead, with a note in the stored event, and from there in the audit's `errors`; what
@@ -110,9 +116,9 @@ def prepare(
         notes.append(str(error))
         kind = UNKNOWN_EVENT
         event = {**event, "type": kind}
-    prepared = PreparedEvent(event, "", folder=folder)
+    prepared = PreparedEvent(event, "", images=images)
     if kind_named(kind).has_image:
-        prepared.event = _store_image(audit_id, event, prepared, folder, base, lenient=lenient)
+        prepared.event = _store_image(audit_id, event, prepared, images, base, lenient=lenient)
     if notes:
         prepared.event = with_notes(prepared.event, notes)
     prepared.kind = kind
@@ -174,12 +180,12 @@ def _store_image(
     audit_id: str,
     event: dict[str, Any],
     prepared: PreparedEvent,
-    folder: ScreenshotFolder,
+    images: Images,
     base: str,
     *,
     lenient: bool,
 ) -> dict[str, Any]:
-    """The event with its image replaced by a reference to the stored file."""
+    """The event with its image replaced by a reference to the stored one."""
     data, source, label = event.get("data"), plain_text(event.get("url")), event.get("label", "")
     where = f"screenshot {shown(label)}"
     try:
@@ -201,7 +207,7 @@ def _store_image(
     ids.check_id(audit_id)
     index = plain_number(event.get("index"))
     try:
-        stored = folder.put(
+        stored = images.put(
             audit_id,
             index if isinstance(index, int) and 0 <= index < 10**9 else 0,
             plain_text(label) or "",
@@ -212,6 +218,8 @@ def _store_image(
             raise
         return {**event, "data": {"error": f"{where}: {error}"}}
     prepared.files.append(stored.file)
+    if images.with_rows:
+        prepared.waiting.append((stored.file, image))
     reference = stored._asdict()
     if taken := engine_time(event.get("taken_at")):
         reference["taken_at"] = taken.isoformat()
@@ -242,18 +250,18 @@ def listed(events: object) -> list[Any]:
 def prepare_all(
     audit_id: str,
     events: Iterable[object],
-    folder: ScreenshotFolder,
+    images: Images,
     *,
     lenient: bool = False,
 ) -> list[PreparedEvent]:
-    """Many events in their stored form, their images on disk.
+    """Many events in their stored form, their images stored or ready to be.
 
     If one is refused, the images of the others are removed; raises what `prepare` does.
     """
     done: list[PreparedEvent] = []
     try:
         for event in listed(events):
-            done.append(prepare(audit_id, event, folder, lenient=lenient))
+            done.append(prepare(audit_id, event, images, lenient=lenient))
     except BaseException:
         discard_all(done)
         raise

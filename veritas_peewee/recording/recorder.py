@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
-from veritas_peewee.database.current import atomic, current_database, screenshot_folder
+from veritas_peewee.database.current import atomic, current_database
 from veritas_peewee.database.failures import DRIVER_ERRORS, is_of_the_data
 from veritas_peewee.database.statements import MARK, execute, text_of
 from veritas_peewee.errors import AuditNotFound, DatabaseCorrupt, InvalidAudit, StoreError
@@ -21,6 +21,7 @@ from veritas_peewee.files.sessions import State
 from veritas_peewee.ledger import log
 from veritas_peewee.ledger.warming import warm
 from veritas_peewee.models import AuditEvent, AuditRunner, AuditStatus
+from veritas_peewee.queries import images
 from veritas_peewee.recording import operations
 from veritas_peewee.recording.effects import kind_named
 from veritas_peewee.recording.output import RESULT_EVENT
@@ -57,6 +58,7 @@ def apply_together(jobs: list[tuple[str, PreparedEvent]]) -> list[int]:
     with database.unit():
         warm(database, [audit_id for audit_id, _ in events], _findings_of(events))
         ids = log.append_events([(audit_id, one.kind, one.text) for audit_id, one in events], when)
+        images.insert([image for _, one in events for image in one.waiting])
         projections: dict[str, Projection] = {}
         for event_id, (audit_id, one) in zip(ids, events, strict=True):
             if not has_effect(one):
@@ -100,6 +102,7 @@ def _apply(
             one.has_begun = True
     warm(current_database(), [audit_id], _findings_of((audit_id, one) for one in events))
     ids = log.append_events([(audit_id, one.kind, one.text) for one in events], when)
+    images.insert([image for one in events for image in one.waiting])
     projection = Projection(audit_id, whole=whole)
     for event_id, one in zip(ids, events, strict=True):
         _project(projection, event_id, one, when)
@@ -149,7 +152,7 @@ def record_many(
     Raises AuditNotFound, or InvalidAudit if one of the events cannot be stored. If `lenient`, a
     value that cannot be stored is replaced or left out instead, with a note in `errors`.
     """
-    prepared = prepare_all(audit_id, events, screenshot_folder(), lenient=lenient)
+    prepared = prepare_all(audit_id, events, images.current_images(), lenient=lenient)
     try:
         return apply_all(audit_id, prepared)
     except BaseException:

@@ -7,15 +7,14 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Unpack
 
-from veritas_peewee.database.current import current_database
-from veritas_peewee.errors import InvalidAudit, StoreError
-from veritas_peewee.files.images import ScreenshotFolder
+from veritas_peewee.errors import InvalidAudit, ScreenshotNotFound, StoreError
 from veritas_peewee.ledger.checking import image_problem, problem_of
 from veritas_peewee.ledger.problems import Problems
 from veritas_peewee.ledger.stored import Row, StoredAudit, image_file, read_each
 from veritas_peewee.queries.absent import absent_images
 from veritas_peewee.queries.filters import Filters
 from veritas_peewee.queries.history import Order
+from veritas_peewee.queries.images import Images, images_if_any
 from veritas_peewee.queries.present import Present
 from veritas_peewee.transfer.accepting import check_images, check_values
 from veritas_peewee.transfer.files import Target, new_file, too_large
@@ -67,8 +66,7 @@ def export_jsonl(
     how many. Raises AuditNotFound, InvalidAudit for a bad filter or for ids and filters at once,
     StoreError if the file exists already, StoreFull.
     """
-    location = current_database().location
-    folder = ScreenshotFolder(location.screenshots) if images and location.screenshots else None
+    place = images_if_any() if images else None
     screenshots, problems, notes = 0, Problems(), Problems()
 
     def lines(some: list[StoredAudit]) -> Iterator[bytes | None]:
@@ -79,7 +77,7 @@ def export_jsonl(
     def line(stored: StoredAudit, usual: Prepared | None) -> bytes | None:
         nonlocal screenshots
         before = len(problems)
-        found = _images(stored, folder, present, problems, notes)
+        found = _images(stored, place, present, problems, notes)
         if found is None:
             return None
         screenshots += sum(image is not None for image in found)
@@ -131,7 +129,7 @@ def write_each(
 
 def _images(
     stored: StoredAudit,
-    folder: ScreenshotFolder | None,
+    place: Images | None,
     present: Present,
     problems: Problems,
     notes: Problems,
@@ -140,17 +138,17 @@ def _images(
     images: list[bytes | None] = []
     absent: set[str] | None = None
     for row in stored.screenshots:
-        if folder is None:
+        if place is None:
             images.append(None)
             continue
-        image, problem, missing = _image(folder, row)
+        image, problem, missing = _image(place, row)
         if problem and not present.image_rows(stored.id, image_file(row)):
             if not present.has_audit(stored.id):
                 return None
             image = problem = None  # only this screenshot was removed
         elif problem:
             # It may be there by now: of a row that was removed, and brought back by an import.
-            image, problem, missing = _image(folder, row)
+            image, problem, missing = _image(place, row)
         if problem:
             absent = absent_images(stored.id) if absent is None else absent
             noted = missing and image_file(row) in absent
@@ -160,10 +158,10 @@ def _images(
     return images
 
 
-def _image(folder: ScreenshotFolder, row: Row) -> tuple[bytes | None, str | None, bool]:
+def _image(place: Images, row: Row) -> tuple[bytes | None, str | None, bool]:
     """The image of a screenshot's row, what is wrong with it, and whether it is missing."""
     try:
-        image = folder.read(image_file(row))
+        image = place.read(image_file(row))
     except StoreError as error:
-        return None, str(error), isinstance(error.__cause__, FileNotFoundError)
+        return None, str(error), isinstance(error, ScreenshotNotFound)
     return image, image_problem(row, image), False

@@ -8,12 +8,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from peewee import DataError, IntegrityError
 
-from veritas_peewee.database.current import atomic, current_database, screenshot_folder
+from veritas_peewee.database.current import atomic, current_database
 from veritas_peewee.database.expressions import is_among
 from veritas_peewee.database.statements import execute, insert_rows, per_backend, text_of
 from veritas_peewee.errors import InvalidAudit, StoreError
@@ -32,6 +31,8 @@ from veritas_peewee.models import (
     AuditScreenshot,
     AuditStatus,
 )
+from veritas_peewee.queries import images as places
+from veritas_peewee.queries.images import Images, current_images
 from veritas_peewee.recording.arriving import clear_left_soon, place
 from veritas_peewee.transfer.accepting import MAX_EVENT_ID, MAX_KEPT_ID, check_values
 from veritas_peewee.transfer.files import LineReader, Target, too_large
@@ -104,7 +105,7 @@ def import_jsonl(
     """
     location = current_database().location
     importer = Importer(
-        source, skip_existing=skip_existing, folder=screenshot_folder(), database=location.path
+        source, skip_existing=skip_existing, place=current_images(), database=location.name
     )
     with importer:
         importer.begin()
@@ -120,7 +121,7 @@ class Importer:
     """The steps of an import, for a caller that runs each in the right thread.
 
     `begin`, `choose`, `store` and `finish` need a current database; `units` and `take_images` do
-    not. `database` is its path.
+    not. `place` is where its images are, `database` its name.
     """
 
     def __init__(
@@ -128,16 +129,19 @@ class Importer:
         source: Target,
         *,
         skip_existing: bool,
-        folder: ScreenshotFolder,
-        database: Path | None,
+        place: Images,
+        database: str,
     ) -> None:
         self.lines = LineReader(source)
         self.report = ImportReport()
         self._skip_existing = skip_existing
-        self._folder = folder
+        # What is inserted with its row needs no place before.
+        self._folder = place if isinstance(place, ScreenshotFolder) else None
         self._database = database
         # Here, because the folder can be large, and this is not the writer's thread.
-        self._has_left = any(True for _ in left_behind(folder, database))
+        self._has_left = self._folder is not None and any(
+            True for _ in left_behind(self._folder, database)
+        )
 
     def __enter__(self) -> Importer:
         return self
@@ -220,7 +224,10 @@ class Importer:
             self._refuse(one.line, f"{one} is there already")
 
     def take_images(self, unit: list[Incoming]) -> list[Incoming]:
-        """Put images on disk, under names of their own; returns the audits for which it worked."""
+        """Put images on disk, under names of their own, if they are not stored with their rows;
+        returns the audits for which it worked."""
+        if self._folder is None:
+            return unit
         taken: list[Incoming] = []
         arrivals = Arrivals(self._folder, self._database)
         try:
@@ -362,4 +369,7 @@ def _insert(unit: list[Incoming]) -> int:
     # Last, because until then the rows can be refused, and nothing has to be taken back.
     if arrivals := [one.arrival for one in unit if one.arrival is not None]:
         place(arrivals)
+    else:
+        pairs = zip(shots, images, strict=True)
+        places.take_over((image_file(row), image) for row, image in pairs if image is not None)
     return len(renumbered)

@@ -144,9 +144,12 @@ TABLES = (
     heartbeat timestamptz NOT NULL DEFAULT clock_timestamp(),
     told text NOT NULL
 )""",
-    # Known by what they hold: the same image is stored once.
+    # By the path that a row has. Not unique by a B-tree, which takes no more than 2,704 bytes.
     """CREATE TABLE store_images (
-    file_path text COLLATE "C" PRIMARY KEY, data bytea NOT NULL
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    file_path text COLLATE "C" NOT NULL,
+    data bytea NOT NULL,
+    CONSTRAINT store_images_path EXCLUDE USING hash (file_path WITH =)
 )""",
     "ALTER TABLE store_images ALTER COLUMN data SET STORAGE EXTERNAL",
 )
@@ -178,7 +181,7 @@ INDEXES = [
         ("idx_findings_audit_id", "audit_findings", "audit_id, id", ""),
         ("idx_findings_pattern_type", "audit_findings", "pattern_type", ""),
         ("idx_screenshots_audit_id", "audit_screenshots", "audit_id, id", ""),
-        ("idx_screenshots_file_path", "audit_screenshots", "left(file_path, 600)", ""),
+        ("idx_screenshots_file_path", "audit_screenshots USING hash", "file_path", ""),
         ("idx_events_audit_id", "audit_events", "audit_id, id", ""),
         ("idx_events_finding", "audit_events",
          "audit_id, (CAST(data AS json) #>> '{finding,id}')", " WHERE event_type = 'finding'"),
@@ -301,6 +304,14 @@ BEGIN
     END IF;
     RETURN NULL;
 END"""),
+    # No image is there without a row, whichever program removes that.
+    function("drop_images()", "trigger", """
+BEGIN
+    DELETE FROM store_images AS i USING old_rows AS o
+        WHERE i.file_path = o.file_path AND NOT EXISTS
+            (SELECT 1 FROM audit_screenshots AS s WHERE s.file_path = o.file_path);
+    RETURN NULL;
+END"""),
     function("veritas_count(c audit_catalog, number bigint)", "void", """
 BEGIN
     INSERT INTO audit_counts
@@ -393,6 +404,8 @@ TRIGGERS = (
     _trigger("count_screenshots_delete", "DELETE", "audit_screenshots", "count_screenshots", OLD),
     _trigger("count_screenshots_update", "UPDATE", "audit_screenshots", "count_screenshots",
              f"{NEW} {OLD}"),
+    _trigger("drop_images_delete", "DELETE", "audit_screenshots", "drop_images", OLD),
+    _trigger("drop_images_update", "UPDATE", "audit_screenshots", "drop_images", OLD),
     "CREATE TRIGGER catalog_counts AFTER INSERT OR DELETE OR UPDATE OF audit_id, created_at, "
     "status, risk_level, site_type, audit_tier, patterns, slices ON audit_catalog "
     "FOR EACH ROW EXECUTE FUNCTION count_entry()",
@@ -444,9 +457,11 @@ ON e.audit_id = r.audit_id ORDER BY r.removed_at DESC""",
 )
 
 
+DEFAULT = "ALTER TABLE audit_events ALTER COLUMN id SET DEFAULT veritas_next_event()"
+
+
 def up(migrator, db):
     key = [one for one in FUNCTIONS if "veritas_key()" in one.split(" RETURNS")[0]]
     others = [one for one in FUNCTIONS if one not in key]
-    default = "ALTER TABLE audit_events ALTER COLUMN id SET DEFAULT veritas_next_event()"
-    for statement in (*TABLES, *INDEXES, *key, *others, default, *TRIGGERS, *VIEWS):
+    for statement in (*TABLES, *INDEXES, *key, *others, DEFAULT, *TRIGGERS, *VIEWS):
         db.execute_sql(statement)
