@@ -178,9 +178,6 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
         # In the order of the rows; Peewee has the statement return their keys.
         return [row[0] for row in self.execute_sql(sql, values).fetchall()]
 
-    def insert_each(self, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
-        self.raw.executemany(sql, rows)
-
     # ---- transactions ----
 
     @property
