@@ -158,6 +158,9 @@ class StoreDatabase(Transactions):
         """Run an INSERT of `rows` rows; returns their ids, if the backend has given them any."""
         raise NotImplementedError
 
+    def give_ids_after(self, table: str) -> None:
+        """Have the backend give ids after the greatest one, once rows were inserted with theirs."""
+
     def accept_odd_text(self, error: BaseException) -> None:
         """From now on give text that cannot be decoded as `OddText`, if it is what `error` is
         about; else raise `error`."""

@@ -178,6 +178,12 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
         # In the order of the rows; Peewee has the statement return their keys.
         return [row[0] for row in self.execute_sql(sql, values).fetchall()]
 
+    def give_ids_after(self, table: str) -> None:
+        self.execute_sql(
+            f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), COALESCE(MAX(id), 1), "
+            f"MAX(id) IS NOT NULL) FROM {table}"
+        )
+
     # ---- transactions ----
 
     @property
