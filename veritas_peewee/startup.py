@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from veritas_peewee.config import Durability, Location, locate
 from veritas_peewee.database.backends import connection
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from veritas_peewee.database.postgres import PostgresStore
     from veritas_peewee.database.sqlite import SqliteStore
 
-    Settle = Callable[[SqliteStore], int]
+    Settle = Callable[[Any], int]
+    """Takes the connection, brings the schema to what it should be, and gives SQLite's count of its
+    changes."""
 
 # The modules that open a database are imported inside functions, when the first one is opened.
 
@@ -45,23 +47,34 @@ def open_reader(location: Location) -> Connection:
     return database
 
 
+def open_listener(location: Location) -> PostgresStore:
+    """A connection to a server that hears of commits, and does nothing else."""
+    from veritas_peewee.database.postgres import PostgresStore
+
+    database = PostgresStore(location, "viewer")
+    database.connect()
+    database.listen()
+    return database
+
+
 def _prepare(database: Connection, settle: Settle | None = None) -> Connection:
     from veritas_peewee.database.sqlite import SqliteStore
 
     if isinstance(database, SqliteStore):
         return _prepare_file(database, settle)
-    return _prepare_server(database)
+    return _prepare_server(database, settle)
 
 
-def _prepare_server(database: PostgresStore) -> PostgresStore:
+def _prepare_server(database: PostgresStore, settle: Settle | None = None) -> PostgresStore:
     from veritas_peewee.ledger import server_keeper
-    from veritas_peewee.migrations import server
+    from veritas_peewee.migrations import server, server_parts
     from veritas_peewee.recording.recorder import disconnect_dead
 
     database.connect()
     try:
         with bound(database):
-            server.upgrade(database)
+            if not server.upgrade(database):
+                (settle or server_parts.settle)(database)
             database.has_state = True
             beside = database.connect_beside()
             server_keeper.keep(database, beside)

@@ -87,10 +87,10 @@ def test_whatever_another_program_changes_the_index_has_the_words_of_its_entries
             with suppress(driver.IntegrityError):  # an id that a finding names
                 other.execute(CHANGES[name], {"id": ids[number]})
     with connect(path):
-        assert checking.disagreements(by_fts5=True) == []
+        assert checking.disagreements(thoroughly=True) == []
         # An entry's words are those that it had, until this library renews it.
         repair()
-        assert checking.disagreements(by_fts5=True) == []
+        assert checking.disagreements(thoroughly=True) == []
         for audit in Audit.select().where(Audit.status == "completed"):
             assert audit.id in found(audit.url)
             if audit.narrative:
@@ -133,7 +133,7 @@ def test_an_audit_that_is_deleted_by_another_program_takes_its_words_along(tmp_p
     by_hand(path, "PRAGMA foreign_keys = ON", f"DELETE FROM audits WHERE id = '{gone}'")
     with connect(path):
         assert found("example") == [stays]
-        assert checking.disagreements(by_fts5=True) == []
+        assert checking.disagreements(thoroughly=True) == []
     assert len(select(path, "SELECT 1 FROM search_index_docsize")) == 1
 
 
@@ -157,7 +157,7 @@ def test_an_audit_that_comes_again_is_not_taken_for_the_one_whose_entry_was_left
         assert checking.INDEX_DISAGREES in verify().problems
         sync.delete(again)
         repair()
-        assert checking.disagreements(by_fts5=True) == []
+        assert checking.disagreements(thoroughly=True) == []
         assert found("many words") == []
 
 

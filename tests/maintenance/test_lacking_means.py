@@ -14,7 +14,7 @@ from tests.support.audits import fill
 from tests.support.command_line import run_here
 from tests.support.database_files import verified
 from veritas_peewee import DatabaseCorrupt, StoreError, connect
-from veritas_peewee.catalog import checking
+from veritas_peewee.catalog import full_text_upkeep
 from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.files.platform import Folder
 from veritas_peewee.ledger import seals
@@ -121,7 +121,7 @@ def test_the_words_are_compared_where_there_is_no_temporary_folder(path, monkeyp
     code = sqlite3.OperationalError("unable to open database file")
     code.sqlite_errorcode = 14
     tried = []
-    agrees = checking._agrees_with_new_one
+    agrees = full_text_upkeep._agrees_with_new_one
 
     def without_files(scratch: str) -> bool:
         tried.append(scratch)
@@ -129,6 +129,6 @@ def test_the_words_are_compared_where_there_is_no_temporary_folder(path, monkeyp
             raise code
         return agrees(scratch)
 
-    monkeypatch.setattr(checking, "_agrees_with_new_one", without_files)
+    monkeypatch.setattr(full_text_upkeep, "_agrees_with_new_one", without_files)
     assert verified(path).ok
     assert tried == ["", ":memory:"]

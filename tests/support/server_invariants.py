@@ -23,7 +23,8 @@ _RULES = {
     "screenshots_count is wrong": "SELECT id FROM audits WHERE screenshots_count <> "
     "(SELECT COUNT(*) FROM audit_screenshots WHERE audit_id = audits.id)",
     "the patterns are not those of the catalog": "(SELECT p.key, c.created_at, c.audit_id, "
-    "CAST(p.value AS bigint) FROM audit_catalog AS c, json_each_text(CAST(c.patterns AS json)) AS p "
+    "CAST(p.value AS bigint) FROM audit_catalog AS c, "
+    "json_each_text(CAST(c.patterns AS json)) AS p "
     "EXCEPT SELECT * FROM audit_patterns) UNION ALL (SELECT * FROM audit_patterns EXCEPT "
     "SELECT p.key, c.created_at, c.audit_id, CAST(p.value AS bigint) FROM audit_catalog AS c, "
     "json_each_text(CAST(c.patterns AS json)) AS p)",
@@ -75,7 +76,7 @@ def _counts() -> list[str]:
 def _words() -> list[str]:
     """The words of each entry against those that its texts have now."""
     texts = execute("SELECT id, url, narrative, findings, errors FROM audit_catalog_texts", ())
-    vectors_of = vectors._vectors([(entry, list(rest)) for entry, *rest in texts])
+    vectors_of = vectors.vectors_of([(entry, list(rest)) for entry, *rest in texts])
     return [
         f"entry {entry} is not found by its words"
         for entry, vector in vectors_of
@@ -84,5 +85,3 @@ def _words() -> list[str]:
             (entry, vector),
         )
     ]
-
-

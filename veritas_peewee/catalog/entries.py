@@ -18,7 +18,15 @@ from typing import Any, NamedTuple
 from veritas_peewee.catalog.full_text import LEFT_OUT, WORDS, indexed
 from veritas_peewee.catalog.indexes import index
 from veritas_peewee.database.connection import StoreDatabase
-from veritas_peewee.database.expressions import join_in_order, json_keys, values_of_json
+from veritas_peewee.database.expressions import (
+    as_key,
+    join_in_order,
+    json_items,
+    json_keys,
+    json_list,
+    json_of_keys,
+    values_of_json,
+)
 from veritas_peewee.database.failures import add_hint
 from veritas_peewee.database.sqlite_errors import CORRUPT_VIRTUAL_TABLE
 from veritas_peewee.database.statements import (
@@ -131,7 +139,7 @@ def _renew(
             database.execute_sql(update_sql(CatalogEntry, *_COLUMNS), (*wanted.row, found[0][0]))
         if not index().FOLLOWS_ENTRIES:  # a text of the audit's own rows can have changed
             new.append((found[0][0], wanted.words))
-        elif is_same:
+        if is_same:
             return False
     return wanted is not None or bool(found)
 
@@ -306,8 +314,8 @@ def _findings_sql() -> str:
 def patterned_sql() -> str:
     """SQL for the rows that `audit_patterns` must hold."""
     return (
-        f"SELECT key, created_at, audit_id, value FROM {CatalogEntry._meta.table_name}, "
-        "json_each(patterns) ORDER BY 1, 2, 3"
+        f"SELECT j.key, c.created_at, c.audit_id, j.value FROM {CatalogEntry._meta.table_name} "
+        f"AS c, {json_items('c.patterns')} AS j ORDER BY 1, 2, 3"
     )
 
 
@@ -316,17 +324,14 @@ def counted_sql() -> str:
     # An audit counts in each of its buckets once for itself, and once for each pattern type; and
     # once for the set of its pattern types.
     entries = CatalogEntry._meta.table_name
-    columns = (
-        "c.status, COALESCE(c.risk_level, X'') AS r, COALESCE(c.site_type, X'') AS s, c.audit_tier"
-    )
-    each = f"FROM {entries} AS c, json_each(c.slices) AS part"
+    columns = f"c.status, {as_key('c.risk_level')} AS r, {as_key('c.site_type')} AS s, c.audit_tier"
+    each = f"FROM {entries} AS c, {json_list('c.slices')} AS part"
     return (
         "SELECT slice, status, r, s, audit_tier, key, COUNT(*) FROM ("
         f"SELECT part.value AS slice, {columns}, '' AS key {each} UNION ALL "
-        f"SELECT part.value, {columns}, j.key {each}, json_each(c.patterns) AS j "
+        f"SELECT part.value, {columns}, j.key {each}, {json_items('c.patterns')} AS j "
         f"WHERE j.key <> '' UNION ALL SELECT '{SET_BUCKET}', {columns}, "
-        "(SELECT json_group_array(key) FROM (SELECT key FROM json_each(c.patterns) "
-        f"WHERE key <> '')) FROM {entries} AS c WHERE c.patterns <> '{{}}') "
+        f"{json_of_keys('c.patterns')} FROM {entries} AS c WHERE c.patterns <> '{{}}') AS counted "
         "GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1, 2, 3, 4, 5, 6"
     )
 

@@ -11,6 +11,7 @@ from peewee import SQL, NodeList
 
 from veritas_peewee.catalog import entries, full_text
 from veritas_peewee.catalog.full_text import CONTENT, WORDS
+from veritas_peewee.catalog.indexes import index
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.statements import MARK, execute, per_backend, text_of
 from veritas_peewee.migrations.fresh import fresh_parts
@@ -25,7 +26,11 @@ _TRIGGER = "catalog_insert"
 def fill(*, other_than_ascii: bool = False) -> int:
     """Bring the entries of all audits up to date, or only those with other text than ASCII; returns
     how many were not."""
-    if not other_than_ascii and not CatalogEntry.select(SQL("1")).exists():
+    if (
+        index().FOLLOWS_ENTRIES
+        and not other_than_ascii
+        and not CatalogEntry.select(SQL("1")).exists()
+    ):
         return _make_all()
     database, renewed = current_database(), 0
     last: Any = ""

@@ -12,6 +12,13 @@ if TYPE_CHECKING:
 
     from veritas_peewee.database.connection import StoreDatabase
 
+    class Upkeep(Protocol):
+        """What each of the two modules beside those has; `full_text_upkeep` says what it does."""
+
+        def agrees(self, *, thoroughly: bool) -> bool: ...
+        def rebuild(self, database: StoreDatabase) -> None: ...
+        def make_tables(self) -> None: ...
+
     class Index(Protocol):
         """What each of the two modules has; `full_text` says what each function does."""
 
@@ -36,3 +43,14 @@ def index() -> Index:
     from veritas_peewee.catalog import vectors
 
     return cast("Index", vectors)
+
+
+def upkeep() -> Upkeep:
+    """The module that checks the current database's index, and makes it again."""
+    if current_backend() == "sqlite":
+        from veritas_peewee.catalog import full_text_upkeep
+
+        return cast("Upkeep", full_text_upkeep)
+    from veritas_peewee.catalog import vectors_upkeep
+
+    return cast("Upkeep", vectors_upkeep)

@@ -41,11 +41,12 @@ def add_words(database: StoreDatabase, entries: list[tuple[int, list[str]]]) -> 
     if entries:
         database.state.conn.executemany(
             f"UPDATE {_ENTRIES} SET words = CAST(? AS tsvector) WHERE id = ?",
-            [(vector, entry) for entry, vector in _vectors(entries)],
+            [(vector, entry) for entry, vector in vectors_of(entries)],
         )
 
 
-def _vectors(entries: list[tuple[int, list[str]]]) -> Iterator[tuple[int, str]]:
+def vectors_of(entries: list[tuple[int, list[str]]]) -> Iterator[tuple[int, str]]:
+    """The id of each entry with the text of the `tsvector` that it should have."""
     cut, columns = _cutter(), ", ".join(WORDS)
     marks = ", ?" * len(WORDS)
     for entry, texts in entries:

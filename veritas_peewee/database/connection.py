@@ -46,9 +46,13 @@ class StoreDatabase(Transactions):
     """The backend's name; the text of a statement can be another one for each."""
     counts_events: ClassVar[bool]
     """Whether the backend counts the ids of events, without gaps."""
+    storage: ClassVar[str]
+    """What holds the rows, in words."""
     reads_ahead: ClassVar[bool]
     """Whether each statement is a way to a server and back, so that it pays to ask many things at
     once."""
+    fails_alone: ClassVar[bool]
+    """Whether a statement that fails leaves its transaction as it was before it."""
     begin_snapshot: ClassVar[str]
     """Begins a transaction that reads everything as of one moment."""
 
@@ -154,6 +158,16 @@ class StoreDatabase(Transactions):
         """Call `asked` now and then while a statement runs; True ends the statement."""
         raise NotImplementedError
 
+    def committed(self) -> None:
+        """What the writer has committed is answered: let other processes know, if they are told."""
+
+    def due(self) -> float | None:
+        """Seconds after which a writer that waits for work has to call `beat`; None if never."""
+        return None
+
+    def beat(self) -> None:
+        """Show others that this process is alive, and tell them what is still to be told."""
+
     def insert(self, sql: str, values: Any, rows: int) -> Sequence[int]:
         """Run an INSERT of `rows` rows; returns their ids, if the backend has given them any."""
         raise NotImplementedError
@@ -165,6 +179,19 @@ class StoreDatabase(Transactions):
         """From now on give text that cannot be decoded as `OddText`, if it is what `error` is
         about; else raise `error`."""
         raise error
+
+    def looking(self) -> AbstractContextManager[None]:
+        """A transaction in which everything is looked at, whatever of it cannot be read."""
+        raise NotImplementedError
+
+    def look_on(self) -> None:
+        """Inside `looking`, after a failure: let the next part be looked at."""
+
+    def each_row(self, sql: str, params: Any) -> Iterator[tuple[Any, ...]]:
+        """The rows of a SELECT one by one, for more than should be held at once; nothing else is
+        asked meanwhile."""
+        rows: Iterator[tuple[Any, ...]] = iter(self.execute_sql(sql, params))
+        return rows
 
     def interrupt(self) -> None:
         """End the statement that runs now, if there is one; called from any thread."""

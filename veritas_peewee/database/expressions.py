@@ -47,6 +47,39 @@ def json_keys(column: str) -> str:
     return f"LATERAL (SELECT json_object_keys(CAST({column} AS json)) AS key)"
 
 
+def json_items(column: str) -> str:
+    """SQL for the names and the whole numbers of an object in a JSON column, as a table's columns
+    `key` and `value`."""
+    if current_backend() == "sqlite":
+        return f"json_each({column})"
+    return (
+        "LATERAL (SELECT key, CAST(value AS bigint) AS value "
+        f"FROM json_each_text(CAST({column} AS json)))"
+    )
+
+
+def json_list(column: str) -> str:
+    """SQL for the texts of a list in a JSON column, as a table's column `value`."""
+    if current_backend() == "sqlite":
+        return f"json_each({column})"
+    texts = f"json_array_elements_text(CAST({column} AS json))"
+    return f"LATERAL (SELECT value FROM {texts} AS list(value))"
+
+
+def json_of_keys(column: str) -> str:
+    """SQL for the names of an object in a JSON column but for the empty one, as a list in JSON."""
+    if current_backend() == "sqlite":
+        keys = f"SELECT key FROM json_each({column}) WHERE key <> ''"
+        return f"(SELECT json_group_array(key) FROM ({keys}))"
+    keys = f"json_object_keys(CAST({column} AS json)) AS names(key)"
+    return f"(SELECT COALESCE(CAST(json_agg(key) AS text), '[]') FROM {keys} WHERE key <> '')"
+
+
+def as_key(column: str) -> str:
+    """SQL for a column in the form in which it is part of a key: in SQLite NULL equals no NULL."""
+    return f"COALESCE({column}, X'')" if current_backend() == "sqlite" else column
+
+
 def join_in_order() -> str:
     """A join in which SQLite reads the first table first, whatever it takes for faster."""
     return "CROSS JOIN" if current_backend() == "sqlite" else "JOIN"
@@ -91,6 +124,12 @@ def text_as_bytes(column: Any) -> Any:
     parts: list[Any] = [SQL("CASE typeof("), column, SQL(") WHEN 'text' THEN CAST("), column]
     parts += [SQL("AS BLOB) ELSE"), _with_type(column), SQL("END")]
     return _Written(sqlite=NodeList(parts), postgres=fn.convert_to(column, SQL("'UTF8'")))
+
+
+def only_text(column: Any) -> Any:
+    """A column of texts, with NULL for what in SQLite is none."""
+    parts = (SQL("CASE typeof("), column, SQL(") WHEN 'text' THEN "), column, SQL("END"))
+    return _Written(sqlite=NodeList(parts), postgres=column)
 
 
 def is_integer(name: str) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from typing import Any
@@ -16,14 +16,18 @@ import peewee
 import psycopg
 from psycopg.abc import PQGen
 from psycopg.adapt import Dumper, Loader
-from psycopg.pq import TransactionStatus
+from psycopg.pq import PipelineStatus, TransactionStatus
 from psycopg.waiting import Ready, Wait
 
-from veritas_peewee.database.postgres_errors import LOST
+from veritas_peewee.database.postgres_errors import LOST, is_loss
 from veritas_peewee.values.moments import format_datetime
 
 _PARTS = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*|\$(\w*)\$.*?\$\1\$|\?", re.DOTALL)
 """What a mark could be inside of, and a mark."""
+
+
+_CONTROL = re.compile(r"\s*(?:COMMIT|END|ABORT|PREPARE\s+TRANSACTION|ROLLBACK(?!.*\bTO\b))\b", re.I)
+"""What ends a transaction."""
 
 
 @functools.lru_cache(4096)
@@ -64,7 +68,10 @@ def _as_peewee(connection: Any) -> Any:
     try:
         yield
     except psycopg.Error as error:
-        raise translated(error, connection) from error
+        made = translated(error, connection)
+        if made.sqlstate is not None and is_loss(made.sqlstate):
+            connection.close()  # it may still wait for what will never come
+        raise made from error
 
 
 def translated(error: psycopg.Error, connection: Any = None) -> _Told:
@@ -80,6 +87,7 @@ def translated(error: psycopg.Error, connection: Any = None) -> _Told:
 class _Cursor(psycopg.RawCursor[Any]):
     """In a pipeline a statement is only sent, and an error of it comes with what is read next."""
 
+    connection: Connection
     number = 0
     """Which statement of its pipeline it has sent."""
 
@@ -109,6 +117,8 @@ class _Cursor(psycopg.RawCursor[Any]):
         return iter(self.fetchall())
 
     def execute(self, query: Any, params: Any = None, **rest: Any) -> Any:
+        if self.connection.watch is not None:
+            self.connection.watch(query)
         self.connection.sent += 1
         self.number = self.connection.sent
         with _as_peewee(self.connection):
@@ -117,9 +127,14 @@ class _Cursor(psycopg.RawCursor[Any]):
             else:
                 super().execute(numbered(query), params, **rest)
             self.connection.send_all()
+        is_sent = self.connection.pipelined is not None and not self.connection.ends
+        if is_sent and _CONTROL.match(query):
+            self.connection.controlled()
         return self
 
     def executemany(self, query: Any, params_seq: Iterable[Any], **rest: Any) -> None:
+        if self.connection.watch is not None:
+            self.connection.watch(query)
         self.connection.sent += 1
         with _as_peewee(self.connection):
             super().executemany(numbered(query), params_seq, **rest)
@@ -146,6 +161,9 @@ class _Moment(Dumper):
 class Connection(psycopg.Connection[Any]):
     """A connection on which each statement is a transaction, unless one was begun by BEGIN."""
 
+    watch: Callable[[str], object] | None = None
+    """Is given the text of each statement before it runs, also of one given to the driver."""
+
     @property
     def in_transaction(self) -> bool:
         if self.pipelined is not None:  # what was sent is not known to have been done
@@ -161,13 +179,32 @@ class Connection(psycopg.Connection[Any]):
         """Whether a statement of the open transaction has failed, so that it takes no other."""
         return self.info.transaction_status is TransactionStatus.INERROR
 
+    def cursor(self, *args: Any, **options: Any) -> Any:
+        with _as_peewee(self):  # one that is closed
+            return super().cursor(*args, **options)
+
     def executemany(self, sql: str, rows: Iterable[Any]) -> None:
         self.cursor().executemany(sql, rows)
+
+    def each_row(self, sql: str, params: Any = None) -> Iterator[tuple[Any, ...]]:
+        """The rows of a SELECT as they come, so that they are not held all at once."""
+        if self.pipelined is not None:  # then they can only come together
+            yield from self.execute(sql, params)
+            return
+        with _as_peewee(self):
+            yield from self.cursor().stream(numbered(sql), params or None)
+
+    def heard(self) -> bool:
+        """Whether a NOTIFY has come since the last call; does not wait."""
+        with _as_peewee(self):
+            return bool(list(self.notifies(timeout=0)))
 
     # ---- many statements in one round trip ----
 
     pipelined: psycopg.Pipeline | None = None
     _open: ExitStack | None = None
+    ends = False
+    """Whether what is executed now ends the transaction for whoever began it."""
     _is_over = False
     sent = came = 0
     """How many statements were sent, and the last of them whose outcome has come."""
@@ -200,12 +237,19 @@ class Connection(psycopg.Connection[Any]):
             self._is_over = self.info.transaction_status is TransactionStatus.IDLE
             self.came = self.sent
 
+    def controlled(self) -> None:
+        """A statement was sent that ends the transaction: SQL that was given to the driver."""
+        self.settle()
+        self._is_over = True  # also if another one is begun: it is not the one that we began
+
     def end_pipeline(self) -> None:
         """Do what `settle` does, and wait for each statement from now on."""
         stack, self._open, self.pipelined = self._open, None, None
         if stack is not None:
             with _as_peewee(self):
                 stack.close()
+            if self.info.pipeline_status is not PipelineStatus.OFF:
+                self.close()
 
 
 def connect(url: str, **options: Any) -> Connection:

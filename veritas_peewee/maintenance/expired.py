@@ -14,6 +14,7 @@ import peewee
 
 from veritas_peewee.catalog.entries import UNFINISHED
 from veritas_peewee.database.current import current_database
+from veritas_peewee.database.expressions import only_text
 from veritas_peewee.database.statements import per_backend, text_of
 from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.models import Audit
@@ -88,8 +89,5 @@ def _ended_sql() -> str:
     query = Audit.select(Audit.id, Audit.url, Audit.created_at)
     query = query.where(Audit.status.not_in(going))
     # What another program stored there instead of a time says nothing about when it ran.
-    started = peewee.Case(
-        None, [(peewee.fn.typeof(Audit.started_at) == peewee.SQL("'text'"), Audit.started_at)]
-    )
-    ran = peewee.fn.COALESCE(started, Audit.created_at)
+    ran = peewee.fn.COALESCE(only_text(Audit.started_at), Audit.created_at)
     return text_of(query.order_by(ran.desc(), Audit.id.desc()))

@@ -6,7 +6,7 @@ import hashlib
 from itertools import pairwise
 
 from veritas_peewee.database.expressions import text_as_bytes
-from veritas_peewee.database.statements import execute, rows_of
+from veritas_peewee.database.statements import rows_of
 from veritas_peewee.ledger import continued, kept_ids
 from veritas_peewee.ledger.heads import (
     HEAD_EVERY,
@@ -17,7 +17,7 @@ from veritas_peewee.ledger.heads import (
 )
 from veritas_peewee.ledger.kept_ids import PLACEHOLDER, Taken
 from veritas_peewee.ledger.problems import Problems
-from veritas_peewee.maintenance.own_tables import check_own_tables
+from veritas_peewee.maintenance.upkeep import upkeep
 from veritas_peewee.models import StoreHead
 
 
@@ -30,7 +30,7 @@ def check_log(problems: Problems, notes: list[str], earlier: Head | None) -> Hea
     taken = _check_imports(problems)
     walk = _Walk(problems, taken[-1] if taken else None, earlier)
     walk.through()
-    check_own_tables(problems)
+    upkeep().check_own_tables(problems)
     notes += walk.notes
     if taken and taken[-1].open and walk.newest <= taken[-1].position:
         notes.append(
@@ -148,17 +148,7 @@ class _Walk:
                 )
 
     def _counter(self) -> None:
-        counter = execute(
-            "SELECT CASE typeof(seq) WHEN 'integer' THEN seq END FROM sqlite_sequence "
-            "WHERE name = ?", ("audit_events",)
-        )  # fmt: skip
-        sound = counter == [(self.newest,)]
-        if self.newest <= self.start:  # older files, and imports, can have counted further
-            sound = not self.newest or (len(counter) == 1 and (counter[0][0] or 0) >= self.newest)
-        if not sound:
-            self.problems.add(
-                f"the newest event is {self.newest}, and SQLite's counter of them is not"
-            )
+        upkeep().check_counter(self.problems, self.newest, self.start)
 
 
 def _stored_heads() -> dict[int, bytes]:

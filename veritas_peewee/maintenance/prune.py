@@ -17,19 +17,16 @@ from typing import Any, Protocol
 import anyio
 
 from veritas_peewee.config import Location
+from veritas_peewee.database.connection import StoreDatabase
+from veritas_peewee.database.current import current_database
 from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
-from veritas_peewee.database.sqlite import SqliteStore, current_sqlite
 from veritas_peewee.errors import StoreError
 from veritas_peewee.maintenance.expired import check_limits, expired
-from veritas_peewee.maintenance.freeing import (
-    FREE_SECONDS,
-    give_back,
-    give_back_some,
-    size_here,
-    size_of,
-)
 from veritas_peewee.maintenance.removing import PruneReport, count, remove_some
+from veritas_peewee.maintenance.upkeep import upkeep
 
+FREE_SECONDS = 0.02
+"""Seconds between two transactions that give free space back."""
 PIECE = 200
 """The most audits in one transaction."""
 
@@ -70,26 +67,28 @@ def prune(
     any, StoreError inside a transaction.
     """
     check_limits(older_than, keep_newest)
-    database = current_sqlite("pruning")
-    if database.raw.in_transaction:
+    database = current_database()
+    if database.transaction_is_open:
         raise StoreError(
             "prune commits piece by piece: call it outside of a transaction, and with a store "
             "use `prune_store(store, ...)`"
         )
+    if vacuum:
+        upkeep().refuse_vacuum()
     with _typed(database):
         ids, undated = expired(older_than, keep_newest)
-        report = PruneReport(dry_run, bytes_before=size_of(database)[0], undated=undated)
+        report = PruneReport(dry_run, bytes_before=upkeep().size()[0], undated=undated)
         if dry_run:
             for piece in _pieces(ids):
                 report += count(piece)
         else:
             report += _remove(database, ids, progress)
-            give_back(database, vacuum)
-        size, free = size_of(database)
+            upkeep().give_back(vacuum=vacuum)
+        size, free = upkeep().size()
     return replace(report, bytes_after=size, free_bytes=free)
 
 
-def _remove(database: SqliteStore, ids: list[str], progress: Progress | None) -> PruneReport:
+def _remove(database: StoreDatabase, ids: list[str], progress: Progress | None) -> PruneReport:
     report, done = PruneReport(), 0
     while done < len(ids):
         began = time.perf_counter()
@@ -115,7 +114,7 @@ async def prune_store(
     """`prune` for an open `AuditStore`, between its other writes; it cannot rewrite the file."""
     check_limits(older_than, keep_newest)
     ids, undated = await store.read(expired, older_than, keep_newest)
-    size, _ = await store.read(size_here)
+    size, _ = await store.read(_size)
     report = PruneReport(dry_run, bytes_before=size, undated=undated)
     if dry_run:
         for piece in _pieces(ids):
@@ -131,10 +130,18 @@ async def prune_store(
         await anyio.sleep(time.perf_counter() - began)
     more = not dry_run
     while more:
-        more = await store.write(give_back_some)
+        more = await store.write(_give_back_some)
         await anyio.sleep(FREE_SECONDS)
-    size, free = await store.read(size_here)
+    size, free = await store.read(_size)
     return replace(report, bytes_after=size, free_bytes=free)
+
+
+def _size() -> tuple[int, int]:
+    return upkeep().size()
+
+
+def _give_back_some() -> bool:
+    return upkeep().give_back_some()
 
 
 def _pieces(ids: list[str]) -> Iterator[list[str]]:
@@ -143,7 +150,7 @@ def _pieces(ids: list[str]) -> Iterator[list[str]]:
 
 
 @contextmanager
-def _typed(database: SqliteStore) -> Iterator[None]:
+def _typed(database: StoreDatabase) -> Iterator[None]:
     """Raise the store's own errors for those of the driver."""
     try:
         yield

@@ -14,9 +14,8 @@ from veritas_peewee.database.statements import execute, rows_of, update_sql
 from veritas_peewee.errors import StoreError
 from veritas_peewee.files.durable import is_temporary
 from veritas_peewee.files.images import ScreenshotFolder
-from veritas_peewee.ledger import seals
 from veritas_peewee.ledger.checking import is_other_image
-from veritas_peewee.maintenance import remaking
+from veritas_peewee.maintenance.upkeep import upkeep
 from veritas_peewee.models import AbsentImage, Audit, AuditScreenshot, RemovedAudit
 from veritas_peewee.recording.arriving import clear_left
 from veritas_peewee.recording.removal import is_named, remove_unnamed
@@ -34,7 +33,7 @@ def repairing(database: str | os.PathLike[str] | None = None) -> Iterator[list[s
     StoreError for what has to be mended by hand.
     """
     done: list[str] = []
-    with connect_to_repair(database, lambda opened: remaking.settle(opened, done)):
+    with connect_to_repair(database, lambda opened: upkeep(opened.backend).settle(opened, done)):
         done += repair()
         yield done
 
@@ -50,10 +49,7 @@ def repair(*, orphan_age: float = ORPHAN_AGE) -> list[str]:
 
 @atomic
 def _rebuild() -> list[str]:
-    database, done = current_database(), []
-    if any("index" in text for (text,) in execute("PRAGMA integrity_check(100)", ())):
-        database.execute_sql("REINDEX")
-        done.append("built all indexes again")
+    database, done = current_database(), upkeep().mend_storage()
     for audit_id, count in execute(_wrong_counts_sql(), ()):
         if type(audit_id) is not str:  # no id that anything can be changed by
             continue
@@ -61,7 +57,7 @@ def _rebuild() -> list[str]:
         database.execute_sql(update_sql(Audit, "screenshots_count"), (count, audit_id))
         done.append(f"audit {audit_id}: screenshots_count is {count}")
     done += [f"screenshot {one}: its image is there by now" for one in _no_longer_absent()]
-    if number := seals.fill_hosts(database):
+    if number := upkeep().fill_hosts():
         done.append(f"gave {number} audits the host of their url")
     return [*done, *rebuilding.rebuild()]
 

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from veritas_peewee.database.current import current_database
 from veritas_peewee.database.failures import error_code, lacking
+from veritas_peewee.database.postgres_errors import CANCELLED
 from veritas_peewee.database.sqlite_errors import INTERRUPTED
 from veritas_peewee.errors import DatabaseCorrupt, StoreError
 from veritas_peewee.ledger.heads import Head
@@ -41,9 +43,10 @@ class Report:
         try:
             yield
         except Exception as error:  # what is in a damaged file may set off any of them
-            if error_code(error) == INTERRUPTED:
+            if error_code(error) in (INTERRUPTED, CANCELLED):
                 raise
             self.failed(name, error)
+            current_database().look_on()
 
     def failed(self, name: str, error: Exception) -> None:
         """Report a part that could not be read, by the cause: the file, or the system."""

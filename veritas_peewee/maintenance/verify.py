@@ -10,7 +10,6 @@ from peewee import SQL
 
 from veritas_peewee.catalog import checking, entries
 from veritas_peewee.database.current import current_database
-from veritas_peewee.database.sqlite import current_sqlite
 from veritas_peewee.database.statements import MARK, execute, per_backend, text_of
 from veritas_peewee.ledger import seals
 from veritas_peewee.ledger.checking import Flaw, flaws
@@ -19,9 +18,9 @@ from veritas_peewee.ledger.heads import Head, parse_head
 from veritas_peewee.ledger.stored import EVENT, FINDING, SCREENSHOT, Row
 from veritas_peewee.maintenance.image_check import ImageCheck
 from veritas_peewee.maintenance.log_check import check_log
+from veritas_peewee.maintenance.upkeep import upkeep
 from veritas_peewee.maintenance.verified import CallersError
 from veritas_peewee.maintenance.verified import Report as Report
-from veritas_peewee.migrations import parts
 from veritas_peewee.models import Audit, AuditEvent, AuditFinding, AuditScreenshot
 from veritas_peewee.queries.images import images_if_any
 from veritas_peewee.values.ids import key_of, not_found
@@ -59,9 +58,9 @@ def verify_audit(audit_id: str) -> list[str]:
 
     What could not be looked at is listed too. Raises AuditNotFound.
     """
-    database = current_sqlite("verify")
+    database = current_database()
     key, report = key_of(audit_id), Report()
-    with report.part(f"audit {key}"), database.any_text(), database.unit():
+    with report.part(f"audit {key}"), database.looking():
         report.audits = len(execute(_audit_sql(), (key,)))
         with ImageCheck(report, images_if_any()) as images:
             if report.audits:
@@ -72,15 +71,13 @@ def verify_audit(audit_id: str) -> list[str]:
 
 
 def _check(report: Report, earlier: Head | None, files: bool, progress: Progress | None) -> None:
-    database = current_sqlite("verify")
+    database = current_database()
     # Even the end of a read transaction can fail on a damaged file.
-    with report.part("the file"), database.any_text(), database.unit():
-        with report.part("the file"):
+    with report.part(what := database.storage), database.looking():
+        with report.part(what):
             _check_file(report)
         with report.part("the schema"):
-            found = parts.differences(database)
-            report.problems += parts.disagreements(database, found)
-            report.notes += parts.notes(database, found.harmless)
+            upkeep().check_schema(report)
         with report.part("the audits"):
             _check_audits(report, files, progress)
         with report.part("the catalog"):
@@ -90,12 +87,7 @@ def _check(report: Report, earlier: Head | None, files: bool, progress: Progress
 
 
 def _check_file(report: Report) -> None:
-    database = current_database()
-    for (text,) in database.execute_sql("PRAGMA integrity_check(100)").fetchall():
-        if text != "ok":
-            report.problems.add(f"SQLite: {text}")
-    for table, row, parent, _ in database.execute_sql("PRAGMA foreign_key_check").fetchall():
-        report.problems.add(f"row {row} of {table} belongs to a row of {parent} that is missing")
+    upkeep().check_storage(report)
 
 
 # ---- audits: rows, seals, files ----
@@ -158,7 +150,7 @@ class _Rows:
         self._text, self._audit_id = _rows_sql(model, names), audit_id
 
     def __iter__(self) -> Iterator[Row]:
-        for row in current_database().execute_sql(self._text, (self._audit_id,)):
+        for row in current_database().each_row(self._text, (self._audit_id,)):
             self.id, self.number = row[0], self.number + 1
             yield row[1:]
 

@@ -16,6 +16,7 @@ from veritas_peewee.database.expressions import values_of_json
 from veritas_peewee.database.failures import DRIVER_ERRORS, lacking, store_error
 from veritas_peewee.database.statements import MARK, execute, per_backend, text_of
 from veritas_peewee.errors import StoreError
+from veritas_peewee.files.images import check_image
 from veritas_peewee.ledger.checking import image_problem, problem_of
 from veritas_peewee.ledger.formulas import is_unfinished
 from veritas_peewee.ledger.stored import (
@@ -115,36 +116,34 @@ def difference(ours: Whole, theirs: Whole) -> str | None:
 
 
 def read_image(database: StoreDatabase, row: Row) -> tuple[bytes | None, str | None]:
-    """The image of a screenshot's row in a store, or what is wrong with it."""
+    """The image of a screenshot's row in a store, or what is wrong with it; both if it is another
+    one than the row tells of."""
     with at(database):
         try:
-            return current_images().read(image_file(row)), None
+            image = current_images().read(image_file(row))
+            check_image(image, f"the image {image_file(row)}")
         except StoreError as error:
             if lacking(error):
                 raise
             return None, str(error)
+    return image, image_problem(row, image)
 
 
 def image_problems(
     whole: Whole, source: StoreDatabase, target: StoreDatabase
 ) -> Iterator[tuple[bool, str]]:
     """Which images of an audit in `target` are not those of its rows, or of `source`; with each
-    whether it is so in `source` too."""
+    whether it is the same in `source`."""
     for row_id, row in zip(whole.screenshots, whole.stored.screenshots, strict=True):
-        if row_id in whole.absent:
-            continue
         image, problem = read_image(target, row)
-        if image is not None:
-            problem = image_problem(row, image)
-        if problem is None and row[_SHA256] is not None:
+        if not problem and row[_SHA256] is not None:
             continue
         known, reason = read_image(source, row)
-        if known == image:
-            if problem or reason:
-                yield True, f"as in {source.location.name}: {reason or problem}"
-        else:
+        if known != image:
             what = problem or f"the image {image_file(row)} is another one"
             yield False, f"{what} in {target.location.name}"
+        elif reason and row_id not in whole.absent:
+            yield True, f"as in {source.location.name}: {reason}"
 
 
 @per_backend
