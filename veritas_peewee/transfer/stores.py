@@ -3,6 +3,8 @@
 Each transaction takes over some audits, as an import does, so what an interrupted copy leaves is a
 store in which an import is not complete. Then every audit is read again and compared, and only
 after that the rest comes, by which the head of the one is that of the other.
+
+Longer than most modules: the steps of a copy, from what may be there before it to its end.
 """
 
 from __future__ import annotations
