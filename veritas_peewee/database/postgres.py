@@ -196,8 +196,11 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
         # In the order of the rows; Peewee has the statement return their keys.
         return [row[0] for row in self.execute_sql(sql, values).fetchall()]
 
-    def insert_each(self, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
-        self.raw.executemany(sql, rows)
+    def give_ids_after(self, table: str) -> None:
+        self.execute_sql(
+            f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), COALESCE(MAX(id), 1), "
+            f"MAX(id) IS NOT NULL) FROM {table}"
+        )
 
     @contextmanager
     def looking(self) -> Iterator[None]:

@@ -14,8 +14,10 @@ from typing import Any
 
 import peewee
 import psycopg
+from psycopg.abc import PQGen
 from psycopg.adapt import Dumper, Loader
 from psycopg.pq import PipelineStatus, TransactionStatus
+from psycopg.waiting import Ready, Wait
 
 from veritas_peewee.database.postgres_errors import LOST, is_loss
 from veritas_peewee.values.moments import format_datetime
@@ -127,6 +129,7 @@ class _Cursor(psycopg.RawCursor[Any]):
                 super().execute(query, None, **{**rest, "prepare": False})
             else:
                 super().execute(numbered(query), params, **rest)
+            self.connection.send_all()
         is_sent = self.connection.pipelined is not None and not self.connection.ends
         if is_sent and _CONTROL.match(query):
             self.connection.controlled()
@@ -217,6 +220,20 @@ class Connection(psycopg.Connection[Any]):
         stack = ExitStack()
         self.pipelined, self._open = stack.enter_context(self.pipeline()), stack
         self._is_over = False
+
+    def send_all(self) -> None:
+        """Send what the system has not taken yet of the statements in a pipeline.
+
+        psycopg begins to send, and then only waits for answers, while the server waits for the rest
+        of a large value.
+        """
+        if self.pipelined is not None and self.pgconn.flush():
+            self.wait(self._sent())
+
+    def _sent(self) -> PQGen[None]:
+        while self.pgconn.flush():
+            if (yield Wait.RW) & Ready.R:
+                self.pgconn.consume_input()
 
     def settle(self) -> None:
         """Wait for all statements that were sent; raises the error of the first that failed."""
