@@ -25,7 +25,7 @@ from veritas_peewee.errors import StoreError
 
 KEY = (
     "SELECT COALESCE((SELECT relnamespace FROM pg_class WHERE oid = to_regclass('audits')), "
-    "to_regnamespace(current_schema()))::bigint::bit(32)::integer"
+    "to_regnamespace(quote_ident(current_schema())))::bigint::bit(32)::integer"
 )
 """The first key of our advisory locks: the schema, so that stores in others have their own."""
 _BEGUN = (

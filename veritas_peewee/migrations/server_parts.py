@@ -23,8 +23,8 @@ from veritas_peewee.errors import ReadOnlyStore, StoreError
 
 DIGESTS = frozenset(
     (
-        "f68103c551e51905c829bc31c5e812a5",  # PostgreSQL 16 to 18
-        "21613156a8b4cde0e68855a2fa4e830a",  # 15
+        "37292f65e532072245196150a5b3fb4b",  # PostgreSQL 16 to 18
+        "8f37582316f79e8118f571fee465da53",  # 15
     )
 )
 """The digests of the schema as it was just made, one for each way in which servers word it. Whoever
