@@ -47,6 +47,16 @@ def open_reader(location: Location) -> Connection:
     return database
 
 
+def open_listener(location: Location) -> PostgresStore:
+    """A connection to a server that hears of commits, and does nothing else."""
+    from veritas_peewee.database.postgres import PostgresStore
+
+    database = PostgresStore(location, "viewer")
+    database.connect()
+    database.listen()
+    return database
+
+
 def _prepare(database: Connection, settle: Settle | None = None) -> Connection:
     from veritas_peewee.database.sqlite import SqliteStore
 

@@ -562,7 +562,12 @@ class AuditStore:
     def _hub(self) -> Hub:
         from veritas_peewee.following.hub import Hub
 
-        return Hub()
+        if self.location.server is None:
+            return Hub()
+        from veritas_peewee.following.listening import Listener
+        from veritas_peewee.startup import open_listener
+
+        return Hub(Listener(partial(open_listener, self.location)))
 
     async def screenshot(self, file_path: str) -> bytes:
         """The bytes of a stored screenshot, by its row's `file_path`.

@@ -108,12 +108,22 @@ def test_peewee_code_of_ones_own_is_followed(script: Any) -> None:
     assert found("added") == []
     assert AuditPattern.select().where(AuditPattern.audit_id == audit_id).count() == 0
     values = {name: getattr(row, name) for name in Audit._meta.fields if name != "narrative"}
-    Audit.replace(**values, narrative="replaced").execute()
+    added = Audit.insert(**values, narrative="replaced")
+    added.on_conflict(conflict_target=[Audit.id], preserve=[Audit.narrative]).execute()
     assert (found("tale"), found("replaced")) == ([], [row.id])
     Audit.delete().execute()
     assert found("https") == []
     assert CatalogEntry.select().count() == 0
     assert verify().problems == []
+
+
+def test_a_row_that_is_replaced_is_followed(tmp_path: Path) -> None:
+    with connect(tmp_path / "audits.db"):
+        row = Audit.create(url="https://raw.example/", status="completed", narrative="raw tale")
+        values = {name: getattr(row, name) for name in Audit._meta.fields if name != "narrative"}
+        Audit.replace(**values, narrative="replaced").execute()
+        assert (found("tale"), found("replaced")) == ([], [row.id])
+        assert verify().problems == []
 
 
 def test_the_index_outlives_a_vacuum(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import logging
 import os
 import random
 import shutil
@@ -28,7 +29,9 @@ from veritas_peewee.cli import app
 from veritas_peewee.cli.app import MODULES, program, run
 from veritas_peewee.cli.terminal import NARROWEST
 from veritas_peewee.maintenance.backup import backup
+from veritas_peewee.maintenance.repair import repair, repairing
 from veritas_peewee.maintenance.verify import verify
+from veritas_peewee.models import AuditScreenshot
 from veritas_peewee.transfer.exporting import export_jsonl
 
 WIDTHS = ["0", "1", "20", "40", "80", "300", "", "-5", "wide", "\u00b2", "99999999999999999999"]
@@ -394,6 +397,42 @@ def test_a_command_that_is_asked_to_end_leaves_nothing_half_done(place: Place, n
     for path in place.root.glob("*/*.db"):
         with connect(path):
             assert verify().problems == []
+    place.fresh()
+
+
+@pytest.mark.parametrize("name", ["prune", "delete"])
+def test_a_command_that_is_asked_to_end_while_it_removes_images_ends_and_says_nothing(
+    place: Place, name: str
+) -> None:
+    """What it has not removed any more is left to `verify --fix`."""
+    unlink = os.unlink
+    left = [2]
+
+    def asked() -> None:
+        def counted(file: Any, **options: Any) -> None:
+            left[0] -= str(file).endswith(".png")
+            if left[0] == 0:
+                left[0] = -1
+                signal.raise_signal(signal.SIGTERM)
+            unlink(file, **options)
+
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        logging.getLogger("veritas_peewee").propagate = False  # on standard error, as usual
+        os.unlink = counted
+        done = here(place.command(name))
+        assert left[0] < 0
+        assert (done.code, done.err) == (128 + signal.SIGTERM, "")
+
+    place.fresh()
+    _, status = os.waitpid(forked(asked), 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    with repairing(place.database):
+        assert verify().problems == []
+        repair(orphan_age=0)
+    with connect(place.database):
+        rows = {row.file_path for row in AuditScreenshot.select(AuditScreenshot.file_path)}
+        images = place.database.parent / "screenshots"
+        assert {str(path.relative_to(images)) for path in images.rglob("*.png")} == rows
     place.fresh()
 
 

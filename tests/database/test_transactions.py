@@ -93,6 +93,29 @@ async def test_what_a_callback_after_the_commit_leaves_behind_costs_no_later_wri
     assert len(files(file_store)) == 2
 
 
+@pytest.mark.parametrize("end", ["commit", "roll-back"])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_a_callback_that_is_asked_to_end_the_program_ends_it_when_all_were_called(
+    tmp_path, caplog, error, end
+):
+    called = []
+    with connect(tmp_path / "audits.db") as opened:
+        follow = opened.after_commit if end == "commit" else opened.after_rollback
+        with pytest.raises(error), opened.unit():
+            operations.create("https://example.com", id="a")
+            follow(lambda: called.append("one"))
+            follow(lambda: throw(error(3)))
+            follow(lambda: called.append("another"))
+            if end == "roll-back":
+                raise LookupError
+        assert sorted(called) == ["another", "one"]
+        assert caplog.records == []
+        assert not opened.transaction_is_open
+        assert Audit.select().count() == (end == "commit")
+        operations.create("https://example.com", id="b")
+        assert verify().problems == []
+
+
 @pytest.mark.parametrize("sql", ["COMMIT", " end transaction", "ROLLBACK", "begin immediate"])
 async def test_sql_that_would_end_the_transaction_is_refused(file_store, audit, sql):
     with pytest.raises(StoreError, match="inside a write would end what it shares"):

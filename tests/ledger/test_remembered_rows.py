@@ -9,6 +9,7 @@ from itertools import pairwise
 import pytest
 
 from tests.support.database_files import by_hand
+from tests.support.tracing import traced
 from veritas_peewee import Audit, connect
 from veritas_peewee.database.current import bound, current_database, screenshot_folder
 from veritas_peewee.ledger import formulas, log, memory, seals
@@ -50,6 +51,8 @@ def test_what_else_changes_it_is_seen(script, audit_id, change):
         change(audit_id)
         recorder.record(audit_id, ERROR)
     assert lookups.get(audit_id).errors == ["mine", "no answer"]
+    if script.backend != "sqlite" and change is by_the_driver:
+        return  # on a server it is another program's, for it is committed by itself
     change(audit_id)
     recorder.record(audit_id, ERROR)
     assert lookups.get(audit_id).errors == ["mine", "no answer"]
@@ -58,7 +61,12 @@ def test_what_else_changes_it_is_seen(script, audit_id, change):
 def test_a_row_that_is_replaced_is_forgotten(script, audit_id):
     with suppress(KeyError), script.atomic():
         row = Audit.select().where(Audit.id == audit_id).dicts().get()
-        Audit.replace(row | {"errors": ["mine"]}).execute()
+        if script.backend == "sqlite":
+            Audit.replace(row | {"errors": ["mine"]}).execute()
+        else:
+            Audit.insert(row | {"errors": ["mine"]}).on_conflict(
+                conflict_target=[Audit.id], preserve=[Audit.errors]
+            ).execute()
         assert not remembers(audit_id)
         raise KeyError  # its events have gone with the old row
 
@@ -174,14 +182,12 @@ def test_a_row_that_is_too_long_is_read_each_time(script, audit_id, monkeypatch)
 
 
 def test_a_row_is_sealed_once_with_its_change(script, audit_id, monkeypatch):
-    written, made = [], []
+    made = []
     make = formulas.running_seal_of
     monkeypatch.setattr(seals, "running_seal_of", lambda *of: made.append(of) or make(*of))
-    script.raw.set_trace_callback(written.append)
-    recorder.record(audit_id, ERROR)
-    script.raw.set_trace_callback(None)
+    with traced(script) as written:
+        recorder.record(audit_id, ERROR)
     assert [one for one in written if '"audits"' in one and not one.startswith("UPDATE")] == []
-    # SQLite names a statement again for each trigger that it sets off.
     assert len({one for one in written if one.startswith('UPDATE "audits"')}) == 1
     assert len(made) == 1
     assert verify().problems == []

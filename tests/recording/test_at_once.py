@@ -7,6 +7,7 @@ from functools import partial
 import anyio
 import pytest
 
+from tests.support.tracing import traced
 from tests.support.writes import Gate, outcome
 from veritas_peewee import AuditNotFound
 from veritas_peewee.database.current import current_database
@@ -34,16 +35,15 @@ async def at_once(store, calls):
 async def test_an_audit_is_changed_and_sealed_once_for_all_its_events(store):
     audits = [await store.create("https://example.com") for _ in range(3)]
     await at_once(store, [(audit.id, STATS) for audit in audits])
-    statements = []
-    trace = statements.append
-    await store.write(lambda: current_database().raw.set_trace_callback(trace))
+    tracing = await store.write(lambda: traced(current_database()))
+    statements = await store.write(tracing.__enter__)
     calls = [(audit.id, one) for _ in range(8) for audit in audits for one in (ERROR, STATS)]
     ids = await at_once(store, calls)
-    await store.write(lambda: current_database().raw.set_trace_callback(None))
+    await store.write(tracing.__exit__, None, None, None)
     assert ids == sorted(ids)
-    # A statement is traced again for each trigger that it sets off.
     changed = [text for text in statements if text.startswith('UPDATE "audits"')]
-    assert len(set(changed)) == len(audits)
+    texts = set if store.location.server is None else list  # SQLite's have the values in them
+    assert len(texts(changed)) == len(audits)
     assert not any(text.startswith('SELECT "audits"') for text in statements)
     for audit in audits:
         found = await store.get(audit.id)

@@ -523,6 +523,8 @@ FAULTS = {
     ("BEGIN",): {"failed"},
     ("COMMIT",): {"failed"},
     ("COMMIT", "ROLLBACK"): {"unknown"},
+    ("COMMIT but undone",): {"failed"},
+    ("COMMIT but undone", "PRAGMA user_version ="): {"unknown"},
     ("COMMIT but done",): {"unknown"},
     ("COMMIT but done, without a code",): {"unknown"},
     ("SAVEPOINT",): {"failed", "done"},

@@ -18,7 +18,9 @@ def check_invariants() -> None:
     That is the integrity of the file, foreign keys, counts, the chain of every log, the digest
     of every row, the seal of every audit, and every screenshot's file.
     """
-    assert (verify().problems if current_backend() == "sqlite" else server_invariants.broken()) == []
+    assert (
+        verify().problems if current_backend() == "sqlite" else server_invariants.broken()
+    ) == []
     for audit in Audit.select():
         if audit.status == "completed":
             assert audit.completed_at is not None

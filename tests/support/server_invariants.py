@@ -23,7 +23,8 @@ _RULES = {
     "screenshots_count is wrong": "SELECT id FROM audits WHERE screenshots_count <> "
     "(SELECT COUNT(*) FROM audit_screenshots WHERE audit_id = audits.id)",
     "the patterns are not those of the catalog": "(SELECT p.key, c.created_at, c.audit_id, "
-    "CAST(p.value AS bigint) FROM audit_catalog AS c, json_each_text(CAST(c.patterns AS json)) AS p "
+    "CAST(p.value AS bigint) FROM audit_catalog AS c, "
+    "json_each_text(CAST(c.patterns AS json)) AS p "
     "EXCEPT SELECT * FROM audit_patterns) UNION ALL (SELECT * FROM audit_patterns EXCEPT "
     "SELECT p.key, c.created_at, c.audit_id, CAST(p.value AS bigint) FROM audit_catalog AS c, "
     "json_each_text(CAST(c.patterns AS json)) AS p)",
@@ -84,5 +85,3 @@ def _words() -> list[str]:
             (entry, vector),
         )
     ]
-
-

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-SQLITE_ALONE: dict[str, str] = {}
+_ENDS = "only in SQLite an error of one statement ends the transaction of all"
+_CLOSED = "a connection to a server that was closed is made anew"
+
+SQLITE_ALONE: dict[str, str] = {
+    "tests/threads/test_starvation.py::test_a_writer_that_dies_tells_everybody_why": _CLOSED,
+    "tests/threads/test_writer.py::"
+    "test_an_error_that_ends_the_transaction_fails_the_whole_batch": _ENDS,
+    "tests/threads/test_writer_log.py::test_a_batch_whose_transaction_was_lost": _ENDS,
+    "tests/threads/test_writer_log.py::test_each_job_of_a_lost_batch_is_undone_once": _ENDS,
+}
 """By the beginning of a test's id: its file, or `file::test`."""
 
 

@@ -48,7 +48,10 @@ class Unreliable:
     def __init__(self, connection: Any) -> None:
         self.connection = connection
         self.fails: list[str] = []
-        """How these statements begin; with ` but done` after it, one fails once it has run."""
+        """How these statements begin; with ` but done` after it, one fails once it has run, with
+        ` but undone` it ends its transaction like a COMMIT that the disk has refused."""
+        self.code = 10
+        """The code of SQLite that their errors carry."""
         self.sound = 0
         """The number of transactions before any statement fails."""
 
@@ -71,11 +74,13 @@ class Unreliable:
         if self.sound >= 0 or not sql.startswith(fails):
             return on.execute(sql, *values)
         del self.fails[0]
-        if how:
+        if how == "undone":
+            self.connection.execute("ROLLBACK")
+        elif how:
             on.execute(sql, *values)
         error = driver.OperationalError("disk I/O error")
         if how != "done, without a code":
-            error.sqlite_errorcode = 10
+            error.sqlite_errorcode = self.code
         raise error
 
     def __getattr__(self, name: str) -> Any:

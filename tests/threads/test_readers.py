@@ -66,7 +66,7 @@ async def test_a_read_may_not_write(store):
     for attempt in (
         lambda: Audit.create(url="https://example.com"),
         lambda: Audit.delete().execute(),
-        lambda: current_database().execute_sql("CREATE TABLE t (x)"),
+        lambda: current_database().execute_sql("CREATE TABLE t (x integer)"),
     ):
         with pytest.raises(ReadOnlyStore, match=r"store\.write"):
             await store.read(attempt)

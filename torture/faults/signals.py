@@ -10,9 +10,14 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
+import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
+from http.client import HTTPException
 from pathlib import Path
 from time import perf_counter, sleep
+from typing import IO
 
 from torture.checks import check_verify, select
 from torture.model import Row, Run, fault
@@ -21,7 +26,9 @@ from veritas_peewee.cli.app import MODULES
 from veritas_peewee.maintenance.backup import backup
 from veritas_peewee.testing import make_audit
 
-AUDITS = 30
+LIVE = "live"
+AUDITS = 31
+"""One of them has not ended: a viewer waits for it."""
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 LIMIT = 60.0
 """Seconds after which a command that was told to end counts as hung."""
@@ -48,10 +55,13 @@ COMMANDS = (
     "trend --host shop.example --database {store}",
     "compare --url https://shop.example/ --database {store}",
     "watch {id} --database {store}",
+    "serve --port 0 --database {store}",
 )
+SERVED = 0.5
+"""Seconds for which `serve` has a viewer at most before it is told to end."""
 
 
-@fault("signals", "every command told to end at a random moment", rounds=440, quick=22)
+@fault("signals", "every command told to end at a random moment", rounds=460, quick=23)
 def run(run: Run) -> Iterator[Row]:
     base = run.folder / "base"
     ids = _fill(base)
@@ -76,8 +86,9 @@ def _fill(base: Path) -> list[str]:
     with connect(path):
         made = [
             sync.ingest(make_audit("https://shop.example/", findings=3, screenshots=2))
-            for _ in range(AUDITS)
+            for _ in range(AUDITS - 1)
         ]
+        sync.create("https://shop.example/", id=LIVE)
         sync.export(base / "all.jsonl")
     backup(base / "saved", database=path)
     (base / "result.jsonl").write_text(
@@ -86,33 +97,77 @@ def _fill(base: Path) -> list[str]:
     return [audit.id for audit in made]
 
 
-def _started(folder: Path, base: Path, audit_id: str, command: str) -> subprocess.Popen[str]:
-    new = folder / "new"
-    new.mkdir(parents=True)
-    shutil.copytree(base / "store", folder / "store")
-    words = [
-        word.format(new=new, base=base, store=folder / "store" / "audits.db", id=audit_id)
-        for word in command.split()
-    ]
-    return subprocess.Popen(
-        [sys.executable, "-m", "veritas_peewee.cli", *words],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+class Command:
+    """A command in a process of its own; whoever serves has a viewer from its first moment on."""
+
+    def __init__(self, folder: Path, base: Path, audit_id: str, command: str) -> None:
+        new = folder / "new"
+        new.mkdir(parents=True)
+        shutil.copytree(base / "store", folder / "store")
+        words = [
+            word.format(new=new, base=base, store=folder / "store" / "audits.db", id=audit_id)
+            for word in command.split()
+        ]
+        self.serves = words[0] == "serve"
+        self.is_viewed = threading.Event()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "veritas_peewee.cli", *words],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE if self.serves else subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        if self.serves:
+            self._viewer = threading.Thread(target=self._view, args=(self.process.stdout,))
+            self._viewer.start()
+
+    def end(self) -> tuple[int, str]:
+        """Wait until it has ended; returns its exit code and its errors. TimeoutExpired."""
+        if self.serves:
+            self.process.wait(LIMIT)
+            self._viewer.join()
+            assert self.process.stderr is not None
+            return self.process.returncode, self.process.stderr.read()
+        _, errors = self.process.communicate(timeout=LIMIT)
+        return self.process.returncode, errors
+
+    def _view(self, printed: IO[str]) -> None:
+        """Look at the audit that goes on, until the server ends."""
+        with printed:
+            address = printed.readline().partition(" ")[0]
+        if not address:  # it was ended before
+            return
+        request = urllib.request.Request(
+            f"{address}api/audits/{LIVE}/events", headers={"Accept": "text/event-stream"}
+        )
+        with (
+            suppress(OSError, HTTPException),
+            urllib.request.urlopen(request, timeout=LIMIT) as answer,
+        ):
+            self.is_viewed.set()
+            while answer.read1():
+                pass
 
 
 def _seconds(run: Run, base: Path, ids: list[str], command: str) -> float:
-    """How long a command takes that nobody ends."""
+    """How long a command takes that nobody ends, or `serve` until it has had its viewer."""
     folder = run.folder / "whole"
     begin = perf_counter()
-    process = _started(folder, base, ids[0], command)
-    _, errors = process.communicate(timeout=LIMIT)
-    if process.returncode:
-        raise RuntimeError(f"{command}: {process.returncode}: {errors}")
+    started = Command(folder, base, ids[0], command)
+    due = 0
+    if started.serves:
+        if not started.is_viewed.wait(LIMIT):
+            raise RuntimeError(f"{command}: has no viewer")
+        sleep(SERVED)
+        due = 128 + signal.SIGTERM
+        started.process.send_signal(signal.SIGTERM)
     seconds = perf_counter() - begin
+    code, errors = started.end()
+    if code != due:
+        raise RuntimeError(f"{command}: {code}: {errors}")
+    if not started.serves:
+        seconds = perf_counter() - begin
     shutil.rmtree(folder)
     return seconds
 
@@ -121,23 +176,23 @@ def _round(
     row: Row, folder: Path, base: Path, audit_id: str, command: str, sent: int, after: float
 ) -> None:
     name = f"{command.split()[0]}, {signal.Signals(sent).name} after {after:.2f} s"
-    process = _started(folder, base, audit_id, command)
+    started = Command(folder, base, audit_id, command)
     sleep(after)
-    process.send_signal(sent)
+    started.process.send_signal(sent)
     try:
-        _, errors = process.communicate(timeout=LIMIT)
+        code, errors = started.end()
     except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()
+        started.process.kill()
+        started.end()
         row.problem(f"{name}: goes on")
         return
-    code = process.returncode
     if code == -sent or "init_import_site" in errors:  # the latter: Python's own beginning
         row.count("ended before the program began")
     elif code == 0:
         row.count("was done")
     elif code == 128 + sent:
         row.count("ended")
+        row.count("ended with a viewer", started.is_viewed.is_set())
         if errors:
             row.problem(f"{name}: said {errors!r}")
     else:
@@ -158,7 +213,7 @@ def _check(row: Row, name: str, folder: Path, command: str) -> None:
         check_verify(row, path)
         row.acknowledged += len(select(path, "SELECT id FROM audits"))
     (number,) = select(folder / "store" / "audits.db", "SELECT COUNT(*) FROM audits")[0]
-    least = {"delete": AUDITS - 1, "prune": 0}.get(command.split()[0], AUDITS)
+    least = {"delete": AUDITS - 1, "prune": 1}.get(command.split()[0], AUDITS)
     row.missing += max(0, least - number)
     if row.problem_count > before:
         row.problem(f"({name})")

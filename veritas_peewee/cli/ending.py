@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import sys
 import threading
@@ -12,6 +13,7 @@ from typing import Any
 
 # A terminal that goes away, and whoever asks a process to end: a supervisor, a shutdown, `kill`.
 _ASKED = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+_logger = logging.getLogger("veritas_peewee")
 _SOON = 0.05
 """Seconds after which an interrupt that a finalizer has swallowed comes again."""
 
@@ -31,6 +33,13 @@ class Ending:
         """Have the main thread end what it does, as by Ctrl-C."""
         self.signal = number
         raise KeyboardInterrupt
+
+    def is_worth_saying(self, _: logging.LogRecord) -> bool:
+        """A filter for the log: what fails because the program ends is no news.
+
+        SQLite, for one, turns an interrupt within a function of ours into an error of its own.
+        """
+        return self.signal is None
 
     def ask_again(self, ignored: Any) -> None:
         """Replace `sys.unraisablehook`: where nobody sees the interrupt, it comes once more."""
@@ -59,9 +68,11 @@ def when_asked(ending: Ending) -> Iterator[None]:
                 signal.signal(number, ending.ask)
                 replaced.append(number)
     hook, sys.unraisablehook = sys.unraisablehook, ending.ask_again
+    _logger.addFilter(ending.is_worth_saying)
     try:
         yield
     finally:
+        _logger.removeFilter(ending.is_worth_saying)
         sys.unraisablehook = hook
         for number in replaced:
             signal.signal(number, signal.SIG_DFL)

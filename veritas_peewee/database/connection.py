@@ -51,6 +51,8 @@ class StoreDatabase(Transactions):
     reads_ahead: ClassVar[bool]
     """Whether each statement is a way to a server and back, so that it pays to ask many things at
     once."""
+    fails_alone: ClassVar[bool]
+    """Whether a statement that fails leaves its transaction as it was before it."""
     begin_snapshot: ClassVar[str]
     """Begins a transaction that reads everything as of one moment."""
 
@@ -155,6 +157,16 @@ class StoreDatabase(Transactions):
     def cancel_when(self, asked: Callable[[], bool], steps: int) -> None:
         """Call `asked` now and then while a statement runs; True ends the statement."""
         raise NotImplementedError
+
+    def committed(self) -> None:
+        """What the writer has committed is answered: let other processes know, if they are told."""
+
+    def due(self) -> float | None:
+        """Seconds after which a writer that waits for work has to call `beat`; None if never."""
+        return None
+
+    def beat(self) -> None:
+        """Show others that this process is alive, and tell them what is still to be told."""
 
     def insert(self, sql: str, values: Any, rows: int) -> Sequence[int]:
         """Run an INSERT of `rows` rows; returns their ids, if the backend has given them any."""

@@ -68,6 +68,12 @@ def error_code(error: BaseException) -> int | str | None:
     return code if code is not None else postgres_errors.first_state(_chain(error))
 
 
+def is_lost(error: BaseException) -> bool:
+    """Whether an error says that the connection to a server has gone, or that there is none now."""
+    code = error_code(error)
+    return isinstance(code, str) and postgres_errors.is_loss(code)
+
+
 def is_missing_parent(error: BaseException) -> bool:
     """Whether a row was refused because the row that its foreign key names does not exist."""
     return isinstance(error, peewee.IntegrityError) and error_code(error) in (

@@ -38,6 +38,12 @@ class Keeper(Protocol):
     def before_commit(self) -> bool:
         """The transaction is about to be committed; returns whether anything was written for it."""
 
+    def is_absent(self) -> bool:
+        """The transaction is over, or a lone statement: whether nothing of it is in the file.
+
+        False if it is there, or if it has left nothing that could be looked for.
+        """
+
     def mark(self) -> Any:
         """How far the transaction is; for `undone` at a savepoint that begins here."""
 

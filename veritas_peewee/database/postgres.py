@@ -17,10 +17,10 @@ from peewee import PostgresqlDatabase
 from veritas_peewee.config import Durability, Location
 from veritas_peewee.database.connection import Role, StoreDatabase
 from veritas_peewee.database.current import current_database
-from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
+from veritas_peewee.database.failures import DRIVER_ERRORS, is_lost, store_error
 from veritas_peewee.database.postgres_driver import Connection, connect
-from veritas_peewee.database.postgres_errors import is_loss, state_of
-from veritas_peewee.database.server_sessions import ServerSession
+from veritas_peewee.database.server_sessions import BEAT_EVERY, ServerSession
+from veritas_peewee.database.transactions import OutcomeUnknown, TransactionLost
 from veritas_peewee.errors import StoreError
 
 KEY = (
@@ -33,6 +33,7 @@ _BEGUN = (
     "GREATEST((SELECT max(id) FROM audit_events), "
     "(SELECT max(event_id) FROM removed_events), 0) FROM store_state"
 )
+_SIGN = "UPDATE store_state SET writer = ? WHERE writer <> ?"
 _LISTEN = (
     "CREATE TEMPORARY TABLE veritas_touched (id bigint GENERATED ALWAYS AS IDENTITY, kind text, "
     "audit_id text, row_id bigint) ON COMMIT DELETE ROWS; "
@@ -45,7 +46,9 @@ IDLE_LIMIT = 60
 that stands still must not hold the lock of all others."""
 _COMES_BACK = 30.0
 """Seconds for which a server that went away is waited for, to ask it what became of a commit."""
-_ASK_AGAIN = 0.05
+TELL_EVERY = 0.02
+"""Seconds between two messages to other processes that there is something new."""
+_ASK_AGAIN, _TRY_AGAIN = 0.05, 0.2
 
 
 def current_server(what: str) -> PostgresStore:
@@ -62,6 +65,7 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
     backend = "postgres"
     storage = "the database"
     counts_events = False
+    fails_alone = False
     reads_ahead = True
     begin_snapshot = _BEGIN_READING
     param = "?"  # as in SQLite; the driver's class numbers them
@@ -80,6 +84,9 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
         self.altered: str | None = None
         """The last transaction in which another program has changed rows."""
         self._transaction = ""
+        self._told_at, self._has_news = 0.0, False
+        self._is_new = False
+        """Whether the connection was replaced since the last transaction began."""
         self.beside: PostgresStore | None = None
         """A second connection, which sees what is committed; closed with this one."""
         super().__init__(
@@ -198,8 +205,11 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
             yield
 
     def look_on(self) -> None:
-        # Nothing is written while it is looked, so a roll-back loses nothing.
-        if (connection := self.state.conn) is not None and connection.has_failed:
+        # Nothing is written meanwhile, so a roll-back loses nothing.
+        if (connection := self.state.conn) is None:
+            return
+        self.before_going_back()
+        if connection.has_failed:
             connection.execute("ROLLBACK TO looking")
 
     def each_row(self, sql: str, params: Any) -> Iterator[tuple[Any, ...]]:
@@ -222,6 +232,7 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
 
     def begin_raw(self, lock_type: str | None) -> None:
         connection: Connection = self.connection()
+        self._is_new = False
         if not self.writes(self.role):
             connection.execute(_BEGIN_READING)
             return
@@ -240,10 +251,23 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
 
     def end_raw(self, sql: str) -> None:
         connection: Connection = self.state.conn
+        if sql == "COMMIT" and self.has_state:
+            self.sign()
+        connection.ends = True
         try:
             connection.execute(sql)
         finally:
+            connection.ends = False
             connection.end_pipeline()
+
+    def clear_raw(self) -> None:
+        connection: Connection | None = self.state.conn
+        if connection is not None:
+            with suppress(*DRIVER_ERRORS):
+                connection.end_pipeline()
+            with suppress(*DRIVER_ERRORS):
+                if connection.in_transaction:  # one that SQL given to the driver has begun
+                    connection.execute("ROLLBACK")
 
     def before_going_back(self) -> None:
         # The error of a statement that was sent is known, or is that of another one.
@@ -256,16 +280,72 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
     def sign(self) -> None:
         """Note in the transaction that this connection is the last one that wrote."""
         if self.last_writer != self.number:
-            self.state.conn.execute("UPDATE store_state SET writer = ?", (self.number,))
+            self.state.conn.execute(_SIGN, (self.number, self.number))
 
-    def outcome(self, error: BaseException) -> str | None:
-        """What became of a COMMIT that failed: "committed", "aborted", or None if nobody knows.
+    def send_alone(self, sql: str, values: Any) -> tuple[list[tuple[Any, ...]], bool]:
+        """Run one statement as a transaction of its own, all of which is sent at once; returns its
+        rows, and whether others have written since this connection last did."""
+        connection: Connection = self.connection()
+        connection.begin_pipeline()
+        try:
+            connection.execute("BEGIN")
+            connection.execute("SELECT pg_advisory_xact_lock(?, 0)", (self.key,))
+            begun = connection.execute(_BEGUN)
+            found = connection.execute(sql, values)
+            connection.execute(_SIGN, (self.number, self.number))
+            connection.execute("COMMIT")
+            rows = found.fetchall()
+            self.last_writer = (begun.fetchone() or (0,))[0]
+        except BaseException:
+            if not connection.closed:
+                self.before_going_back()
+                self.end_raw("ROLLBACK")
+            raise
+        connection.end_pipeline()
+        return rows, self.others_wrote()
 
-        If the connection has gone, a new one is made, and the server is asked.
-        """
-        state = state_of(error)
-        if state is None or not is_loss(state):
-            return None if state is None else "aborted"
+    def is_lost(self, error: BaseException) -> bool:
+        return is_lost(error)
+
+    def is_refused(self, error: BaseException) -> bool:
+        return not self.is_lost(error)
+
+    def can_begin_again(self, error: BaseException) -> bool:
+        # Before the COMMIT was sent nothing can have been saved.
+        is_lost = self.is_lost(error) and not isinstance(error, OutcomeUnknown)
+        if not (is_lost or isinstance(error, TransactionLost)):
+            return False
+        until = monotonic() + _COMES_BACK
+        while self.state.conn is None or self.state.conn.closed:
+            try:
+                self.reconnect()
+            except (StoreError, *DRIVER_ERRORS):
+                if monotonic() > until:
+                    return False
+                sleep(_TRY_AGAIN)
+        return True
+
+    def was_committed(self, error: BaseException) -> bool:
+        if not self.is_lost(error):
+            return False
+        callbacks = list(self.state.commit_callbacks)
+        status = self._outcome()
+        if status == "aborted":
+            raise TransactionLost(self.name, error) from error
+        self.state.commit_callbacks[:] = callbacks
+        return status == "committed"
+
+    def run_undo(self, first: int) -> None:
+        # The writer runs again what a connection that has gone was doing: its files stay.
+        connection = self.state.conn
+        if self.role == "writer" and (self._is_new or connection is None or connection.closed):
+            del self.undo[first:]
+        else:
+            super().run_undo(first)
+
+    def _outcome(self) -> str | None:
+        """What became of the transaction whose COMMIT has failed, because the connection has gone:
+        "committed", "aborted", or None if nobody knows. A new connection is made."""
         transaction, until = self._transaction, monotonic() + _COMES_BACK
         while monotonic() < until:
             try:
@@ -282,11 +362,15 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
 
     def reconnect(self) -> None:
         """Replace a connection that has gone; StoreError if the server cannot be reached."""
+        self._is_new = True
         with suppress(*DRIVER_ERRORS):
-            self.state.conn.close()
+            if self.state.conn is not None:
+                self.state.conn.close()
         self.dispose()
         self.connect()
         self.session.begin_again()
+        if self.beside is not None:
+            self.beside.reconnect()
 
     def commits_of_others(self) -> int:
         return 0  # under the lock of the store nobody else of ours can have committed
@@ -303,6 +387,41 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
         finally:
             self.reading = False
             self.raw.execute("SELECT set_config('transaction_read_only', 'off', false)")
+
+    # ---- telling other processes ----
+
+    @property
+    def _channel(self) -> str:
+        return f"veritas_{self.key & 0xFFFFFFFF}"
+
+    def listen(self) -> None:
+        """From now on this connection is told when any process has committed."""
+        self.raw.execute(f"LISTEN {self._channel}")
+
+    def heard(self) -> bool:
+        """Whether it was told anything since the last call; does not wait."""
+        return bool(list(self.raw.notifies(timeout=0)))
+
+    def committed(self) -> None:
+        # Not in the transaction: all that tell of themselves there wait for one another.
+        if self._told_at + TELL_EVERY <= monotonic():
+            self._tell()
+        else:
+            self._has_news = True
+
+    def due(self) -> float:
+        return TELL_EVERY if self._has_news else BEAT_EVERY
+
+    def beat(self) -> None:
+        if self._has_news:
+            self._tell()
+        self.session.keep()
+
+    def _tell(self) -> None:
+        self._told_at, self._has_news = monotonic(), False
+        if self.beside is not None:
+            with suppress(*DRIVER_ERRORS):  # those who wait look by themselves too
+                self.beside.raw.execute(f"NOTIFY {self._channel}")
 
     # ---- what the file of a database would be asked ----
 

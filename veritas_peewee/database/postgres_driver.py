@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from typing import Any
@@ -15,13 +15,17 @@ from typing import Any
 import peewee
 import psycopg
 from psycopg.adapt import Dumper, Loader
-from psycopg.pq import TransactionStatus
+from psycopg.pq import PipelineStatus, TransactionStatus
 
-from veritas_peewee.database.postgres_errors import LOST
+from veritas_peewee.database.postgres_errors import LOST, is_loss
 from veritas_peewee.values.moments import format_datetime
 
 _PARTS = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*|\$(\w*)\$.*?\$\1\$|\?", re.DOTALL)
 """What a mark could be inside of, and a mark."""
+
+
+_CONTROL = re.compile(r"\s*(?:COMMIT|END|ABORT|PREPARE\s+TRANSACTION|ROLLBACK(?!.*\bTO\b))\b", re.I)
+"""What ends a transaction."""
 
 
 @functools.lru_cache(4096)
@@ -62,7 +66,10 @@ def _as_peewee(connection: Any) -> Any:
     try:
         yield
     except psycopg.Error as error:
-        raise translated(error, connection) from error
+        made = translated(error, connection)
+        if made.sqlstate is not None and is_loss(made.sqlstate):
+            connection.close()  # it may still wait for what will never come
+        raise made from error
 
 
 def translated(error: psycopg.Error, connection: Any = None) -> _Told:
@@ -78,6 +85,7 @@ def translated(error: psycopg.Error, connection: Any = None) -> _Told:
 class _Cursor(psycopg.RawCursor[Any]):
     """In a pipeline a statement is only sent, and an error of it comes with what is read next."""
 
+    connection: Connection
     number = 0
     """Which statement of its pipeline it has sent."""
 
@@ -107,14 +115,23 @@ class _Cursor(psycopg.RawCursor[Any]):
         return iter(self.fetchall())
 
     def execute(self, query: Any, params: Any = None, **rest: Any) -> Any:
+        if self.connection.watch is not None:
+            self.connection.watch(query)
         self.connection.sent += 1
         self.number = self.connection.sent
         with _as_peewee(self.connection):
             if not params:
-                return super().execute(query, None, **rest)
-            return super().execute(numbered(query), params, **rest)
+                super().execute(query, None, **rest)
+            else:
+                super().execute(numbered(query), params, **rest)
+        if self.connection.pipelined is not None and not self.connection.ends:
+            if _CONTROL.match(query):
+                self.connection.controlled()
+        return self
 
     def executemany(self, query: Any, params_seq: Iterable[Any], **rest: Any) -> None:
+        if self.connection.watch is not None:
+            self.connection.watch(query)
         self.connection.sent += 1
         with _as_peewee(self.connection):
             super().executemany(numbered(query), params_seq, **rest)
@@ -141,6 +158,9 @@ class _Moment(Dumper):
 class Connection(psycopg.Connection[Any]):
     """A connection on which each statement is a transaction, unless one was begun by BEGIN."""
 
+    watch: Callable[[str], object] | None = None
+    """Is given the text of each statement before it runs, also of one given to the driver."""
+
     @property
     def in_transaction(self) -> bool:
         if self.pipelined is not None:  # what was sent is not known to have been done
@@ -155,6 +175,10 @@ class Connection(psycopg.Connection[Any]):
     def has_failed(self) -> bool:
         """Whether a statement of the open transaction has failed, so that it takes no other."""
         return self.info.transaction_status is TransactionStatus.INERROR
+
+    def cursor(self, *args: Any, **options: Any) -> Any:
+        with _as_peewee(self):  # one that is closed
+            return super().cursor(*args, **options)
 
     def executemany(self, sql: str, rows: Iterable[Any]) -> None:
         self.cursor().executemany(sql, rows)
@@ -171,6 +195,8 @@ class Connection(psycopg.Connection[Any]):
 
     pipelined: psycopg.Pipeline | None = None
     _open: ExitStack | None = None
+    ends = False
+    """Whether what is executed now ends the transaction for whoever began it."""
     _is_over = False
     sent = came = 0
     """How many statements were sent, and the last of them whose outcome has come."""
@@ -183,11 +209,17 @@ class Connection(psycopg.Connection[Any]):
 
     def settle(self) -> None:
         """Wait for all statements that were sent; raises the error of the first that failed."""
-        if self.pipelined is not None and self.sent > self.came:
+        # How the transaction is, is told by a `sync` alone: after a roll-back it is still the old.
+        if self.pipelined is not None and (self.sent > self.came or self.has_failed):
             with _as_peewee(self):
                 self.pipelined.sync()
             self._is_over = self.info.transaction_status is TransactionStatus.IDLE
             self.came = self.sent
+
+    def controlled(self) -> None:
+        """A statement was sent that ends the transaction: SQL that was given to the driver."""
+        self.settle()
+        self._is_over = True  # also if another one is begun: it is not the one that we began
 
     def end_pipeline(self) -> None:
         """Do what `settle` does, and wait for each statement from now on."""
@@ -195,6 +227,8 @@ class Connection(psycopg.Connection[Any]):
         if stack is not None:
             with _as_peewee(self):
                 stack.close()
+            if self.info.pipeline_status is not PipelineStatus.OFF:
+                self.close()
 
 
 def connect(url: str, **options: Any) -> Connection:

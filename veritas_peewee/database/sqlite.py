@@ -21,7 +21,12 @@ from veritas_peewee.config import BUSY_TIMEOUT, MEMORY, Durability, Location
 from veritas_peewee.database.connection import Role, StoreDatabase
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
-from veritas_peewee.database.sqlite_errors import driver, is_odd_text
+from veritas_peewee.database.sqlite_errors import (
+    code_of,
+    driver,
+    is_odd_text,
+    may_be_committed,
+)
 from veritas_peewee.database.transactions import AS_PEEWEE
 from veritas_peewee.errors import ReadOnlyStore, StoreBusy, StoreError, StoreFull
 from veritas_peewee.files.platform import os_error
@@ -77,6 +82,7 @@ class SqliteStore(StoreDatabase, SqliteDatabase):
     backend = "sqlite"
     storage = "the file"
     counts_events = True
+    fails_alone = True
     reads_ahead = False
     begin_snapshot = "BEGIN DEFERRED"
 
@@ -212,6 +218,35 @@ class SqliteStore(StoreDatabase, SqliteDatabase):
     def sync_commits(self) -> None:
         (mode,) = self.state.conn.execute("PRAGMA journal_mode").fetchone()
         self.file.sync_commits(in_wal=mode == "wal")
+
+    def is_refused(self, error: BaseException) -> bool:
+        if code_of(error) is None:
+            return not may_be_committed(error)
+        try:
+            if not (may_be_committed(error) or self._has_others_attached()):
+                return True
+            self._commit_over()
+            return self.keeper is not None and self.keeper.is_absent()
+        except (*DRIVER_ERRORS, StoreError):
+            return False
+
+    def _has_others_attached(self) -> bool:
+        """Whether files of the caller's are attached, which are committed after ours."""
+        rows = self.state.conn.execute("PRAGMA database_list").fetchall()
+        return not {name for _, name, _ in rows} <= {"main", "temp"}
+
+    def _commit_over(self) -> None:
+        """Commit something else over what a failed COMMIT may have left behind the WAL's end.
+
+        Whole frames are there if it failed after the last one was written. SQLite itself goes over
+        them with the next COMMIT; but if all processes die before that, whoever opens the file then
+        takes them for committed. Nothing has to grow for it, so it succeeds on a full disk too.
+        """
+        connection = self.state.conn
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        connection.execute(f"PRAGMA user_version = {version}")
+        self.sync_commits()
+        self.file.check_written()
 
     def expect_change(self) -> None:
         """What another connection writes next is ours too, and no reason for a warning."""

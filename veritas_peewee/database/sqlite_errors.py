@@ -25,6 +25,8 @@ AUTH = 23
 """SQLITE_AUTH: a statement that the connection's own callback has refused to compile."""
 INTERRUPTED = 9
 """SQLITE_INTERRUPT: the statement was ended by its caller."""
+IOERR_WRITE = 778
+"""SQLITE_IOERR_WRITE: a write that a quota, or a limit on the size of files, has refused."""
 CORRUPT = 11
 """SQLITE_CORRUPT."""
 CORRUPT_VIRTUAL_TABLE = 267
@@ -39,7 +41,7 @@ _BY_CODE: dict[int, type[StoreError]] = {
     CORRUPT: DatabaseCorrupt,
     13: StoreFull,  # SQLITE_FULL
     26: DatabaseCorrupt,  # SQLITE_NOTADB
-    778: StoreFull,  # SQLITE_IOERR_WRITE
+    IOERR_WRITE: StoreFull,
     4874: StoreFull,  # SQLITE_IOERR_SHMSIZE
 }
 
@@ -51,7 +53,7 @@ _OF_THE_SYSTEM = frozenset((
     13,  # SQLITE_FULL: in a read it is about temporary files
     14,  # SQLITE_CANTOPEN
     15,  # SQLITE_PROTOCOL
-    778,  # SQLITE_IOERR_WRITE
+    IOERR_WRITE,
     3082,  # SQLITE_IOERR_NOMEM
     3850,  # SQLITE_IOERR_LOCK
     4618,  # SQLITE_IOERR_SHMOPEN
@@ -80,8 +82,10 @@ def is_of_the_system(code: int) -> bool:
 
 
 def code_of(error: BaseException, default: int | None = None) -> int | None:
-    """The extended result code of SQLite that an exception itself carries, else `default`."""
-    for candidate in (error, *error.args[:1]):
+    """The extended result code of SQLite that an exception itself carries, or the driver's error in
+    whose place Peewee has raised it; else `default`."""
+    wrapped = error.__context__ if isinstance(error, peewee.PeeweeException) else None
+    for candidate in (error, *error.args[:1], wrapped):
         value = getattr(candidate, "sqlite_errorcode", None)
         default = value if isinstance(value, int) else default
     return default
@@ -90,13 +94,15 @@ def code_of(error: BaseException, default: int | None = None) -> int | None:
 def may_be_committed(error: BaseException) -> bool:
     """Whether a COMMIT that failed with this error, and left no transaction, may have been made.
 
-    The last of it is to bring it to disk, and an error of the system's, or one without a code, does
-    not say how far it came; with every other code SQLite has refused it.
+    Its last frame makes the transaction one of the WAL. If SQLite could not write it, the COMMIT is
+    refused. But after that frame it still brings the WAL to disk, and enlarges the WAL's index: of
+    that can fail a sync, room in the index (SQLITE_IOERR_SHMSIZE) and memory. An error without a
+    code does not say how far it came.
     """
     code = code_of(error)
     if code is None:
         return isinstance(error, (driver.OperationalError, peewee.OperationalError))
-    return code & 0xFF == 10 and code not in _BY_CODE  # SQLITE_IOERR
+    return code == 7 or (code & 0xFF == 10 and code != IOERR_WRITE)  # SQLITE_NOMEM, SQLITE_IOERR
 
 
 def code_without(error: BaseException) -> int | None:

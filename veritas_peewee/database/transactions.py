@@ -6,7 +6,8 @@ Longer than most modules: how a transaction ends, for whatever reason, is decide
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from threading import current_thread, main_thread
 from types import TracebackType
 from typing import Any
 
@@ -15,7 +16,6 @@ import peewee
 from veritas_peewee.database.failures import DRIVER_ERRORS, error_code
 from veritas_peewee.database.keeper import Keeper
 from veritas_peewee.database.savepoint import Savepoint
-from veritas_peewee.database.sqlite_errors import may_be_committed
 from veritas_peewee.errors import StoreError
 
 AS_PEEWEE: Any = vars(peewee)["__exception_wrapper__"]
@@ -103,12 +103,29 @@ class Transactions(peewee.Database):
         TransactionLost if it certainly was not, because the connection has gone."""
         return False
 
+    def is_lost(self, error: BaseException) -> bool:
+        """Whether an error says that the connection has gone, as one to a server can."""
+        return False
+
+    def can_begin_again(self, error: BaseException) -> bool:
+        """Whether nothing of a transaction that failed with this error was saved, because the
+        connection has gone, and there is a new one on which it can be run again."""
+        return False
+
+    def clear_raw(self) -> None:
+        """Leave nothing of a transaction that is over: that was not ended by `end_raw`."""
+
     def before_going_back(self) -> None:
         """Make ready to go back to a savepoint, or to the beginning, whatever has failed."""
 
     def check_usable(self) -> None:
         """Raise StoreError if a statement of the open transaction, or of the part of it since the
         last savepoint, has failed, and the backend therefore keeps nothing of it."""
+
+    def is_refused(self, error: BaseException) -> bool:
+        """Whether nothing is saved, nor ever will be, of what a COMMIT or a lone statement was to
+        save that failed with this error and left no transaction."""
+        raise NotImplementedError
 
     def check_written(self) -> None:
         """Raise StoreMoved if what was just written is lost: called before it is acknowledged."""
@@ -164,8 +181,8 @@ class Transactions(peewee.Database):
                 # One that was only refused, for a deferred foreign key, may be tried again.
                 self.lost = not self.transaction_is_open
                 if not (self.lost and self.was_committed(error)):
-                    if self.lost and may_be_committed(error):
-                        raise OutcomeUnknown(self.name, "commit", error) from error
+                    if self.lost:
+                        self.check_refused(error)
                     with AS_PEEWEE:
                         raise
                 self.lost = False
@@ -177,9 +194,16 @@ class Transactions(peewee.Database):
             if self.transaction_is_open:
                 self.before_going_back()
                 self.end_raw("ROLLBACK")
+            else:
+                self.clear_raw()
         finally:
             if keeper is not None:
                 keeper.undone()
+
+    def check_refused(self, error: BaseException) -> None:
+        """Raise OutcomeUnknown unless what failed with this error is certain not to be saved."""
+        if not self.is_refused(error):
+            raise OutcomeUnknown(self.name, "commit", error) from error
 
     def _refuse_in_unit(self, what: str) -> None:
         scopes = self.state.transactions
@@ -246,24 +270,34 @@ class Transactions(peewee.Database):
         """Call the `after_rollback` callbacks but for the `first` oldest ones, newest first."""
         undo = self.undo[first:]
         del self.undo[first:]
-        for fn in reversed(undo):
-            self._guard(fn)
+        self._call_all(reversed(undo))
 
     def run_commit_callbacks(self) -> None:
         """Call the `after_commit` callbacks; the commit is done, so errors are only logged."""
         if callbacks := list(self.state.commit_callbacks):
             self.state.commit_callbacks.clear()
-            for fn in callbacks:
-                self._guard(fn)
+            self._call_all(callbacks)
 
-    def _guard(self, fn: Callable[[], object]) -> None:
-        # Of the transaction that has ended; a callback may have one of its own.
-        ended = self.lost, self.is_undone
-        try:
-            fn()
-        except BaseException:  # SystemExit too: the transaction has ended, whatever is raised
-            _logger.exception("%s: a callback after a transaction failed", self.name)
-        self.lost, self.is_undone = ended
+    def _call_all(self, callbacks: Iterable[Callable[[], object]]) -> None:
+        """Call each of them, whatever the others raise.
+
+        Errors are logged. What asks the program to end (Ctrl-C, a signal, SystemExit) is raised in
+        the main thread, once all have been called; any other thread serves others too and goes on.
+        """
+        asked: BaseException | None = None
+        for fn in callbacks:
+            # Of the transaction that has ended; a callback may have one of its own.
+            ended = self.lost, self.is_undone
+            try:
+                fn()
+            except BaseException as error:
+                if isinstance(error, Exception) or current_thread() is not main_thread():
+                    _logger.exception("%s: a callback after a transaction failed", self.name)
+                else:
+                    asked = asked or error
+            self.lost, self.is_undone = ended
+        if asked is not None:
+            raise asked
 
     def close_cursors(self, first: int = 0) -> None:
         """Close the open cursors but for the `first` oldest ones."""
@@ -320,8 +354,10 @@ class Unit:
         if error is not None:
             self._roll_back(error)
         elif self.outermost:
-            database.run_commit_callbacks()
-            database.settle()
+            try:
+                database.run_commit_callbacks()
+            finally:
+                database.settle()
 
     def _commit(self) -> None:
         if self.outermost:
@@ -344,7 +380,8 @@ class Unit:
         database = self.database
         # A transaction that is over was ended by SQLite, which then gave an error, or it was
         # committed: by SQL given to the driver, or just before Ctrl-C arrived.
-        certain = database.in_whole_transaction or error_code(error) is not None
+        ended_it = isinstance(error, Exception) and error_code(error) is not None
+        certain = database.in_whole_transaction or ended_it
         database.is_undone = certain and is_known(error)
         try:
             if self.outermost:

@@ -20,6 +20,7 @@ from anyio.lowlevel import checkpoint
 
 from veritas_peewee.following import feed
 from veritas_peewee.following.feed import PIECE, POLL, News
+from veritas_peewee.following.listening import Listener
 from veritas_peewee.models import AuditEvent
 
 BUSY = 2000
@@ -82,8 +83,10 @@ class Channel:
 class Hub:
     """The new events of a store for all of its followers; reads them through the leader."""
 
-    def __init__(self) -> None:
+    def __init__(self, listener: Listener | None = None) -> None:
+        """`listener` hears of other processes' commits, if the database tells of them."""
         self.closed = False
+        self.listener = listener
         self._channels: WeakValueDictionary[str | None, Channel] = WeakValueDictionary()
         self._cached: deque[tuple[ref[Channel], int, int]] = deque()
         self._cached_text = 0
@@ -106,6 +109,8 @@ class Hub:
     def close(self) -> None:
         """End all followers, because their store is closed."""
         self.closed = True
+        if self.listener is not None:
+            self.listener.close()
         for signal in (*self._waiting, self._alarm):
             if signal is not None:
                 signal.set()
@@ -165,12 +170,28 @@ class Hub:
                 self._alarm = anyio.Event()
                 try:
                     with anyio.move_on_after(left):
-                        await self._alarm.wait()
+                        await self._wait(self._alarm)
                 finally:
                     self._alarm = None
             else:
                 await self._hold_back()
                 await self._look(follower)
+
+    async def _wait(self, alarm: anyio.Event) -> None:
+        """Wait for commits of this process, and for those that a server tells of."""
+        if self.listener is None:
+            await alarm.wait()
+            return
+        async with anyio.create_task_group() as tasks:
+
+            async def listen(listener: Listener) -> None:
+                await listener.wait()
+                self._covered = -1
+                tasks.cancel_scope.cancel()
+
+            tasks.start_soon(listen, self.listener)
+            await alarm.wait()
+            tasks.cancel_scope.cancel()
 
     async def _hold_back(self) -> None:
         """Pause, while writers are busy."""

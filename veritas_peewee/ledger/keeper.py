@@ -88,6 +88,7 @@ class Keeping(Remembered):
         """An audit was removed: another one with its id has a log of its own."""
         self._going = None
         self.removed = True
+        self.trace.newest = None
         self.chain.pop(audit_id, None)
         self.known.pop(audit_id, None)
         self.stored.pop(audit_id, None)
@@ -115,7 +116,11 @@ class Keeping(Remembered):
         if self.changes:
             number, self.changes = self.changes, 0
             seals.count_changes(self._database, number)
+            self.trace.count(self._database.state.conn, number)
         return True
+
+    def is_absent(self) -> bool:
+        return self.trace.is_absent(self._database.state.conn)
 
     def takes_back(self) -> None:
         changed = {*self.audits, *self._renewed_audits}
@@ -130,6 +135,7 @@ class Keeping(Remembered):
     def undone(self, since: Mark | None = None) -> None:
         self._going = None
         self.forget_log()
+        self.trace.undone()
         if since is None:
             self.known.clear()
             self.forget_changes()
@@ -197,6 +203,7 @@ class LedgerKeeper(Keeping):
         self._going = None
         self._looked = False
         self.begin()
+        self.trace.begin(others_wrote)
         if others_wrote:
             self.others_wrote()
         if self._schema is None or others_wrote:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from hashlib import sha256
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from peewee import SQL
 
@@ -16,7 +16,7 @@ from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.expressions import blob_as_read
 from veritas_peewee.database.failures import DRIVER_ERRORS, error_code, is_missing_parent
-from veritas_peewee.database.sqlite_errors import AUTH, may_be_committed
+from veritas_peewee.database.sqlite_errors import AUTH
 from veritas_peewee.database.statements import (
     MARK,
     execute,
@@ -27,12 +27,14 @@ from veritas_peewee.database.statements import (
     text_of,
     update_sql,
 )
-from veritas_peewee.database.transactions import OutcomeUnknown
-from veritas_peewee.ledger import counter, heads
+from veritas_peewee.ledger import counter, heads, sent_alone
 from veritas_peewee.ledger.memory import MOST_CHAINS, Remembered, remembered
 from veritas_peewee.models import Audit, AuditEvent, reported_finding_id
 from veritas_peewee.values.ids import key_of, not_found
 from veritas_peewee.values.moments import format_datetime
+
+if TYPE_CHECKING:
+    from veritas_peewee.database.postgres import PostgresStore
 
 _COLUMNS = ("audit", "event_type", "data", "timestamp", "digest")
 
@@ -80,9 +82,10 @@ def append_events(events: list[tuple[str, str, str]], when: datetime) -> list[in
             chain[audit_id] = digest = link(before, kind, moment, text)
             digests.append(digest)
             values += audit_id, kind, text, moment, digest
+        memory.trace.newest = audit_id, digest
         memory.appending = True
         if len(events) == 1 and not database.transaction_is_open:
-            ids = [] if memory.gives_ids else _append_alone(database, memory, values, before)
+            ids = _append_alone(database, memory, values, before)
         else:
             ids = _insert(memory, values)
     except BaseException as error:
@@ -121,8 +124,7 @@ def append_chained(rows: list[tuple[Any, ...]]) -> list[int]:
     """
     database = current_database()
     memory = remembered(database)
-    if memory.unchained_after is not None:
-        chain_raw(database, memory)
+    chain_raw(database, memory)
     if not rows:
         return []
     if not memory.next_head:
@@ -132,6 +134,7 @@ def append_chained(rows: list[tuple[Any, ...]]) -> list[int]:
         ids = _insert(memory, [value for row in rows for value in row])
     finally:
         memory.appending = False
+    memory.trace.newest = rows[-1][0], rows[-1][-1]
     _added(database, memory, ids, [row[-1] for row in rows])
     return ids
 
@@ -170,15 +173,20 @@ def _append_alone(
     The list is empty if the audit's log does not end with the digest `before`, or if the statement
     would have to be compiled first.
     """
+    if database.reads_ahead:
+        return sent_alone.append(cast("PostgresStore", database), memory, row, before)
+    if memory.gives_ids:
+        return []
     last = None if before == row[0].encode() else before
-    memory.alone = database.role == "writer"  # in a script there is a transaction around it
+    memory.alone = alone = database.role == "writer"  # in a script a transaction is around it
     try:
         cursor = database.execute_sql(_alone_sql(), (*row, row[0], last))
     except DRIVER_ERRORS as error:
-        if memory.alone and error_code(error) == AUTH:
+        memory.alone = False
+        if alone and error_code(error) == AUTH:
             return []
-        if memory.alone and may_be_committed(error):
-            raise OutcomeUnknown(database.name, "commit", error) from error
+        if alone:
+            database.check_refused(error)
         raise
     finally:
         memory.alone = False

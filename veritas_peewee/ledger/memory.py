@@ -10,6 +10,7 @@ from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.failures import store_error
 from veritas_peewee.errors import DatabaseCorrupt
 from veritas_peewee.ledger.children import Children
+from veritas_peewee.ledger.trace import Trace
 
 MOST_CHAINS = 10_000
 """The most audits whose last digest, and whose state, is cached."""
@@ -38,10 +39,8 @@ Mark = tuple[int, int, int, int, int, int | None, int]
 class Remembered:
     """The state behind a `Keeper`; `log`, `heads` and `seals` read and update it.
 
-    It caches the ends of the logs, which would otherwise be read before each event, and which
-    audits are as they were sealed; this is valid until a transaction is undone or another
-    connection writes. It also collects which rows have changed since digests and seals were last
-    renewed.
+    It caches the ends of the logs and which audits are as they were sealed, until a transaction is
+    undone or another connection writes, and collects which rows were changed since the last seals.
     """
 
     def __init__(self) -> None:
@@ -74,6 +73,8 @@ class Remembered:
         """Whether the statement that is running adds events together with their digests."""
         self.own_change = False
         """Whether the statement that is running changes an audit's row in a way that is known."""
+        self.changing: str | None = None
+        """The audit whose row, and nothing else of ours, the statement that is running changes."""
         self.alone = False
         """Whether the statement that is running adds an event without a transaction around it."""
         self.known: dict[str, State] = {}
@@ -91,8 +92,9 @@ class Remembered:
         self.changed_rows: set[str] = set()
         """Audits whose own row was changed since it was last read for its seal."""
         self.removed = False
-        """Whether audits were removed, and with them words of the full-text index, which are not
-        written yet."""
+        """Whether audits were removed, whose words in the full-text index are not written yet."""
+        self.trace = Trace()
+        """What the open transaction leaves in the file."""
         self.rows: dict[tuple[str, int], None] = {}
         """Findings and screenshots whose digest is not up to date: (table, row id), in order."""
         self.wrong_rows: set[tuple[str, int]] = set()
@@ -124,8 +126,7 @@ class Remembered:
         return children is not None and children.row is not None
 
     def if_cached(self, audit_id: str, row: bytes) -> bytes | None:
-        """What a seal covers of an audit's row, if that is to be cached: all that are short, and a
-        few long ones."""
+        """What a seal covers of an audit's row, if that is to be cached: as are all short ones."""
         if len(row) <= MOST_SHORT:
             return row
         self.long_rows.pop(audit_id, None)
@@ -193,6 +194,7 @@ class Remembered:
     def forget_log(self) -> None:
         """Empty the caches: they may be wrong after a roll-back or another's write."""
         self.chain.clear()
+        self.trace.newest = None
         self.next_head, self.since_head, self.newest = 0, None, None
         self.reported.clear()
         self.forget_contents()

@@ -66,6 +66,8 @@ def write(database: StoreDatabase, audit_id: str, columns: dict[str, Any]) -> bo
     if memory.is_cached(audit_id):
         memory.changed_rows.discard(audit_id)
         memory.stored[audit_id] = row
+    else:
+        memory.stored.pop(audit_id, None)
     return True
 
 
@@ -76,12 +78,12 @@ def _update(
     names = sorted(columns, key=_order().__getitem__)
     values = [columns[name] for name in names]
     memory = remembered(database)
-    memory.own_change = "seal" in columns
+    memory.own_change, memory.changing = "seal" in columns, audit_id
     try:
         done = database.execute_sql(update_sql(Audit, *names), [*values, audit_id])
         return is_there or bool(done.rowcount)
     finally:
-        memory.own_change = False
+        memory.own_change, memory.changing = False, None
 
 
 @functools.cache

@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from veritas_peewee.database.connection import StoreDatabase
-from veritas_peewee.ledger import counter
+from veritas_peewee.ledger import counter, seals
 from veritas_peewee.ledger.before_change import look_at_row, state_of
 from veritas_peewee.ledger.keeper import Keeping
 from veritas_peewee.ledger.memory import Mark, Remembered, State
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 _ADDS = re.compile(r"\s*(?:INSERT|WITH)\b.*\baudit_events\b", re.I | re.S)
 _CHANGES = re.compile(r"\s*(?:INSERT|UPDATE|DELETE|WITH)\b.*\baudit(?:s|_findings|_screenshots)\b",
                       re.I | re.S)  # fmt: skip
-_BRINGS_ITS_OWN = re.compile(r'INSERT INTO "audit(?:s|_findings)" \([^)]*"(?:seal|digest)"')
+_BRINGS_ITS_OWN = re.compile(
+    r'INSERT INTO "audit(?:s|_findings)" \([^)]*"(?:seal|digest)"(?!.*\bON CONFLICT\b)'
+)
 _TOLD = (
     "WITH told AS (DELETE FROM pg_temp.veritas_touched RETURNING id, kind, audit_id, row_id) "
     "SELECT kind, audit_id, row_id FROM told ORDER BY id"
@@ -34,7 +36,7 @@ _ROWS: dict[str, Any] = {"f": AuditFinding, "s": AuditScreenshot}
 class ServerKeeper(Keeping):
     """Implements `database.keeper.Keeper` for one connection to a server."""
 
-    watched = ""  # each statement can change rows
+    watched = "\0"  # the connection's own `watch` is given each statement, the driver's too
 
     def __init__(self, database: PostgresStore, beside: StoreDatabase) -> None:
         super().__init__(database)
@@ -47,6 +49,7 @@ class ServerKeeper(Keeping):
         self.forget_log()
         self.known.clear()
         self.forget_changes()
+        self._server.raw.watch = self.before
 
     def before(self, sql: str) -> None:
         if not self.appending and self.unchained_after is None and _ADDS.match(sql):
@@ -54,8 +57,11 @@ class ServerKeeper(Keeping):
             self.newest = None
         elif not self.own_change and _CHANGES.match(sql) and not _BRINGS_ITS_OWN.match(sql):
             # What it changes is told once it has run; until then nothing is taken for known.
-            self.stored.clear()
-            self.forget_contents()
+            if self.changing is None:
+                self.stored.clear()
+                self.forget_contents()
+            else:
+                self.stored.pop(self.changing, None)
             self._may_be_told = True
 
     def began(self, others_wrote: bool) -> None:
@@ -72,13 +78,21 @@ class ServerKeeper(Keeping):
 
     def seal(self) -> None:
         self._read_changes()
-        super().seal()
+        self.own_change = True
+        try:
+            super().seal()
+        finally:
+            self.own_change = False
 
     def before_commit(self) -> bool:
         self._read_changes()
-        wrote = super().before_commit()
-        self._server.sign()
-        return wrote
+        if not (self.has_unsealed or self.changes):
+            return False
+        self.seal()
+        if self.changes:
+            number, self.changes = self.changes, 0
+            seals.count_changes(self._database, number)
+        return True
 
     def _read_changes(self) -> None:
         if not self._may_be_told:

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("veritas_peewee")
 _lock = threading.Lock()
 
+TRIES = 5
+"""How often a batch is run whose connection goes each time."""
+
 Together = Callable[[list[tuple[Any, ...]]], list[Any]]
 """Runs several jobs of one kind, whole or absent; given the arguments of each, it returns their
 results."""
@@ -125,12 +128,15 @@ def _withdrawn(jobs: Iterable[Job]) -> list[Job]:
     return [job for job in jobs if job.state is WITHDRAWN]
 
 
-def commit(database: StoreDatabase, batch: list[Job]) -> tuple[list[Job], list[Job], bool]:
+def commit(
+    database: StoreDatabase, batch: list[Job], tries: int = TRIES
+) -> tuple[list[Job], list[Job], bool]:
     """Run a batch in one transaction; returns the jobs whose outcome is to be delivered, those
     that were withdrawn before they began, and whether the batch was committed.
 
     Afterwards every job of the batch is done or withdrawn. Jobs in neither list were answered by
-    a thread that closes the store.
+    a thread that closes the store. If the connection has gone and nothing was saved, the batch is
+    run again, `tries` times in all.
     """
     began = perf_counter()
     done: list[Job] = []
@@ -159,6 +165,8 @@ def commit(database: StoreDatabase, batch: list[Job]) -> tuple[list[Job], list[J
             committed, outcome = True, "committed"
     except BaseException as error:
         # BEGIN or COMMIT failed, or a write ended the transaction.
+        if tries > 1 and database.can_begin_again(error):
+            return _commit_again(database, batch, done, tries - 1)
         if done is batch:
             is_hidden = database.lost and not isinstance(error, OutcomeUnknown)
             failure = first_failure(error) if is_hidden else error
@@ -179,6 +187,19 @@ def commit(database: StoreDatabase, batch: list[Job]) -> tuple[list[Job], list[J
         what = f"batch of {len(batch)}, {outcome}, {milliseconds:.1f} ms"
         _log_fates(database.location.name, what, batch)
     return done, gone, committed
+
+
+def _commit_again(
+    database: StoreDatabase, batch: list[Job], done: list[Job], tries: int
+) -> tuple[list[Job], list[Job], bool]:
+    """Run a batch again of which nothing was saved, without the jobs that failed by themselves."""
+    over = [job for job in done if job.error is not None and not database.is_lost(job.error)]
+    left = [job for job in batch if job not in over]
+    for job in move(left, RUNNING, QUEUED):
+        job.result = job.error = None
+    move(over, RUNNING, DONE)
+    again, gone, committed = commit(database, left, tries)
+    return over + again, gone, committed
 
 
 def abandon(
@@ -237,7 +258,7 @@ def _run_together(database: StoreDatabase, together: Together, jobs: list[Job]) 
 
 def _run(database: StoreDatabase, job: Job) -> None:
     try:
-        with nullcontext() if job.alone else database.unit():
+        with nullcontext() if job.alone and database.fails_alone else database.unit():
             job.run()
             database.seal_changes()  # a failure of it is this job's
     except BaseException as error:

@@ -6,16 +6,19 @@ import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from queue import SimpleQueue
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any
 
 from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.current import bound
-from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
+from veritas_peewee.database.failures import DRIVER_ERRORS, is_lost, store_error
+from veritas_peewee.errors import StoreError
 from veritas_peewee.threads.loop import Loop
 
 PROGRESS_STEPS = 20_000
 """Steps of SQLite's virtual machine between two checks of whether a read was cancelled."""
+COMES_BACK, TRY_AGAIN = 10.0, 0.2
+"""Seconds for which a read waits for a server that has gone, and seconds between two tries."""
 SHRINK_AFTER = 500
 """Reads after which a connection's cache is emptied; each PROGRESS_STEPS count as ten reads."""
 
@@ -63,20 +66,38 @@ class Reader:
     def read(self, call: Call, open_database: Callable[[], StoreDatabase]) -> None:
         """Do a read in a snapshot; its outcome is noted in `call`, and nothing is raised."""
         try:
-            if (database := self._database) is None:
-                database = open_database()
-                database.cancel_when(self._go_on, PROGRESS_STEPS)
-                self._database = database
-            self._steps = 1
-            database.paused = perf_counter()
-            try:
-                call.result = call.context.run(_in_snapshot, database, call.fn, call.args)
-            except DRIVER_ERRORS as error:
-                raise (store_error(error, database.location.name, reading=True) or error) from error
-            finally:
-                self._tidy(database)
+            # A connection to a server can have gone while it was idle, and a read can be run again.
+            until = perf_counter() + COMES_BACK if self._database is not None else 0.0
+            while not self._read(call, open_database, again=perf_counter() < until):
+                self.close()
         except BaseException as error:
             call.error = error
+
+    def _read(
+        self, call: Call, open_database: Callable[[], StoreDatabase], *, again: bool = False
+    ) -> bool:
+        """Do a read; False if its connection has gone and it is to be tried `again`."""
+        if (database := self._database) is None:
+            try:
+                database = open_database()
+            except StoreError as error:
+                if not again or call.cancelled or not is_lost(error):
+                    raise
+                sleep(TRY_AGAIN)
+                return False
+            database.cancel_when(self._go_on, PROGRESS_STEPS)
+            self._database = database
+        self._steps = 1
+        database.paused = perf_counter()
+        try:
+            call.result = call.context.run(_in_snapshot, database, call.fn, call.args)
+        except DRIVER_ERRORS as error:
+            if again and not call.cancelled and database.is_lost(error):
+                return False
+            raise (store_error(error, database.location.name, reading=True) or error) from error
+        finally:
+            self._tidy(database)
+        return True
 
     def _tidy(self, database: StoreDatabase) -> None:
         if database.transaction_is_open:

@@ -213,7 +213,12 @@ class Writer:
     def _serve(self, database: StoreDatabase, wal: Wal) -> None:
         queue = self._queue
         while True:
-            job = self._wait_idly(wal) if wal.is_large else queue.get()
+            if wal.is_large:
+                job = self._wait_idly(wal)
+            elif (due := database.due()) is None:
+                job = queue.get()
+            else:
+                job = self._wait_beating(database, due)
             batch: list[Job] = []
             while job is not None:
                 batch.append(job)
@@ -225,6 +230,8 @@ class Writer:
                 done, gone, committed = commit(database, batch)
                 self._counts.commits += committed
                 now = self._answer(done, len(gone))
+                if committed:
+                    database.committed()
                 if now > wal.look_at:
                     wal.look(now)
             if job is None:
@@ -236,6 +243,14 @@ class Writer:
             with suppress(Empty):
                 return self._queue.get(timeout=wal.retry_after)
             wal.empty()
+
+    def _wait_beating(self, database: StoreDatabase, due: float | None) -> Job | None:
+        """The next job; while there is none, the database has signs of life to give."""
+        while True:
+            with suppress(Empty):
+                return self._queue.get(timeout=due)
+            database.beat()
+            due = database.due()
 
     def _answer(self, done: list[Job], gone: int) -> float:
         """Have the loop's thread deliver outcomes and free the slots, also those of `gone` jobs

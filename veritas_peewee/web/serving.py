@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import current_thread, main_thread
+from types import FrameType
 
 import anyio
 import uvicorn
@@ -19,6 +24,27 @@ does not read, whose stream would wait for it, and leave an error in the log."""
 LOOKS = 50  # within them, whether there is one left
 
 
+HANG_UP: int | None = getattr(signal, "SIGHUP", None)
+"""The signal of a terminal that goes away; not every system has it."""
+
+
+@contextmanager
+def _handled(number: int | None, handle: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Within the block a signal is handled so, unless it is ignored, as under `nohup`."""
+    if number is None or current_thread() is not main_thread():
+        yield
+        return
+    before = signal.getsignal(number)
+    if before in (signal.SIG_IGN, None):
+        yield
+        return
+    signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
+
+
 class Server(uvicorn.Server):
     """Serves an application with `store_lifespan`; requests have `grace` seconds to end in."""
 
@@ -30,6 +56,15 @@ class Server(uvicorn.Server):
                 app, log_level="warning", timeout_graceful_shutdown=grace, server_header=False
             )
         )
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Within the block, a terminal that goes away stops the server as Ctrl-C does: in order.
+
+        Uvicorn would leave it to whoever waits for it, in the midst of the loop.
+        """
+        with super().capture_signals(), _handled(HANG_UP, self.handle_exit):
+            yield
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop: viewers are told to come again, requests under way are answered."""

@@ -1,0 +1,145 @@
+"""A COMMIT that was refused after its last frame was written: what is told of it stays true.
+
+SQLite then has still to sync the WAL and to enlarge the WAL's index. If one of these fails, the
+transaction is undone for all who have the file open; but its frames are whole, and whoever opens
+the file after all of them have died takes it for committed.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.support.writes import Unreliable
+from veritas_peewee import AuditStore, StoreError, StoreFull, connect, sync
+from veritas_peewee.database.current import current_database
+from veritas_peewee.database.sqlite_errors import driver
+from veritas_peewee.maintenance.verify import verify
+from veritas_peewee.testing import make_event
+
+LOG = make_event("log_entry", message="refused")
+
+
+def after_a_kill(path: Path, folder: Path) -> Path:
+    """What is there of a store whose processes have died: the index of its WAL is made anew."""
+    folder.mkdir()
+    # By another process: to close the file in this one would drop the locks that SQLite has on it.
+    subprocess.run(["cp", path, f"{path}-wal", folder], check=True, timeout=60)
+    return folder / path.name
+
+
+def leave_frames(path: Path, folder: Path) -> None:
+    """Leave the whole frames of a transaction behind the end of the WAL: it makes a table."""
+    twin = after_a_kill(path, folder)
+    with closing(driver.connect(twin)) as connection:
+        connection.execute("CREATE TABLE came_back (number)")
+        frames = Path(f"{twin}-wal").read_bytes()
+    with open(f"{path}-wal", "r+b") as wal:
+        before = wal.read()
+        assert frames.startswith(before)
+        wal.write(frames[len(before) :])
+
+
+def comes_back(path: Path, folder: Path) -> bool:
+    with closing(driver.connect(after_a_kill(path, folder))) as connection:
+        query = "SELECT COUNT(*) FROM sqlite_master WHERE name = 'came_back'"
+        return connection.execute(query).fetchone() == (1,)
+
+
+@pytest.fixture
+def names(tmp_path: Path) -> Iterator[Path]:
+    return (tmp_path / f"copy{number}" for number in range(9))
+
+
+@pytest.mark.parametrize("fails", ["COMMIT but undone", "INSERT"])
+async def test_what_was_told_as_refused_does_not_come_back_after_a_kill(
+    tmp_path: Path, names: Iterator[Path], fails: str
+) -> None:
+    path = tmp_path / "audits.db"
+    async with AuditStore.open(path) as store:
+        await store.create("https://example.com", id="a")
+        await store.record("a", LOG)
+        unreliable = await store.write(lambda: Unreliable.put(current_database()))
+        leave_frames(path, next(names))
+        assert comes_back(path, next(names))
+
+        unreliable.fails, unreliable.sound = [fails], -1
+        with pytest.raises(StoreError) as told:
+            await (store.record("a", LOG) if fails == "INSERT" else store.record_many("a", [LOG]))
+        assert unreliable.fails == []
+        assert "is not known" not in str(told.value)
+        assert len(await store.events("a")) == 1
+        assert not comes_back(path, next(names))
+
+        await store.record_many("a", [LOG, LOG])
+        assert len(await store.events("a")) == 3
+        assert (await store.read(verify)).problems == []
+
+
+@pytest.mark.parametrize(
+    "work", [lambda: sync.record("a", LOG), lambda: sync.delete("b")], ids=["event", "delete"]
+)
+def test_what_a_script_was_told_as_refused_does_not_come_back_after_a_kill(
+    tmp_path: Path, names: Iterator[Path], work: Callable[[], object]
+) -> None:
+    path = tmp_path / "audits.db"
+    with connect(path) as opened:
+        sync.create("https://example.com", id="a")
+        sync.ingest([make_event("audit_complete")], audit_id="b", url="https://example.com")
+        unreliable = Unreliable.put(opened)
+        leave_frames(path, next(names))
+        assert comes_back(path, next(names))
+        unreliable.fails = ["COMMIT but undone"]
+        with pytest.raises(StoreError) as told:
+            work()
+        assert unreliable.fails == []
+        assert "is not known" not in str(told.value)
+        assert not comes_back(path, next(names))
+        assert sync.get("b") is not None
+        assert verify().problems == []
+
+
+async def test_an_event_alone_that_finds_no_room_is_told_so(tmp_path: Path) -> None:
+    long = make_event("log_entry", message="x" * 20_000)
+    async with AuditStore.open(tmp_path / "audits.db") as store:
+        await store.create("https://example.com", id="a")
+        await store.record("a", LOG)
+        pages = await store.write(lambda: current_database().pragma("page_count"))
+        await store.write(lambda: current_database().pragma("max_page_count", pages))
+        with pytest.raises(StoreFull):
+            await store.record("a", long)
+        assert len(await store.events("a")) == 1
+        await store.write(lambda: current_database().pragma("max_page_count", 10**6))
+        await store.record("a", long)
+        assert (await store.read(verify)).problems == []
+
+
+def test_where_nothing_can_be_committed_over_it_the_outcome_is_not_known(tmp_path: Path) -> None:
+    with connect(tmp_path / "audits.db") as opened:
+        sync.create("https://example.com", id="a")
+        unreliable = Unreliable.put(opened)
+        unreliable.fails = ["COMMIT but undone", "PRAGMA user_version ="]
+        with pytest.raises(StoreError, match="is not known"):
+            sync.record("a", LOG)
+        assert unreliable.fails == []
+        sync.record("a", LOG)
+        assert verify().problems == []
+
+
+def test_a_refused_commit_of_several_files_may_be_one_of_ours(tmp_path: Path) -> None:
+    """SQLite commits one attached file after the other: the last may find no room when ours is
+    saved."""
+    with connect(tmp_path / "audits.db") as opened:
+        sync.create("https://example.com", id="a")
+        opened.attach(str(tmp_path / "other.db"), "other")
+        unreliable = Unreliable.put(opened)
+        unreliable.fails, unreliable.code = ["COMMIT but done"], 13  # SQLITE_FULL
+        with pytest.raises(StoreError, match="is not known"):
+            sync.record("a", LOG)
+        assert unreliable.fails == []
+        assert len(sync.events("a")) == 1
+        assert verify().problems == []

@@ -1,0 +1,62 @@
+"""A lone event on a server: its transaction is sent as a whole, one way there and back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from peewee import SQL
+
+from veritas_peewee.database.failures import DRIVER_ERRORS
+from veritas_peewee.database.statements import MARK, execute, per_backend, text_of
+from veritas_peewee.database.transactions import TransactionLost
+from veritas_peewee.ledger.memory import Remembered
+from veritas_peewee.models import AuditEvent
+
+if TYPE_CHECKING:
+    from veritas_peewee.database.postgres import PostgresStore
+
+_NEWEST = (
+    "GREATEST((SELECT max(id) FROM audit_events), (SELECT max(event_id) FROM removed_events), 0)"
+)
+
+
+def append(database: PostgresStore, memory: Remembered, row: list[Any], before: bytes) -> list[int]:
+    """Insert one event, whose stored values are `row`, in a transaction of its own; returns its id
+    in a list, which is empty if the audit's log does not end with the digest `before`.
+
+    Raises the server's errors, and TransactionLost if the connection went before it was saved.
+    """
+    last = None if before == row[0].encode() else before
+    try:
+        found, others_wrote = database.send_alone(_sql(), (*row, row[0], last))
+    except DRIVER_ERRORS as error:
+        if not database.is_lost(error):
+            raise
+        database.reconnect()
+        # Nobody else can have added the same event: its digest covers the one before it.
+        ids = [event_id for (event_id,) in execute(_again_sql(), (row[0], row[-1]))]
+        if not ids:
+            raise TransactionLost(database.name, error) from error
+        return ids
+    if others_wrote:
+        memory.others_wrote()
+        if found:  # its own log is known: what was inserted says so
+            memory.chain[row[0]] = row[-1]
+    return [event_id for (event_id,) in found]
+
+
+@per_backend
+def _sql() -> str:
+    last = AuditEvent.select(AuditEvent.digest).where(AuditEvent.audit == MARK)
+    last = last.order_by(AuditEvent.id.desc()).limit(SQL("1"))
+    return (
+        "INSERT INTO audit_events (id, audit_id, event_type, data, timestamp, digest) "
+        f"SELECT {_NEWEST} + 1, ?, ?, ?, ?, ? WHERE ({text_of(last)}) IS NOT DISTINCT FROM "
+        "CAST(? AS bytea) RETURNING id"
+    )
+
+
+@per_backend
+def _again_sql() -> str:
+    query = AuditEvent.select(AuditEvent.id)
+    return text_of(query.where(AuditEvent.audit == MARK, AuditEvent.digest == MARK))
