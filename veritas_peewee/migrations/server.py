@@ -31,7 +31,8 @@ def pending(database: PostgresStore) -> list[str]:
     if not applied and (others := sorted(there.intersection(_TABLES))):
         raise StoreError(
             f"{name}: the schema has a table {others[0]} of another program; name another schema "
-            "in the URL (?options=-csearch_path=NAME)"
+            "in the URL (?options=-csearch_path=NAME). The older store's SQLite file is upgraded by "
+            "`veritas-peewee init`, and then copied to a server"
         )
     if newer := [one for one in applied if one > KNOWN[-1] and one not in KNOWN]:
         raise SchemaTooNew(
@@ -39,6 +40,12 @@ def pending(database: PostgresStore) -> list[str]:
             f"version knows up to {KNOWN[-1]}); upgrade the library to open it"
         )
     return [one for one in KNOWN if one not in applied]
+
+
+def is_made(database: PostgresStore) -> bool:
+    """Whether there is anything of a store in the database's schema."""
+    there, applied = _read(database)
+    return bool(applied or there.intersection(_TABLES))
 
 
 def recorded(database: PostgresStore) -> list[str] | None:
