@@ -416,7 +416,7 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
 
     def heard(self) -> bool:
         """Whether it was told anything since the last call; does not wait."""
-        return bool(list(self.raw.notifies(timeout=0)))
+        return self.raw.heard()
 
     def committed(self) -> None:
         # Not in the transaction: all that tell of themselves there wait for one another.

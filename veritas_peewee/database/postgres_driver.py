@@ -124,9 +124,9 @@ class _Cursor(psycopg.RawCursor[Any]):
                 super().execute(query, None, **rest)
             else:
                 super().execute(numbered(query), params, **rest)
-        if self.connection.pipelined is not None and not self.connection.ends:
-            if _CONTROL.match(query):
-                self.connection.controlled()
+        is_sent = self.connection.pipelined is not None and not self.connection.ends
+        if is_sent and _CONTROL.match(query):
+            self.connection.controlled()
         return self
 
     def executemany(self, query: Any, params_seq: Iterable[Any], **rest: Any) -> None:
@@ -190,6 +190,11 @@ class Connection(psycopg.Connection[Any]):
             return
         with _as_peewee(self):
             yield from self.cursor().stream(numbered(sql), params or None)
+
+    def heard(self) -> bool:
+        """Whether a NOTIFY has come since the last call; does not wait."""
+        with _as_peewee(self):
+            return bool(list(self.notifies(timeout=0)))
 
     # ---- many statements in one round trip ----
 
