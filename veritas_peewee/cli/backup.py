@@ -93,7 +93,7 @@ def restore(
 
 
 def _file(database: str | None) -> Path:
-    """The database's file; wrong usage in memory, and StoreError on a server, with the way there."""
+    """The file; wrong usage in memory, and StoreError on a server, which names the way there."""
     location = locate(database)
     refuse_server(location)
     if location.path is None:
