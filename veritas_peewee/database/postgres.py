@@ -19,13 +19,14 @@ from veritas_peewee.database.connection import Role, StoreDatabase
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.failures import DRIVER_ERRORS, is_lost, store_error
 from veritas_peewee.database.postgres_driver import Connection, connect
+from veritas_peewee.database.postgres_opening import opening_error, wait_of
 from veritas_peewee.database.server_sessions import BEAT_EVERY, ServerSession
 from veritas_peewee.database.transactions import OutcomeUnknown, TransactionLost
-from veritas_peewee.errors import StoreError
+from veritas_peewee.errors import ReadOnlyStore, StoreError
 
 KEY = (
     "SELECT COALESCE((SELECT relnamespace FROM pg_class WHERE oid = to_regclass('audits')), "
-    "to_regnamespace(current_schema()))::bigint::bit(32)::integer"
+    "to_regnamespace(quote_ident(current_schema())))::bigint::bit(32)::integer"
 )
 """The first key of our advisory locks: the schema, so that stores in others have their own."""
 _BEGUN = (
@@ -112,14 +113,25 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
             keepalives_idle=10,
             keepalives_interval=5,
             keepalives_count=3,
+            **wait_of(self.location),
         )
         try:
+            if self.writes(self.role) and made.info.parameter_status("in_hot_standby") == "on":
+                raise ReadOnlyStore(
+                    f"{self.location.name}: this server is a standby, which only follows another: "
+                    "write to that one (with several hosts in the URL, "
+                    "target_session_attrs=read-write finds it)"
+                )
             settings = {
                 "lock_timeout": f"{int(self.location.timeout * 1000)}",
                 "client_encoding": "UTF8",
                 "extra_float_digits": "1",  # the shortest text that is the same number
                 "DateStyle": "ISO",
                 "TimeZone": "UTC",
+                # The server too must notice that a machine has gone, and let go of its locks.
+                "tcp_keepalives_idle": "10",
+                "tcp_keepalives_interval": "5",
+                "tcp_keepalives_count": "3",
             }
             if self.writes(self.role):
                 settings["idle_in_transaction_session_timeout"] = f"{IDLE_LIMIT * 1000}"
@@ -147,9 +159,13 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
         try:
             return super().connect(reuse_if_open)
         except DRIVER_ERRORS as error:
-            raise (store_error(error, self.location.name) or StoreError(
-                f"{self.location.name}: the server cannot be reached: {error}"
-            )) from error  # fmt: skip
+            failure = error
+        known = store_error(failure, self.location.name)
+        if known is None or type(known) is StoreError:
+            known = opening_error(failure, self.location)
+        # Not the driver's own: it can quote the URL.
+        known.__cause__, known.__suppress_context__ = None, True
+        raise known
 
     def connect_beside(self) -> PostgresStore:
         """Open a second connection, which only reads and sees what is committed."""
@@ -209,8 +225,11 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
             yield
 
     def look_on(self) -> None:
-        # Nothing is written while it is looked, so a roll-back loses nothing.
-        if (connection := self.state.conn) is not None and connection.has_failed:
+        # Nothing is written meanwhile, so a roll-back loses nothing.
+        if (connection := self.state.conn) is None:
+            return
+        self.before_going_back()
+        if connection.has_failed:
             connection.execute("ROLLBACK TO looking")
 
     def each_row(self, sql: str, params: Any) -> Iterator[tuple[Any, ...]]:

@@ -237,7 +237,8 @@ class Connection(psycopg.Connection[Any]):
 
     def settle(self) -> None:
         """Wait for all statements that were sent; raises the error of the first that failed."""
-        if self.pipelined is not None and self.sent > self.came:
+        # How the transaction is, is told by a `sync` alone: after a roll-back it is still the old.
+        if self.pipelined is not None and (self.sent > self.came or self.has_failed):
             with _as_peewee(self):
                 self.pipelined.sync()
             self._is_over = self.info.transaction_status is TransactionStatus.IDLE
