@@ -181,8 +181,8 @@ class LedgerKeeper(Remembered):
             self.trace.count(self._database.state.conn, number)
         return True
 
-    def is_absent(self) -> bool:
-        return self.trace.is_absent(self._database.state.conn)
+    def is_there(self) -> bool | None:
+        return self.trace.is_there(self._database.state.conn)
 
     def takes_back(self) -> None:
         changed = {*self.audits, *self._renewed_audits}
