@@ -127,7 +127,6 @@ class LedgerKeeper(Remembered):
         """An audit was removed: another one with its id has a log of its own."""
         self._going = None
         self.removed = True
-        self.trace.newest = None
         self.chain.pop(audit_id, None)
         self.known.pop(audit_id, None)
         self.stored.pop(audit_id, None)
