@@ -163,6 +163,7 @@ class AuditStore:
             if self.location.path is not None:
                 self._readers = Readers(partial(open_reader, self.location), readers)
                 writer.longest_read = self._readers.longest
+                self._readers.writes_wait = writer.is_busy
             self._writer = writer
 
     async def close(self) -> None:
@@ -325,7 +326,12 @@ class AuditStore:
             partial(ingest.prepare_audit, source, self._folder(), audit_id=audit_id, url=url),
             discard=ingest.PreparedAudit.discard,
         )
-        audit: Audit = await writer.submit(ingest.write_audit, prepared, undo=prepared.discard)
+        audit: Audit = await writer.submit(
+            ingest.write_audit,
+            prepared,
+            undo=prepared.discard,
+            together=ingest.write_together,
+        )
         return audit
 
     async def update(self, audit_id: str, /, **changes: Unpack[AuditChanges]) -> Audit:
