@@ -19,7 +19,15 @@ from veritas_peewee.catalog.full_text import LEFT_OUT, SEARCH_INDEX, WORDS, inde
 from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.failures import add_hint
 from veritas_peewee.database.sqlite_errors import CORRUPT_VIRTUAL_TABLE
-from veritas_peewee.database.statements import MARK, execute, insert_sql, text_of, update_sql
+from veritas_peewee.database.expressions import values_of_json
+from veritas_peewee.database.statements import (
+    MARK,
+    execute,
+    insert_rows,
+    insert_sql,
+    text_of,
+    update_sql,
+)
 from veritas_peewee.models import (
     AuditFinding,
     AuditStatus,
@@ -67,27 +75,42 @@ class Entry(NamedTuple):
     """All of its texts, also those that its row leaves to the view `audit_catalog_texts`."""
 
 
-def renew_all(database: StoreDatabase, audits: dict[str, dict[str, Any]]) -> list[bool]:
-    """Bring audits' entries up to date with their rows' stored values; whether each was not."""
-    new: list[tuple[int, list[str]]] = []
-    renewed = [_renew(database, audit_id, row, new) for audit_id, row in audits.items()]
+def renew_all(
+    database: StoreDatabase,
+    audits: dict[str, dict[str, Any]],
+    findings: dict[str, list[Any]] | None = None,
+) -> list[bool]:
+    """Bring audits' entries up to date with their rows' stored values; whether each was not.
+
+    `findings` are given for audits that were just inserted, whose ids were checked: those of each,
+    with the columns `FROM_FINDINGS`, in the order of their ids.
+    """
+    there = {} if findings is None else _entries_of(list(audits))
+    new: list[Entry] = []
+    renewed = []
+    for audit_id, row in audits.items():
+        if findings is None:
+            wanted = entry_of(audit_id, row)
+            found = execute(_entry_sql(), (audit_id,))
+        else:
+            wanted = entry_of(audit_id, row, findings.get(audit_id, []))
+            found = there.get(audit_id, [])
+        renewed.append(_renew(database, wanted, found, new))
+    ids = insert_rows(CatalogEntry, _COLUMNS, [entry.row for entry in new])
     # All at once and at the end: before each statement with a trigger FTS5 writes what it has
     # collected.
-    index(database, new)
+    index(database, [(key, entry.words) for key, entry in zip(ids, new, strict=True)])
     return renewed
 
 
 def _renew(
-    database: StoreDatabase, audit_id: str, row: dict[str, Any], new: list[tuple[int, list[str]]]
+    database: StoreDatabase, wanted: Entry | None, found: list[Any], new: list[Entry]
 ) -> bool:
-    wanted = entry_of(audit_id, row)
-    found = execute(_entry_sql(), (audit_id,))
     if wanted is None:
         if found:
             CatalogEntry.delete().where(CatalogEntry.id == found[0][0]).execute()
     elif not found:
-        made = database.execute_sql(insert_entry_sql(with_id=False), wanted.row)
-        new.append((made.lastrowid, wanted.words))
+        new.append(wanted)
     elif found[0][1:] != wanted.row:
         database.execute_sql(update_sql(CatalogEntry, *_COLUMNS), (*wanted.row, found[0][0]))
     else:
@@ -95,8 +118,20 @@ def _renew(
     return wanted is not None or bool(found)
 
 
-def insert_entry_sql(*, with_id: bool) -> str:
-    return insert_sql(CatalogEntry, *["id"] * with_id, *_COLUMNS)
+def _entries_of(audit_ids: list[str]) -> dict[str, list[Any]]:
+    """The entries of audits, a list for each that has one."""
+    rows = execute(_entries_sql(), (json.dumps(audit_ids),))
+    return {row[1]: [row] for row in rows}
+
+
+@functools.cache
+def _entries_sql() -> str:
+    query = CatalogEntry.select(*CatalogEntry._meta.sorted_fields)
+    return text_of(query.where(CatalogEntry.audit.in_(values_of_json())))
+
+
+def insert_entry_sql() -> str:
+    return insert_sql(CatalogEntry, "id", *_COLUMNS)
 
 
 def index(database: StoreDatabase, entries: list[tuple[int, list[str]]]) -> None:

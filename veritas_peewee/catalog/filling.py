@@ -80,7 +80,7 @@ def _make_all() -> int:
     connection = database.state.conn
     for made in _entries():
         connection.executemany(
-            entries.insert_entry_sql(with_id=True),
+            entries.insert_entry_sql(),
             [(number + place, *entry.row) for place, entry in enumerate(made, 1)],
         )
         entries.index(database, [(number + at, entry.words) for at, entry in enumerate(made, 1)])

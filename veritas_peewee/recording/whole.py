@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from itertools import islice
 from typing import Any, NamedTuple
 
 from veritas_peewee.database.current import current_database, screenshot_folder
@@ -149,13 +150,15 @@ def insert(audits: Sequence[NewAudit]) -> list[Audit]:
     seals.expect([one.audit[0] for one in audits])
     insert_rows(Audit, _COLUMNS, [tuple(one.audit) for one in audits])
     log.append_chained([row for one in audits for row in one.events])
-    found = iter(insert_rows(AuditFinding, FINDING, [row for one in audits for row in one.findings]))
-    shots = iter(
-        insert_rows(AuditScreenshot, SCREENSHOT, [row for one in audits for row in one.screenshots])
-    )
-    seals.accept(database, [one.audit for one in audits])
+    findings = [row for one in audits for row in one.findings]
+    screenshots = [row for one in audits for row in one.screenshots]
+    found = iter(insert_rows(AuditFinding, FINDING, findings))
+    shots = iter(insert_rows(AuditScreenshot, SCREENSHOT, screenshots))
+    seals.accept(database, [one.audit for one in audits], findings)
     remembered(database).changes += len(audits)
     return [
-        one.loaded([next(found) for _ in one.findings], [next(shots) for _ in one.screenshots])
+        one.loaded(
+            list(islice(found, len(one.findings))), list(islice(shots, len(one.screenshots)))
+        )
         for one in audits
     ]

@@ -36,6 +36,8 @@ MAX_BATCH = 1000
 """The most jobs in one transaction."""
 CLOSE_TIMEOUT = 60.0
 """Seconds for which closing waits for queued jobs to end."""
+BUSY = 0.005
+"""Seconds after a batch for which the writer counts as busy: its callers are likely to go on."""
 EXIT_TIMEOUT = 10.0
 """Seconds for which the interpreter, at its exit, waits for a writer that was not closed."""
 
@@ -67,6 +69,8 @@ class Writer:
         self._wal: Wal | None = None
         self.longest_read: Callable[[], float] = lambda: 0.0
         """Returns the seconds for which the oldest read under way has been running."""
+        self._ended = 0.0
+        """When the last batch was answered, by `perf_counter`."""
         self._name = ""  # of the store in the log
         self._batch: list[Job] = []
         self._opened = anyio.Event()
@@ -181,6 +185,10 @@ class Writer:
         self.stop_intake()
         self._queue.put(None)
 
+    def is_busy(self) -> bool:
+        """Whether jobs are queued or were answered a moment ago."""
+        return not self._queue.empty() or perf_counter() - self._ended < BUSY
+
     def stats(self) -> WriterStats:
         """What the writer has done so far."""
         wal_bytes = 0 if self._wal is None else self._wal.size()
@@ -224,7 +232,7 @@ class Writer:
                 self._batch = batch
                 done, gone, committed = commit(database, batch)
                 self._counts.commits += committed
-                now = self._answer(done, len(gone))
+                now = self._ended = self._answer(done, len(gone))
                 if now > wal.look_at:
                     wal.look(now)
             if job is None:

@@ -321,7 +321,8 @@ def _insert(unit: list[Incoming]) -> int:
     seals.expect([audit.id for audit in audits])
     rows = [(*audit.audit, seals.host_in(audit.audit)) for audit in audits]
     insert_rows(Audit, (*AUDIT, "host"), rows)
-    insert_rows(AuditFinding, FINDING, [row for audit in audits for row in audit.findings])
+    findings = [row for audit in audits for row in audit.findings]
+    insert_rows(AuditFinding, FINDING, findings)
     shots = [row for audit in audits for row in audit.screenshots]
     images = [image for one in unit for image in one.images]
     with_image = zip(insert_rows(AuditScreenshot, SCREENSHOT, shots), images, strict=True)
@@ -330,7 +331,7 @@ def _insert(unit: list[Incoming]) -> int:
     status = AUDIT.index("status")
     running = [audit.id for audit in audits if audit.audit[status] == AuditStatus.RUNNING]
     insert_rows(AuditRunner, ("audit", "session"), [(one, IMPORTED) for one in running])
-    seals.accept(database, rows)
+    seals.accept(database, rows, findings)
     with_ids: list[Any] = []
     renumbered: list[Any] = []
     can_keep = kept_ids.can_keep()
