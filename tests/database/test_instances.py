@@ -10,6 +10,7 @@ from veritas_peewee import Audit, AuditEvent, AuditFinding, AuditScreenshot, con
 from veritas_peewee.database.instances import models_of
 from veritas_peewee.database.statements import execute, text_of, whole
 
+
 def peewees_own(model, *fields):
     """A query whose rows Peewee itself makes instances."""
     return ModelSelect(model, fields or model._meta.sorted_fields, is_default=not fields)
@@ -76,8 +77,7 @@ def test_a_joined_query_gives_both_models(audit):
     assert found.id == audit.id
 
 
-def test_a_row_leaves_three_objects_to_the_garbage_collection(audit):
-    # The instance, its columns and, of a finding, nothing else but a list that is given here.
+def test_a_row_leaves_the_instance_and_its_columns_to_the_garbage_collection(audit):
     list(AuditFinding.select().limit(2))
     gc.collect()
     before = len(gc.get_objects())

@@ -10,6 +10,7 @@ from typing import Any
 from peewee import SQL, NodeList
 
 from veritas_peewee.catalog import entries
+from veritas_peewee.catalog.counted import counted_sql, patterned_sql
 from veritas_peewee.catalog.full_text import CONTENT, WORDS
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.statements import MARK, execute, text_of
@@ -85,8 +86,8 @@ def _make_all() -> int:
         )
         entries.index(database, [(number + at, entry.words) for at, entry in enumerate(made, 1)])
         number += len(made)
-    database.execute_sql(f"INSERT INTO {patterns} {entries.patterned_sql()}")
-    database.execute_sql(f"INSERT INTO {counts} {entries.counted_sql()}")
+    database.execute_sql(f"INSERT INTO {patterns} {patterned_sql()}")
+    database.execute_sql(f"INSERT INTO {counts} {counted_sql()}")
     database.execute_sql(fresh_parts()["trigger", _TRIGGER].text)
     return number - first
 

@@ -26,8 +26,8 @@ def renew_all(
 ) -> None:
     """Bring the entries of audits up to date with their rows' stored values, in a transaction.
 
-    `findings` are those of `entries.renew_all`. All of this can be made again, so where it is damaged, the log says so and the entries stay as
-    they were: no audit is refused for it.
+    `findings` are those of `entries.renew_all`. All of this can be made again, so where it is
+    damaged, the log says so and the entries stay as they were: no audit is refused for it.
     """
     if database.leaves_derived is None and not _can_be_written(database):
         database.leaves_derived = True

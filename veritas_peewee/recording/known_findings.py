@@ -98,8 +98,10 @@ class KnownFindings:
 
     def is_there(self, row: Row) -> bool:
         """Whether the audit has a finding with this row's content."""
-        content = _digest(content_of(row))
         self._count()
+        if not self._contents and self._stored is not None and not self._stored:
+            return False  # nearly always, of a new audit
+        content = _digest(content_of(row))
         if content in self._contents:
             return True
         stored = self._read() if self._stored is None else self._stored

@@ -36,8 +36,6 @@ MAX_BATCH = 1000
 """The most jobs in one transaction."""
 CLOSE_TIMEOUT = 60.0
 """Seconds for which closing waits for queued jobs to end."""
-BUSY = 0.005
-"""Seconds after a batch for which the writer counts as busy: its callers are likely to go on."""
 EXIT_TIMEOUT = 10.0
 """Seconds for which the interpreter, at its exit, waits for a writer that was not closed."""
 
@@ -69,8 +67,6 @@ class Writer:
         self._wal: Wal | None = None
         self.longest_read: Callable[[], float] = lambda: 0.0
         """Returns the seconds for which the oldest read under way has been running."""
-        self._ended = 0.0
-        """When the last batch was answered, by `perf_counter`."""
         self._name = ""  # of the store in the log
         self._batch: list[Job] = []
         self._opened = anyio.Event()
@@ -78,7 +74,7 @@ class Writer:
         self._closing = False
         self.on_commit: Callable[[list[Job]], object] | None = None
         """Called on the loop's thread, once for each batch, after its callers were answered."""
-        self._counts = Counts()
+        self.counts = Counts()
         # A daemon, so that a program that forgets to close the store still ends; `_at_exit`
         # drains and joins it before the interpreter goes.
         self._thread = threading.Thread(target=self._run, name="veritas-writer", daemon=True)
@@ -185,14 +181,10 @@ class Writer:
         self.stop_intake()
         self._queue.put(None)
 
-    def is_busy(self) -> bool:
-        """Whether jobs are queued or were answered a moment ago."""
-        return not self._queue.empty() or perf_counter() - self._ended < BUSY
-
     def stats(self) -> WriterStats:
         """What the writer has done so far."""
         wal_bytes = 0 if self._wal is None else self._wal.size()
-        return self._counts.stats(self._queue.qsize(), self.slots.waiting, wal_bytes)
+        return self.counts.stats(self._queue.qsize(), self.slots.waiting, wal_bytes)
 
     # ---- on the writer's thread ----
 
@@ -231,8 +223,8 @@ class Writer:
             if batch:
                 self._batch = batch
                 done, gone, committed = commit(database, batch)
-                self._counts.commits += committed
-                now = self._ended = self._answer(done, len(gone))
+                self.counts.commits += committed
+                now = self._answer(done, len(gone))
                 if now > wal.look_at:
                     wal.look(now)
             if job is None:
@@ -249,10 +241,10 @@ class Writer:
         """Have the loop's thread deliver outcomes and free the slots, also those of `gone` jobs
         that were withdrawn; returns the time."""
         now = perf_counter()
-        self._counts.add(done)
+        self.counts.add(done)
         if done or gone:
             self._wake(self._deliver, done, gone)
-        self._counts.add_times(done, now)
+        self.counts.add_times(done, now)
         return now
 
     def _deliver(self, done: list[Job], gone: int) -> None:

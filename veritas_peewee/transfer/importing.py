@@ -21,7 +21,14 @@ from veritas_peewee.ledger import kept_ids, seals
 from veritas_peewee.ledger.checking import image_problem, problem_of
 from veritas_peewee.ledger.log import append_chained
 from veritas_peewee.ledger.problems import Problems
-from veritas_peewee.ledger.stored import AUDIT, FINDING, SCREENSHOT, StoredAudit, image_file, stored_ids
+from veritas_peewee.ledger.stored import (
+    AUDIT,
+    FINDING,
+    SCREENSHOT,
+    StoredAudit,
+    image_file,
+    stored_ids,
+)
 from veritas_peewee.models import (
     AbsentImage,
     Audit,
