@@ -163,7 +163,6 @@ class AuditStore:
             if self.location.path is not None:
                 self._readers = Readers(partial(open_reader, self.location), readers)
                 writer.longest_read = self._readers.longest
-                self._readers.writes_wait = writer.counts.is_busy
             self._writer = writer
 
     async def close(self) -> None:

@@ -5,14 +5,11 @@ from __future__ import annotations
 import threading
 from collections import deque
 from dataclasses import dataclass
-from time import perf_counter
 
 from veritas_peewee.threads.group_commit import Job
 
 _REMEMBERED = 10_000
 """The number of the latest writes whose times are remembered."""
-BUSY = 0.005
-"""Seconds after writes were answered for which more are expected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +40,6 @@ class Counts:
         self._lock = threading.Lock()
         self._times: deque[float] = deque(maxlen=_REMEMBERED)
         self.writes = self.commits = self.failed = 0
-        self._answered = 0.0
 
     def add(self, done: list[Job]) -> None:
         """Count jobs that are about to be answered."""
@@ -52,14 +48,9 @@ class Counts:
 
     def add_times(self, done: list[Job], now: float) -> None:
         """Remember the times of jobs answered at `now` (by `perf_counter`), once they are woken."""
-        self._answered = now
         times = [now - job.submitted for job in done]
         with self._lock:
             self._times.extend(times)
-
-    def is_busy(self) -> bool:
-        """Whether writes were answered a moment ago."""
-        return perf_counter() - self._answered < BUSY
 
     def stats(self, pending: int, waiting: int, wal_bytes: int) -> WriterStats:
         """The counts so far, with the present numbers, which the writer gives."""

@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty
-from time import perf_counter, thread_time
+from time import perf_counter
 from typing import Any
 
 from veritas_peewee.database.connection import StoreDatabase
@@ -27,11 +27,6 @@ TAKE_OVER_AFTER = 0.02
 HOLD_BACK = 0.001
 """Seconds for which the answers of reads that are done are held back while others wait, so that
 the event loop is woken once for several of them."""
-REST = 2.0
-"""While writes are under way, reads leave the writer and the event loop this many times the
-processor time that each of them took."""
-LONGEST_REST = 0.005
-"""The most seconds for which a read waits for that reason."""
 CLOSE_TIMEOUT = 10.0
 """Seconds for which closing waits for reads to notice that they were interrupted."""
 
@@ -60,9 +55,6 @@ class Readers:
         self._woken = False
         """Whether the loop was woken for the answers."""
         self._held_since = 0.0
-        self.writes_wait: Callable[[], bool] = lambda: False
-        """Returns whether writes are under way, so that reads are to leave them time."""
-        self._rest_until = 0.0
         self._ended = threading.Condition(self._lock)
 
     async def run(self, fn: Callable[..., Any], *args: Any) -> Any:
@@ -178,8 +170,6 @@ class Readers:
                 self._lead(me)
         if self._leader is me:
             if self._waiting:
-                if self._rest_until and (rest := self._rest_until - perf_counter()) > 0:
-                    return None, rest
                 me.call = self._waiting.popitem(last=False)[0]
                 me.began = perf_counter()
                 if self._waiting and self._deputy is None:
@@ -227,9 +217,7 @@ class Readers:
                 if wakes:
                     self._loop.wake(self._deliver)
                 if call is not None:
-                    used = thread_time()
                     me.read(call, self._open_database)
-                    self._rest(thread_time() - used)
                     if call.error is not None and self._closing:
                         call.error = _closed(call.error)
                     del call  # what it holds may be large
@@ -240,13 +228,6 @@ class Readers:
                         me.wake.get(timeout=patience)
         finally:
             self._leave(me)
-
-    def _rest(self, used: float) -> None:
-        """After a read that took `used` seconds of processor time: leave writes theirs."""
-        until = 0.0
-        if self.writes_wait():
-            until = perf_counter() + min(used * REST, LONGEST_REST)
-        self._rest_until = until
 
     def _leave(self, me: Reader) -> None:
         try:

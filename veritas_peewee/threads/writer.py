@@ -74,7 +74,7 @@ class Writer:
         self._closing = False
         self.on_commit: Callable[[list[Job]], object] | None = None
         """Called on the loop's thread, once for each batch, after its callers were answered."""
-        self.counts = Counts()
+        self._counts = Counts()
         # A daemon, so that a program that forgets to close the store still ends; `_at_exit`
         # drains and joins it before the interpreter goes.
         self._thread = threading.Thread(target=self._run, name="veritas-writer", daemon=True)
@@ -184,7 +184,7 @@ class Writer:
     def stats(self) -> WriterStats:
         """What the writer has done so far."""
         wal_bytes = 0 if self._wal is None else self._wal.size()
-        return self.counts.stats(self._queue.qsize(), self.slots.waiting, wal_bytes)
+        return self._counts.stats(self._queue.qsize(), self.slots.waiting, wal_bytes)
 
     # ---- on the writer's thread ----
 
@@ -223,7 +223,7 @@ class Writer:
             if batch:
                 self._batch = batch
                 done, gone, committed = commit(database, batch)
-                self.counts.commits += committed
+                self._counts.commits += committed
                 now = self._answer(done, len(gone))
                 if now > wal.look_at:
                     wal.look(now)
@@ -241,10 +241,10 @@ class Writer:
         """Have the loop's thread deliver outcomes and free the slots, also those of `gone` jobs
         that were withdrawn; returns the time."""
         now = perf_counter()
-        self.counts.add(done)
+        self._counts.add(done)
         if done or gone:
             self._wake(self._deliver, done, gone)
-        self.counts.add_times(done, now)
+        self._counts.add_times(done, now)
         return now
 
     def _deliver(self, done: list[Job], gone: int) -> None:
