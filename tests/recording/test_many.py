@@ -13,7 +13,7 @@ from tests.support.invariants import check_invariants
 from tests.support.writes import outcome
 from veritas_peewee import Audit, InvalidAudit, StoreError, connect, sync
 from veritas_peewee.database.sqlite_errors import driver
-from veritas_peewee.recording import whole
+from veritas_peewee.recording import many, whole
 from veritas_peewee.recording.many import ingest_each
 from veritas_peewee.testing import make_audit
 
@@ -96,6 +96,21 @@ def test_what_is_interrupted_leaves_no_image(tmp_path, files, monkeypatch):
             list(ingest_each(files))
         assert Audit.select().count() == 0
         assert images(tmp_path) == []
+
+
+def test_an_interrupt_just_after_the_commit_leaves_the_images(tmp_path, files, monkeypatch):
+    write = many._write_new
+
+    def interrupted(prepared):
+        write(prepared)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(many, "_write_new", interrupted)
+    with connect(tmp_path / "audits.db"):
+        with pytest.raises(KeyboardInterrupt):
+            list(ingest_each(files))
+        assert len(images(tmp_path)) == Audit.select().count() == 3
+        check_invariants()
 
 
 async def test_of_many_callers_at_once_only_those_at_fault_fail(store):
