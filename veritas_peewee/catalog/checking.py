@@ -6,7 +6,7 @@ from contextlib import closing
 from itertools import zip_longest
 from typing import Any
 
-from veritas_peewee.catalog import entries
+from veritas_peewee.catalog.counted import counted_sql
 from veritas_peewee.catalog.full_text import CONTENT, SEARCH_INDEX, TOKENIZER, WORDS
 from veritas_peewee.catalog.segments import pages_agree
 from veritas_peewee.config import MEMORY
@@ -48,7 +48,7 @@ def _tables() -> list[str]:
         found.append(PATTERNS_DISAGREE)
     table = AuditCount._meta.table_name
     counts = f"SELECT * FROM {table} WHERE audits <> 0 ORDER BY 1, 2, 3, 4, 5, 6"
-    if execute(counts, ()) != execute(entries.counted_sql(), ()):
+    if execute(counts, ()) != execute(counted_sql(), ()):
         found.append(COUNTS_DISAGREE)
     return found
 

@@ -17,9 +17,17 @@ from typing import Any, NamedTuple
 
 from veritas_peewee.catalog.full_text import LEFT_OUT, SEARCH_INDEX, WORDS, indexed
 from veritas_peewee.database.connection import StoreDatabase
+from veritas_peewee.database.expressions import values_of_json
 from veritas_peewee.database.failures import add_hint
 from veritas_peewee.database.sqlite_errors import CORRUPT_VIRTUAL_TABLE
-from veritas_peewee.database.statements import MARK, execute, insert_sql, text_of, update_sql
+from veritas_peewee.database.statements import (
+    MARK,
+    execute,
+    insert_rows,
+    insert_sql,
+    text_of,
+    update_sql,
+)
 from veritas_peewee.models import (
     AuditFinding,
     AuditStatus,
@@ -67,27 +75,42 @@ class Entry(NamedTuple):
     """All of its texts, also those that its row leaves to the view `audit_catalog_texts`."""
 
 
-def renew_all(database: StoreDatabase, audits: dict[str, dict[str, Any]]) -> list[bool]:
-    """Bring audits' entries up to date with their rows' stored values; whether each was not."""
-    new: list[tuple[int, list[str]]] = []
-    renewed = [_renew(database, audit_id, row, new) for audit_id, row in audits.items()]
+def renew_all(
+    database: StoreDatabase,
+    audits: dict[str, dict[str, Any]],
+    findings: dict[str, list[Any]] | None = None,
+) -> list[bool]:
+    """Bring audits' entries up to date with their rows' stored values; whether each was not.
+
+    `findings` are given for audits that were just inserted, whose ids were checked: those of each,
+    with the columns `FROM_FINDINGS`, in the order of their ids.
+    """
+    there = {} if findings is None else _entries_of(list(audits))
+    new: list[Entry] = []
+    renewed = []
+    for audit_id, row in audits.items():
+        if findings is None:
+            wanted = entry_of(audit_id, row)
+            found = execute(_entry_sql(), (audit_id,))
+        else:
+            wanted = entry_of(audit_id, row, findings.get(audit_id, []))
+            found = there.get(audit_id, [])
+        renewed.append(_renew(database, wanted, found, new))
+    ids = insert_rows(CatalogEntry, _COLUMNS, [entry.row for entry in new])
     # All at once and at the end: before each statement with a trigger FTS5 writes what it has
     # collected.
-    index(database, new)
+    index(database, [(key, entry.words) for key, entry in zip(ids, new, strict=True)])
     return renewed
 
 
 def _renew(
-    database: StoreDatabase, audit_id: str, row: dict[str, Any], new: list[tuple[int, list[str]]]
+    database: StoreDatabase, wanted: Entry | None, found: list[Any], new: list[Entry]
 ) -> bool:
-    wanted = entry_of(audit_id, row)
-    found = execute(_entry_sql(), (audit_id,))
     if wanted is None:
         if found:
             CatalogEntry.delete().where(CatalogEntry.id == found[0][0]).execute()
     elif not found:
-        made = database.execute_sql(insert_entry_sql(with_id=False), wanted.row)
-        new.append((made.lastrowid, wanted.words))
+        new.append(wanted)
     elif found[0][1:] != wanted.row:
         database.execute_sql(update_sql(CatalogEntry, *_COLUMNS), (*wanted.row, found[0][0]))
     else:
@@ -95,8 +118,20 @@ def _renew(
     return wanted is not None or bool(found)
 
 
-def insert_entry_sql(*, with_id: bool) -> str:
-    return insert_sql(CatalogEntry, *["id"] * with_id, *_COLUMNS)
+def _entries_of(audit_ids: list[str]) -> dict[str, list[Any]]:
+    """The entries of audits, a list for each that has one."""
+    rows = execute(_entries_sql(), (json.dumps(audit_ids),))
+    return {row[1]: [row] for row in rows}
+
+
+@functools.cache
+def _entries_sql() -> str:
+    query = CatalogEntry.select(*CatalogEntry._meta.sorted_fields)
+    return text_of(query.where(CatalogEntry.audit.in_(values_of_json())))
+
+
+def insert_entry_sql() -> str:
+    return insert_sql(CatalogEntry, "id", *_COLUMNS)
 
 
 def index(database: StoreDatabase, entries: list[tuple[int, list[str]]]) -> None:
@@ -256,44 +291,3 @@ def _entry_sql() -> str:
 def _findings_sql() -> str:
     query = AuditFinding.select(*(AuditFinding._meta.fields[name] for name in FROM_FINDINGS))
     return text_of(query.where(AuditFinding.audit == MARK).order_by(AuditFinding.id))
-
-
-def patterned_sql() -> str:
-    """SQL for the rows that `audit_patterns` must hold."""
-    return (
-        f"SELECT key, created_at, audit_id, value FROM {CatalogEntry._meta.table_name}, "
-        "json_each(patterns) ORDER BY 1, 2, 3"
-    )
-
-
-def counted_sql() -> str:
-    """SQL for the rows that `audit_counts` must hold."""
-    # An audit counts in each of its buckets once for itself, and once for each pattern type; and
-    # once for the set of its pattern types.
-    entries = CatalogEntry._meta.table_name
-    columns = (
-        "c.status, COALESCE(c.risk_level, X'') AS r, COALESCE(c.site_type, X'') AS s, c.audit_tier"
-    )
-    each = f"FROM {entries} AS c, json_each(c.slices) AS part"
-    return (
-        "SELECT slice, status, r, s, audit_tier, key, COUNT(*) FROM ("
-        f"SELECT part.value AS slice, {columns}, '' AS key {each} UNION ALL "
-        f"SELECT part.value, {columns}, j.key {each}, json_each(c.patterns) AS j "
-        f"WHERE j.key <> '' UNION ALL SELECT '{SET_BUCKET}', {columns}, "
-        "(SELECT json_group_array(key) FROM (SELECT key FROM json_each(c.patterns) "
-        f"WHERE key <> '')) FROM {entries} AS c WHERE c.patterns <> '{{}}') "
-        "GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1, 2, 3, 4, 5, 6"
-    )
-
-
-def patterns_sql(audits: str) -> str:
-    """How many audits have each pattern type, by their entries: a query with the columns status,
-    risk level, site type and tier, all empty, then the pattern type and the number.
-
-    `audits` is a query for the ids of the audits that are counted.
-    """
-    return (
-        "SELECT '', '', '', '', j.key, COUNT(*) "
-        f"FROM ({audits}) AS m CROSS JOIN {CatalogEntry._meta.table_name} AS c "
-        "ON c.audit_id = m.id CROSS JOIN json_each(c.patterns) AS j WHERE j.key <> '' GROUP BY 5"
-    )

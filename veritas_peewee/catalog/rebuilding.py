@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from veritas_peewee.catalog import checking, entries, filling
+from veritas_peewee.catalog import checking, filling
+from veritas_peewee.catalog.counted import counted_sql, patterned_sql
 from veritas_peewee.catalog.full_text import CONTENT, SEARCH_INDEX
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
@@ -54,11 +55,11 @@ def _rebuild() -> list[str]:
         done.append("built the full-text index again")
     if checking.PATTERNS_DISAGREE in wrong:
         database.execute_sql(f"DELETE FROM {_PATTERNS}")
-        database.execute_sql(f"INSERT INTO {_PATTERNS} {entries.patterned_sql()}")
+        database.execute_sql(f"INSERT INTO {_PATTERNS} {patterned_sql()}")
         done.append("made the patterns of audits again")
     if checking.COUNTS_DISAGREE in wrong:
         database.execute_sql(f"DELETE FROM {_COUNTS}")
-        database.execute_sql(f"INSERT INTO {_COUNTS} {entries.counted_sql()}")
+        database.execute_sql(f"INSERT INTO {_COUNTS} {counted_sql()}")
         done.append("counted the audits again")
     gone = database.execute_sql(
         f"DELETE FROM {_ENTRIES} WHERE audit_id NOT IN (SELECT id FROM {Audit._meta.table_name})"

@@ -6,6 +6,7 @@ All of this can run in any thread and needs no database, so the writer's thread 
 from __future__ import annotations
 
 import base64
+import json
 import os
 from collections.abc import Iterable
 from typing import Any, cast
@@ -39,7 +40,7 @@ _REPLACEMENT = str.maketrans({"\0": "\ufffd"} | {chr(c): "\ufffd" for c in range
 class PreparedEvent:
     """An event in its stored form; its image, if it has one, is on disk already."""
 
-    __slots__ = ("event", "files", "folder", "has_begun", "kind", "text")
+    __slots__ = ("decoded", "event", "files", "folder", "has_begun", "kind", "text")
 
     def __init__(
         self,
@@ -55,6 +56,16 @@ class PreparedEvent:
         self.files: list[str] = []
         self.has_begun = False
         """Whether a transaction has taken it over: what becomes of it follows that one's end."""
+        self.decoded: dict[str, Any] | None = None
+        """What its text decodes to, if that is known and nobody else has it."""
+
+    def stored_event(self) -> dict[str, Any]:
+        """The event as its text has it.
+
+        Not the dict that was given: the caller may have changed that since.
+        """
+        event: dict[str, Any] = json.loads(self.text) if self.decoded is None else self.decoded
+        return event
 
     def discard(self) -> None:
         """Remove its image from disk: the event will never be recorded."""

@@ -5,8 +5,6 @@ Longer than most modules: the steps of an import, and the one transaction that t
 
 from __future__ import annotations
 
-import functools
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,8 +13,7 @@ from typing import Any
 from peewee import DataError, IntegrityError
 
 from veritas_peewee.database.current import atomic, current_database, screenshot_folder
-from veritas_peewee.database.expressions import values_of_json
-from veritas_peewee.database.statements import execute, insert_rows, text_of
+from veritas_peewee.database.statements import insert_rows
 from veritas_peewee.errors import InvalidAudit, StoreError
 from veritas_peewee.files.arrivals import Arrival, Arrivals, left_behind
 from veritas_peewee.files.images import ScreenshotFolder
@@ -24,7 +21,14 @@ from veritas_peewee.ledger import kept_ids, seals
 from veritas_peewee.ledger.checking import image_problem, problem_of
 from veritas_peewee.ledger.log import append_chained
 from veritas_peewee.ledger.problems import Problems
-from veritas_peewee.ledger.stored import AUDIT, FINDING, SCREENSHOT, StoredAudit, image_file
+from veritas_peewee.ledger.stored import (
+    AUDIT,
+    FINDING,
+    SCREENSHOT,
+    StoredAudit,
+    image_file,
+    stored_ids,
+)
 from veritas_peewee.models import (
     AbsentImage,
     Audit,
@@ -206,7 +210,7 @@ class Importer:
     def choose(self, unit: list[Incoming]) -> list[Incoming]:
         """The audits among these that are not in the store yet; each id once."""
         chosen: dict[str, Incoming] = {}
-        stored = _stored_ids([one.stored.id for one in unit])
+        stored = stored_ids([one.stored.id for one in unit])
         for one in unit:
             if one.stored.id in chosen or one.stored.id in stored:
                 self._note_stored(one)
@@ -254,7 +258,7 @@ class Importer:
                 self.store([one])
             if len(unit) == 1:
                 self.discard(unit)
-                if _stored_ids([unit[0].stored.id]):  # by another import, since it was chosen
+                if stored_ids([unit[0].stored.id]):  # by another import, since it was chosen
                     self._note_stored(unit[0])
                 else:
                     what = "" if isinstance(error, InvalidAudit) else "cannot be stored: "
@@ -288,16 +292,6 @@ def _looked_at(
 ) -> Iterator[tuple[int, bytes | None, Read | None]]:
     for (number, line), usual in zip(some, usual_audits([line for _, line in some]), strict=True):
         yield number, line, usual
-
-
-def _stored_ids(ids: list[str]) -> set[str]:
-    """Those of the ids that an audit in the store has."""
-    return {audit_id for (audit_id,) in execute(_ids_sql(), (json.dumps(ids),))}
-
-
-@functools.cache
-def _ids_sql() -> str:
-    return text_of(Audit.select(Audit.id).where(Audit.id.in_(values_of_json())))
 
 
 def _checked(number: int, line: bytes | None) -> Incoming:
@@ -334,7 +328,8 @@ def _insert(unit: list[Incoming]) -> int:
     seals.expect([audit.id for audit in audits])
     rows = [(*audit.audit, seals.host_in(audit.audit)) for audit in audits]
     insert_rows(Audit, (*AUDIT, "host"), rows)
-    insert_rows(AuditFinding, FINDING, [row for audit in audits for row in audit.findings])
+    findings = [row for audit in audits for row in audit.findings]
+    insert_rows(AuditFinding, FINDING, findings)
     shots = [row for audit in audits for row in audit.screenshots]
     images = [image for one in unit for image in one.images]
     with_image = zip(insert_rows(AuditScreenshot, SCREENSHOT, shots), images, strict=True)
@@ -343,7 +338,7 @@ def _insert(unit: list[Incoming]) -> int:
     status = AUDIT.index("status")
     running = [audit.id for audit in audits if audit.audit[status] == AuditStatus.RUNNING]
     insert_rows(AuditRunner, ("audit", "session"), [(one, IMPORTED) for one in running])
-    seals.accept(database, rows)
+    seals.accept(database, rows, findings)
     with_ids: list[Any] = []
     renumbered: list[Any] = []
     can_keep = kept_ids.can_keep()
