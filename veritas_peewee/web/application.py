@@ -7,12 +7,14 @@ from collections.abc import Collection
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from veritas_peewee import __version__
 from veritas_peewee.running.engine import Command
 from veritas_peewee.web.api import api_router
 from veritas_peewee.web.engines import EngineFunction
 from veritas_peewee.web.guard import LOCAL, Guard
+from veritas_peewee.web.headers import Secured
 from veritas_peewee.web.lifespan import store_lifespan
 from veritas_peewee.web.older import older_router
 from veritas_peewee.web.pages import pages_router
@@ -22,6 +24,12 @@ API = "/api"
 """Where the JSON API is."""
 LEAST_TOKEN = 16
 """The fewest characters of a token."""
+
+
+class _Application(FastAPI):
+    def build_middleware_stack(self) -> ASGIApp:
+        # Around Starlette's own too, which answers the errors of all that is inside it.
+        return Secured(super().build_middleware_stack())
 
 
 def create_app(
@@ -49,7 +57,7 @@ def create_app(
     if token is not None and not re.fullmatch("[!-~]+", token):
         raise ValueError("token: may have letters, digits and signs of ASCII only, and no space")
     # The pages of FastAPI that show the schema load their scripts from elsewhere.
-    app = FastAPI(
+    app = _Application(
         title="Audits",
         version=__version__,
         lifespan=store_lifespan(database),

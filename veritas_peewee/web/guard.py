@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from starlette.datastructures import Headers
 from starlette.responses import Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from veritas_peewee.web.problems import Problem, response_of
 
@@ -19,7 +19,6 @@ host, and servers beside each other have tokens of their own."""
 LOCAL = ("127.0.0.1", "localhost", "::1")
 """The names by which a machine calls itself."""
 _SAFE = ("GET", "HEAD", "OPTIONS")
-_HEADERS = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer"))
 
 
 class Guard:
@@ -45,9 +44,9 @@ class Guard:
         headers = Headers(scope=scope)
         answer = self._refusal(scope, headers) or self._welcome(scope, headers)
         if answer is None:
-            await self._app(scope, receive, _with_headers(send))
+            await self._app(scope, receive, send)
         elif scope["type"] == "http":
-            await answer(scope, receive, _with_headers(send))
+            await answer(scope, receive, send)
         else:
             await send({"type": "websocket.close", "code": 1008})
 
@@ -155,14 +154,3 @@ def _kept_from_now_on(
 
 def _forbidden(detail: str) -> Response:
     return response_of(Problem(title="Forbidden", status=403, detail=detail, code="forbidden"))
-
-
-def _with_headers(send: Send) -> Send:
-    async def sent(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            present = {name.lower() for name, _ in message.get("headers", ())}
-            more = [one for one in _HEADERS if one[0] not in present]
-            message = {**message, "headers": [*message.get("headers", ()), *more]}
-        await send(message)
-
-    return sent

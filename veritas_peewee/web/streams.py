@@ -31,6 +31,7 @@ from veritas_peewee.values.tokens import check_after, id_in
 from veritas_peewee.web.answers import event_text, json_text, shown
 from veritas_peewee.web.parameters import AuditId, Store, Text
 from veritas_peewee.web.problems import problem_of
+from veritas_peewee.web.routes import Route
 
 HEARTBEAT = 4.0
 """Seconds without an event after which a viewer is sent a sign of life: some clients, and some
@@ -43,7 +44,7 @@ RETRY = 1000
 _REFUSED = re.compile(r"q\s*=\s*0(\.0*)?")
 _ID = re.compile("[0-9]{1,19}")
 
-router = APIRouter()
+router = APIRouter(route_class=Route)
 
 
 class Message(NamedTuple):
