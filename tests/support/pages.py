@@ -81,13 +81,13 @@ class Seen(HTMLParser):
             before = level
 
 
-def seen(response: httpx2.Response, status: int = 200) -> Seen:
+def seen(response: httpx2.Response, status: int = 200, referrer: str = "no-referrer") -> Seen:
     """A page as it was answered, with the headers that every page has."""
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "text/html; charset=utf-8"
     assert response.headers["content-security-policy"] == POLICY
     assert response.headers["x-content-type-options"] == "nosniff"
-    assert response.headers["referrer-policy"] == "no-referrer"
+    assert response.headers["referrer-policy"] == referrer
     page = Seen(response.text)
     if response.text.startswith("<!doctype html>"):
         assert len(page.all("main")) == 1

@@ -43,12 +43,12 @@ def create_app(
     """An application that shows the audits of a store, for uvicorn or another ASGI server.
 
     `database` is what `AuditStore.open` takes. Unless `writable`, only reading is allowed. With an
-    `engine`, as of `older_router`, it also has the older backend's API, which runs it. With a
-    `token`, of at least 16 characters of ASCII, each request must bring it: as `Authorization:
-    Bearer …`, or from a browser once as `?token=…`. A request is refused if it comes under a host's
-    name that is not in `allowed_hosts`, or from a page of another origin. Raises ValueError for a
-    token that is short or that no request can bring, and for an engine of an application that is
-    not `writable`.
+    `engine`, as of `older_router`, it also has a page that starts an audit, and the older backend's
+    API. With a `token`, of at least 16 characters of ASCII, each request must bring it: as
+    `Authorization: Bearer …`, or from a browser once as `?token=…`. A request is refused if it
+    comes under a host's name that is not in `allowed_hosts`, or from a page of another origin.
+    Raises ValueError for a token that is short or that no request can bring, and for an engine of
+    an application that is not `writable`.
     """
     if engine is not None and not writable:
         raise ValueError("engine: only a writable application can run one")
@@ -68,7 +68,7 @@ def create_app(
     if engine is not None:  # first, because `/audits/history` is no audit's id there
         app.include_router(older_router(engine), prefix=API)
     app.include_router(api_router(), prefix=API)
-    app.include_router(pages_router(api_prefix=API))
+    app.include_router(pages_router(api_prefix=API, engine=engine))
     add_error_handlers(app)
     app.add_middleware(Guard, hosts=allowed_hosts, token=token, writable=writable)
     return app

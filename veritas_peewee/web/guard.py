@@ -115,6 +115,15 @@ def _cookie_for(headers: Headers) -> str:
     return COOKIE if port is None else f"{COOKIE}_{port}"
 
 
+def is_from_elsewhere(headers: Headers) -> bool:
+    """Whether a browser sends this for a page of another origin, as it says itself."""
+    site = headers.get("sec-fetch-site")
+    if site is not None:
+        return site.lower() not in ("same-origin", "none")
+    origin = headers.get("origin")
+    return origin is not None and _host_of(origin) != headers.get("host", "").lower()
+
+
 def _bearer(headers: Headers) -> str | None:
     kind, _, token = headers.get("authorization", "").partition(" ")
     return token.strip() if kind.lower() == "bearer" else None

@@ -115,6 +115,8 @@ class Frame:
     def __init__(self, request: Request, api_prefix: str) -> None:
         self.root = path_of(request, "pages.list").rstrip("/")
         self.api = f"{request.scope.get('root_path', '')}{api_prefix}"
+        can_start = getattr(request.scope.get("route"), "can_start", False)
+        self.new = f"{self.root}/new" if can_start else None
         self.asked = {
             name: text
             for name in (*Filters.__annotations__, *_MORE)
@@ -173,6 +175,8 @@ class PageRoute(Route):
     """A route whose errors are pages too."""
 
     api_prefix = ""
+    can_start = False
+    """Whether there is an engine, and so a page that starts an audit."""
 
     def answering(self, handle: Handler) -> Handler:
         async def shown(request: Request) -> Response:
