@@ -161,6 +161,33 @@ def test_two_images_are_compared(engine, open_page):
     assert after.evaluate("(e) => getComputedStyle(e).mixBlendMode") == "difference"
 
 
+def test_two_images_are_compared_by_keyboard_and_without_script_side_by_side(engine, open_page):
+    ids = fill(engine, 2)
+    shot = make_event("screenshot", index=0, data=make_png(7, 300))
+    ids.append(engine.do(sync.ingest, [shot, *make_audit(f"{SHOP}0", screenshots=0)]).id)
+    path = f"/compare?ids={ids[0]}&ids={ids[2]}"
+    page = open_page(path)
+    before, after = page.locator(".pair figure").all()
+    page.get_by_label("Before or after").focus()
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+    assert "3%" in after.evaluate("(e) => getComputedStyle(e).clipPath")
+    places = [(box["x"], box["y"]) for box in (before.bounding_box(), after.bounding_box())]
+    assert places[0] == places[1]  # one lies over the other
+    page.keyboard.press("Tab")
+    page.keyboard.press("Space")
+    assert after.evaluate("(e) => getComputedStyle(e).mixBlendMode") == "difference"
+    page.keyboard.press("Space")
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Home")
+    plain = open_page(path, java_script_enabled=False)
+    assert plain.locator("input[type=range]").count() == 0
+    for shown in (page, plain):
+        before, after = [one.bounding_box() for one in shown.locator(".pair figure").all()]
+        assert before["x"] + before["width"] <= after["x"]
+        assert before["y"] == after["y"]
+
+
 @pytest.mark.parametrize("scripts", [True, False])
 def test_an_audit_is_started_with_a_form(starting, open_at, scripts):
     page = open_at(starting, java_script_enabled=scripts)
