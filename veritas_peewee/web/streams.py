@@ -9,10 +9,11 @@ own, so that a browser gives them to `onmessage`. What goes wrong after the begi
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
 from contextlib import aclosing
 from functools import partial
 from typing import Annotated, NamedTuple
+from weakref import WeakKeyDictionary
 
 import anyio
 from anyio.lowlevel import checkpoint
@@ -25,6 +26,7 @@ from starlette.websockets import WebSocketState
 
 from veritas_peewee.errors import StaleToken, StoreError
 from veritas_peewee.following.follower import Follower
+from veritas_peewee.models import AuditEvent
 from veritas_peewee.store import AuditStore
 from veritas_peewee.values.states import Ended
 from veritas_peewee.values.tokens import check_after, id_in
@@ -37,7 +39,9 @@ HEARTBEAT = 4.0
 """Seconds without an event after which a viewer is sent a sign of life: some clients, and some
 proxies, give up after five."""
 AT_ONCE = 100
-"""The most events that are sent as one piece."""
+"""The most events that are made ready before other tasks run."""
+PIECE = 1 << 16
+"""The most bytes of several messages that are sent at once, and of a longer one."""
 RETRY = 1000
 """Milliseconds after which a browser that has lost the stream comes back."""
 
@@ -48,15 +52,14 @@ router = APIRouter(route_class=Route)
 
 
 class Message(NamedTuple):
-    """One message of a stream."""
+    """A message of a stream that is no event."""
 
     name: str
     text: str
     """Its data as JSON."""
-    token: str | None = None
 
 
-Messages = AsyncGenerator[list[Message], None]
+Messages = AsyncGenerator[list[Message | AuditEvent], None]
 """Messages as they come: those that are there at once are sent at once."""
 
 
@@ -81,7 +84,11 @@ async def _begin(
     except StaleToken as error:
         await store.get(audit_id)  # raises AuditNotFound
         return _failed(error)
-    return _messages(follower, await shown(store, connection, audit_id))
+    turns = _turns.setdefault(store, anyio.Lock())
+    return _messages(follower, await shown(store, connection, audit_id), turns)
+
+
+_turns: WeakKeyDictionary[AuditStore, anyio.Lock] = WeakKeyDictionary()
 
 
 def _error(error: StoreError) -> Message:
@@ -96,10 +103,10 @@ async def _failed(error: StoreError) -> Messages:
     yield [_error(error), _end(Ended.FAILED)]
 
 
-async def _messages(follower: Follower, snapshot: object) -> Messages:
+async def _messages(follower: Follower, snapshot: object, turns: anyio.Lock) -> Messages:
     try:
         yield [Message("snapshot", json_text(snapshot))]
-        last: list[Message] = []
+        last: list[Message | AuditEvent] = []
         while True:
             try:
                 events = [await anext(follower), *follower.ready()]
@@ -110,8 +117,13 @@ async def _messages(follower: Follower, snapshot: object) -> Messages:
                     last = [_error(error)]
                 break
             for start in range(0, len(events), AT_ONCE):
-                part = events[start : start + AT_ONCE]
-                yield [Message("event", event_text(event), event.token) for event in part]
+                # Viewers who catch up take turns, one in each round of the loop: a hundred of them
+                # in one would leave writers one write in the time of a hundred pieces. For what
+                # comes live, following rests in proportion to what it took.
+                if not follower.is_live:
+                    async with turns:
+                        await checkpoint()
+                yield [*events[start : start + AT_ONCE]]
         yield [*last, _end(follower.ended)]
     finally:
         await follower.aclose()
@@ -188,12 +200,37 @@ async def _as_sse(messages: Messages) -> AsyncGenerator[bytes, None]:
     async with aclosing(messages):
         yield f"retry: {RETRY}\n\n".encode()
         async for some in messages:
-            yield "".join(map(_sse_text, some)).encode()
+            for piece in _pieces(map(_sse_bytes, some)):
+                yield piece
 
 
-def _sse_text(message: Message) -> str:
-    name, text, token = message
-    return f"{f'id: {token}' if token else f'event: {name}'}\ndata: {text}\n\n"
+def _pieces(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """The same bytes in pieces of at most PIECE: all that a server holds for a viewer who does not
+    read, and it copies what it sends."""
+    small: list[bytes] = []
+    size = 0
+    for block in blocks:
+        if small and size + len(block) > PIECE:
+            yield b"".join(small)
+            small, size = [], 0
+        if len(block) > PIECE:
+            yield from (block[at : at + PIECE] for at in range(0, len(block), PIECE))
+        else:
+            small.append(block)
+            size += len(block)
+    if small:
+        yield b"".join(small)
+
+
+def _sse_bytes(message: Message | AuditEvent) -> bytes:
+    if isinstance(message, Message):
+        return f"event: {message.name}\ndata: {message.text}\n\n".encode()
+    # Made once for all who are sent the same event.
+    known: bytes | None = message.__dict__.get("_sse")
+    if known is None:
+        known = f"id: {message.token}\ndata: {event_text(message)}\n\n".encode()
+        message.__dict__["_sse"] = known
+    return known
 
 
 # ---- WebSocket ----
@@ -252,10 +289,14 @@ async def _took(sending: Awaitable[None]) -> bool:
     return True
 
 
-def _socket_text(message: Message) -> str:
-    name, text, token = message
-    more = f',"token":"{token}"' if token else ""
-    return f'{{"message":"{name}"{more},"data":{text}}}'
+def _socket_text(message: Message | AuditEvent) -> str:
+    if isinstance(message, Message):
+        return f'{{"message":"{message.name}","data":{message.text}}}'
+    known: str | None = message.__dict__.get("_socket")
+    if known is None:
+        known = f'{{"message":"event","token":"{message.token}","data":{event_text(message)}}}'
+        message.__dict__["_socket"] = known
+    return known
 
 
 async def _until_gone(socket: WebSocket, scope: anyio.CancelScope) -> None:
