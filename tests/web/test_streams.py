@@ -14,7 +14,7 @@ from tests.support.database_files import by_hand
 from tests.support.web import Viewer, application, client_of, http_scope
 from veritas_peewee import AuditEvent, AuditStore, StoreError, connect, store_lifespan, sync
 from veritas_peewee.testing import make_audit
-from veritas_peewee.web import add_error_handlers, api_router, streams
+from veritas_peewee.web import add_error_handlers, api_router, messages, streams
 from veritas_peewee.web.answers import ShownEvent, event_text, json_text
 
 SHOP = "https://shop.example/"
@@ -212,7 +212,7 @@ async def test_an_event_is_made_ready_once_for_all_who_are_sent_it_live(app, sto
         made.append(event.id)
         return event_text(event)
 
-    monkeypatch.setattr(streams, "event_text", counted)
+    monkeypatch.setattr(messages, "event_text", counted)
     audit = await store.create(SHOP)
     viewers = [Viewer(app, path_of(audit)) for _ in range(20)]
     async with anyio.create_task_group() as tasks:
@@ -247,7 +247,7 @@ async def test_viewers_who_catch_up_take_turns(app, store, monkeypatch):
         made.append(rounds)
         return event_text(event)
 
-    monkeypatch.setattr(streams, "event_text", noted)
+    monkeypatch.setattr(messages, "event_text", noted)
     viewers = [Viewer(app, path_of(audit)) for _ in range(10)]
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(count)
@@ -294,7 +294,7 @@ async def test_a_long_event_is_sent_in_pieces_that_wait_for_the_viewer(app, stor
         viewer.reads.set()
     assert (viewer.ids, viewer.end) == (ids, "completed")
     assert viewer.messages[2][1]["data"] == LONG
-    assert max(viewer.sizes) <= streams.PIECE
+    assert max(viewer.sizes) <= messages.PIECE
     assert len(viewer.text.splitlines()) == viewer.text.count("\n")
 
 

@@ -9,10 +9,10 @@ own, so that a browser gives them to `onmessage`. What goes wrong after the begi
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from functools import partial
-from typing import Annotated, NamedTuple
+from typing import Annotated
 from weakref import WeakKeyDictionary
 
 import anyio
@@ -30,7 +30,8 @@ from veritas_peewee.models import AuditEvent
 from veritas_peewee.store import AuditStore
 from veritas_peewee.values.states import Ended
 from veritas_peewee.values.tokens import check_after, id_in
-from veritas_peewee.web.answers import event_text, json_text, shown
+from veritas_peewee.web.answers import json_text, shown
+from veritas_peewee.web.messages import Message, pieces, socket_text, sse_bytes
 from veritas_peewee.web.parameters import AuditId, Store, Text
 from veritas_peewee.web.problems import problem_of
 from veritas_peewee.web.routes import Route
@@ -40,8 +41,6 @@ HEARTBEAT = 4.0
 proxies, give up after five."""
 AT_ONCE = 100
 """The most events that are made ready before other tasks run."""
-PIECE = 1 << 16
-"""The most bytes of several messages that are sent at once, and of a longer one."""
 RETRY = 1000
 """Milliseconds after which a browser that has lost the stream comes back."""
 
@@ -49,14 +48,6 @@ _REFUSED = re.compile(r"q\s*=\s*0(\.0*)?")
 _ID = re.compile("[0-9]{1,19}")
 
 router = APIRouter(route_class=Route)
-
-
-class Message(NamedTuple):
-    """A message of a stream that is no event."""
-
-    name: str
-    text: str
-    """Its data as JSON."""
 
 
 Messages = AsyncGenerator[list[Message | AuditEvent], None]
@@ -200,37 +191,8 @@ async def _as_sse(messages: Messages) -> AsyncGenerator[bytes, None]:
     async with aclosing(messages):
         yield f"retry: {RETRY}\n\n".encode()
         async for some in messages:
-            for piece in _pieces(map(_sse_bytes, some)):
+            for piece in pieces(map(sse_bytes, some)):
                 yield piece
-
-
-def _pieces(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """The same bytes in pieces of at most PIECE: all that a server holds for a viewer who does not
-    read, and it copies what it sends."""
-    small: list[bytes] = []
-    size = 0
-    for block in blocks:
-        if small and size + len(block) > PIECE:
-            yield b"".join(small)
-            small, size = [], 0
-        if len(block) > PIECE:
-            yield from (block[at : at + PIECE] for at in range(0, len(block), PIECE))
-        else:
-            small.append(block)
-            size += len(block)
-    if small:
-        yield b"".join(small)
-
-
-def _sse_bytes(message: Message | AuditEvent) -> bytes:
-    if isinstance(message, Message):
-        return f"event: {message.name}\ndata: {message.text}\n\n".encode()
-    # Made once for all who are sent the same event.
-    known: bytes | None = message.__dict__.get("_sse")
-    if known is None:
-        known = f"id: {message.token}\ndata: {event_text(message)}\n\n".encode()
-        message.__dict__["_sse"] = known
-    return known
 
 
 # ---- WebSocket ----
@@ -256,7 +218,7 @@ async def _as_texts(messages: Messages) -> AsyncGenerator[str, None]:
     async with aclosing(messages):
         async for some in messages:
             for message in some:
-                yield _socket_text(message)
+                yield socket_text(message)
 
 
 async def play(socket: WebSocket, texts: AsyncGenerator[str, None], beat: str = "") -> None:
@@ -287,16 +249,6 @@ async def _took(sending: Awaitable[None]) -> bool:
     except (WebSocketDisconnect, RuntimeError):  # servers raise either
         return False
     return True
-
-
-def _socket_text(message: Message | AuditEvent) -> str:
-    if isinstance(message, Message):
-        return f'{{"message":"{message.name}","data":{message.text}}}'
-    known: str | None = message.__dict__.get("_socket")
-    if known is None:
-        known = f'{{"message":"event","token":"{message.token}","data":{event_text(message)}}}'
-        message.__dict__["_socket"] = known
-    return known
 
 
 async def _until_gone(socket: WebSocket, scope: anyio.CancelScope) -> None:
