@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import anyio
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, HTTPException
+from fastapi.staticfiles import StaticFiles
 
 from tests.support.web import Viewer, application, client_of
 from veritas_peewee import StoreError
@@ -103,6 +104,27 @@ async def test_allowed_methods_are_known_where_the_api_is_mounted_in_another(sto
         found = await client.put("/inner/api/audits")
         assert (found.status_code, found.headers["allow"]) == (405, "GET, HEAD, POST")
         assert (await client.head("/inner/api/audits")).status_code == 200
+
+
+async def test_a_405_of_an_application_s_own_keeps_what_it_says(store, tmp_path):
+    app = application(store)
+
+    @app.get("/own")
+    async def own():
+        raise HTTPException(405, headers={"Allow": "PURGE", "X-More": "1"})
+
+    (tmp_path / "index.html").write_text("x")
+    app.mount("/files", StaticFiles(directory=tmp_path))
+    async with client_of(app) as client:
+        found = await client.get("/own")
+        assert (found.status_code, found.headers["allow"]) == (405, "PURGE")
+        assert found.headers["x-more"] == "1"
+        assert (await client.post("/own")).headers["allow"] == "GET"
+        found = await client.post("/files/index.html")
+        assert (found.status_code, found.headers["allow"]) == (405, "GET, HEAD")
+        app.mount("/", StaticFiles(directory=tmp_path))  # takes every method of every path
+        found = await client.put("/api/audits")
+        assert (found.status_code, found.headers["allow"]) == (405, "GET, HEAD, POST")
 
 
 async def answers(client, audit):
