@@ -15,6 +15,7 @@ from veritas_peewee.web.headers import SECURITY
 
 SHOP = "https://shop.example/"
 PROBLEM = "application/problem+json"
+WITH_FORM = ("/integrity", "/new")
 
 
 async def engine(audit, send):
@@ -46,7 +47,7 @@ def paths(audit):
         f"{path}/screenshots/{audit.screenshots[0].id}", "/api/search?q=hidden", "/api/facets",
         "/api/count", "/api/trend?host=shop.example", "/api/head", "/api/openapi.json", "/",
         f"/audits/{audit.id}", "/running", "/facets", "/search?q=hidden", "/sites/shop.example",
-        "/integrity", "/static/pages.css", "/static/pages.js", f"/api/audit/{audit.id}/status",
+        "/integrity", "/new", "/static/pages.css", "/static/pages.js", f"/api/audit/{audit.id}/status",
     ]  # fmt: skip
 
 
@@ -161,6 +162,8 @@ async def test_every_answer_has_the_security_headers_whatever_made_it(client, au
         for name, value in SECURITY.items():
             if name == "Content-Security-Policy":
                 assert found.headers[name].startswith("default-src 'none'"), found.url
+            elif name == "Referrer-Policy" and found.url.path in WITH_FORM:
+                assert found.headers[name] == "same-origin"
             else:
                 assert found.headers[name] == value, found.url
             assert len(found.headers.get_list(name)) == 1

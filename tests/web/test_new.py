@@ -20,7 +20,7 @@ FORM = {"url": SHOP, "audit_tier": "deep_forensic"}
 ORIGIN = "http://localhost:8000"
 LINK = "New audit"
 OURS = "same-origin"
-"""The page with the form says to our own pages where it is from."""
+"""A page with a form says to our own pages where the form is from."""
 
 
 async def engine(audit, send):
@@ -49,6 +49,11 @@ def of_one_s_own(path, **options):
     app.include_router(api_router(), prefix="/api")
     app.include_router(pages_router(api_prefix="/api", **options), prefix="/look")
     return app
+
+
+def said_by(page):
+    """What a page says of how links and forms name it."""
+    return OURS if page == "/integrity" else "no-referrer"
 
 
 def count(client):
@@ -92,7 +97,7 @@ def test_without_an_engine_there_is_no_such_page_and_no_link_to_it(path):
             assert client.get("/new").status_code == 404
             assert client.post("/new", data=FORM).status_code in (403, 404)
             for page in ("/", "/integrity", "/search"):
-                assert LINK not in seen(client.get(page)).text
+                assert LINK not in seen(client.get(page), referrer=said_by(page)).text
 
 
 def test_every_page_leads_to_it(path):
@@ -100,7 +105,7 @@ def test_every_page_leads_to_it(path):
         place = client.post("/new", data=FORM).headers["location"]
         ended(client, place.rpartition("/")[2])
         for page in ("/", place, "/integrity", "/search?q=x", "/sites/shop.example"):
-            assert "/new" in seen(client.get(page)).links, page
+            assert "/new" in seen(client.get(page), referrer=said_by(page)).links, page
         assert "/new" in seen(client.get("/audits/none"), 404).links
 
 

@@ -13,7 +13,7 @@ from veritas_peewee.values.plain import invalid
 from veritas_peewee.web.background import background_of
 from veritas_peewee.web.engines import EngineRunner
 from veritas_peewee.web.guard import is_from_elsewhere
-from veritas_peewee.web.pages_frame import Frame, answer, html_of
+from veritas_peewee.web.pages_frame import WITH_FORM, Frame, answer, html_of
 from veritas_peewee.web.parameters import Store
 
 TIERS = ("quick_scan", "standard_audit", "deep_forensic")
@@ -22,8 +22,6 @@ USUAL = "standard_audit"
 LONGEST = 1 << 16
 """The most bytes of a form."""
 _FORM = "application/x-www-form-urlencoded"
-# Under `no-referrer` a browser sends a form as from nowhere: `Origin: null`.
-_HEADERS = {"Referrer-Policy": "same-origin"}
 
 
 class Fault(NamedTuple):
@@ -41,7 +39,7 @@ def add_to(router: APIRouter, api_prefix: str, runner: EngineRunner) -> None:
 
     @router.get("/new", name="pages.new")
     async def new(request: Request) -> Response:
-        return answer(form(Frame(request, api_prefix)), headers=_HEADERS)
+        return answer(form(Frame(request, api_prefix)), headers=WITH_FORM)
 
     @router.post("/new", name="pages.start")
     async def start(request: Request, store: Store) -> Response:
@@ -57,7 +55,7 @@ def add_to(router: APIRouter, api_prefix: str, runner: EngineRunner) -> None:
         except InvalidAudit as error:
             field, _, text = str(error).partition(": ")
             page = form(frame, url, tier, Fault(field, text))
-            return answer(page, 422, _HEADERS)
+            return answer(page, 422, WITH_FORM)
         background.start(audit.id, runner.run, store, audit.id)
         return Response(None, 303, {"Location": frame.audit(audit.id)})
 
