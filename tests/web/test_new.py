@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import sys
 from contextlib import contextmanager
 
 import pytest
@@ -12,8 +14,8 @@ from fastapi.testclient import TestClient
 from tests.support.invariants import check_invariants
 from tests.support.pages import seen
 from tests.support.web import client_of
-from veritas_peewee import InvalidAudit, connect, store_lifespan
-from veritas_peewee.web import api_router, create_app, pages_router
+from veritas_peewee import InvalidAudit, StoreBusy, connect, store_lifespan
+from veritas_peewee.web import api_router, create_app, pages_new, pages_router
 
 SHOP = "https://shop.example/"
 FORM = {"url": SHOP, "audit_tier": "deep_forensic"}
@@ -82,6 +84,26 @@ def test_an_audit_is_started_from_the_page_and_shown_live(path):
         )  # fmt: skip
         log = client.get(f"/api/audits/{audit_id}/events?types=phase_start").json()["items"]
         assert [event["data"]["phase"] for event in log] == ["deep_forensic"]
+
+
+@pytest.mark.parametrize("kind", ["command", "function"])
+def test_an_audit_that_cannot_be_claimed_yet_is_run_later(path, monkeypatch, kind):
+    monkeypatch.setattr(pages_new, "AGAIN", 0.01)
+    lines = [json.dumps({"type": "phase_start"}), json.dumps({"type": "audit_complete"})]
+    runs = [sys.executable, "-c", f"print({lines[0]!r}); print({lines[1]!r})"]
+    with serving(path, engine=runs if kind == "command" else engine) as client:
+        store = client.app.state.veritas_store
+        write, failures = store.write, [StoreBusy("locked"), StoreBusy("locked")]
+
+        async def busy(fn, *args):
+            if failures and fn.__name__ == "make":  # a claim
+                raise failures.pop()
+            return await write(fn, *args)
+
+        monkeypatch.setattr(store, "write", busy)
+        place = client.post("/new", data=FORM).headers["location"]
+        assert ended(client, place.rpartition("/")[2])["status"] == "completed"
+        assert not failures
 
 
 def test_without_a_tier_it_is_the_usual_one(path):

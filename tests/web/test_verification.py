@@ -143,6 +143,20 @@ def test_one_that_could_not_be_done_says_why(path, monkeypatch):
         assert "All is there" not in found
 
 
+def test_a_fault_in_one_does_not_leave_the_result_of_the_one_before(path, monkeypatch, caplog):
+    with serving(path) as client:
+        assert "All is there" in verified(client).text
+
+        def failed(**_):
+            raise RuntimeError("/secret/place")
+
+        monkeypatch.setattr(verification, "verify", failed)
+        found = verified(client).text
+        assert "It did not come to its end: the server's log says why" in found
+        assert "All is there" not in found
+        assert "RuntimeError: /secret/place" in caplog.text
+
+
 FOREIGN = [
     {"Sec-Fetch-Site": "cross-site"},
     {"Sec-Fetch-Site": "same-site"},

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 from urllib.parse import parse_qsl
 
+import anyio
 from fastapi import APIRouter, HTTPException, Request
 from starlette.responses import Response
 
-from veritas_peewee.errors import InvalidAudit
+from veritas_peewee.errors import InvalidAudit, StoreBusy
+from veritas_peewee.store import AuditStore
 from veritas_peewee.values.plain import invalid
 from veritas_peewee.web.background import background_of
 from veritas_peewee.web.engines import EngineRunner
@@ -19,6 +21,9 @@ from veritas_peewee.web.parameters import Store
 TIERS = ("quick_scan", "standard_audit", "deep_forensic")
 """The tiers that are offered; the API takes any."""
 USUAL = "standard_audit"
+AGAIN = 2.0
+"""Seconds after which an audit that could not be claimed is claimed again; then twice as long."""
+LONGEST_PAUSE = 60.0
 LONGEST = 1 << 16
 """The most bytes of a form."""
 _FORM = "application/x-www-form-urlencoded"
@@ -56,8 +61,19 @@ def add_to(router: APIRouter, api_prefix: str, runner: EngineRunner) -> None:
             field, _, text = str(error).partition(": ")
             page = form(frame, url, tier, Fault(field, text))
             return answer(page, 422, WITH_FORM)
-        background.start(audit.id, runner.run, store, audit.id)
+        background.start(audit.id, _run, runner, store, audit.id)
         return Response(None, 303, {"Location": frame.audit(audit.id)})
+
+
+async def _run(runner: EngineRunner, store: AuditStore, audit_id: str) -> None:
+    """Run a queued audit; while the file is locked, try again to claim it."""
+    pause = AGAIN
+    while True:
+        try:
+            return await runner.run(store, audit_id)  # nothing for an audit that is not queued
+        except StoreBusy:
+            await anyio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
 
 
 async def _given(request: Request) -> dict[str, str]:
