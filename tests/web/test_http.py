@@ -47,7 +47,8 @@ def paths(audit):
         f"{path}/screenshots/{audit.screenshots[0].id}", "/api/search?q=hidden", "/api/facets",
         "/api/count", "/api/trend?host=shop.example", "/api/head", "/api/openapi.json", "/",
         f"/audits/{audit.id}", "/running", "/facets", "/search?q=hidden", "/sites/shop.example",
-        "/integrity", "/new", "/static/pages.css", "/static/pages.js", f"/api/audit/{audit.id}/status",
+        "/integrity", "/new", "/static/pages.css", "/static/pages.js",
+        f"/api/audit/{audit.id}/status",
     ]  # fmt: skip
 
 

@@ -472,7 +472,10 @@ async def test_audits_are_compared_and_pairs_stepped_through(client, store):
 
 async def test_the_head_the_removals_and_the_health_are_shown(client, store):
     audit = await store.ingest(make_audit(SHOP))
-    assert "None was ever removed." in (await page_of(client, "/integrity", referrer="same-origin")).text
+    assert (
+        "None was ever removed."
+        in (await page_of(client, "/integrity", referrer="same-origin")).text
+    )
     await store.delete(audit.id)
     page = await page_of(client, "/integrity", referrer="same-origin")
     (head,) = [values for values in page.all("input") if values.get("id") == "head"]

@@ -69,10 +69,9 @@ class Guard:
         return None
 
     def _may_write(self, scope: Scope) -> bool:
-        method = scope["method"]
-        if method == "POST" and scope["path"].removeprefix(scope.get("root_path", "")) in self._harmless:
-            return False
-        return method not in _SAFE
+        if scope["method"] == "POST":
+            return scope["path"].removeprefix(scope.get("root_path", "")) not in self._harmless
+        return scope["method"] not in _SAFE
 
     def _welcome(self, scope: Scope, headers: Headers) -> Response | None:
         """None if the token is right, or none is needed; else what is answered."""

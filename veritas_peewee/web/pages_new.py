@@ -70,14 +70,15 @@ async def _run(runner: EngineRunner, store: AuditStore, audit_id: str) -> None:
     pause = AGAIN
     while True:
         try:
-            return await runner.run(store, audit_id)  # nothing for an audit that is not queued
+            return await runner.run(store, audit_id)  # does nothing unless the audit is queued
         except StoreBusy:
             await anyio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 
 
 async def _given(request: Request) -> dict[str, str]:
-    """The fields of a form by name; raises HTTPException for what is no form, or too long."""
+    """The fields of a form by name; raises HTTPException for a body that is
+    not a form, or is too long."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != _FORM:
         raise HTTPException(415, f"a form is sent as {_FORM}")

@@ -1,4 +1,4 @@
-"""Uvicorn, told by a signal to stop, under whatever command: streams end first and say so.
+"""Uvicorn under whatever command, when a signal asks it to stop: streams end first and say so.
 
 By itself it cuts WebSockets off without a word, and waits for other streams as if they were
 requests that end; the lifespan hears of it only after that. `veritas-peewee serve` has a server of
@@ -74,11 +74,11 @@ def _stopping() -> Iterator[_Stopping | None]:
         yield None
         return
     stopping = _Stopping(handlers)
-    for number in handlers:
-        signal.signal(number, stopping.stop)
+    for handled in handlers:
+        signal.signal(handled, stopping.stop)
     try:
         yield stopping
     finally:
-        for number, handler in handlers.items():
-            if signal.getsignal(number) == stopping.stop:
-                signal.signal(number, handler)
+        for handled, before in handlers.items():
+            if signal.getsignal(handled) == stopping.stop:
+                signal.signal(handled, before)
