@@ -7,7 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from veritas_peewee.database.postgres import PostgresStore
-from veritas_peewee.database.postgres_locks import is_pooled, trouble_of
+from veritas_peewee.database.postgres_locks import (
+    is_pooled,
+    trouble_of_locks,
+    trouble_of_pooler,
+)
 from veritas_peewee.maintenance.diagnosis import Finding
 from veritas_peewee.migrations import server, server_parts
 
@@ -104,9 +108,11 @@ def _locks(database: PostgresStore) -> Iterator[Finding]:
     second.connect()
     key = (database.key, -1 - int.from_bytes(os.urandom(3), "big"))
     try:
-        database.raw.execute("SELECT pg_try_advisory_lock_shared(?, ?)", key)
-        trouble = trouble_of(database.raw, second.raw, key)
-        database.raw.execute("SELECT pg_advisory_unlock_shared(?, ?)", key)
+        trouble = trouble_of_pooler(database.raw, second.raw)
+        if trouble is None:
+            database.raw.execute("SELECT pg_try_advisory_lock_shared(?, ?)", key)
+            trouble = trouble_of_locks(second.raw, key)
+            database.raw.execute("SELECT pg_advisory_unlock_shared(?, ?)", key)
         pooled = is_pooled(database.raw)
     finally:
         second.close()
