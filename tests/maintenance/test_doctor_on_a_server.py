@@ -31,7 +31,7 @@ def url(server: Databases) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def durable() -> Iterator[Server]:
     """A server set up as one for work is."""
-    with own_server("fsync=on", "max_prepared_transactions=2", "wal_level=logical") as made:
+    with own_server("fsync=on", "max_prepared_transactions=2") as made:
         yield made
 
 
@@ -52,7 +52,7 @@ def test_a_sound_store_has_no_problem_and_no_warning(durable):
     assert {one.level for one in findings} <= {"ok", "note"}
     names = [one.name for one in findings if one.level == "ok"]
     assert names == ["server", "durability", "encoding", "locks", "rights", "schema", "contents",
-                     "connections", "size", "vacuum"]  # fmt: skip
+                     "holder", "connections", "size", "vacuum"]  # fmt: skip
     assert the(url, "contents").value["audits"] == 4
     assert the(url, "encoding").value["encoding"] == "UTF8"
     assert the(url, "size").value["bytes"] > 0
@@ -173,7 +173,7 @@ def test_what_holds_vacuum_back_is_named(durable, monkeypatch):
     with psycopg.connect(url, application_name="slow report") as reading:
         reading.execute("SELECT 1")
         by_hand(url, "BEGIN", "CREATE TABLE x ()", "PREPARE TRANSACTION 'half'")
-        by_hand(url, "SELECT pg_create_logical_replication_slot('unread', 'pgoutput')")
+        by_hand(url, "SELECT pg_create_physical_replication_slot('unread', true)")
         try:
             texts = [one.text for one in found(url, "snapshot")]
         finally:

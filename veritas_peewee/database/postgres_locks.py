@@ -41,8 +41,8 @@ def trouble_of_pooler(first: Connection, second: Connection) -> str | None:
 
 
 def trouble_of_locks(second: Connection, key: tuple[int, int]) -> str | None:
-    """How the lock `key`, which the session of another connection holds, does not keep out this one,
-    in words; None if it does.
+    """How a lock that the session of another connection holds does not keep out this one, in words;
+    None if it does.
 
     It does not on servers that only answer to the name: CockroachDB says yes and locks nothing.
     """
