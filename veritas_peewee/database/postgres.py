@@ -17,7 +17,7 @@ from peewee import PostgresqlDatabase
 from veritas_peewee.config import Durability, Location
 from veritas_peewee.database.connection import Role, StoreDatabase
 from veritas_peewee.database.current import current_database
-from veritas_peewee.database.failures import DRIVER_ERRORS, is_lost, store_error
+from veritas_peewee.database.failures import DRIVER_ERRORS, error_code, is_lost, store_error
 from veritas_peewee.database.postgres_driver import Connection, connect
 from veritas_peewee.database.postgres_opening import opening_error, wait_of
 from veritas_peewee.database.server_sessions import BEAT_EVERY, ServerSession
@@ -42,6 +42,11 @@ _LISTEN = (
 )
 """From then on triggers tell this connection what it has changed."""
 _BEGIN_READING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+SYNCED = (
+    "SELECT set_config('synchronous_commit', 'on', false) "
+    "WHERE current_setting('synchronous_commit') = 'off'"
+)
+"""An acknowledged commit is on disk there, whatever the server's own default is."""
 IDLE_LIMIT = 60
 """Seconds after which the server ends a transaction of ours in which nothing happens: a machine
 that stands still must not hold the lock of all others."""
@@ -135,11 +140,7 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
             calls = ", ".join("set_config(?, ?, false)" for _ in settings)
             values = [one for pair in settings.items() for one in pair]
             made.execute(f"SELECT {calls}", values)
-            # An acknowledged commit is on disk there, whatever the server's own default is.
-            made.execute(
-                "SELECT set_config('synchronous_commit', 'on', false) "
-                "WHERE current_setting('synchronous_commit') = 'off'"
-            )
+            made.execute(SYNCED)
             (key,) = made.execute(KEY).fetchone() or (None,)
             if key is None:
                 raise StoreError(
@@ -164,6 +165,7 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
             known = opening_error(failure, self.location)
         # Not the driver's own: it can quote the URL.
         known.__cause__, known.__suppress_context__ = None, True
+        vars(known)["sqlstate"] = error_code(failure)  # by which it is known what has happened
         raise known
 
     def connect_beside(self) -> PostgresStore:
@@ -211,8 +213,11 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
         # In the order of the rows; Peewee has the statement return their keys.
         return [row[0] for row in self.execute_sql(sql, values).fetchall()]
 
-    def insert_each(self, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
-        self.raw.executemany(sql, rows)
+    def give_ids_after(self, table: str) -> None:
+        self.execute_sql(
+            f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), COALESCE(MAX(id), 1), "
+            f"MAX(id) IS NOT NULL) FROM {table}"
+        )
 
     @contextmanager
     def looking(self) -> Iterator[None]:
@@ -290,6 +295,10 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
         with suppress(*DRIVER_ERRORS):
             self.state.conn.settle()
 
+    def after_going_back(self) -> None:
+        # Until psycopg has read that they failed, it takes skipped statements for prepared.
+        self.state.conn.settle()
+
     def others_wrote(self) -> bool:
         return self.last_writer != self.number
 
@@ -327,14 +336,18 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
         return not self.is_lost(error)
 
     def can_begin_again(self, error: BaseException) -> bool:
+        """See `Transactions`; the second connection is made anew too, if it has gone."""
         # Before the COMMIT was sent nothing can have been saved.
         is_lost = self.is_lost(error) and not isinstance(error, OutcomeUnknown)
         if not (is_lost or isinstance(error, TransactionLost)):
             return False
         until = monotonic() + _COMES_BACK
-        while self.state.conn is None or self.state.conn.closed:
+        while not (_is_up(self) and _is_up(self.beside)):
             try:
-                self.reconnect()
+                if not _is_up(self):
+                    self.reconnect()
+                if self.beside is not None and not _is_up(self.beside):
+                    self.beside.reconnect()
             except (StoreError, *DRIVER_ERRORS):
                 if monotonic() > until:
                     return False
@@ -346,10 +359,18 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
             return False
         callbacks = list(self.state.commit_callbacks)
         status = self._outcome()
-        if status == "aborted":
+        # Another server may have taken over that has never heard of it.
+        if status == "aborted" or (status is None and self._is_absent()):
             raise TransactionLost(self.name, error) from error
         self.state.commit_callbacks[:] = callbacks
         return status == "committed"
+
+    def _is_absent(self) -> bool:
+        """Whether nothing of the transaction is in the database that is connected now."""
+        try:
+            return self.keeper is not None and self.keeper.is_absent()
+        except DRIVER_ERRORS:
+            return False
 
     def run_undo(self, first: int) -> None:
         # The writer runs again what a connection that has gone was doing: its files stay.
@@ -367,10 +388,10 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
             try:
                 self.reconnect()
                 asked = "SELECT pg_xact_status(CAST(? AS xid8))"
-                row = self.state.conn.execute(asked, (transaction,)).fetchone()
-                status = row[0]
-            except (StoreError, *DRIVER_ERRORS):
-                status = "in progress"
+                (status,) = self.state.conn.execute(asked, (transaction,)).fetchone()
+            except (StoreError, *DRIVER_ERRORS) as failure:
+                # A server that does not know its number yet is another one.
+                status = "in progress" if is_lost(failure) else None
             if status != "in progress":
                 return str(status) if status else None
             sleep(_ASK_AGAIN)
@@ -385,8 +406,6 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
         self.dispose()
         self.connect()
         self.session.begin_again()
-        if self.beside is not None:
-            self.beside.reconnect()
 
     def commits_of_others(self) -> int:
         return 0  # under the lock of the store nobody else of ours can have committed
@@ -436,7 +455,9 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
     def _tell(self) -> None:
         self._told_at, self._has_news = monotonic(), False
         if self.beside is not None:
-            with suppress(*DRIVER_ERRORS):  # those who wait look by themselves too
+            with suppress(StoreError, *DRIVER_ERRORS):  # those who wait look by themselves too
+                if not _is_up(self.beside):
+                    self.beside.reconnect()
                 self.beside.raw.execute(f"NOTIFY {self._channel}")
 
     # ---- what the file of a database would be asked ----
@@ -471,3 +492,8 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
 
     def checkpoint(self, *, truncate: bool, patience: float) -> bool:
         return False
+
+
+def _is_up(database: PostgresStore | None) -> bool:
+    """Whether a connection is there, if one is to be there, and has not gone."""
+    return database is None or (database.state.conn is not None and not database.state.conn.closed)
