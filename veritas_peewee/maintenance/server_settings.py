@@ -13,7 +13,7 @@ from veritas_peewee.database.postgres_locks import (
     trouble_of_pooler,
 )
 from veritas_peewee.maintenance.diagnosis import Finding
-from veritas_peewee.migrations import server, server_parts
+from veritas_peewee.migrations import server, server_catalog
 
 
 def _rows(database: PostgresStore, sql: str, *values: Any) -> list[Any]:
@@ -144,7 +144,7 @@ def _standby(database: PostgresStore) -> Iterator[Finding]:
 
 
 def _rights(database: PostgresStore) -> Iterator[Finding]:
-    schema = server_parts.schema_of(database)
+    schema = server_catalog.schema_of(database)
     ((user, may_create, may_temporary),) = _rows(
         database,
         "SELECT current_user, has_schema_privilege(quote_ident(?), 'CREATE'), "
@@ -158,7 +158,7 @@ def _rights(database: PostgresStore) -> Iterator[Finding]:
         "FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS p), NULL) "
         "FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace "
         "WHERE n.nspname = ? AND c.relname = ANY(?) ORDER BY 1",
-        schema, sorted(server_parts.names()["table"]),
+        schema, sorted(server_catalog.names()["table"]),
     )  # fmt: skip
     lacking = {table: missing for table, _, missing in tables if missing}
     value = {"user": user, "schema": schema, "create": may_create, "lacking": lacking}
