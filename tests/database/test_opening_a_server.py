@@ -16,9 +16,10 @@ from tests.support.places import Databases
 from tests.support.pooler import pooler
 from tests.support.postgres import Server
 from tests.support.postgres import server as own_server
-from veritas_peewee import AuditStore, ReadOnlyStore, StoreBusy, StoreError, connect
+from veritas_peewee import AuditStore, ReadOnlyStore, StoreBusy, StoreError, connect, sync
 from veritas_peewee.config import locate
 from veritas_peewee.database.postgres_opening import opening_error
+from veritas_peewee.maintenance.verify import verify
 
 SECRET = "open sesame"
 
@@ -153,6 +154,44 @@ def test_a_role_that_may_not_make_tables_is_told_so(guarded):
     error = refused(guarded.url().replace("user=postgres", "user=guest"))
     assert isinstance(error, ReadOnlyStore)
     assert "this user may not make the store's tables: GRANT CREATE on the schema" in str(error)
+
+
+@pytest.fixture
+def recorder(guarded: Server) -> Iterator[str]:
+    """A store as one who only records opens it, with the rights that the guide names."""
+    url = guarded.new_database()
+    with connect(url):
+        pass
+    by_hand(url, "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO guest",
+            "GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO guest",
+            "REVOKE CREATE ON SCHEMA public FROM PUBLIC")  # fmt: skip
+    yield url.replace("user=postgres", "user=guest")
+    guarded.drop_database(url)
+
+
+def records(url: str) -> None:
+    with connect(url):
+        audit = sync.ingest({"url": "https://example.com/", "status": "completed"})
+    with connect(url, read_only=True):
+        assert sync.verify(audit.id) == []
+        assert verify().ok
+
+
+def test_who_only_records_needs_no_more_than_the_rights_to_rows(recorder):
+    records(recorder)
+    by_hand(recorder.replace("guest", "postgres"), "ALTER TABLE audits ADD COLUMN remark text",
+            "CREATE INDEX mine ON audits (remark)")  # fmt: skip
+    records(recorder)
+
+
+def test_who_may_not_mend_the_schema_does_not_write_through_it(recorder):
+    by_hand(recorder.replace("guest", "postgres"), "DROP TRIGGER count_screenshots_insert "
+            "ON audit_screenshots")  # fmt: skip
+    error = refused(recorder)
+    assert isinstance(error, ReadOnlyStore)
+    assert "which part of it cannot be seen by this role: let the owner" in str(error)
+    with connect(recorder, read_only=True):
+        assert verify().problems[0].startswith("the schema is not that of this version; which part")
 
 
 def test_a_standby_is_only_read(tmp_path):

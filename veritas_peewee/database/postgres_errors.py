@@ -61,6 +61,11 @@ def is_of_the_data(state: str) -> bool:
     return state.startswith(_OF_THE_DATA)
 
 
+def is_of_the_system(state: str) -> bool:
+    """Whether a read that failed with this code lacked a right, memory, room or the connection."""
+    return state.startswith((NOT_ALLOWED, "53")) or is_loss(state)
+
+
 def is_loss(state: str) -> bool:
     """Whether the connection has gone with this code, or is about to."""
     return state.startswith(_LOSSES)

@@ -81,9 +81,9 @@ def _counters_behind() -> list[tuple[str, int, int]]:
         ((sequence,),) = execute("SELECT pg_get_serial_sequence(?, 'id')", (table,))
         if sequence is None:  # the column is not as it was made, which is told
             continue
-        text = f"SELECT last_value, is_called, (SELECT MAX(id) FROM {table}) FROM {sequence}"
-        ((last, is_called, newest),) = execute(text, ())
-        if newest is not None and (newest > last or (newest == last and not is_called)):
+        text = f"SELECT COALESCE(pg_sequence_last_value(?), 0), (SELECT MAX(id) FROM {table})"
+        ((last, newest),) = execute(text, (sequence,))
+        if newest is not None and newest > last:
             found.append((table, last, newest))
     return found
 
