@@ -143,10 +143,10 @@ def give_back_some() -> bool:
     return False
 
 
-def size() -> tuple[int, int]:
+def size() -> tuple[int, None]:
     """The size of the store's tables with their indexes, in bytes; what is free inside of them is
     not known."""
-    return size_of(current_server("pruning")), 0
+    return size_of(current_server("pruning")), None
 
 
 def size_of(database: PostgresStore) -> int:
