@@ -27,6 +27,7 @@ import peewee
 import pytest
 
 from tests.support.amount import one_in
+from tests.support.images import stored_images
 from tests.support.writes import Gate, Unreliable
 from veritas_peewee import Audit, AuditStore, StoreError, connect, sync
 from veritas_peewee.database.current import current_database
@@ -266,9 +267,8 @@ async def state_of(store: AuditStore, audit_id: str) -> State:
     else:
         with closing(driver.connect(store.location.path)) as connection:
             found = rows(connection)
-    folder = store.location.screenshots
-    assert folder is not None
-    files = {path.relative_to(folder).as_posix() for path in folder.glob(f"{audit_id}/*")}
+    images = await store.read(stored_images)
+    files = {name for name in images if name.startswith(f"{audit_id}/")}
     return found, files
 
 
@@ -285,11 +285,11 @@ def named_files(state: State) -> set[str]:
 
 
 async def problems(store: AuditStore, head: str) -> list[str]:
-    if store.location.path is None:
+    if store.location.in_memory:
         return list(await store.read(lambda: verify(against=head).problems))
 
     def look() -> list[str]:
-        with connect(store.location.path, screenshots=store.location.screenshots, read_only=True):
+        with connect(store.location.given, screenshots=store.location.screenshots, read_only=True):
             return list(verify(against=head).problems)
 
     return await anyio.to_thread.run_sync(look)
