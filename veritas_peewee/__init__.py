@@ -42,6 +42,8 @@ if TYPE_CHECKING:
     from veritas_peewee.store import WriterStats as WriterStats
     from veritas_peewee.transfer.exporting import export_jsonl as export_jsonl
     from veritas_peewee.transfer.importing import import_jsonl as import_jsonl
+    from veritas_peewee.transfer.stores import CopyReport as CopyReport
+    from veritas_peewee.transfer.stores import copy_store as copy_store
     from veritas_peewee.transfer.tables import export_csv as export_csv
     from veritas_peewee.values.columns import AuditChanges as AuditChanges
     from veritas_peewee.values.named import as_dict as as_dict
@@ -64,6 +66,7 @@ __all__ = [
     "AuditStatus",
     "AuditStore",
     "Comparison",
+    "CopyReport",
     "DatabaseCorrupt",
     "Ended",
     "Facets",
@@ -91,6 +94,7 @@ __all__ = [
     "WriterStats",
     "as_dict",
     "connect",
+    "copy_store",
     "export_csv",
     "init_database",
     "sync",
@@ -131,6 +135,7 @@ _MODULES = {
     "store": ("AuditStore", "WriterStats"),
     "transfer.exporting": ("export_jsonl",),
     "transfer.importing": ("import_jsonl",),
+    "transfer.stores": ("CopyReport", "copy_store"),
     "transfer.tables": ("export_csv",),
     "values.columns": ("AuditChanges",),
     "values.named": ("as_dict",),

@@ -60,6 +60,7 @@ MODULES = {
     "prune": ["prune"],
     "watch": ["watch"],
     "transfer": ["export", "import"],
+    "copy": ["copy"],
     "serve": ["serve"],
     "demo": ["demo"],
 }

@@ -172,11 +172,8 @@ class StoreDatabase(Transactions):
         """Run an INSERT of `rows` rows; returns their ids, if the backend has given them any."""
         raise NotImplementedError
 
-    def insert_each(self, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
-        """Run an INSERT of one row for each of `rows`, which can be large: they are sent one by
-        one, without waiting for each."""
-        for row in rows:
-            self.execute_sql(sql, row)
+    def give_ids_after(self, table: str) -> None:
+        """Have the backend give ids after the greatest one, once rows were inserted with theirs."""
 
     def accept_odd_text(self, error: BaseException) -> None:
         """From now on give text that cannot be decoded as `OddText`, if it is what `error` is

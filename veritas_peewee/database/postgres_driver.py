@@ -14,8 +14,10 @@ from typing import Any
 
 import peewee
 import psycopg
+from psycopg.abc import PQGen
 from psycopg.adapt import Dumper, Loader
 from psycopg.pq import PipelineStatus, TransactionStatus
+from psycopg.waiting import Ready, Wait
 
 from veritas_peewee.database.postgres_errors import LOST, is_loss
 from veritas_peewee.values.moments import format_datetime
@@ -26,6 +28,9 @@ _PARTS = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*|\$(\w*)\$.*?\$
 
 _CONTROL = re.compile(r"\s*(?:COMMIT|END|ABORT|PREPARE\s+TRANSACTION|ROLLBACK(?!.*\bTO\b))\b", re.I)
 """What ends a transaction."""
+
+_MOST_PREPARED = 400
+"""Statements that a connection has prepared."""
 
 
 @functools.lru_cache(4096)
@@ -121,9 +126,10 @@ class _Cursor(psycopg.RawCursor[Any]):
         self.number = self.connection.sent
         with _as_peewee(self.connection):
             if not params:
-                super().execute(query, None, **rest)
+                super().execute(query, None, **{**rest, "prepare": False})
             else:
                 super().execute(numbered(query), params, **rest)
+            self.connection.send_all()
         is_sent = self.connection.pipelined is not None and not self.connection.ends
         if is_sent and _CONTROL.match(query):
             self.connection.controlled()
@@ -171,9 +177,12 @@ class Connection(psycopg.Connection[Any]):
             TransactionStatus.ACTIVE,
         )
 
-    @property
     def has_failed(self) -> bool:
         """Whether a statement of the open transaction has failed, so that it takes no other."""
+        if self.info.transaction_status is TransactionStatus.INERROR and self.pipelined is not None:
+            # What was sent since may have taken it back: the server says so when all is settled.
+            with _as_peewee(self):
+                self.pipelined.sync()
         return self.info.transaction_status is TransactionStatus.INERROR
 
     def cursor(self, *args: Any, **options: Any) -> Any:
@@ -212,9 +221,24 @@ class Connection(psycopg.Connection[Any]):
         self.pipelined, self._open = stack.enter_context(self.pipeline()), stack
         self._is_over = False
 
+    def send_all(self) -> None:
+        """Send what the system has not taken yet of the statements in a pipeline.
+
+        psycopg begins to send, and then only waits for answers, while the server waits for the rest
+        of a large value.
+        """
+        if self.pipelined is not None and self.pgconn.flush():
+            self.wait(self._sent())
+
+    def _sent(self) -> PQGen[None]:
+        while self.pgconn.flush():
+            if (yield Wait.RW) & Ready.R:
+                self.pgconn.consume_input()
+
     def settle(self) -> None:
         """Wait for all statements that were sent; raises the error of the first that failed."""
-        if self.pipelined is not None and self.sent > self.came:
+        # How the transaction is, is told by a `sync` alone: after a roll-back it is still the old.
+        if self.pipelined is not None and (self.sent > self.came or self.has_failed):
             with _as_peewee(self):
                 self.pipelined.sync()
             self._is_over = self.info.transaction_status is TransactionStatus.IDLE
@@ -241,6 +265,9 @@ def connect(url: str, **options: Any) -> Connection:
         made = Connection.connect(url, autocommit=True, cursor_factory=_Cursor, **options)
     except psycopg.Error as error:
         raise translated(error) from error
+    # At the first use: of a statement that was used before, and is skipped in a pipeline because
+    # another one has failed, psycopg believes that it was prepared.
+    made.prepare_threshold, made.prepared_max = 0, _MOST_PREPARED
     made.adapters.register_loader("numeric", _WholeNumber)
     made.adapters.register_dumper(datetime, _Moment)
     return made

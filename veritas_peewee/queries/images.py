@@ -97,8 +97,9 @@ def images_if_any() -> Images | None:
 
 def insert(images: Iterable[Named]) -> None:
     """Store images in the table, in the transaction of the rows that name them."""
-    if rows := list(images):
-        current_database().insert_each(_ADD, rows)
+    database = current_database()
+    for file, data in images:  # one by one, for each can be large; in a pipeline none is waited for
+        database.execute_sql(_ADD, (file, data))
 
 
 def take_over(images: Iterable[Named]) -> None:

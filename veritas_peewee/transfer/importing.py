@@ -209,7 +209,7 @@ class Importer:
     def choose(self, unit: list[Incoming]) -> list[Incoming]:
         """The audits among these that are not in the store yet; each id once."""
         chosen: dict[str, Incoming] = {}
-        stored = _stored_ids([one.stored.id for one in unit])
+        stored = stored_ids([one.stored.id for one in unit])
         for one in unit:
             if one.stored.id in chosen or one.stored.id in stored:
                 self._note_stored(one)
@@ -260,7 +260,7 @@ class Importer:
                 self.store([one])
             if len(unit) == 1:
                 self.discard(unit)
-                if _stored_ids([unit[0].stored.id]):  # by another import, since it was chosen
+                if stored_ids([unit[0].stored.id]):  # by another import, since it was chosen
                     self._note_stored(unit[0])
                 else:
                     what = "" if isinstance(error, InvalidAudit) else "cannot be stored: "
@@ -296,7 +296,7 @@ def _looked_at(
         yield number, line, usual
 
 
-def _stored_ids(ids: list[str]) -> set[str]:
+def stored_ids(ids: list[str]) -> set[str]:
     """Those of the ids that an audit in the store has."""
     return {audit_id for (audit_id,) in execute(_ids_sql(), (json.dumps(ids),))}
 

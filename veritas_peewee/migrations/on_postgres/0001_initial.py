@@ -181,7 +181,7 @@ INDEXES = [
         ("idx_findings_audit_id", "audit_findings", "audit_id, id", ""),
         ("idx_findings_pattern_type", "audit_findings", "pattern_type", ""),
         ("idx_screenshots_audit_id", "audit_screenshots", "audit_id, id", ""),
-        ("idx_screenshots_file_path", "audit_screenshots USING hash", "file_path", ""),
+        ("idx_screenshots_file_path", "audit_screenshots", "left(file_path, 600)", ""),
         ("idx_events_audit_id", "audit_events", "audit_id, id", ""),
         ("idx_events_finding", "audit_events",
          "audit_id, (CAST(data AS json) #>> '{finding,id}')", " WHERE event_type = 'finding'"),
@@ -309,7 +309,7 @@ END"""),
 BEGIN
     DELETE FROM store_images AS i USING old_rows AS o
         WHERE i.file_path = o.file_path AND NOT EXISTS
-            (SELECT 1 FROM audit_screenshots AS s WHERE s.file_path = o.file_path);
+            (SELECT 1 FROM audit_screenshots AS s WHERE veritas_is(s.file_path, o.file_path));
     RETURN NULL;
 END"""),
     function("veritas_count(c audit_catalog, number bigint)", "void", """
