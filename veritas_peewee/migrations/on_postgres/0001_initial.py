@@ -155,6 +155,7 @@ TABLES = (
 )
 
 URL, HOST = "left(url, 600)", "left(host, 600)"  # an index takes no more than 2,704 bytes
+FINDING_ID = "left(CAST(data AS json) #>> '{finding,id}', 600)"
 BAND = "CAST(FLOOR(trust_score) AS bigint)"
 RAN = "COALESCE(started_at, created_at)"
 INDEXES = [
@@ -184,7 +185,7 @@ INDEXES = [
         ("idx_screenshots_file_path", "audit_screenshots", "left(file_path, 600)", ""),
         ("idx_events_audit_id", "audit_events", "audit_id, id", ""),
         ("idx_events_finding", "audit_events",
-         "audit_id, (CAST(data AS json) #>> '{finding,id}')", " WHERE event_type = 'finding'"),
+         f"audit_id, {FINDING_ID}", " WHERE event_type = 'finding'"),
         ("idx_patterns_audit_id", "audit_patterns", "audit_id", ""),
         ("idx_removed_events_audit_id", "removed_events", "audit_id", ""),
         ("idx_catalog_words", "audit_catalog USING gin", "words", " WITH (fastupdate = off)"),
