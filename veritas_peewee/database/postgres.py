@@ -17,7 +17,7 @@ from peewee import PostgresqlDatabase
 from veritas_peewee.config import Durability, Location
 from veritas_peewee.database.connection import Role, StoreDatabase
 from veritas_peewee.database.current import current_database
-from veritas_peewee.database.failures import DRIVER_ERRORS, is_lost, store_error
+from veritas_peewee.database.failures import DRIVER_ERRORS, error_code, is_lost, store_error
 from veritas_peewee.database.postgres_driver import Connection, connect
 from veritas_peewee.database.postgres_opening import opening_error, wait_of
 from veritas_peewee.database.server_sessions import BEAT_EVERY, ServerSession
@@ -166,6 +166,7 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
             known = opening_error(failure, self.location)
         # Not the driver's own: it can quote the URL.
         known.__cause__, known.__suppress_context__ = None, True
+        vars(known)["sqlstate"] = error_code(failure)  # by which it is known what has happened
         raise known
 
     def connect_beside(self) -> PostgresStore:
@@ -245,7 +246,7 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
 
     def check_usable(self) -> None:
         self.state.conn.settle()
-        if self.state.conn.has_failed():
+        if self.state.conn.has_failed:
             raise StoreError(
                 f"{self.name}: a statement of this write has failed, and PostgreSQL then takes no "
                 "other: put what may fail into a `with database.atomic()` of its own"

@@ -177,12 +177,9 @@ class Connection(psycopg.Connection[Any]):
             TransactionStatus.ACTIVE,
         )
 
+    @property
     def has_failed(self) -> bool:
         """Whether a statement of the open transaction has failed, so that it takes no other."""
-        if self.info.transaction_status is TransactionStatus.INERROR and self.pipelined is not None:
-            # What was sent since may have taken it back: the server says so when all is settled.
-            with _as_peewee(self):
-                self.pipelined.sync()
         return self.info.transaction_status is TransactionStatus.INERROR
 
     def cursor(self, *args: Any, **options: Any) -> Any:
