@@ -23,8 +23,8 @@ from veritas_peewee.errors import ReadOnlyStore, StoreError
 
 DIGESTS = frozenset(
     (
-        "e1e42b1c9782c616ce2b4b313fbd738d",  # PostgreSQL 16 to 18
-        "9ecd9c411cef81e7e0461872a0244089",  # 15
+        "0c331667b07164f604ba09a7a4f512e5",  # PostgreSQL 16 to 18
+        "339c34cefd7d29a7ee1160ee39dc8dde",  # 15
     )
 )
 """The digests of the schema as it was just made, one for each way in which servers word it. Whoever
