@@ -23,8 +23,8 @@ from veritas_peewee.errors import ReadOnlyStore, StoreError
 
 DIGESTS = frozenset(
     (
-        "0c331667b07164f604ba09a7a4f512e5",  # PostgreSQL 16 to 18
-        "339c34cefd7d29a7ee1160ee39dc8dde",  # 15
+        "ec9695caf244365336136eff8b299cd1",  # PostgreSQL 16 to 18
+        "6fdeb8edffad996acd9d4aee47024134",  # 15
     )
 )
 """The digests of the schema as it was just made, one for each way in which servers word it. Whoever
