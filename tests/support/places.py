@@ -29,7 +29,7 @@ class Databases:
     def __init__(self, running: Server) -> None:
         self.running = running
         template = running.new_database()
-        with connect(template):
+        with connect(template, on_event_loop=True):  # also if a test of one asks first
             pass
         self._template = template.partition("///")[2].partition("?")[0]
 
