@@ -239,6 +239,18 @@ async def test_an_image_is_what_was_stored_and_never_changes(client, store, find
         assert (missing.status_code, missing.json()["code"]) == (404, "screenshot-not-found")
 
 
+def by_hand_put(store, name, image):
+    """Put an image in the place of a stored one, as another program would; None removes it."""
+    if store.location.server is None:
+        file = store.location.screenshots / name
+        file.unlink() if image is None else file.write_bytes(image)
+        return
+    statements = [f"DELETE FROM store_images WHERE file_path = '{name}'"]
+    if image is not None:
+        statements.append(f"INSERT INTO store_images VALUES ('{name}', '\\x{image.hex()}')")
+    by_hand(store.location.server, *statements)
+
+
 async def test_an_image_that_was_altered_or_lost_is_not_shown_as_the_stored_one(client, store):
     audit = await store.create(SHOP)
     await store.record(audit.id, make_event("screenshot", label="home", index=1))
@@ -252,18 +264,6 @@ async def test_an_image_that_was_altered_or_lost_is_not_shown_as_the_stored_one(
     assert (await client.get(path)).status_code == 404
     by_hand_put(store, row.file_path, image)
     assert (await client.get(path)).content == image
-
-
-def by_hand_put(store, name, image):
-    """Put an image in the place of a stored one, as another program would; None removes it."""
-    if store.location.server is None:
-        file = store.location.screenshots / name
-        file.unlink() if image is None else file.write_bytes(image)
-        return
-    statements = [f"DELETE FROM store_images WHERE file_path = '{name}'"]
-    if image is not None:
-        statements.append(f"INSERT INTO store_images VALUES ('{name}', '\\x{image.hex()}')")
-    by_hand(store.location.server, *statements)
 
     def hide(*_):
         return AuditScreenshot.update(sha256=None, media_type=None).execute()
