@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support.amount import amount
-from tests.support.events import IMAGE, event
+from tests.support.events import IMAGE, event, result
 from tests.support.invariants import check_invariants
 from veritas_peewee import InvalidAudit, connect
 from veritas_peewee.database.current import bound
@@ -17,9 +17,10 @@ from veritas_peewee.maintenance.verify import verify
 from veritas_peewee.models import AuditFinding, AuditRunner
 from veritas_peewee.queries import lookups
 from veritas_peewee.queries.images import current_images
-from veritas_peewee.recording import operations, recorder, removal
+from veritas_peewee.recording import ingest, operations, recorder, removal, whole
 from veritas_peewee.recording.preparing import prepare_all
 from veritas_peewee.testing import make_event, make_finding
+from veritas_peewee.values.ids import new_audit_id
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -43,6 +44,7 @@ def opened(path):
     with pytest.MonkeyPatch.context() as patch, connect(path) as database:
         patch.setattr(recorder, "utc_now", lambda: NOW)
         patch.setattr(operations, "utc_now", lambda: NOW)
+        patch.setattr(whole, "utc_now", lambda: NOW)
         yield database
         assert verify().problems == []
 
@@ -85,6 +87,54 @@ change = st.builds(lambda changes: {"type": "audit_update", "changes": changes},
 def some(examples):
     health = [HealthCheck.too_slow, HealthCheck.data_too_large]
     return settings(max_examples=examples, deadline=None, suppress_health_check=health)
+
+
+def one_by_one(prepared):
+    """The audit that the events of an output make, each recorded by itself."""
+    audit_id = operations.create("https://example.com").id
+    recorder.apply_all(audit_id, prepared, whole=True)
+    recorder.end_of_output(audit_id, whole.NO_END)
+    return audit_id
+
+
+outputs = st.lists(
+    event | change | st.builds(lambda one: {"type": "engine_result", "result": one}, result),
+    min_size=1,
+    max_size=12,
+)
+
+
+@some(amount(26, 80))
+@given(outputs)
+def test_a_new_audit_that_is_ingested_whole_is_what_its_events_make(together, events):
+    ingest_whole(events)
+
+
+@some(amount(6, 80))
+@given(outputs)
+def test_on_a_server_a_new_audit_that_is_ingested_whole_is_too(together_there, events):
+    with bound(together_there):
+        ingest_whole(events)
+
+
+def ingest_whole(events):
+    first = operations.create("https://example.com").id
+    prepared = prepare_all(first, events, current_images(), lenient=True)
+    for one in prepared:
+        one.folder = None  # the audits share the images
+    expected = one_by_one(prepared)
+    made = ingest.PreparedAudit(new_audit_id(), "https://example.com", False, prepared, [])
+    answer = ingest.write_audit(made)
+    assert rows(answer.id) == rows(expected)
+    read = lookups.get(answer.id)
+    assert answer.named() == read.named()
+    assert [one.__data__ for one in (answer, *answer.findings, *answer.screenshots)] == [
+        one.__data__ for one in (read, *read.findings, *read.screenshots)
+    ]
+    assert all(one.audit is answer for one in (*answer.findings, *answer.screenshots))
+    assert read.sealed_events == lookups.get(expected).sealed_events == len(lookups.events(read.id))
+    for audit_id in (first, expected, answer.id):
+        removal.delete(audit_id)
 
 
 @some(amount(26, 80))
