@@ -33,15 +33,17 @@ def together(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def together_there(server):
-    """The same on a server."""
-    with server.new() as url, opened(url) as database:
+def together_there(server, tmp_path_factory):
+    """The same on a server, with a folder for the images: events that several audits share here have
+    images that are stored already."""
+    folder = tmp_path_factory.mktemp("together_there")
+    with server.new() as url, opened(url, screenshots=folder) as database:
         yield database
 
 
 @contextmanager
-def opened(path):
-    with pytest.MonkeyPatch.context() as patch, connect(path) as database:
+def opened(path, **options):
+    with pytest.MonkeyPatch.context() as patch, connect(path, **options) as database:
         patch.setattr(recorder, "utc_now", lambda: NOW)
         patch.setattr(operations, "utc_now", lambda: NOW)
         patch.setattr(whole, "utc_now", lambda: NOW)
@@ -121,7 +123,7 @@ def ingest_whole(events):
     first = operations.create("https://example.com").id
     prepared = prepare_all(first, events, current_images(), lenient=True)
     for one in prepared:
-        one.folder = None  # the audits share the images
+        one.images = None  # the audits share the images
     expected = one_by_one(prepared)
     made = ingest.PreparedAudit(new_audit_id(), "https://example.com", False, prepared, [])
     answer = ingest.write_audit(made)
