@@ -34,8 +34,7 @@ def together(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def together_there(server, tmp_path_factory):
-    """The same on a server, with a folder for the images: events that several audits share here have
-    images that are stored already."""
+    """The same on a server, with a folder for the images: the audits share them here."""
     folder = tmp_path_factory.mktemp("together_there")
     with server.new() as url, opened(url, screenshots=folder) as database:
         yield database

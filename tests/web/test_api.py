@@ -247,7 +247,9 @@ def by_hand_put(store, name, image):
         return
     statements = [f"DELETE FROM store_images WHERE file_path = '{name}'"]
     if image is not None:
-        statements.append(f"INSERT INTO store_images (file_path, data) VALUES ('{name}', '\\x{image.hex()}')")
+        statements.append(
+            f"INSERT INTO store_images (file_path, data) VALUES ('{name}', '\\x{image.hex()}')"
+        )
     by_hand(store.location.server, *statements)
 
 
