@@ -11,7 +11,7 @@ from tests.support.on_server import by_hand, past_triggers, verified
 from tests.support.places import Databases
 from veritas_peewee import AuditNotFound, ReadOnlyStore, connect, sync
 from veritas_peewee.ledger.heads import newest_head
-from veritas_peewee.maintenance.repair import repairing
+from veritas_peewee.maintenance.repair import repairing, strays
 from veritas_peewee.migrations import server_catalog, server_parts
 from veritas_peewee.recording import operations, recorder, removal
 
@@ -343,6 +343,15 @@ def test_what_is_derived_is_mended(url, ids, statement):
     assert verified(url).problems == []
     with repairing(url) as done:
         assert done == []
+
+
+def test_an_image_that_no_row_names_is_removed(url, ids):
+    past_triggers(url, "INSERT INTO store_images (file_path, data) VALUES ('x/left.png', 'x')")
+    with connect(url, read_only=True):
+        assert strays() == ["x/left.png"]
+    with repairing(url) as done:
+        assert done == ["removed the image x/left.png, which no row names"]
+    assert verified(url).files == 4
 
 
 def test_what_was_lost_or_altered_is_never_made_to_look_right(url, ids):

@@ -124,6 +124,23 @@ def _hosts_sql() -> str:
     return text_of(query.order_by(Audit.id).limit(SQL(str(_AT_ONCE))))
 
 
+_UNNAMED = (
+    "FROM store_images AS i WHERE NOT EXISTS (SELECT 1 FROM audit_screenshots AS s "
+    "WHERE left(s.file_path, 600) = left(i.file_path, 600) AND s.file_path = i.file_path)"
+)
+
+
+def unnamed_images() -> list[str]:
+    return [file for (file,) in execute(f"SELECT i.file_path {_UNNAMED} ORDER BY 1", ())]
+
+
+def remove_unnamed() -> list[str]:
+    # Under the lock of the store: an image and its row come and go in one transaction.
+    if files := unnamed_images():
+        current_database().execute_sql(f"DELETE {_UNNAMED}")
+    return files
+
+
 # ---- prune ----
 
 
