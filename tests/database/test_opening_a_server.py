@@ -163,7 +163,7 @@ def recorder(guarded: Server) -> Iterator[str]:
     with connect(url):
         pass
     by_hand(url, "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO guest",
-            "GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO guest",
+            "GRANT USAGE, SELECT, UPDATE ON ALL SEQUENCES IN SCHEMA public TO guest",
             "REVOKE CREATE ON SCHEMA public FROM PUBLIC")  # fmt: skip
     yield url.replace("user=postgres", "user=guest")
     guarded.drop_database(url)
