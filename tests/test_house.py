@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 import veritas_peewee
+from tests.support.processes import ROOT
+from tests.support.sqlite_alone import SQLITE_ALONE
 from veritas_peewee.models import TABLES
 
 PACKAGE = Path(veritas_peewee.__file__).parent
@@ -151,3 +153,10 @@ def test_a_module_is_short_or_says_why_it_is_not(limit):
 def test_the_top_of_the_package_is_a_list_that_can_be_read():
     entries = [one.name for one in PACKAGE.iterdir() if one.name != "__pycache__"]
     assert len(entries) <= 25
+
+
+def test_a_test_that_is_sqlite_s_alone_is_one_that_there_is():
+    for named in SQLITE_ALONE:
+        path, _, test = named.partition("::")
+        text = (ROOT / path).read_text()
+        assert f"def {test}(" in text, named

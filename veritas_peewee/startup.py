@@ -66,18 +66,19 @@ def _prepare(database: Connection, settle: Settle | None = None) -> Connection:
 
 
 def _prepare_server(database: PostgresStore, settle: Settle | None = None) -> PostgresStore:
-    from veritas_peewee.database.postgres_locks import check_locks
+    from veritas_peewee.database.postgres_locks import check_locks, check_pooler
     from veritas_peewee.ledger import server_keeper
-    from veritas_peewee.migrations import server, server_parts
+    from veritas_peewee.migrations import server, server_mending
     from veritas_peewee.recording.recorder import disconnect_dead
 
     database.connect()
     try:
         with bound(database):
-            if not server.upgrade(database):
-                (settle or server_parts.settle)(database)
-            database.has_state = True
             beside = database.connect_beside()
+            check_pooler(database)
+            if not server.upgrade(database):
+                (settle or server_mending.settle)(database)
+            database.has_state = True
             server_keeper.keep(database, beside)
             database.session.begin()
             check_locks(database)

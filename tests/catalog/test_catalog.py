@@ -18,6 +18,7 @@ from peewee import fn
 from tests.support.amount import amount
 from tests.support.audits import VOCABULARY, ended, found
 from tests.support.database_files import with_texts_twice
+from tests.support.places import Databases
 from veritas_peewee import Audit, AuditStore, DatabaseCorrupt, connect, migrations
 from veritas_peewee.database.current import current_database
 from veritas_peewee.maintenance.repair import repair, repairing
@@ -38,6 +39,21 @@ CHANGES = st.recursive(
 @settings(max_examples=amount(20, 60), deadline=None)
 @given(changes=st.lists(CHANGES, max_size=6))
 def test_the_index_follows_what_is_kept_and_what_is_undone(changes: list[Any]) -> None:
+    follow(":memory:", changes)
+
+
+@settings(max_examples=amount(6, 60), deadline=None)
+@given(changes=st.lists(CHANGES, max_size=6))
+def test_the_index_on_a_server_follows_what_is_kept_and_what_is_undone(
+    server: Databases, changes: list[Any]
+) -> None:
+    with server.new() as url:
+        follow(url, changes)
+
+
+def follow(database: str, changes: list[Any]) -> None:
+    """Make changes in a new store; what is found must be what is there."""
+
     def make(change: Any) -> None:
         kind, which, told = change
         if kind == "all or none":
@@ -59,7 +75,7 @@ def test_the_index_follows_what_is_kept_and_what_is_undone(changes: list[Any]) -
                 changed = {"status": status} if status else {"narrative": told}
                 Audit.update(**changed).where(Audit.id == audit_id).execute()
 
-    with connect(":memory:"):
+    with connect(database):
         for number in range(3):
             ended(f"https://s{number}.example/", "timer")
         for change in changes:

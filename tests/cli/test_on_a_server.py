@@ -148,7 +148,7 @@ def test_delete_removes_an_audit(run, ids):
 def test_prune_removes_old_audits(run, ids):
     result = run("prune", "--keep", "0", "--yes", "--json")
     assert result.code == 0
-    assert (result.json["audits"], result.json["free_bytes"]) == (4, 0)
+    assert (result.json["audits"], result.json["free_bytes"]) == (4, None)
     assert result.json["bytes_after"] > 0
     assert run("stats", "--json").json["total"] == 0
     assert run("verify", "--json").json["ok"]

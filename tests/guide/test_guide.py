@@ -21,6 +21,8 @@ import pytest
 from sybil import Document, Example, Region, Sybil
 from sybil.parsers.markdown.lexers import RawFencedCodeBlockLexer
 
+from tests.support.postgres import Server, programs, server
+
 TIMEOUT = 60.0
 _BLOCK = re.compile(r"(?P<language>[\w{}-]*)[ \t]*(?P<name>\S*)$\n", re.MULTILINE)
 _END = "-- done --"
@@ -45,7 +47,7 @@ _TOOLS = ("curl", "sqlite3")
 class Shell:
     """A shell that goes on from command to command, as a person's does."""
 
-    def __init__(self) -> None:
+    def __init__(self, **environment_too: str) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="guide-"))
         self.home = self.folder / "page"
         self.home.mkdir()
@@ -68,7 +70,8 @@ class Shell:
                 "PYTHONUTF8": "1",
                 "LC_ALL": "C.UTF-8",
                 "PYTHONWARNINGS": "error",
-            },
+            }
+            | environment_too,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -216,14 +219,25 @@ def _examples(document: Document) -> Iterator[Region]:
         yield region
 
 
+@pytest.fixture(scope="module")
+def own_server() -> Iterator[Server]:
+    with server("fsync=on") as running:
+        yield running
+
+
 GUIDE = Sybil(parsers=[_examples], path="../../docs", pattern="*.md")
 PAGES = sorted(GUIDE.path.resolve().glob("*.md"))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=[page.stem for page in PAGES])
-def test_each_example_does_what_the_page_shows(page: Path) -> None:
+def test_each_example_does_what_the_page_shows(page: Path, request: pytest.FixtureRequest) -> None:
     document = GUIDE.parse(page)
-    document.namespace["shell"] = shell = Shell()
+    environment: dict[str, str] = {}
+    if page.stem == "server":  # whose programs a person has on their path
+        running = request.getfixturevalue("own_server")
+        path = f"{Path(sys.executable).parent}:{programs()}:{os.environ['PATH']}"
+        environment = {"PATH": path, "PGHOST": str(running.folder), "PGUSER": "postgres"}
+    document.namespace["shell"] = shell = Shell(**environment)
     try:
         for example in document.examples():
             example.evaluate()

@@ -11,12 +11,13 @@ import pytest
 from tests.support.database_files import by_hand
 from tests.support.tracing import traced
 from veritas_peewee import Audit, connect
-from veritas_peewee.database.current import bound, current_database, screenshot_folder
+from veritas_peewee.database.current import bound, current_database
 from veritas_peewee.ledger import formulas, log, memory, seals
 from veritas_peewee.ledger.heads import newest_head
 from veritas_peewee.ledger.memory import remembered
 from veritas_peewee.maintenance.verify import verify
 from veritas_peewee.queries import lookups
+from veritas_peewee.queries.images import current_images
 from veritas_peewee.recording import operations, recorder
 from veritas_peewee.recording.preparing import prepare_all
 from veritas_peewee.testing import make_event, make_finding
@@ -296,7 +297,7 @@ def test_a_log_goes_on_where_it_ended_however_many_are_remembered(script, monkey
     for audit_id in ids:
         recorder.record(audit_id, ERROR)
     for first, second in pairwise(ids):
-        events = prepare_all(first, [ERROR] * 3, screenshot_folder())
+        events = prepare_all(first, [ERROR] * 3, current_images())
         with script.unit():
             recorder.apply_together(list(zip([first, second, first], events, strict=True)))
     assert verify().problems == []

@@ -23,12 +23,13 @@ import pytest
 from peewee import fn
 
 from tests.support.amount import amount
+from tests.support.images import stored_images
 from tests.support.invariants import check_invariants
 from tests.support.processes import start
 from veritas_peewee import Audit, AuditStore, InvalidAudit, StoreError, StoreFull, connect
 from veritas_peewee.cli.app import run
 from veritas_peewee.database import sqlite
-from veritas_peewee.database.current import current_database
+from veritas_peewee.database.current import bound, current_database
 from veritas_peewee.database.sqlite_errors import driver
 from veritas_peewee.files.database_files import DatabaseFile
 from veritas_peewee.files.images import ScreenshotFolder
@@ -72,8 +73,8 @@ def ids() -> set[str]:
 
 
 def files(database: Any) -> set[str]:
-    root = database.location.screenshots
-    return {str(path.relative_to(root)) for path in root.rglob("*.png")}
+    with bound(database):
+        return stored_images()
 
 
 def named() -> set[str]:

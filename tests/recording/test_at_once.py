@@ -7,6 +7,7 @@ from functools import partial
 import anyio
 import pytest
 
+from tests.support.images import stored_images
 from tests.support.tracing import traced
 from tests.support.writes import Gate, outcome
 from veritas_peewee import AuditNotFound
@@ -60,7 +61,8 @@ async def test_one_that_fails_costs_nobody_else_anything(store, finding):
     assert [type(one) for one in told] == [int, int, AuditNotFound, int, int, AuditNotFound]
     found = await store.get(audit.id)
     assert (found.pages_scanned, found.screenshots_count, len(found.findings)) == (7, 2, 1)
-    assert not (store.location.screenshots / "absent").exists()
+    images = await store.read(stored_images)
+    assert [name.partition("/")[0] for name in images] == [audit.id] * 2
     assert (await store.read(verify)).problems == []
 
 

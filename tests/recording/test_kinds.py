@@ -13,6 +13,7 @@ from veritas_peewee.cli.app import run
 from veritas_peewee.following import feed, hub
 from veritas_peewee.presentation.report import report_html
 from veritas_peewee.queries import lookups
+from veritas_peewee.queries.images import current_images
 from veritas_peewee.recording import ingest, operations, preparing, recorder
 from veritas_peewee.recording.effects import KINDS, UNKNOWN, Kind, kind_named
 from veritas_peewee.testing import make_png
@@ -112,7 +113,7 @@ def test_one_with_an_image_has_it_stored(script, new_kind):
     audit = operations.create("https://example.com")
     recorder.record(audit.id, event)
     (shot,) = lookups.get(audit.id).screenshots
-    assert (script.location.screenshots / shot.file_path).read_bytes() == image
+    assert current_images().read(shot.file_path) == image
 
 
 def test_one_that_names_the_audit_and_its_url_is_ingested_without_either(script, new_kind):

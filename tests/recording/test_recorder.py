@@ -7,8 +7,10 @@ import json
 import pytest
 
 from tests.support.events import IMAGE
+from tests.support.images import stored_images
 from veritas_peewee import AuditStatus, InvalidAudit, connect
 from veritas_peewee.queries import lookups
+from veritas_peewee.queries.images import current_images
 from veritas_peewee.recording import ingest, operations, recorder
 from veritas_peewee.testing import make_png
 
@@ -85,7 +87,7 @@ def test_a_screenshot_is_stored_as_a_file_and_its_event_refers_to_it(audit, scri
     assert (shot.label, shot.index_num, shot.file_size_bytes) == (event["label"], 2, len(image))
     assert (shot.media_type, shot.sha256) == ("image/png", hashlib.sha256(image).hexdigest())
     assert shot.file_path.startswith(f"{audit.id}/002-pay-now-step-1-")
-    assert (script.location.screenshots / shot.file_path).read_bytes() == image
+    assert current_images().read(shot.file_path) == image
     ((kind, data),) = logged(audit)
     assert kind == "screenshot"
     assert data.pop("data") == {
@@ -389,12 +391,12 @@ def test_an_audit_that_is_refused_leaves_no_images(script):
     image = {"type": "screenshot", "data": IMAGE}
     events = [image, {"type": "audit_complete", "audit_id": "own"}]
     ingest.ingest(events, url="https://example.com")
-    files = list(script.location.screenshots.rglob("*.png"))
+    files = stored_images()
     assert len(files) == 1
     for audit_id in (None, "own"):
         with pytest.raises(InvalidAudit):
             ingest.ingest(events, audit_id=audit_id, url="https://example.com")
-        assert list(script.location.screenshots.rglob("*.png")) == files
+        assert stored_images() == files
 
 
 def test_output_can_go_into_an_audit_that_was_created_before(script):

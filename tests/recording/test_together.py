@@ -1,5 +1,6 @@
 """Events recorded together change the same rows as the same events recorded one by one."""
 
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import pytest
@@ -10,11 +11,12 @@ from tests.support.amount import amount
 from tests.support.events import IMAGE, event, result
 from tests.support.invariants import check_invariants
 from veritas_peewee import InvalidAudit, connect
-from veritas_peewee.database.current import screenshot_folder
+from veritas_peewee.database.current import bound
 from veritas_peewee.ledger import memory
 from veritas_peewee.maintenance.verify import verify
 from veritas_peewee.models import AuditFinding, AuditRunner
 from veritas_peewee.queries import lookups
+from veritas_peewee.queries.images import current_images
 from veritas_peewee.recording import ingest, operations, recorder, removal, whole
 from veritas_peewee.recording.preparing import prepare_all
 from veritas_peewee.testing import make_event, make_finding
@@ -26,8 +28,21 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 @pytest.fixture(scope="module")
 def together(tmp_path_factory):
     """A store in which all is recorded at the same moment."""
-    folder = tmp_path_factory.mktemp("together")
-    with pytest.MonkeyPatch.context() as patch, connect(folder / "audits.db") as database:
+    with opened(tmp_path_factory.mktemp("together") / "audits.db") as database:
+        yield database
+
+
+@pytest.fixture(scope="module")
+def together_there(server, tmp_path_factory):
+    """The same on a server, with a folder for the images: the audits share them here."""
+    folder = tmp_path_factory.mktemp("together_there")
+    with server.new() as url, opened(url, screenshots=folder) as database:
+        yield database
+
+
+@contextmanager
+def opened(path, **options):
+    with pytest.MonkeyPatch.context() as patch, connect(path, **options) as database:
         patch.setattr(recorder, "utc_now", lambda: NOW)
         patch.setattr(operations, "utc_now", lambda: NOW)
         patch.setattr(whole, "utc_now", lambda: NOW)
@@ -70,6 +85,11 @@ update = st.fixed_dictionaries(
 change = st.builds(lambda changes: {"type": "audit_update", "changes": changes}, update)
 
 
+def some(examples):
+    health = [HealthCheck.too_slow, HealthCheck.data_too_large]
+    return settings(max_examples=examples, deadline=None, suppress_health_check=health)
+
+
 def one_by_one(prepared):
     """The audit that the events of an output make, each recorded by itself."""
     audit_id = operations.create("https://example.com").id
@@ -78,18 +98,31 @@ def one_by_one(prepared):
     return audit_id
 
 
-@settings(
-    max_examples=amount(26, 80),
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+outputs = st.lists(
+    event | change | st.builds(lambda one: {"type": "engine_result", "result": one}, result),
+    min_size=1,
+    max_size=12,
 )
-@given(st.lists(event | change | st.builds(lambda one: {"type": "engine_result", "result": one},
-                                           result), min_size=1, max_size=12))  # fmt: skip
+
+
+@some(amount(26, 80))
+@given(outputs)
 def test_a_new_audit_that_is_ingested_whole_is_what_its_events_make(together, events):
+    ingest_whole(events)
+
+
+@some(amount(6, 80))
+@given(outputs)
+def test_on_a_server_a_new_audit_that_is_ingested_whole_is_too(together_there, events):
+    with bound(together_there):
+        ingest_whole(events)
+
+
+def ingest_whole(events):
     first = operations.create("https://example.com").id
-    prepared = prepare_all(first, events, screenshot_folder(), lenient=True)
+    prepared = prepare_all(first, events, current_images(), lenient=True)
     for one in prepared:
-        one.folder = None  # the audits share the images
+        one.images = None  # the audits share the images
     expected = one_by_one(prepared)
     made = ingest.PreparedAudit(new_audit_id(), "https://example.com", False, prepared, [])
     answer = ingest.write_audit(made)
@@ -105,16 +138,23 @@ def test_a_new_audit_that_is_ingested_whole_is_what_its_events_make(together, ev
         removal.delete(audit_id)
 
 
-@settings(
-    max_examples=amount(26, 80),
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
+@some(amount(26, 80))
 @given(st.lists(event | change, max_size=12), st.data())
 def test_it_makes_no_difference_in_which_calls_events_are_recorded(together, events, data):
+    record_in_other_calls(together, events, data)
+
+
+@some(amount(8, 80))
+@given(st.lists(event | change, max_size=12), st.data())
+def test_it_makes_no_difference_on_a_server_either(together_there, events, data):
+    with bound(together_there):
+        record_in_other_calls(together_there, events, data)
+
+
+def record_in_other_calls(together, events, data):
     first = operations.create("https://example.com").id
     # The audits share the images.
-    prepared = prepare_all(first, events, screenshot_folder(), lenient=True)
+    prepared = prepare_all(first, events, current_images(), lenient=True)
     for one in prepared:
         recorder.apply(first, one)
     expected = rows(first)

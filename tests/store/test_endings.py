@@ -15,7 +15,7 @@ from __future__ import annotations
 import contextlib
 import resource
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import product
@@ -27,6 +27,8 @@ import peewee
 import pytest
 
 from tests.support.amount import one_in
+from tests.support.images import stored_images
+from tests.support.on_server import by_hand
 from tests.support.writes import Gate, Unreliable
 from veritas_peewee import Audit, AuditStore, StoreError, connect, sync
 from veritas_peewee.database.current import current_database
@@ -135,14 +137,51 @@ class Case:
 
     async def at_the_point(self, what: str, *prepared: str) -> None:
         """Have `what` happen when the work changes the last of its rows."""
+        if self.store.location.server is not None:
+            self.trigger_there(what)
+            for statement in prepared:
+                await self.store.write(execute, statement)
+            return
         trigger = f"CREATE TEMP TRIGGER ends AFTER {self.work.point} = 'work' BEGIN {what}; END"
         for statement in (*prepared, trigger):
             await self.store.write(execute, statement)
 
+    def trigger_there(self, what: str) -> None:
+        """On a server, where no trigger of a table is temporary: it is dropped after `run`."""
+        what = "RAISE integrity_constraint_violation" if "RAISE" in what else what
+        point = self.work.point.replace(" ON main.", " ON ").replace(
+            " WHEN ", " FOR EACH ROW WHEN ("
+        )
+        by_hand(
+            self.url,
+            f"CREATE FUNCTION ends() RETURNS trigger LANGUAGE plpgsql AS "
+            f"'BEGIN {what}; RETURN NULL; END'",
+            f"CREATE TRIGGER ends AFTER {point} = 'work') EXECUTE FUNCTION ends()",
+        )
+
+    @property
+    def url(self) -> str:
+        assert self.store.location.server is not None
+        return self.store.location.server
+
     async def call_at_the_point(self, fn: Callable[[], object]) -> None:
         raw = await self.store.write(lambda: current_database().raw)
+        if self.store.location.server is not None:
+            raw.watch = self.before_the_point(raw.watch, fn)
+            return
         raw.create_function("ends_now", 0, fn)
         await self.at_the_point("SELECT ends_now()")
+
+    def before_the_point(self, watch: Any, fn: Callable[[], object]) -> Callable[[str], None]:
+        """Of a server's connection, a `watch` that calls `fn` at the work's last statement."""
+        what, table = self.work.point.split(" WHEN ")[0].split(" ON main.")
+
+        def at_statement(sql: str) -> None:
+            watch(sql)
+            if sql.startswith(what) and f'"{table}"' in sql:
+                fn()
+
+        return at_statement
 
 
 @dataclass(frozen=True)
@@ -205,7 +244,7 @@ def one_too_few(case: Case) -> Awaitable[None]:
         "INSERT INTO ends_child VALUES (1)",
         "CREATE TEMP TABLE ends_parent (id INTEGER PRIMARY KEY)",
         "CREATE TEMP TABLE ends_child "
-        "(parent REFERENCES ends_parent DEFERRABLE INITIALLY DEFERRED)",
+        "(parent INTEGER REFERENCES ends_parent DEFERRABLE INITIALLY DEFERRED)",
     )
 
 
@@ -254,13 +293,21 @@ State = tuple[dict[str, list[tuple[Any, ...]]], set[str]]
 async def state_of(store: AuditStore, audit_id: str) -> State:
     """The rows of an audit as a connection of its own sees them, and its files."""
 
+    select = "SELECT * FROM {} WHERE {} = ?"
+
     def rows(connection: Any) -> dict[str, list[tuple[Any, ...]]]:
         return {
-            table: connection.execute(f"SELECT * FROM {table} WHERE {column} = ?", (audit_id,))
-            .fetchall()
+            table: sorted(connection.execute(select.format(table, column), (audit_id,)), key=str)
             for table, column in TABLES.items()
         }  # fmt: skip
 
+    def look() -> State:
+        with connect(store.location.given, read_only=True) as opened:
+            images = {name for name in stored_images() if name.startswith(f"{audit_id}/")}
+            return rows(opened.raw), images
+
+    if store.location.server is not None:
+        return await anyio.to_thread.run_sync(look)
     if store.location.path is None:
         found = await store.read(lambda: rows(current_database().raw))
     else:
@@ -285,11 +332,11 @@ def named_files(state: State) -> set[str]:
 
 
 async def problems(store: AuditStore, head: str) -> list[str]:
-    if store.location.path is None:
+    if store.location.in_memory:
         return list(await store.read(lambda: verify(against=head).problems))
 
     def look() -> list[str]:
-        with connect(store.location.path, screenshots=store.location.screenshots, read_only=True):
+        with connect(store.location.given, screenshots=store.location.screenshots, read_only=True):
             return list(verify(against=head).problems)
 
     return await anyio.to_thread.run_sync(look)
@@ -377,6 +424,9 @@ async def run(case: Case, ending: Ending, *, batch: bool) -> None:
 
 # ---- the test ----
 
+STOPS_THERE = ("event", "image", "update", "delete", "own")
+"""The works that a server's connection shows by a statement of their own."""
+
 
 @pytest.fixture
 def anyio_backend(place: str) -> str:
@@ -384,12 +434,17 @@ def anyio_backend(place: str) -> str:
 
 
 @pytest.fixture
-async def store(place: str, tmp_path: Path, monkeypatch: Any) -> Any:
+async def store(
+    place: str, tmp_path: Path, monkeypatch: Any, request: pytest.FixtureRequest
+) -> Any:
     monkeypatch.chdir(tmp_path)
-    path = ":memory:" if place == "memory" else tmp_path / "audits.db"
-    opened = await AuditStore.open(path, max_pending=SLOTS, screenshots=tmp_path / "images")
-    yield opened
-    await opened.close()
+    there = request.getfixturevalue("server").new() if place == "server" else nullcontext()
+    with there as url:
+        path = ":memory:" if place == "memory" else tmp_path / "audits.db"
+        images = None if place == "server" else tmp_path / "images"
+        opened = await AuditStore.open(url or path, max_pending=SLOTS, screenshots=images)
+        yield opened
+        await opened.close()
 
 
 @pytest.fixture(autouse=True)
@@ -400,8 +455,16 @@ def room() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def cases() -> Iterator[Any]:
-    for place, ending, work, batch in product(("file", "memory"), ENDINGS, WORKS, (False, True)):
+def cases(*places: str) -> Iterator[Any]:
+    for place, ending, work, batch in product(places, ENDINGS, WORKS, (False, True)):
+        if place == "server" and (
+            ending.name in ("SQLite ends it", "COMMIT finds no room")
+            # Others in a batch have statements of the same kind.
+            or (batch and ending.prepare is stop_at_the_point)
+            # That it runs does not show in one statement.
+            or (ending.prepare is stop_at_the_point and work.name not in STOPS_THERE)
+        ):
+            continue
         # A store in memory has the same writer: what others in a batch are told shows both.
         if place == "memory" and (ending.only_file or not batch):
             continue
@@ -414,7 +477,10 @@ def cases() -> Iterator[Any]:
         yield pytest.param(place, ending, work, batch, id=name)
 
 
-@pytest.mark.parametrize(("place", "ending", "work", "batch"), one_in(3, list(cases())))
+@pytest.mark.parametrize(
+    ("place", "ending", "work", "batch"),
+    [*one_in(3, list(cases("file", "memory"))), *one_in(7, list(cases("server")))],
+)
 @pytest.mark.ends_within(60)
 async def test_what_a_caller_is_told_is_what_is_there(
     store: AuditStore, ending: Ending, work: Work, batch: bool, monkeypatch: Any
@@ -432,6 +498,8 @@ async def test_what_a_caller_is_told_is_what_is_there(
     try:
         await run(case, ending, batch=batch)
     finally:
+        if store.location.server is not None:
+            by_hand(case.url, "DROP FUNCTION IF EXISTS ends CASCADE")
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
 
     if not ending.name.startswith("closed"):
@@ -501,7 +569,8 @@ def export_two() -> None:
 async def everything_is_free(store: AuditStore) -> None:
     """Nobody holds a slot of the queue, a transaction or a lock: the next writes succeed."""
     with anyio.fail_after(30):
-        await store.write(execute, "DROP TRIGGER IF EXISTS ends")
+        if store.location.server is None:
+            await store.write(execute, "DROP TRIGGER IF EXISTS ends")
         gate, told = Gate(), dict[str, Any]()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(tell, told, "first", partial(store.write, gate))

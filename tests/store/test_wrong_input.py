@@ -7,6 +7,7 @@ from datetime import datetime
 
 import pytest
 
+from tests.support.images import stored_images
 from veritas_peewee import (
     Audit,
     AuditEvent,
@@ -138,7 +139,7 @@ async def test_an_event_that_cannot_be_stored(store, audit, event, message):
         with pytest.raises(InvalidAudit, match=message):
             await call
     assert await everything(store) == before
-    assert not list(store.location.screenshots.rglob("*.*"))
+    assert await store.read(stored_images) == set()
 
 
 async def test_an_event_nested_too_deeply_or_within_itself(store, audit):

@@ -7,6 +7,7 @@ VERITAS_POSTGRES_TESTS=required they fail.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,7 +29,7 @@ class Databases:
     def __init__(self, running: Server) -> None:
         self.running = running
         template = running.new_database()
-        with connect(template):
+        with connect(template, on_event_loop=True):  # also if a test of one asks first
             pass
         self._template = template.partition("///")[2].partition("?")[0]
 
@@ -58,6 +59,12 @@ def databases() -> Iterator[Databases]:
         started.__exit__(None, None, None)
 
 
+def is_on_server(nodeid: str) -> bool:
+    """Whether a test asks a server, by its id."""
+    name, _, case = nodeid.partition("[")
+    return "server" in case.strip("]").split("-") or re.search("_on_(a_)?server", name) is not None
+
+
 def summarize(reporter: Any) -> None:
     """Say at the end of a run which server was tried, or how many tests were left out without."""
     left = [one for one in reporter.stats.get("skipped", ()) if _LEFT_OUT in str(one.longrepr)]
@@ -67,7 +74,7 @@ def summarize(reporter: Any) -> None:
         reporter.line("make test tries them; VERITAS_POSTGRES_TESTS=required lets them fail")
         return
     passed = [one for kind in ("passed", "failed") for one in reporter.stats.get(kind, ())]
-    number = sum("server" in one.nodeid.partition("[")[2] for one in passed)
+    number = sum(is_on_server(one.nodeid) for one in passed)
     if number:
         told = subprocess.run(
             [programs() / "postgres", "--version"], stdout=subprocess.PIPE, text=True, check=True

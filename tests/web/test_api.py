@@ -13,6 +13,7 @@ import httpx2
 import pytest
 from fastapi import FastAPI
 
+from tests.support.on_server import by_hand
 from tests.support.web import application, client_of, http_scope
 from veritas_peewee import (
     AuditScreenshot,
@@ -238,19 +239,32 @@ async def test_an_image_is_what_was_stored_and_never_changes(client, store, find
         assert (missing.status_code, missing.json()["code"]) == (404, "screenshot-not-found")
 
 
+def by_hand_put(store, name, image):
+    """Put an image in the place of a stored one, as another program would; None removes it."""
+    if store.location.server is None:
+        file = store.location.screenshots / name
+        file.unlink() if image is None else file.write_bytes(image)
+        return
+    statements = [f"DELETE FROM store_images WHERE file_path = '{name}'"]
+    if image is not None:
+        statements.append(
+            f"INSERT INTO store_images (file_path, data) VALUES ('{name}', '\\x{image.hex()}')"
+        )
+    by_hand(store.location.server, *statements)
+
+
 async def test_an_image_that_was_altered_or_lost_is_not_shown_as_the_stored_one(client, store):
     audit = await store.create(SHOP)
     await store.record(audit.id, make_event("screenshot", label="home", index=1))
     (row,) = (await store.get(audit.id)).screenshots
     path = f"/api/audits/{audit.id}/screenshots/{row.id}"
-    file = store.location.screenshots / row.file_path
-    image = file.read_bytes()
-    file.write_bytes(make_png(3))
+    image = await store.screenshot(row.file_path)
+    by_hand_put(store, row.file_path, make_png(3))
     altered = await client.get(path)
     assert (altered.status_code, "image" not in altered.headers["content-type"]) == (500, True)
-    file.unlink()
+    by_hand_put(store, row.file_path, None)
     assert (await client.get(path)).status_code == 404
-    file.write_bytes(image)
+    by_hand_put(store, row.file_path, image)
     assert (await client.get(path)).content == image
 
     def hide(*_):

@@ -102,11 +102,15 @@ def _print(report: PruneReport) -> None:
             soft_wrap=True,
         )
     if not report.dry_run:
-        size, free = (f"{size / 1e6:.1f} MB" for size in (report.bytes_after, report.free_bytes))
-        note = f"the database has {size}, of which {free} are free for new audits"
-        if report.free_bytes > report.bytes_after / 4:
-            note += "; --vacuum gives them back"
-        console.print(note, style="dim", soft_wrap=True)
+        console.print(_size(report), style="dim", soft_wrap=True)
+
+
+def _size(report: PruneReport) -> str:
+    size, free = f"{report.bytes_after / 1e6:.1f} MB", report.free_bytes
+    if free is None:
+        return f"the store has {size}; what is free in it now the server uses again"
+    note = f"the database has {size}, of which {free / 1e6:.1f} MB are free for new audits"
+    return note + "; --vacuum gives them back" * (free > report.bytes_after / 4)
 
 
 def _counted(report: PruneReport) -> str:

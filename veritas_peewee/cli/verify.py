@@ -13,7 +13,7 @@ from veritas_peewee.cli.output import print_json
 from veritas_peewee.cli.text import PROGRAM, complain, in_words, one_line
 from veritas_peewee.errors import DatabaseCorrupt, StoreError
 from veritas_peewee.ledger.heads import Head, newest_head, parse_head
-from veritas_peewee.maintenance.repair import orphans, repairing
+from veritas_peewee.maintenance.repair import repairing, strays
 from veritas_peewee.maintenance.verify import Report
 from veritas_peewee.maintenance.verify import verify as verify_store
 from veritas_peewee.presentation.data import as_dict
@@ -74,7 +74,7 @@ def verify(
     try:
         with looked_at(database), progress.whole("audits") as advance:
             report = verify_store(against=against, files=files, progress=advance)
-            stray = [path.name for path in orphans()]
+            stray = strays()
     except DatabaseCorrupt as error:
         report, stray = Report(), []
         report.problems.add(str(error))

@@ -53,6 +53,8 @@ class StoreDatabase(Transactions):
     once."""
     fails_alone: ClassVar[bool]
     """Whether a statement that fails leaves its transaction as it was before it."""
+    holds_any_type: ClassVar[bool]
+    """Whether other programs can have stored a value of any type in any column."""
     begin_snapshot: ClassVar[str]
     """Begins a transaction that reads everything as of one moment."""
 

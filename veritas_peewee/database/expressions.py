@@ -163,6 +163,12 @@ def is_text(column: Any, value: Any) -> Any:
     return _Written(sqlite=column == value, postgres=fn.veritas_is(column, value))
 
 
+def is_not_empty(column: Any) -> Any:
+    """Whether a column that `is_text` can compare is a text with anything in it."""
+    empty = SQL("''")
+    return _Written(sqlite=column > empty, postgres=fn.LEFT(column, SQL("600")) > empty)
+
+
 def is_same(column: Any) -> Any:
     """Whether a column is the value of a mark, which can be NULL."""
     mark = SQL("?")

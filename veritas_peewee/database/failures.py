@@ -148,6 +148,7 @@ def lacking(error: BaseException) -> str | None:
             return found.strerror or str(found)
     code = error_code(error)
     if isinstance(code, int) and sqlite_errors.is_of_the_system(code):
-        failure = first_failure(error)
-        return f"SQLite: {failure}"
+        return f"SQLite: {first_failure(error)}"
+    if isinstance(code, str) and postgres_errors.is_of_the_system(code):
+        return f"PostgreSQL: {first_failure(error)}"
     return None

@@ -71,6 +71,7 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
     backend = "postgres"
     storage = "the database"
     counts_events = False
+    holds_any_type = False
     fails_alone = False
     reads_ahead = True
     begin_snapshot = _BEGIN_READING

@@ -14,6 +14,7 @@ from typing import Any
 
 import peewee
 import psycopg
+from psycopg._preparing import PrepareManager
 from psycopg.abc import PQGen
 from psycopg.adapt import Dumper, Loader
 from psycopg.pq import PipelineStatus, TransactionStatus
@@ -256,6 +257,14 @@ class Connection(psycopg.Connection[Any]):
                 self.close()
 
 
+class _Prepared(PrepareManager):
+    """The statements that a connection has prepared, which outlive a roll-back: psycopg drops them
+    after one, in a pipeline together with what it has prepared since."""
+
+    def _should_discard(self, *_: Any) -> bool:
+        return False
+
+
 def connect(url: str, **options: Any) -> Connection:
     """A connection to the server; raises Peewee's OperationalError."""
     try:
@@ -264,6 +273,7 @@ def connect(url: str, **options: Any) -> Connection:
         raise translated(error) from error
     # At the first use: of a statement that was used before, and is skipped in a pipeline because
     # another one has failed, psycopg believes that it was prepared.
+    made._prepared = _Prepared()
     made.prepare_threshold, made.prepared_max = 0, _MOST_PREPARED
     made.adapters.register_loader("numeric", _WholeNumber)
     made.adapters.register_dumper(datetime, _Moment)

@@ -16,12 +16,14 @@ FOREIGN_KEY = "23503"
 """A row's parent does not exist."""
 CANCELLED = "57014"
 """The statement was ended by its caller."""
+NOT_ALLOWED = "42501"
+"""The user lacks a right."""
 LOST = "08006"
 """The code given to an error without one: the connection has gone."""
 
 _BY_STATE: dict[str, type[StoreError]] = {
     "25006": ReadOnlyStore,  # read_only_sql_transaction
-    "42501": ReadOnlyStore,  # insufficient_privilege
+    NOT_ALLOWED: ReadOnlyStore,  # insufficient_privilege
     "53": StoreFull,  # insufficient resources: disk, memory, connections
     "53300": StoreBusy,  # too_many_connections
     "55P03": StoreBusy,  # lock_not_available
@@ -57,6 +59,11 @@ def first_state(errors: Iterable[BaseException]) -> str | None:
 def is_of_the_data(state: str) -> bool:
     """Whether a statement that failed with this code met values that it did not expect."""
     return state.startswith(_OF_THE_DATA)
+
+
+def is_of_the_system(state: str) -> bool:
+    """Whether a read that failed with this code lacked a right, memory, room or the connection."""
+    return state.startswith((NOT_ALLOWED, "53")) or is_loss(state)
 
 
 def is_loss(state: str) -> bool:

@@ -7,31 +7,45 @@ from veritas_peewee.database.postgres_driver import Connection
 from veritas_peewee.errors import StoreError
 
 
+def check_pooler(database: PostgresStore) -> None:
+    """Raise StoreError if what this connection is given by the server is not kept for it.
+
+    To be called before anything else is asked: what one connection has set would be in force for
+    another one. `beside` is asked too.
+    """
+    assert database.beside is not None
+    if trouble := trouble_of_pooler(database.raw, database.beside.raw):
+        raise StoreError(f"{database.name}: {trouble}")
+
+
 def check_locks(database: PostgresStore) -> None:
     """Raise StoreError if a lock that this connection's session holds does not keep others out.
 
     The session must have begun; `beside` is asked.
     """
-    beside = database.beside
-    assert beside is not None
+    assert database.beside is not None
     key = (database.key, int(database.session.id))
-    if trouble := trouble_of(database.raw, beside.raw, key):
+    if trouble := trouble_of_locks(database.beside.raw, key):
         raise StoreError(f"{database.name}: {trouble}")
 
 
-def trouble_of(first: Connection, second: Connection, key: tuple[int, int]) -> str | None:
-    """How the lock `key`, which the session of the first connection holds, does not keep out the
-    second one, in words; None if it does.
+def trouble_of_pooler(first: Connection, second: Connection) -> str | None:
+    """How a pooler hands a connection to others after each transaction, in words; else None."""
+    if not (is_pooled(first) and _is_shared(first, second)):
+        return None
+    return (
+        "a pooler gives this connection away after each transaction, and the store needs its locks "
+        "and LISTEN to stay: connect to the server itself, or to a pooler in session mode "
+        "(PgBouncer: pool_mode = session; Neon, Supabase: the direct address)"
+    )
 
-    That is so on servers that only answer to the name (CockroachDB says yes and locks nothing), and
-    behind a pooler that hands a connection to others after each transaction.
+
+def trouble_of_locks(second: Connection, key: tuple[int, int]) -> str | None:
+    """How a lock that the session of another connection holds does not keep out this one, in words;
+    None if it does.
+
+    It does not on servers that only answer to the name: CockroachDB says yes and locks nothing.
     """
-    if is_pooled(first) and _is_shared(first, second):
-        return (
-            "a pooler gives this connection away after each transaction, and the store needs its "
-            "locks and LISTEN to stay: connect to the server itself, or to a pooler in session "
-            "mode (PgBouncer: pool_mode = session; Neon, Supabase: the direct address)"
-        )
     ((got,),) = second.execute("SELECT pg_try_advisory_lock(?, ?)", key).fetchall()
     if not got:
         return None

@@ -82,6 +82,7 @@ class SqliteStore(StoreDatabase, SqliteDatabase):
     backend = "sqlite"
     storage = "the file"
     counts_events = True
+    holds_any_type = True
     fails_alone = True
     reads_ahead = False
     begin_snapshot = "BEGIN DEFERRED"

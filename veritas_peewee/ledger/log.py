@@ -14,7 +14,7 @@ from peewee import SQL
 
 from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.current import current_database
-from veritas_peewee.database.expressions import blob_as_read
+from veritas_peewee.database.expressions import blob_as_read, is_not_empty, is_text
 from veritas_peewee.database.failures import DRIVER_ERRORS, error_code, is_missing_parent
 from veritas_peewee.database.sqlite_errors import AUTH
 from veritas_peewee.database.statements import (
@@ -292,7 +292,7 @@ def _findings_reported_sql() -> str:
     query = AuditEvent.select(SQL("1")).where(
         AuditEvent.audit == MARK,
         AuditEvent.event_type == SQL("'finding'"),
-        reported_finding_id > SQL("''"),  # so that only the index of these is read
+        is_not_empty(reported_finding_id),  # so that only the index of these is read
         AuditEvent.id < MARK,
     )
     return text_of(query.limit(SQL("1")))
@@ -317,7 +317,7 @@ def finding_reported_sql() -> str:
         # In the text and not as a value: SQLite uses a partial index only if the query states
         # its condition.
         AuditEvent.event_type == SQL("'finding'"),
-        reported_finding_id == MARK,
+        is_text(reported_finding_id, MARK),
         AuditEvent.id < MARK,
     )
     return text_of(query.limit(SQL("1")))

@@ -75,6 +75,16 @@ def fill_hosts() -> int:
     return seals.fill_hosts(current_database())
 
 
+def unnamed_images() -> list[str]:
+    """The images in the database itself that no row names: here they are in a folder."""
+    return []
+
+
+def remove_unnamed() -> list[str]:
+    """Remove those; returns their names."""
+    return []
+
+
 # ---- prune ----
 
 

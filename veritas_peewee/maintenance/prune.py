@@ -136,7 +136,7 @@ async def prune_store(
     return replace(report, bytes_after=size, free_bytes=free)
 
 
-def _size() -> tuple[int, int]:
+def _size() -> tuple[int, int | None]:
     return upkeep().size()
 
 

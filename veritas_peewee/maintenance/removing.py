@@ -38,8 +38,9 @@ class PruneReport:
     bytes_before: int = 0
     bytes_after: int = 0
     """The size of the database file, in bytes."""
-    free_bytes: int = 0
-    """The part of `bytes_after` that is free inside the file, for new audits."""
+    free_bytes: int | None = 0
+    """The part of `bytes_after` that is free inside the file, for new audits; None on a server,
+    which alone knows it."""
 
     def __add__(self, other: PruneReport) -> PruneReport:
         """This report with what another one counts too."""

@@ -59,6 +59,7 @@ def _rebuild() -> list[str]:
     done += [f"screenshot {one}: its image is there by now" for one in _no_longer_absent()]
     if number := upkeep().fill_hosts():
         done.append(f"gave {number} audits the host of their url")
+    done += [f"removed the image {file}, which no row names" for file in upkeep().remove_unnamed()]
     return [*done, *rebuilding.rebuild()]
 
 
@@ -89,6 +90,11 @@ def _wrong_counts_sql() -> str:
     table = Audit._meta.table_name
     count = f"(SELECT COUNT(*) FROM {AuditScreenshot._meta.table_name} WHERE audit_id = a.id)"
     return f"SELECT a.id, {count} FROM {table} AS a WHERE a.screenshots_count <> {count}"
+
+
+def strays() -> list[str]:
+    """The names of images that no row names."""
+    return [*(path.name for path in orphans()), *upkeep().unnamed_images()]
 
 
 def orphans(age: float = ORPHAN_AGE) -> Iterator[Path]:

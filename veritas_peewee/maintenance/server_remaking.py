@@ -4,7 +4,7 @@ them an opening refuses to write."""
 from __future__ import annotations
 
 from veritas_peewee.database.postgres import PostgresStore
-from veritas_peewee.migrations import server_parts
+from veritas_peewee.migrations import server_mending, server_parts
 
 
 def settle(database: PostgresStore, done: list[str]) -> int:
@@ -16,6 +16,6 @@ def settle(database: PostgresStore, done: list[str]) -> int:
     with database.unit():
         found = server_parts.differences(database)
         server_parts.refuse_acting(database, found)
-        done += server_parts.make_tables(database, found)
-        done += server_parts.make_derived(database, server_parts.differences(database))
+        done += server_mending.make_tables(database, found)
+        done += server_mending.make_derived(database, server_parts.differences(database))
     return 0

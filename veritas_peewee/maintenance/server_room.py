@@ -10,7 +10,7 @@ from veritas_peewee.database.postgres import PostgresStore
 from veritas_peewee.files.sessions import State
 from veritas_peewee.maintenance.diagnosis import Finding, Level
 from veritas_peewee.maintenance.on_server import size_of
-from veritas_peewee.migrations import server_parts
+from veritas_peewee.migrations import server_catalog
 
 FEW_CONNECTIONS = 10
 """Connections left below which there is a warning: a store opens about as many."""
@@ -95,7 +95,7 @@ def _vacuum(database: PostgresStore) -> Iterator[Finding]:
         database,
         "SELECT relname, n_live_tup, n_dead_tup, GREATEST(last_autovacuum, last_vacuum) "
         "FROM pg_stat_user_tables WHERE schemaname = ? AND relname = ANY(?) ORDER BY 1",
-        server_parts.schema_of(database), sorted(server_parts.names()["table"]),
+        server_catalog.schema_of(database), sorted(server_catalog.names()["table"]),
     )  # fmt: skip
     for table, live, dead, _ in rows:
         if dead > MANY_DEAD and dead > live:

@@ -7,9 +7,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from veritas_peewee.database.postgres import PostgresStore
-from veritas_peewee.database.postgres_locks import is_pooled, trouble_of
+from veritas_peewee.database.postgres_locks import (
+    is_pooled,
+    trouble_of_locks,
+    trouble_of_pooler,
+)
 from veritas_peewee.maintenance.diagnosis import Finding
-from veritas_peewee.migrations import server, server_parts
+from veritas_peewee.migrations import server, server_catalog
 
 
 def _rows(database: PostgresStore, sql: str, *values: Any) -> list[Any]:
@@ -104,9 +108,11 @@ def _locks(database: PostgresStore) -> Iterator[Finding]:
     second.connect()
     key = (database.key, -1 - int.from_bytes(os.urandom(3), "big"))
     try:
-        database.raw.execute("SELECT pg_try_advisory_lock_shared(?, ?)", key)
-        trouble = trouble_of(database.raw, second.raw, key)
-        database.raw.execute("SELECT pg_advisory_unlock_shared(?, ?)", key)
+        trouble = trouble_of_pooler(database.raw, second.raw)
+        if trouble is None:
+            database.raw.execute("SELECT pg_try_advisory_lock_shared(?, ?)", key)
+            trouble = trouble_of_locks(second.raw, key)
+            database.raw.execute("SELECT pg_advisory_unlock_shared(?, ?)", key)
         pooled = is_pooled(database.raw)
     finally:
         second.close()
@@ -138,7 +144,7 @@ def _standby(database: PostgresStore) -> Iterator[Finding]:
 
 
 def _rights(database: PostgresStore) -> Iterator[Finding]:
-    schema = server_parts.schema_of(database)
+    schema = server_catalog.schema_of(database)
     ((user, may_create, may_temporary),) = _rows(
         database,
         "SELECT current_user, has_schema_privilege(quote_ident(?), 'CREATE'), "
@@ -152,7 +158,7 @@ def _rights(database: PostgresStore) -> Iterator[Finding]:
         "FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS p), NULL) "
         "FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace "
         "WHERE n.nspname = ? AND c.relname = ANY(?) ORDER BY 1",
-        schema, sorted(server_parts.names()["table"]),
+        schema, sorted(server_catalog.names()["table"]),
     )  # fmt: skip
     lacking = {table: missing for table, _, missing in tables if missing}
     value = {"user": user, "schema": schema, "create": may_create, "lacking": lacking}

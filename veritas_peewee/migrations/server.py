@@ -6,9 +6,10 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
+from veritas_peewee.database.failures import DRIVER_ERRORS, error_code, store_error
 from veritas_peewee.database.postgres import PostgresStore
-from veritas_peewee.errors import SchemaTooNew, StoreError
+from veritas_peewee.database.postgres_errors import NOT_ALLOWED
+from veritas_peewee.errors import ReadOnlyStore, SchemaTooNew, StoreError
 
 _logger = logging.getLogger("veritas_peewee")
 HISTORY = "veritas_migrations"
@@ -83,6 +84,11 @@ def upgrade(database: PostgresStore) -> list[str]:
             _mend_history(database)
             return _run(database) if pending(database) else []
     except DRIVER_ERRORS as error:
+        if error_code(error) == NOT_ALLOWED:
+            raise ReadOnlyStore(
+                f"{database.location.name}: this user may not make the store's tables: GRANT "
+                "CREATE on the schema, or let the owner of the schema run `veritas-peewee init`"
+            ) from error
         raise (store_error(error, database.location.name) or error) from error
 
 

@@ -7,130 +7,36 @@ transaction that is rolled back, and the two are compared part by part.
 
 from __future__ import annotations
 
-import functools
-import logging
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from importlib import import_module
-from types import ModuleType
-from typing import Any, NamedTuple
 
 from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
 from veritas_peewee.database.postgres import PostgresStore
 from veritas_peewee.errors import ReadOnlyStore, StoreError
+from veritas_peewee.migrations.fresh import our_columns
+from veritas_peewee.migrations.server_catalog import Part, first, names, parts_in, schema_of
 
-DIGESTS = frozenset(
-    (
-        "53925862396cf08d403af3a8e1d5b6f6",  # PostgreSQL 16 to 18
-        "953a0027cb1031a7788f1999165beb18",  # 15
-    )
-)
-"""The digests of the schema as it was just made, one for each way in which servers word it. Whoever
-changes the schema puts the new ones here; on any other server the slower comparison decides."""
+DIGEST = "93695184e7c5cc33f3424788e4bec64a"
+"""The digest of the schema as it was just made, but for its views."""
+VIEWS = frozenset(("1a2ff278edd4d93e67350769710ae29c", "d7b87ed86eb06433ef028d35958c8c63"))
+"""The digests of its views, which servers word in different ways: from 16 on, and 15. Whoever
+changes the schema puts the new ones here; with any other the slower comparison decides."""
 _NEW = "veritas_as_new"
 """The name of the schema that is made to be compared, and rolled back."""
-_SHOWN = 10
-_logger = logging.getLogger("veritas_peewee")
+NOT_IN_MODELS = ("words",)
+"""Columns of ours that no model has."""
+SHOWN = 10
+"""The most parts that one message names."""
 _DERIVED = ("function", "trigger", "view", "index")
 """The kinds of parts that hold no rows, so that they can be made again."""
 
-# Each part is its kind, its name, its table and its text. `main` stands for the schema's name.
-_PARTS = """
-WITH main AS (
-    SELECT oid, nspname, quote_ident(nspname) || '.' AS prefix FROM pg_namespace WHERE nspname = ?
-), tables AS (
-    SELECT c.* FROM pg_class AS c JOIN main ON c.relnamespace = main.oid
-    WHERE c.relname = ANY(?) AND c.relkind IN ('r', 'p', 'f')
-), parts AS (
-    SELECT 'table' AS kind, relname::text AS name, relname::text AS of_table, concat_ws(' ',
-        relkind::text, relpersistence::text, CASE WHEN relrowsecurity THEN 'row security' END,
-        CASE WHEN relforcerowsecurity THEN 'forced' END,
-        CASE WHEN relhassubclass OR relispartition THEN 'inherited' END) AS text FROM tables
-    UNION ALL
-    SELECT 'column', a.attname, t.relname, concat_ws(' ',
-        row_number() OVER (PARTITION BY t.oid ORDER BY a.attnum)::text,
-        format_type(a.atttypid, a.atttypmod),
-        CASE WHEN a.attcollation <> y.typcollation THEN 'COLLATE ' || l.collname END,
-        CASE WHEN a.attnotnull THEN 'NOT NULL' END,
-        CASE WHEN a.attstorage <> y.typstorage THEN 'STORAGE ' || a.attstorage::text END,
-        'IDENTITY ' || nullif(a.attidentity::text, ''),
-        'GENERATED ' || nullif(a.attgenerated::text, ''),
-        'DEFAULT ' || pg_get_expr(d.adbin, d.adrelid))
-    FROM tables AS t JOIN pg_attribute AS a ON a.attrelid = t.oid AND a.attnum > 0
-        AND NOT a.attisdropped JOIN pg_type AS y ON y.oid = a.atttypid
-    LEFT JOIN pg_collation AS l ON l.oid = a.attcollation
-    LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
-    UNION ALL
-    SELECT 'constraint', c.conname, t.relname, pg_get_constraintdef(c.oid) || CASE WHEN EXISTS
-        (SELECT FROM pg_trigger AS g WHERE g.tgconstraint = c.oid AND g.tgenabled NOT IN ('O', 'A'))
-        THEN ' (not enforced: its triggers are disabled)' ELSE '' END
-    FROM tables AS t JOIN pg_constraint AS c ON c.conrelid = t.oid AND c.contype NOT IN ('n', 't')
-    UNION ALL
-    SELECT 'index', i.relname, t.relname, pg_get_indexdef(x.indexrelid) || CASE
-        WHEN NOT (x.indisvalid AND x.indisready AND x.indislive) THEN ' (invalid)' ELSE '' END
-    FROM tables AS t JOIN pg_index AS x ON x.indrelid = t.oid
-        JOIN pg_class AS i ON i.oid = x.indexrelid
-    UNION ALL
-    SELECT 'trigger', g.tgname, t.relname, pg_get_triggerdef(g.oid) || CASE g.tgenabled
-        WHEN 'O' THEN '' ELSE ' (enabled: ' || g.tgenabled::text || ')' END
-    FROM tables AS t JOIN pg_trigger AS g ON g.tgrelid = t.oid AND NOT g.tgisinternal
-    UNION ALL
-    SELECT 'rule', r.rulename, t.relname, pg_get_ruledef(r.oid)
-    FROM tables AS t JOIN pg_rewrite AS r ON r.ev_class = t.oid
-    UNION ALL
-    SELECT 'policy', p.polname, t.relname, p.polcmd::text
-    FROM tables AS t JOIN pg_policy AS p ON p.polrelid = t.oid
-    UNION ALL
-    SELECT 'view', v.relname, v.relname, pg_get_viewdef(v.oid)
-    FROM main JOIN pg_class AS v ON v.relnamespace = main.oid AND v.relkind = 'v'
-        AND v.relname = ANY(?)
-    UNION ALL
-    SELECT 'function', p.proname, '', concat_ws(' ', pg_get_function_arguments(p.oid), '->',
-        pg_get_function_result(p.oid), l.lanname, p.provolatile::text, p.proisstrict::text,
-        p.prosecdef::text, split_part(p.proconfig[1], '=', 1), array_length(p.proconfig, 1)::text,
-        p.prosrc)
-    FROM main JOIN pg_proc AS p ON p.pronamespace = main.oid AND p.proname = ANY(?)
-        JOIN pg_language AS l ON l.oid = p.prolang
-)
-SELECT kind, name, of_table, replace(text, main.prefix, '') FROM parts, main
-"""
 _REFERRING = """
 SELECT t.oid::regclass::text, c.conname, r.relname, c.confdeltype::text FROM pg_constraint AS c
 JOIN pg_class AS r ON r.oid = c.confrelid JOIN pg_class AS t ON t.oid = c.conrelid
 WHERE c.contype = 'f' AND r.relnamespace = to_regnamespace(quote_ident(?)) AND r.relname = ANY(?)
 AND NOT (t.relnamespace = r.relnamespace AND t.relname = ANY(?)) ORDER BY 1, 2
 """
-
-
-class Part(NamedTuple):
-    """A part of the schema, as the server's catalogs have it."""
-
-    kind: str
-    name: str
-    table: str
-    text: str
-
-    @property
-    def key(self) -> tuple[str, str, str]:
-        return self.kind, self.table, self.name
-
-    def __str__(self) -> str:
-        if self.kind in ("table", "view", "function"):
-            return f"the {self.kind} {self.name}"
-        if self.kind == "column":
-            return f"the column {self.table}.{self.name}"
-        return f"the {self.kind} {self.name} on {self.table}"
-
-    @property
-    def removal(self) -> str:
-        """The statement that removes it."""
-        if self.kind == "index":
-            return f"DROP INDEX {quoted(self.name)}"
-        if self.kind == "constraint":
-            return f"ALTER TABLE {self.table} DROP CONSTRAINT {quoted(self.name)}"
-        return f"DROP {self.kind.upper()} {quoted(self.name)} ON {self.table}"
 
 
 @dataclass(slots=True)
@@ -160,52 +66,6 @@ class Differences:
         ]
 
 
-def quoted(name: str) -> str:
-    """A name as a statement has it, whatever it contains."""
-    escaped = name.replace('"', '""')
-    return f'"{escaped}"'
-
-
-@functools.cache
-def first() -> ModuleType:
-    """The script that makes the schema, with the statements for each kind of part."""
-    return import_module("veritas_peewee.migrations.on_postgres.0001_initial")
-
-
-@functools.cache
-def names() -> dict[str, frozenset[str]]:
-    """The names of our parts by their kind, for the kinds of which others can add some."""
-
-    def of(statements: Iterable[str], word: str) -> frozenset[str]:
-        made = [one.split() for one in statements if one.startswith(f"CREATE {word} ")]
-        return frozenset(words[2].partition("(")[0] for words in made)
-
-    script = first()
-    return {
-        "table": of(script.TABLES, "TABLE"),
-        "index": of(script.INDEXES, "INDEX"),
-        "trigger": of(script.TRIGGERS, "TRIGGER"),
-        "view": of(script.VIEWS, "VIEW"),
-        "function": of(script.FUNCTIONS, "FUNCTION"),
-    }
-
-
-def _parts(execute: Any, schema: str) -> list[Part]:
-    ours = names()
-    lists = [sorted(ours[kind]) for kind in ("table", "view", "function")]
-    return [Part._make(row) for row in execute(_PARTS, (schema, *lists)).fetchall()]
-
-
-def schema_of(database: PostgresStore) -> str:
-    """The name of the schema that the store is in, or would be."""
-    text = (
-        "SELECT COALESCE((SELECT n.nspname FROM pg_class AS c JOIN pg_namespace AS n "
-        "ON n.oid = c.relnamespace WHERE c.oid = to_regclass('audits')), current_schema())"
-    )
-    (name,) = database.raw.execute(text).fetchall()[0]
-    return str(name)
-
-
 def digest_of(parts: Iterable[Part]) -> str:
     """A digest over the parts of a schema, in any order."""
     texts = sorted("\0".join(part) for part in parts)
@@ -215,7 +75,7 @@ def digest_of(parts: Iterable[Part]) -> str:
 def differences(database: PostgresStore) -> Differences:
     """How the schema of the current store differs from this version's."""
     schema = schema_of(database)
-    present = _parts(database.raw.execute, schema)
+    present = parts_in(database.raw.execute, schema)
     found, ours = Differences(), []
     backing = {part.key[1:] for part in present if part.kind == "constraint"}
     for part in present:
@@ -225,11 +85,32 @@ def differences(database: PostgresStore) -> Differences:
             and part.key[1:] not in backing  # the index of a constraint
         ):
             (found.acting if _acts(part) else found.harmless).append(part)
+        elif part.kind == "column" and _is_added(part):
+            found.harmless.append(part)
         else:
             ours.append(part)
-    if digest_of(ours) not in DIGESTS:
+    views, others = digests_of(ours)
+    if others != DIGEST or views not in VIEWS:
         _compare(database, found, {part.key: part for part in ours})
+    if others == DIGEST and names()["view"] <= {part.name for part in ours}:
+        found.uncompared = None  # only views can be others, in the words of a later server
     return found
+
+
+def digests_of(parts: Iterable[Part]) -> tuple[str, str]:
+    """The digest of the views among the parts of a schema, and that of all else."""
+    by_kind: tuple[list[Part], list[Part]] = [], []
+    for part in parts:
+        by_kind[part.kind != "view"].append(part)
+    return digest_of(by_kind[0]), digest_of(by_kind[1])
+
+
+def _is_added(column: Part) -> bool:
+    """Whether a column of another program's stops no row: none needs a value for it."""
+    ours = our_columns().get(column.table)
+    if ours is None or column.name in (*ours, *NOT_IN_MODELS):
+        return False
+    return "NOT NULL" not in column.text or "DEFAULT" in column.text
 
 
 def _acts(part: Part) -> bool:
@@ -276,7 +157,7 @@ def fresh_parts(database: PostgresStore) -> list[Part]:
         made.execute(f"CREATE SCHEMA {_NEW}")
         made.execute(f"SET LOCAL search_path = {_NEW}")
         first().up(None, Target)
-        return _parts(made.execute, _NEW)
+        return parts_in(made.execute, _NEW)
     finally:
         made.close()  # which rolls it back
 
@@ -317,106 +198,11 @@ def refuse_acting(database: PostgresStore, found: Differences) -> None:
     """Raise ReadOnlyStore if another program's parts act on what we write; it names them."""
     if not found.acting:
         return
-    named = ", ".join(map(str, found.acting[:_SHOWN]))
-    if len(found.acting) > _SHOWN:
-        named += f" and {len(found.acting) - _SHOWN} more"
-    removals = "; ".join(part.removal for part in found.acting[:_SHOWN])
+    named = ", ".join(map(str, found.acting[:SHOWN]))
+    if len(found.acting) > SHOWN:
+        named += f" and {len(found.acting) - SHOWN} more"
+    removals = "; ".join(part.removal for part in found.acting[:SHOWN])
     raise ReadOnlyStore(
         f"{database.name}: not of this library, and acts on what it writes: {named}; nothing is "
         f"written until it is removed: {removals}"
     )
-
-
-# ---- made again ----
-
-
-def settle(database: PostgresStore) -> None:
-    """Make again, before anything is written, what of our schema holds no rows; the log says so.
-
-    Raises ReadOnlyStore if another program's parts act on what we write, or if a table is not as it
-    should be.
-    """
-    if not differences(database):
-        return
-    with database.unit():
-        found = differences(database)  # by now another process can have made it again
-        refuse_acting(database, found)
-        for text in make_derived(database, found):
-            _logger.warning(
-                "%s: %s; another program has changed the schema, and `veritas-peewee verify` shows "
-                "whether it has changed rows too",
-                database.name,
-                text,
-            )
-
-
-def make_tables(database: PostgresStore, found: Differences) -> list[str]:
-    """Make missing tables, without any row; returns what was done, in words."""
-    missing = [part.name for part in found.missing if part.kind == "table"]
-    with _typed(database, missing):
-        for statement in first().TABLES:
-            words = statement.split()
-            table = words[2].partition("(")[0]
-            if table in missing and words[0] != "UPDATE":
-                database.execute_sql(statement)
-    return [f"made the table {name}, which was missing, without any row" for name in missing]
-
-
-def make_derived(database: PostgresStore, found: Differences) -> list[str]:
-    """Make functions, triggers, views and indexes of ours again; returns what was done, in words.
-
-    The caller must have begun a transaction. Raises ReadOnlyStore if something else is missing or
-    altered, or if one cannot be made.
-    """
-    if found.uncompared:
-        raise ReadOnlyStore(
-            f"{database.name}: the schema is not that of this version, and which part of it cannot "
-            f"be seen by this role: let the owner of its tables open it ({found.uncompared})"
-        )
-    if found.rest:
-        raise ReadOnlyStore(
-            f"{database.name}: {'; '.join(found.rest[:_SHOWN])}: nothing is written until that is "
-            "mended by hand, or a backup is restored (`veritas-peewee verify --fix` makes missing "
-            "tables)"
-        )
-    done = [
-        *(f"{part} was missing, and is made again" for part in found.missing),
-        *(f"{part} was altered, and is made again" for part, _ in found.altered),
-    ]
-    with _typed(database, [part.name for part, _ in found.altered]):
-        for part, _ in found.altered:
-            if part.kind in ("view", "index"):
-                database.execute_sql(f"DROP {part.kind.upper()} {quoted(part.name)}")
-            elif part.kind == "trigger":
-                database.execute_sql(part.removal)
-        _make_missing(database)
-    return done
-
-
-def _make_missing(database: PostgresStore) -> None:
-    script, present = first(), _present(database)
-    # A function is replaced, which its triggers do not notice.
-    for statement in script.FUNCTIONS:
-        database.execute_sql(statement.replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION", 1))
-    for statement in (*script.INDEXES, *script.TRIGGERS, *script.VIEWS):
-        if statement.split()[2] not in present:
-            database.execute_sql(statement)
-    database.execute_sql(script.DEFAULT)
-
-
-def _present(database: PostgresStore) -> set[str]:
-    found = _parts(database.raw.execute, schema_of(database))
-    return {part.name for part in found if part.kind in ("index", "trigger", "view")}
-
-
-@contextmanager
-def _typed(database: PostgresStore, names: list[str]) -> Iterator[None]:
-    try:
-        yield
-    except DRIVER_ERRORS as error:
-        known = store_error(error, database.name)
-        if known is not None and type(known) is not StoreError:
-            raise known from error
-        raise ReadOnlyStore(
-            f"{database.name}: the schema cannot be made again ({', '.join(names)}): {error}"
-        ) from error

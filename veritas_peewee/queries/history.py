@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple, Unpack, get_args
 
+from veritas_peewee.database.current import current_database
 from veritas_peewee.database.instances import models_of
 from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.models import Audit
@@ -114,6 +115,8 @@ def _read(cursor: str, way: _Way) -> Position:
     try:
         *score, created_at, audit_id = position
         moment = _stored(created_at), _stored(audit_id)
+        if not current_database().holds_any_type:
+            _check_types(score, *moment)
         if not way.scored and not score:
             return moment
         (value,) = score
@@ -122,6 +125,14 @@ def _read(cursor: str, way: _Way) -> Position:
     except (ValueError, InvalidAudit):
         pass
     raise bad_cursor(cursor, "history") from None
+
+
+def _check_types(score: list[Any], *texts: object) -> None:
+    """Raise InvalidAudit for a value that is not of its column's type."""
+    for text in texts:
+        check_text("cursor", text)
+    if any(type(value) not in (int, float, type(None)) for value in score):
+        raise invalid("cursor", "must be a number", score)
 
 
 def _stored(value: object) -> Any:

@@ -1,0 +1,229 @@
+"""What keeps a store on a server from being opened is one line, of the right class, and never has a
+password in it."""
+
+from __future__ import annotations
+
+import socket
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from tests.support.on_server import by_hand
+from tests.support.places import Databases
+from tests.support.pooler import pooler
+from tests.support.postgres import Server
+from tests.support.postgres import server as own_server
+from veritas_peewee import AuditStore, ReadOnlyStore, StoreBusy, StoreError, connect, sync
+from veritas_peewee.config import locate
+from veritas_peewee.database.postgres_opening import opening_error
+from veritas_peewee.maintenance.verify import verify
+
+SECRET = "open sesame"
+
+
+@pytest.fixture
+def url(server: Databases) -> Iterator[str]:
+    with server.new() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[Server]:
+    """A server that lets some users in by their password only, and one not at all."""
+    with own_server() as made:
+        by_hand(made.url(), f"CREATE ROLE careful LOGIN PASSWORD '{SECRET}'",
+                "CREATE ROLE banned LOGIN", "CREATE ROLE many LOGIN CONNECTION LIMIT 0",
+                "CREATE ROLE guest LOGIN", "CREATE DATABASE closed",
+                "REVOKE CONNECT ON DATABASE closed FROM PUBLIC")  # fmt: skip
+        rules = made.folder / "data" / "pg_hba.conf"
+        rules.write_text("local all careful scram-sha-256\nlocal all banned reject\n"
+                         "local all all trust\n")  # fmt: skip
+        by_hand(made.url(), "SELECT pg_reload_conf()", "SELECT pg_sleep(0.05)")
+        yield made
+
+
+def refused(url: str) -> StoreError:
+    """The error of opening a store, in which there is no password, whatever is printed of it."""
+    with pytest.raises(StoreError) as caught, connect(url):
+        pass
+    shown = "".join(traceback.format_exception(caught.value, chain=True))
+    for text in (shown, str(caught.value), repr(caught.value), repr(locate(url))):
+        assert SECRET not in text
+        assert quote(SECRET) not in text
+        assert "wrong" not in text.replace("is not the right one", "")
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith(f"{locate(url).name}: ")
+    return caught.value
+
+
+REFUSED = {
+    ("nothing", "postgres"): (StoreError, "the server has no database nothing: `createdb nothing`"),
+    ("postgres", "nobody"): (StoreError, "the server knows no user nobody"),
+    ("postgres", "careful"): (StoreError, "the server wants a password"),
+    ("postgres", "careful&password=wrong"):
+        (StoreError, "the password for the user careful is not the right one"),
+    ("postgres", "banned&password=" + quote(SECRET)):
+        (StoreError, "the server does not let this user in from here"),
+    ("postgres", "many"): (StoreBusy, "the server has no connection left"),
+    ("closed", "guest"): (StoreError, "this user may not connect to the database"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("database", "user"), REFUSED)
+def test_a_server_that_lets_nobody_in_is_named_with_the_cause(guarded, database, user):
+    kind, text = REFUSED[database, user]
+    made = guarded.url(database).replace("user=postgres", f"user={user}")
+    error = refused(made)
+    assert type(error) is kind
+    assert f"{locate(made).name}: {text}" in str(error)
+
+
+def test_the_right_password_opens_it(guarded):
+    made = guarded.url().replace("user=postgres", f"user=careful&password={quote(SECRET)}")
+    by_hand(guarded.url(), "CREATE SCHEMA careful AUTHORIZATION careful")
+    with connect(made) as database:
+        assert SECRET not in database.name
+
+
+def test_a_place_without_a_server_is_named(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    for place in (
+        f"postgresql://u:{quote(SECRET)}@127.0.0.1:{port}/x",
+        f"postgresql://u:{quote(SECRET)}@/x?host={quote(str(tmp_path), safe='')}",
+    ):
+        assert "no server answers there" in str(refused(place))  # fmt: skip
+
+
+def test_a_host_that_does_not_exist_is_named():
+    error = refused(f"postgresql://u:{quote(SECRET)}@no-such-host.invalid/x")
+    assert "there is no host of that name" in str(error)
+
+
+@pytest.mark.parametrize("place", [
+    f"postgresql://u:{SECRET}/more@127.0.0.1:1/x", f"postgresql://u:a@{SECRET}@127.0.0.1:1/x",
+    f"postgresql://u:{SECRET}?x@127.0.0.1:1/x", f"postgresql://127.0.0.1:1/x?password={SECRET}%",
+    f"postgresql://u@127.0.0.1:1/x?sslpassword={quote(SECRET)}&nothing=1",
+])  # fmt: skip
+def test_a_malformed_url_does_not_show_its_password(place):
+    refused(place)
+
+
+SAID = {
+    'connection to server at "db", port 5432 failed: FATAL:  no pg_hba.conf entry for host '
+    '"10.0.0.1", user "u", database "d", no encryption': "only with TLS (add ?sslmode=require)",
+    "server does not support SSL, but SSL was required": "the server does not offer it",
+    'root certificate file "/home/u/.postgresql/root.crt" does not exist': "sslrootcert",
+    "SSL error: certificate verify failed": "sslrootcert",
+    "FATAL:  sorry, too many clients already": "the server has no connection left",
+    "FATAL:  remaining connection slots are reserved for roles with the SUPERUSER attribute":
+        "the server has no connection left",
+    "FATAL:  the database system is starting up": "the server is starting up: try again",
+    "connection timeout expired": "the server does not answer",
+    "something new": "the server cannot be reached: something new",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("told", SAID)
+def test_what_libpq_says_has_a_remedy(told):
+    error = opening_error(RuntimeError(told), locate("postgresql://u:pw@db/d"))
+    assert SAID[told] in str(error)
+    assert str(error).startswith("postgresql://u@db/d: ")
+    assert isinstance(error, StoreBusy) == ("connection left" in str(error) or "starting" in told)
+
+
+async def test_the_facade_says_the_same(guarded):
+    with pytest.raises(StoreError, match="the server has no database nothing"):
+        async with AuditStore.open(guarded.url("nothing")):
+            pass
+
+
+# ---- a server that is there ----
+
+
+def test_a_schema_that_does_not_exist_is_named(url):
+    assert "none of the schemas in search_path exists" in str(
+        refused(f"{url}&options=-csearch_path%3Dnone")
+    )
+
+
+def test_a_role_that_may_not_make_tables_is_told_so(guarded):
+    error = refused(guarded.url().replace("user=postgres", "user=guest"))
+    assert isinstance(error, ReadOnlyStore)
+    assert "this user may not make the store's tables: GRANT CREATE on the schema" in str(error)
+
+
+@pytest.fixture
+def recorder(guarded: Server) -> Iterator[str]:
+    """A store as one who only records opens it, with the rights that the guide names."""
+    url = guarded.new_database()
+    with connect(url):
+        pass
+    by_hand(url, "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO guest",
+            "GRANT USAGE, SELECT, UPDATE ON ALL SEQUENCES IN SCHEMA public TO guest",
+            "REVOKE CREATE ON SCHEMA public FROM PUBLIC")  # fmt: skip
+    yield url.replace("user=postgres", "user=guest")
+    guarded.drop_database(url)
+
+
+def records(url: str) -> None:
+    with connect(url):
+        audit = sync.ingest({"url": "https://example.com/", "status": "completed"})
+    with connect(url, read_only=True):
+        assert sync.verify(audit.id) == []
+        assert verify().ok
+
+
+def test_who_only_records_needs_no_more_than_the_rights_to_rows(recorder):
+    records(recorder)
+    by_hand(recorder.replace("guest", "postgres"), "ALTER TABLE audits ADD COLUMN remark text",
+            "CREATE INDEX mine ON audits (remark)")  # fmt: skip
+    records(recorder)
+
+
+def test_who_may_not_mend_the_schema_does_not_write_through_it(recorder):
+    by_hand(recorder.replace("guest", "postgres"), "DROP TRIGGER count_screenshots_insert "
+            "ON audit_screenshots")  # fmt: skip
+    error = refused(recorder)
+    assert isinstance(error, ReadOnlyStore)
+    assert "which part of it cannot be seen by this role: let the owner" in str(error)
+    with connect(recorder, read_only=True):
+        assert verify().problems[0].startswith("the schema is not that of this version; which part")
+
+
+def test_a_standby_is_only_read(tmp_path):
+    with own_server() as made:
+        url = made.new_database()
+        with connect(url):
+            pass
+        made.stop()
+        signal = Path(made.folder, "data", "standby.signal")
+        signal.touch()
+        made.start("fsync=off")
+        with pytest.raises(ReadOnlyStore, match="this server is a standby"), connect(url):
+            pass
+        with connect(url, read_only=True) as database:
+            assert database.get_tables()
+
+
+@pytest.mark.parametrize("function", ["pg_advisory_lock_shared", "pg_try_advisory_lock"])
+def test_a_server_whose_locks_keep_nobody_out_is_refused(url, function):
+    returns, value = ("void", "") if function.endswith("shared") else ("boolean", "true")
+    by_hand(url, f"CREATE FUNCTION {function}(int, int) RETURNS {returns} LANGUAGE sql "
+            f"AS 'SELECT {value}'")  # fmt: skip
+    error = refused(f"{url}&options=-csearch_path%3Dpublic%2Cpg_catalog")
+    assert "gives a lock to two connections at once" in str(error)
+
+
+def test_a_pooler_that_gives_connections_away_is_refused(url):
+    with pooler(url, by_transaction=True) as pooled:
+        error = refused(pooled)
+    assert "a pooler gives this connection away after each transaction" in str(error)
+
+
+def test_a_pooler_in_session_mode_is_one_like_any_other(url):
+    with pooler(url, by_transaction=False) as pooled, connect(pooled) as database:
+        assert database.get_tables()
