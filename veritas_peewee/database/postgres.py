@@ -196,9 +196,11 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
         return [row[0] for row in self.execute_sql(sql, values).fetchall()]
 
     def give_ids_after(self, table: str) -> None:
+        # Never back: no roll-back would take that back.
         self.execute_sql(
-            f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), COALESCE(MAX(id), 1), "
-            f"MAX(id) IS NOT NULL) FROM {table}"
+            f"SELECT setval(number, newest) FROM (SELECT MAX(id) AS newest, "
+            f"pg_get_serial_sequence('{table}', 'id')::regclass AS number FROM {table}) AS found "
+            f"WHERE newest > COALESCE(pg_sequence_last_value(number), 0)"
         )
 
     @contextmanager

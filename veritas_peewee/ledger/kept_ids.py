@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from peewee import SQL
+from peewee import SQL, fn
 
 from veritas_peewee.database.current import atomic, current_database
 from veritas_peewee.database.expressions import is_integer, text_as_bytes
@@ -150,7 +150,14 @@ def insert_with_ids(rows: list[tuple[Any, ...]]) -> None:
 def _store(position: int, total: int) -> None:
     digest = digest_of_total(position, total)
     text = _text_of_total(total)
-    ImportHead.insert(position=position, digest=digest, total=text, open=1).execute()
+    # Numbered by us: a sequence of a server leaves a gap where a transaction was undone.
+    ((last,),) = execute(_last_sql(), ())
+    ImportHead.insert(id=last + 1, position=position, digest=digest, total=text, open=1).execute()
+
+
+@functools.cache
+def _last_sql() -> str:
+    return text_of(ImportHead.select(fn.COALESCE(fn.MAX(ImportHead.id), SQL("0"))))
 
 
 @atomic
