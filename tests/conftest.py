@@ -76,14 +76,8 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def images(database: str, tmp_path: Path) -> Path | None:
-    """The folder of screenshots to open `database` with; None for its default."""
-    return tmp_path / "screenshots" if places.on_server(database) else None
-
-
-@pytest.fixture
-async def store(database: str, images: Path | None) -> AsyncIterator[AuditStore]:
-    async with AuditStore.open(database, screenshots=images) as opened:
+async def store(database: str) -> AsyncIterator[AuditStore]:
+    async with AuditStore.open(database) as opened:
         yield opened
         await opened.read(check_invariants)
 
@@ -96,9 +90,9 @@ async def file_store(tmp_path: Path) -> AsyncIterator[AuditStore]:
 
 
 @pytest.fixture
-def script(database: str, images: Path | None) -> Iterator[Any]:
+def script(database: str) -> Iterator[Any]:
     """A database opened by a script, for sync code in this thread."""
-    with connect(database, screenshots=images) as opened:
+    with connect(database) as opened:
         yield opened
         check_invariants()
 

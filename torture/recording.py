@@ -45,7 +45,7 @@ class Told:
 class Recording(Followed):
     """A process that records until it is killed, or until it is asked to close."""
 
-    def __init__(self, database: Path, *options: object, told: Told | None = None) -> None:
+    def __init__(self, database: Path | str, *options: object, told: Told | None = None) -> None:
         self.told = told or Told()
         self.opened = threading.Event()
         self.closed = False

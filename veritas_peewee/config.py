@@ -7,7 +7,7 @@ import os
 import re
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 
 from veritas_peewee.errors import StoreError
 
@@ -31,7 +31,12 @@ _URL = re.compile(
 _SERVER = re.compile(
     r"postgres(?:ql)?(?:\+\w+)?://(?P<rest>.*)", re.ASCII | re.IGNORECASE | re.DOTALL
 )
-_PASSWORD = re.compile(r"^([^/@?:]*):[^/@?]*@|(?<=[?&])password=[^&]*&?")
+_USER = re.compile(r"(?P<user>[^/@?:]*):(?P<secret>.*)@(?=[^@]*$)", re.DOTALL)
+"""A user and a password: whatever is in that, up to the last `@` of the part of the host."""
+_HOSTS = re.compile(r"(?:(?:\[[^\]]*\]|[^:/,\[]*)(?::\d*)?(?:,|(?=/|$)))*(?:/|$)")
+"""Hosts with their ports, and no user."""
+_SECRETS = frozenset(("password", "sslpassword", "oauth_client_secret"))
+"""The parameters that are not shown."""
 _OTHER_URL = re.compile(r"[A-Za-z][\w+.-]*://|sqlite(?:\+\w+)?:|file:", re.ASCII | re.IGNORECASE)
 _FORMS = (
     "sqlite:///relative.db, sqlite:////absolute.db and paths are supported, and "
@@ -52,6 +57,9 @@ class Location(NamedTuple):
     """Seconds to wait for another process's write lock."""
     server: str | None = None
     """The `postgresql://` URL of a server's database; it may hold a password."""
+
+    def __repr__(self) -> str:
+        return f"Location({self.name!r}, screenshots={self.screenshots!r})"
 
     @property
     def name(self) -> str:
@@ -127,8 +135,28 @@ def _folder(screenshots: str | os.PathLike[str] | None) -> Path | None:
 
 def _without_password(url: str) -> str:
     scheme, _, rest = url.partition("://")
-    shown = _PASSWORD.sub(lambda found: f"{found[1]}@" if found[1] else "", rest)
-    return f"{scheme}://{shown.rstrip('?&')}"
+    place, mark, query = rest.partition("?")
+    if "@" in query and "@" not in place and ":" in place and not _HOSTS.match(place):
+        place, mark, query = rest, "", ""  # the `?` is a part of a password
+    shown = _USER.sub(lambda found: f"{found['user']}@", place, count=1)
+    pairs = [pair for pair in query.split("&") if not _is_secret(pair)]
+    return f"{scheme}://{shown}" + (mark + "&".join(pairs) if any(pairs) else "")
+
+
+def _is_secret(pair: str) -> bool:
+    return unquote(pair.partition("=")[0]) in _SECRETS
+
+
+def without_secrets(text: str, url: str) -> str:
+    """A message without any part of the password in a URL."""
+    rest = url.partition("://")[2]
+    found = [pair.partition("=")[2] for pair in rest.split("?")[-1].split("&") if _is_secret(pair)]
+    if match := _USER.match(rest.partition("?")[0]) or _USER.match(rest):
+        found += [match["secret"], *re.split(r"[@/?:]", match["secret"])]
+    for secret in sorted(filter(None, found), key=len, reverse=True):
+        for form in (secret, unquote(secret)):
+            text = text.replace(form, "***") if len(form) > 3 else text.replace(f'"{form}"', "***")
+    return text
 
 
 def _server(url: str, rest: str) -> tuple[str, float]:

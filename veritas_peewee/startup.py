@@ -66,6 +66,7 @@ def _prepare(database: Connection, settle: Settle | None = None) -> Connection:
 
 
 def _prepare_server(database: PostgresStore, settle: Settle | None = None) -> PostgresStore:
+    from veritas_peewee.database.postgres_locks import check_locks
     from veritas_peewee.ledger import server_keeper
     from veritas_peewee.migrations import server, server_parts
     from veritas_peewee.recording.recorder import disconnect_dead
@@ -79,6 +80,7 @@ def _prepare_server(database: PostgresStore, settle: Settle | None = None) -> Po
             beside = database.connect_beside()
             server_keeper.keep(database, beside)
             database.session.begin()
+            check_locks(database)
             disconnect_dead()
     except DRIVER_ERRORS as error:
         database.close()
@@ -163,6 +165,22 @@ def _look_at(database: Connection, *, immutable: bool = False) -> Connection:
         database.close()
         raise
     return database
+
+
+def is_there(location: Location) -> bool:
+    """Whether a store was made in a server's database yet, of whatever version; raises the errors
+    of opening it."""
+    from veritas_peewee.database.postgres import PostgresStore
+    from veritas_peewee.migrations import server
+
+    database = connection(location, "viewer")
+    assert isinstance(database, PostgresStore)
+    database.connect()
+    try:
+        with bound(database):
+            return server.is_made(database)
+    finally:
+        database.close()
 
 
 @contextmanager

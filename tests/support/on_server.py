@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -26,7 +25,7 @@ def past_triggers(url: str, *statements: str) -> None:
     by_hand(url, "SET session_replication_role = replica", *statements)
 
 
-def verified(url: str, images: Path | None = None, against: str | None = None) -> Report:
+def verified(url: str, against: str | None = None) -> Report:
     """The report of `verify` on a store on a server."""
-    with connect(url, read_only=True, screenshots=images):
+    with connect(url, read_only=True):
         return verify(against=against)

@@ -22,11 +22,6 @@ REQUIRED = os.environ.get("VERITAS_POSTGRES_TESTS") == "required"
 _LEFT_OUT = "NOT tried on PostgreSQL"
 
 
-def on_server(database: str) -> bool:
-    """Whether the database is one of a server."""
-    return database.startswith("postgresql:")
-
-
 class Databases:
     """A running server, and in it an empty store that is copied for each test."""
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 _ENDS = "only in SQLite an error of one statement ends the transaction of all"
+_PLANS = "it reads SQLite's plans; for a server's there is tests/queries/test_plans_on_server.py"
 _CLOSED = "a connection to a server that was closed is made anew"
 
 SQLITE_ALONE: dict[str, str] = {
+    "tests/queries/test_trend.py::test_a_series_is_read_by_an_index_in_its_order": _PLANS,
     "tests/threads/test_starvation.py::test_a_writer_that_dies_tells_everybody_why": _CLOSED,
     "tests/threads/test_writer.py::"
     "test_an_error_that_ends_the_transaction_fails_the_whole_batch": _ENDS,

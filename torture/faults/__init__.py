@@ -14,6 +14,7 @@ from torture.faults import (
     power,
     power_removal,
     rollback,
+    server,
     signals,
     upgrade,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "power_removal",
     "processes",
     "rollback",
+    "server",
     "signals",
     "upgrade",
 ]

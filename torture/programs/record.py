@@ -204,6 +204,10 @@ def weaken(synchronous: str) -> None:
         **usual(*arguments),
         "synchronous": synchronous,
     }
+    if synchronous == "OFF":
+        from veritas_peewee.database import postgres
+
+        vars(postgres)["SYNCED"] = "SELECT set_config('synchronous_commit', 'off', false)"
 
 
 if __name__ == "__main__":

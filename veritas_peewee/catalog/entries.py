@@ -20,12 +20,12 @@ from veritas_peewee.catalog.indexes import index
 from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.expressions import (
     as_key,
+    is_among,
     join_in_order,
     json_items,
     json_keys,
     json_list,
     json_of_keys,
-    values_of_json,
 )
 from veritas_peewee.database.failures import add_hint
 from veritas_peewee.database.sqlite_errors import CORRUPT_VIRTUAL_TABLE
@@ -294,14 +294,14 @@ def _entry_sql() -> str:
 @per_backend
 def _entries_sql() -> str:
     query = CatalogEntry.select(*CatalogEntry._meta.sorted_fields)
-    return text_of(query.where(CatalogEntry.audit.in_(values_of_json())))
+    return text_of(query.where(is_among(CatalogEntry.audit)))
 
 
 @per_backend
 def _all_findings_sql() -> str:
     fields = (AuditFinding._meta.fields[name] for name in FROM_FINDINGS)
     query = AuditFinding.select(AuditFinding.audit, *fields)
-    query = query.where(AuditFinding.audit.in_(values_of_json()))
+    query = query.where(is_among(AuditFinding.audit))
     return text_of(query.order_by(AuditFinding.id))
 
 

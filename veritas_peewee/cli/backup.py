@@ -13,6 +13,7 @@ from veritas_peewee.cli.output import print_json
 from veritas_peewee.cli.text import PROGRAM, complain, one_line
 from veritas_peewee.config import locate
 from veritas_peewee.maintenance import backup as backups
+from veritas_peewee.maintenance.copying import refuse_server
 
 
 def add_to(app: typer.Typer) -> None:
@@ -41,9 +42,7 @@ def backup(
 
     The folder appears when all of it is on disk and has been verified.
     """
-    path = locate(database).path
-    if path is None:
-        raise typer.BadParameter("a database in memory has no file", param_hint="--database")
+    path = _file(database)
     check_exists(database)
     with progress.parts() as advance:
         report = backups.backup(
@@ -80,8 +79,7 @@ def restore(
     The backup is verified first. Nothing is replaced that is in use, or, without --force, that
     holds anything that the backup does not.
     """
-    if locate(database).path is None:
-        raise typer.BadParameter("a database in memory has no file", param_hint="--database")
+    _file(database)
     with progress.parts() as advance:
         report = backups.restore(source, database, force=force, progress=advance)
     if json:
@@ -92,6 +90,15 @@ def restore(
     console.print(_verified(report.audits, report.events, report.screenshots), style="dim")
     if report.replaced is not None:
         console.print(f"what was there before: {one_line(report.replaced)}", soft_wrap=True)
+
+
+def _file(database: str | None) -> Path:
+    """The file; wrong usage in memory, and StoreError on a server, which names the way there."""
+    location = locate(database)
+    refuse_server(location)
+    if location.path is None:
+        raise typer.BadParameter("a database in memory has no file", param_hint="--database")
+    return location.path
 
 
 def _verified(audits: int, events: int, screenshots: int) -> str:

@@ -17,7 +17,7 @@ from veritas_peewee.cli.demo_run import Run, Sample
 from veritas_peewee.cli.options import Database, Json
 from veritas_peewee.cli.output import print_json
 from veritas_peewee.cli.text import PROGRAM, complain
-from veritas_peewee.config import locate
+from veritas_peewee.config import Location, locate
 from veritas_peewee.errors import InvalidAudit, StoreError
 from veritas_peewee.recording import output
 from veritas_peewee.recording.live import NO_END
@@ -54,7 +54,7 @@ def demo(
 
     It may be run again and again: each run adds its audits to the database.
     """
-    location = str(locate(database).path or ":memory:")
+    location = locate(database)
     with ExitStack() as stack:
         log = stack.enter_context(ack.open("a", encoding="ascii")) if ack else None
         # The samples name their screenshots relative to the project's folder.
@@ -66,8 +66,8 @@ def demo(
             raise _first(group) from None
 
 
-async def _demo(run: Run, database: str, json: bool) -> None:
-    async with AuditStore.open(database) as store:
+async def _demo(run: Run, location: Location, json: bool) -> None:
+    async with AuditStore.open(location.given) as store:
         with demo_view.progress(run.samples, run.copies, quiet=json) as view:
             began = perf_counter()
             async with anyio.create_task_group() as tasks:
@@ -81,7 +81,7 @@ async def _demo(run: Run, database: str, json: bool) -> None:
         if json:
             print_json(
                 {
-                    "database": database,
+                    "database": location.name,
                     "audits": run.audits,
                     "events_acknowledged": run.acknowledged,
                     "events_read_back": stored,
@@ -92,7 +92,7 @@ async def _demo(run: Run, database: str, json: bool) -> None:
         else:
             page = await store.history(limit=min(len(run.audits), 12))
             longest = await store.get(run.longest[1])
-            demo_view.show(run, database, page, longest, stats, stored)
+            demo_view.show(run, location.name, page, longest, stats, stored)
     if stored != run.acknowledged:
         raise StoreError(f"{run.acknowledged} events were acknowledged, {stored} were read back")
 

@@ -111,7 +111,7 @@ def show(
     table.add_row("rate", f"{stats.writes / max(run.seconds, 1e-9):,.0f} writes/s, {pace}")
     table.add_row("database", one_line(database))
     if database != ":memory:":
-        named = "" if database == str(locate().path) else f" --database {shlex.quote(database)}"
+        named = "" if database == locate().name else f" --database {shlex.quote(database)}"
         table.add_row("in a browser", one_line(f"{PROGRAM} serve --open{named}"))
     console.print(table)
 

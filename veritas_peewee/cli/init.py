@@ -7,12 +7,12 @@ from pathlib import Path
 import typer
 
 from veritas_peewee.cli import terminal
-from veritas_peewee.cli.options import Database, Json, opened
+from veritas_peewee.cli.options import Database, Json, check_exists, opened
 from veritas_peewee.cli.output import print_json
 from veritas_peewee.cli.text import PROGRAM, one_line
-from veritas_peewee.config import database_url, locate
+from veritas_peewee.config import Location, database_url, locate
 from veritas_peewee.errors import StoreError
-from veritas_peewee.startup import connect
+from veritas_peewee.startup import connect, is_there
 
 
 def add_to(app: typer.Typer) -> None:
@@ -22,21 +22,21 @@ def add_to(app: typer.Typer) -> None:
 
 def init(database: Database = None, json: Json = False) -> None:
     """Create the database, or upgrade it to this version."""
-    path = locate(database).path
-    if path is None:
+    location = locate(database)
+    if location.in_memory:
         raise typer.BadParameter("a database in memory cannot be kept", param_hint="--database")
-    existed = path.is_file() and path.stat().st_size > 0
-    current = existed and _is_current(database)
-    before = _backups(path)
+    current = _is_current(database)
+    existed = current or _exists(location)
+    before = _backups(location)
     with opened(database):
         pass
-    backups = sorted(_backups(path) - before)
+    backups = sorted(_backups(location) - before)
     action = "unchanged" if current else "upgraded" if existed else "created"
     if json:
         print_json(
             {
-                "path": str(path),
-                "url": database_url(path),
+                "path": None if location.path is None else str(location.path),
+                "url": location.name if location.path is None else database_url(location.path),
                 "action": action,
                 "backup": str(backups[-1]) if backups else None,
             }
@@ -48,19 +48,28 @@ def init(database: Database = None, json: Json = False) -> None:
         "unchanged": "is there already, nothing to do",
     }
     console = terminal.console()
-    console.print(f"{one_line(path)}: {outcome[action]}", soft_wrap=True)
+    console.print(f"{one_line(location.name)}: {outcome[action]}", soft_wrap=True)
     for backup in backups:
         console.print(f"the file as it was before: {one_line(backup)}", soft_wrap=True)
 
 
 def _is_current(database: str | None) -> bool:
-    """Whether the database needs no upgrade."""
+    """Whether the database is there and needs no upgrade."""
     try:
+        check_exists(database)
         with connect(database, read_only=True):
             return True
     except StoreError:
         return False  # of an older version; other troubles are raised when it is opened for writing
 
 
-def _backups(path: Path) -> set[Path]:
-    return set(path.parent.glob(f"{path.name}.backup-*"))
+def _exists(location: Location) -> bool:
+    """Whether there is anything of a store yet."""
+    if location.path is not None:
+        return location.path.is_file() and location.path.stat().st_size > 0
+    return is_there(location)
+
+
+def _backups(location: Location) -> set[Path]:
+    path = location.path
+    return set() if path is None else set(path.parent.glob(f"{path.name}.backup-*"))

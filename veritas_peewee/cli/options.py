@@ -16,7 +16,7 @@ from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
 from veritas_peewee.errors import InvalidAudit, ReadOnlyStore, StoreError
 from veritas_peewee.queries import history
 from veritas_peewee.queries.paging import MAX_LIMIT
-from veritas_peewee.startup import connect
+from veritas_peewee.startup import connect, is_there
 from veritas_peewee.values import moments
 from veritas_peewee.values.addresses import check_url
 from veritas_peewee.values.ids import check_id
@@ -64,7 +64,7 @@ Database = Annotated[
         metavar="PATH",
         callback=_database,
         show_default=f"${DATABASE_VARIABLE}, else {DEFAULT_DATABASE}",
-        help="The database: a path or a sqlite:/// URL.",
+        help="The database: a path, or a sqlite:/// or postgresql:// URL.",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for other programs.")]
@@ -95,13 +95,21 @@ def existing(database: str | None, *, reading: bool = False) -> Iterator[None]:
 
 def must_exist(database: str | None) -> None:
     """Raise StoreError if there is no such database; it says how to create one."""
-    option = "" if database is None else f" --database {database}"
+    option = "" if database is None else f" --database {_shown(database)}"
     check_exists(database, f"; `{PROGRAM} init{option}` creates it")
+
+
+def _shown(database: str) -> str:
+    location = locate(database)
+    return database if location.server is None else location.name
 
 
 def check_exists(database: str | None, hint: str = "") -> None:
     """Raise StoreError, with a hint, if there is no such database, or something that is no file."""
-    path = locate(database).path
+    location = locate(database)
+    path = location.path
+    if location.server is not None and not is_there(location):
+        raise StoreError(f"{location.name}: there is no store in this database{hint}")
     if path is not None and not path.is_file():
         if os.path.lexists(path):
             raise StoreError(f"{path}: is no file, and so no database")

@@ -35,9 +35,17 @@ def json_values() -> str:
     return _JSON_VALUES[current_backend()]
 
 
-def values_of_json() -> Any:
-    """`json_values` as the argument of a column's `in_`."""
-    return _Written(**{name: SQL(f"({text})") for name, text in _JSON_VALUES.items()})
+def is_among(column: Any) -> Any:
+    """Whether a column is one of the values of a list that is given as JSON.
+
+    For a server it is an array: of a query it would suppose that it gives many rows, and read a
+    whole table for a few audits.
+    """
+    values = {name: SQL(f"({text})") for name, text in _JSON_VALUES.items()}
+    return _Written(
+        sqlite=column.in_(values["sqlite"]),
+        postgres=NodeList((column, SQL("= ANY(ARRAY"), values["postgres"], SQL(")"))),
+    )
 
 
 def json_keys(column: str) -> str:

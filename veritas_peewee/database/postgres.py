@@ -17,15 +17,16 @@ from peewee import PostgresqlDatabase
 from veritas_peewee.config import Durability, Location
 from veritas_peewee.database.connection import Role, StoreDatabase
 from veritas_peewee.database.current import current_database
-from veritas_peewee.database.failures import DRIVER_ERRORS, is_lost, store_error
+from veritas_peewee.database.failures import DRIVER_ERRORS, error_code, is_lost, store_error
 from veritas_peewee.database.postgres_driver import Connection, connect
+from veritas_peewee.database.postgres_opening import opening_error, wait_of
 from veritas_peewee.database.server_sessions import BEAT_EVERY, ServerSession
 from veritas_peewee.database.transactions import OutcomeUnknown, TransactionLost
-from veritas_peewee.errors import StoreError
+from veritas_peewee.errors import ReadOnlyStore, StoreError
 
 KEY = (
     "SELECT COALESCE((SELECT relnamespace FROM pg_class WHERE oid = to_regclass('audits')), "
-    "to_regnamespace(current_schema()))::bigint::bit(32)::integer"
+    "to_regnamespace(quote_ident(current_schema())))::bigint::bit(32)::integer"
 )
 """The first key of our advisory locks: the schema, so that stores in others have their own."""
 _BEGUN = (
@@ -41,6 +42,11 @@ _LISTEN = (
 )
 """From then on triggers tell this connection what it has changed."""
 _BEGIN_READING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+SYNCED = (
+    "SELECT set_config('synchronous_commit', 'on', false) "
+    "WHERE current_setting('synchronous_commit') = 'off'"
+)
+"""An acknowledged commit is on disk there, whatever the server's own default is."""
 IDLE_LIMIT = 60
 """Seconds after which the server ends a transaction of ours in which nothing happens: a machine
 that stands still must not hold the lock of all others."""
@@ -107,14 +113,25 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
             keepalives_idle=10,
             keepalives_interval=5,
             keepalives_count=3,
+            **wait_of(self.location),
         )
         try:
+            if self.writes(self.role) and made.info.parameter_status("in_hot_standby") == "on":
+                raise ReadOnlyStore(
+                    f"{self.location.name}: this server is a standby, which only follows another: "
+                    "write to that one (with several hosts in the URL, "
+                    "target_session_attrs=read-write finds it)"
+                )
             settings = {
                 "lock_timeout": f"{int(self.location.timeout * 1000)}",
                 "client_encoding": "UTF8",
                 "extra_float_digits": "1",  # the shortest text that is the same number
                 "DateStyle": "ISO",
                 "TimeZone": "UTC",
+                # The server too must notice that a machine has gone, and let go of its locks.
+                "tcp_keepalives_idle": "10",
+                "tcp_keepalives_interval": "5",
+                "tcp_keepalives_count": "3",
             }
             if self.writes(self.role):
                 settings["idle_in_transaction_session_timeout"] = f"{IDLE_LIMIT * 1000}"
@@ -123,11 +140,7 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
             calls = ", ".join("set_config(?, ?, false)" for _ in settings)
             values = [one for pair in settings.items() for one in pair]
             made.execute(f"SELECT {calls}", values)
-            # An acknowledged commit is on disk there, whatever the server's own default is.
-            made.execute(
-                "SELECT set_config('synchronous_commit', 'on', false) "
-                "WHERE current_setting('synchronous_commit') = 'off'"
-            )
+            made.execute(SYNCED)
             (key,) = made.execute(KEY).fetchone() or (None,)
             if key is None:
                 raise StoreError(
@@ -146,9 +159,14 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
         try:
             return super().connect(reuse_if_open)
         except DRIVER_ERRORS as error:
-            raise (store_error(error, self.location.name) or StoreError(
-                f"{self.location.name}: the server cannot be reached: {error}"
-            )) from error  # fmt: skip
+            failure = error
+        known = store_error(failure, self.location.name)
+        if known is None or type(known) is StoreError:
+            known = opening_error(failure, self.location)
+        # Not the driver's own: it can quote the URL.
+        known.__cause__, known.__suppress_context__ = None, True
+        vars(known)["sqlstate"] = error_code(failure)  # by which it is known what has happened
+        raise known
 
     def connect_beside(self) -> PostgresStore:
         """Open a second connection, which only reads and sees what is committed."""
@@ -210,8 +228,11 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
             yield
 
     def look_on(self) -> None:
-        # Nothing is written while it is looked, so a roll-back loses nothing.
-        if (connection := self.state.conn) is not None and connection.has_failed:
+        # Nothing is written meanwhile, so a roll-back loses nothing.
+        if (connection := self.state.conn) is None:
+            return
+        self.before_going_back()
+        if connection.has_failed:
             connection.execute("ROLLBACK TO looking")
 
     def each_row(self, sql: str, params: Any) -> Iterator[tuple[Any, ...]]:
@@ -276,6 +297,10 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
         with suppress(*DRIVER_ERRORS):
             self.state.conn.settle()
 
+    def after_going_back(self) -> None:
+        # Until psycopg has read that they failed, it takes skipped statements for prepared.
+        self.state.conn.settle()
+
     def others_wrote(self) -> bool:
         return self.last_writer != self.number
 
@@ -313,14 +338,18 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
         return not self.is_lost(error)
 
     def can_begin_again(self, error: BaseException) -> bool:
+        """See `Transactions`; the second connection is made anew too, if it has gone."""
         # Before the COMMIT was sent nothing can have been saved.
         is_lost = self.is_lost(error) and not isinstance(error, OutcomeUnknown)
         if not (is_lost or isinstance(error, TransactionLost)):
             return False
         until = monotonic() + _COMES_BACK
-        while self.state.conn is None or self.state.conn.closed:
+        while not (_is_up(self) and _is_up(self.beside)):
             try:
-                self.reconnect()
+                if not _is_up(self):
+                    self.reconnect()
+                if self.beside is not None and not _is_up(self.beside):
+                    self.beside.reconnect()
             except (StoreError, *DRIVER_ERRORS):
                 if monotonic() > until:
                     return False
@@ -332,10 +361,18 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
             return False
         callbacks = list(self.state.commit_callbacks)
         status = self._outcome()
-        if status == "aborted":
+        # Another server may have taken over that has never heard of it.
+        if status == "aborted" or (status is None and self._is_absent()):
             raise TransactionLost(self.name, error) from error
         self.state.commit_callbacks[:] = callbacks
         return status == "committed"
+
+    def _is_absent(self) -> bool:
+        """Whether nothing of the transaction is in the database that is connected now."""
+        try:
+            return self.keeper is not None and self.keeper.is_absent()
+        except DRIVER_ERRORS:
+            return False
 
     def run_undo(self, first: int) -> None:
         # The writer runs again what a connection that has gone was doing: its files stay.
@@ -353,10 +390,10 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
             try:
                 self.reconnect()
                 asked = "SELECT pg_xact_status(CAST(? AS xid8))"
-                row = self.state.conn.execute(asked, (transaction,)).fetchone()
-                status = row[0]
-            except (StoreError, *DRIVER_ERRORS):
-                status = "in progress"
+                (status,) = self.state.conn.execute(asked, (transaction,)).fetchone()
+            except (StoreError, *DRIVER_ERRORS) as failure:
+                # A server that does not know its number yet is another one.
+                status = "in progress" if is_lost(failure) else None
             if status != "in progress":
                 return str(status) if status else None
             sleep(_ASK_AGAIN)
@@ -371,8 +408,6 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
         self.dispose()
         self.connect()
         self.session.begin_again()
-        if self.beside is not None:
-            self.beside.reconnect()
 
     def commits_of_others(self) -> int:
         return 0  # under the lock of the store nobody else of ours can have committed
@@ -422,7 +457,9 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
     def _tell(self) -> None:
         self._told_at, self._has_news = monotonic(), False
         if self.beside is not None:
-            with suppress(*DRIVER_ERRORS):  # those who wait look by themselves too
+            with suppress(StoreError, *DRIVER_ERRORS):  # those who wait look by themselves too
+                if not _is_up(self.beside):
+                    self.beside.reconnect()
                 self.beside.raw.execute(f"NOTIFY {self._channel}")
 
     # ---- what the file of a database would be asked ----
@@ -457,3 +494,8 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
 
     def checkpoint(self, *, truncate: bool, patience: float) -> bool:
         return False
+
+
+def _is_up(database: PostgresStore | None) -> bool:
+    """Whether a connection is there, if one is to be there, and has not gone."""
+    return database is None or (database.state.conn is not None and not database.state.conn.closed)

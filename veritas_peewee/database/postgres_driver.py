@@ -29,6 +29,9 @@ _PARTS = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*|\$(\w*)\$.*?\$
 _CONTROL = re.compile(r"\s*(?:COMMIT|END|ABORT|PREPARE\s+TRANSACTION|ROLLBACK(?!.*\bTO\b))\b", re.I)
 """What ends a transaction."""
 
+_MOST_PREPARED = 400
+"""Statements that a connection has prepared."""
+
 
 @functools.lru_cache(4096)
 def numbered(sql: str) -> str:
@@ -123,7 +126,7 @@ class _Cursor(psycopg.RawCursor[Any]):
         self.number = self.connection.sent
         with _as_peewee(self.connection):
             if not params:
-                super().execute(query, None, **rest)
+                super().execute(query, None, **{**rest, "prepare": False})
             else:
                 super().execute(numbered(query), params, **rest)
             self.connection.send_all()
@@ -231,7 +234,8 @@ class Connection(psycopg.Connection[Any]):
 
     def settle(self) -> None:
         """Wait for all statements that were sent; raises the error of the first that failed."""
-        if self.pipelined is not None and self.sent > self.came:
+        # How the transaction is, is told by a `sync` alone: after a roll-back it is still the old.
+        if self.pipelined is not None and (self.sent > self.came or self.has_failed):
             with _as_peewee(self):
                 self.pipelined.sync()
             self._is_over = self.info.transaction_status is TransactionStatus.IDLE
@@ -258,6 +262,9 @@ def connect(url: str, **options: Any) -> Connection:
         made = Connection.connect(url, autocommit=True, cursor_factory=_Cursor, **options)
     except psycopg.Error as error:
         raise translated(error) from error
+    # At the first use: of a statement that was used before, and is skipped in a pipeline because
+    # another one has failed, psycopg believes that it was prepared.
+    made.prepare_threshold, made.prepared_max = 0, _MOST_PREPARED
     made.adapters.register_loader("numeric", _WholeNumber)
     made.adapters.register_dumper(datetime, _Moment)
     return made

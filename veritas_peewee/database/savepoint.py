@@ -24,6 +24,7 @@ class Savepoint(peewee._savepoint):
         del self.db.state.commit_callbacks[self.callbacks :]
         try:
             super().rollback(begin=False)
+            self.db.after_going_back()
         finally:
             # After it: until the rows are taken back, what is remembered of them is right.
             if self.db.keeper is not None:

@@ -118,6 +118,9 @@ class Transactions(peewee.Database):
     def before_going_back(self) -> None:
         """Make ready to go back to a savepoint, or to the beginning, whatever has failed."""
 
+    def after_going_back(self) -> None:
+        """The transaction has gone back to a savepoint, and goes on."""
+
     def check_usable(self) -> None:
         """Raise StoreError if a statement of the open transaction, or of the part of it since the
         last savepoint, has failed, and the backend therefore keeps nothing of it."""
@@ -392,6 +395,7 @@ class Unit:
                         database.before_going_back()
                         self._end("ROLLBACK TO unit")
                         self._end("RELEASE unit")
+                        database.after_going_back()
                 finally:
                     if database.keeper is not None:
                         database.keeper.undone(self.mark)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from peewee import SQL, fn
 
 from veritas_peewee.database.current import current_database
-from veritas_peewee.database.expressions import json_values, passed_over, values_of_json
+from veritas_peewee.database.expressions import is_among, json_values, passed_over
 from veritas_peewee.database.instances import models_of
 from veritas_peewee.database.statements import MARK, execute, per_backend, text_of, whole
 from veritas_peewee.errors import InvalidAudit, StaleToken
@@ -192,7 +192,7 @@ def _fresh_sql() -> str:
     query = whole(AuditEvent).where(
         AuditEvent.id > MARK,
         AuditEvent.id <= SQL(str(LARGEST_ID)),
-        passed_over(AuditEvent.audit).in_(values_of_json()),
+        is_among(passed_over(AuditEvent.audit)),
     )
     return text_of(query.order_by(AuditEvent.id).limit(MARK))
 
@@ -207,7 +207,7 @@ def _ended_sql() -> str:
     runner = AuditRunner.select(SQL("1")).where(AuditRunner.audit == Audit.id)
     final = [SQL(f"'{status}'") for status in FINAL]
     query = Audit.select(Audit.id, Audit.status).where(
-        Audit.id.in_(values_of_json()), passed_over(Audit.status).in_(final), ~fn.EXISTS(runner)
+        is_among(Audit.id), passed_over(Audit.status).in_(final), ~fn.EXISTS(runner)
     )
     return text_of(query)
 

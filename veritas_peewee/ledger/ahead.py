@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from peewee import SQL
 
 from veritas_peewee.database.connection import StoreDatabase
-from veritas_peewee.database.expressions import blob_as_read, values_of_json
+from veritas_peewee.database.expressions import blob_as_read, is_among
 from veritas_peewee.database.statements import per_backend, text_of
 from veritas_peewee.models import Audit, AuditEvent, AuditFinding, AuditScreenshot
 
@@ -71,13 +71,13 @@ def reading(database: StoreDatabase, audit_ids: Iterable[str], names: tuple[str,
 @per_backend
 def _rows_sql(names: tuple[str, ...]) -> str:
     fields = [Audit._meta.fields[name] for name in names]
-    return text_of(Audit.select(*fields).where(Audit.id.in_(values_of_json())))
+    return text_of(Audit.select(*fields).where(is_among(Audit.id)))
 
 
 @per_backend
 def _digests_sql(model: Any) -> str:
     query = model.select(model.audit, blob_as_read(model.digest))
-    return text_of(query.where(model.audit.in_(values_of_json())).order_by(model.audit, model.id))
+    return text_of(query.where(is_among(model.audit)).order_by(model.audit, model.id))
 
 
 @per_backend
@@ -87,4 +87,4 @@ def _events_sql() -> str:
     last = AuditEvent.select(blob_as_read(AuditEvent.digest)).where(mine)
     last = last.order_by(AuditEvent.id.desc()).limit(SQL("1"))
     count = AuditEvent.select(SQL("COUNT(*)")).where(mine)
-    return text_of(Audit.select(Audit.id, count, last).where(Audit.id.in_(values_of_json())))
+    return text_of(Audit.select(Audit.id, count, last).where(is_among(Audit.id)))

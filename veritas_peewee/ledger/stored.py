@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.current import snapshot
-from veritas_peewee.database.expressions import values_of_json
+from veritas_peewee.database.expressions import is_among
 from veritas_peewee.database.statements import MARK, execute, execute_up_to, per_backend, text_of
 from veritas_peewee.ledger.digests import covered, fields_of
 from veritas_peewee.models import Audit, AuditEvent, AuditFinding, AuditScreenshot
@@ -114,12 +114,12 @@ def _texts_together() -> tuple[tuple[str, int | None], ...]:
     """
 
     def text(model: Any, names: tuple[str, ...]) -> str:
-        query = model.select(*fields_of(model, names)).where(model.audit.in_(values_of_json()))
+        query = model.select(*fields_of(model, names)).where(is_among(model.audit))
         return text_of(query.order_by(model.audit, model.id))
 
     fields = [Audit._meta.fields[name] for name in AUDIT]
     return (
-        (text_of(Audit.select(*fields).where(Audit.id.in_(values_of_json()))), None),
+        (text_of(Audit.select(*fields).where(is_among(Audit.id))), None),
         (text(AuditFinding, FINDING), None),
         (text(AuditScreenshot, SCREENSHOT), None),
         (text(AuditEvent, ("audit", *EVENT)), 1 + EVENT.index("data")),

@@ -20,6 +20,7 @@ from veritas_peewee.maintenance.copying import (
     copy_database,
     layout,
     opened,
+    refuse_server,
     time_stamp,
     typed,
 )
@@ -60,6 +61,7 @@ class BackupReport:
 
 def default_target(location: Location) -> Path:
     """A name for a backup made now, beside the database."""
+    refuse_server(location)
     if location.path is None:
         raise StoreError(_IN_MEMORY)
     return location.path.with_name(f"{location.path.stem}-backup-{time_stamp()}")
@@ -85,6 +87,7 @@ def backup(
     cannot be verified here.
     """
     location = current_database().location if database is None else locate(database)
+    refuse_server(location)
     if location.path is None:
         raise StoreError(_IN_MEMORY)
     target = Path(os.path.abspath(default_target(location) if target is None else target))
@@ -98,7 +101,7 @@ def backup(
         connect(location.given, screenshots=location.screenshots, read_only=True),
         appearing_folder(target) as folder,
     ):
-        live = current_sqlite("backup", "pg_dump, or your provider's backups")
+        live = current_sqlite("backup")
         copy = layout(folder)
         assert copy.path is not None
         size = copy_database(live, copy.path, progress)

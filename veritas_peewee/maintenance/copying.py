@@ -32,6 +32,16 @@ _BY_TEXT: dict[str, type[StoreError]] = {
 }
 
 
+def refuse_server(location: Location) -> None:
+    """Raise StoreError for a store on a server, whose backups are its own; it names the way."""
+    if location.server is not None:
+        raise StoreError(
+            f"{location.name}: a backup or restore by this library is of a store in a file; on a "
+            "server use pg_dump and pg_restore, or your provider's backups, and then "
+            "`veritas-peewee verify`, with the head that was kept"
+        )
+
+
 def time_stamp() -> str:
     """Now in UTC, for a file's name."""
     return datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")

@@ -40,9 +40,13 @@ def diagnose(database: str | os.PathLike[str] | None = None) -> list[Finding]:
     """Examine a store (a path or URL, or the default) without changing anything of it.
 
     Whatever cannot be found out is a finding too. The only error is StoreError, for a database
-    that is not a file.
+    in memory.
     """
     location = locate(database)
+    if location.server is not None:
+        from veritas_peewee.maintenance.server_doctor import examine  # needs its driver
+
+        return list(examine(location))
     path = location.path
     if path is None:
         raise StoreError("a database in memory has no file to look at: give a path")

@@ -67,12 +67,10 @@ def check_own_tables(problems: Problems) -> None:
     own_tables.check(problems, own_tables.ON_A_SERVER)
     if execute("SELECT COUNT(*) FROM store_state", ()) != [(1,)]:
         problems.add("store_state has another number of rows than one")
-    recorded = [name for (name,) in execute(f"SELECT name FROM {server.HISTORY} ORDER BY 1", ())]
+    recorded = server.recorded(current_server("verify"))
     if recorded != list(server.KNOWN):
-        problems.add(
-            f"the record of migrations, {server.HISTORY}, is not what was applied: "
-            f"{', '.join(map(str, recorded)) or 'it is empty'}"
-        )
+        what = ", ".join(recorded or ()) or ("missing" if recorded is None else "empty")
+        problems.add(f"the record of migrations, {server.HISTORY}, is not what was applied: {what}")
 
 
 def _counters_behind() -> list[tuple[str, int, int]]:

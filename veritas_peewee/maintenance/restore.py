@@ -30,6 +30,7 @@ from veritas_peewee.maintenance.copying import (
     Progress,
     copy_database,
     opened,
+    refuse_server,
     time_stamp,
     typed,
 )
@@ -75,6 +76,7 @@ def restore(
     if on_event_loop():
         raise NoDatabase("restore() would stall the event loop: run it in a worker thread")
     backup, location = Path(os.path.abspath(source)), locate(target)
+    refuse_server(location)
     path = location.path
     if path is None:
         raise StoreError("a database in memory cannot be restored: give the path of a file")

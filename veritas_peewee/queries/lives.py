@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from veritas_peewee.catalog.entries import level_of
-from veritas_peewee.database.expressions import values_of_json
+from veritas_peewee.database.expressions import is_among
 from veritas_peewee.database.statements import execute, per_backend, text_of
 from veritas_peewee.models import AuditFinding, AuditStatus
 from veritas_peewee.queries.finding_matches import kind_of
@@ -75,4 +75,4 @@ def _findings_sql() -> str:
         AuditFinding.severity,
         AuditFinding.description,
     )
-    return text_of(query.where(AuditFinding.audit.in_(values_of_json())))
+    return text_of(query.where(is_among(AuditFinding.audit)))

@@ -11,7 +11,7 @@ from typing import Any
 
 import peewee
 
-from veritas_peewee.database.expressions import is_text, values_of_json
+from veritas_peewee.database.expressions import is_among, is_text
 from veritas_peewee.database.statements import MARK, execute, per_backend, text_of
 from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.models import Audit, AuditFinding, AuditStatus, Severity, audit_time
@@ -146,8 +146,7 @@ def _points_sql(column: str, bounds: tuple[str, ...]) -> str:
 @per_backend
 def _severities_sql() -> str:
     # The ids are one value, however many there are, so one statement, prepared once, does for all.
-    ids = values_of_json()
     query = AuditFinding.select(
         AuditFinding.audit, AuditFinding.severity, peewee.fn.COUNT(peewee.SQL("*"))
-    ).where(AuditFinding.audit.in_(ids))
+    ).where(is_among(AuditFinding.audit))
     return text_of(query.group_by(AuditFinding.audit, AuditFinding.severity))

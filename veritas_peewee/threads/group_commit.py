@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("veritas_peewee")
 _lock = threading.Lock()
 
-TRIES = 5
+TRIES = 30
 """How often a batch is run whose connection goes each time."""
 
 Together = Callable[[list[tuple[Any, ...]]], list[Any]]

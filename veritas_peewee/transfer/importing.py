@@ -13,7 +13,7 @@ from typing import Any
 from peewee import DataError, IntegrityError
 
 from veritas_peewee.database.current import atomic, current_database
-from veritas_peewee.database.expressions import values_of_json
+from veritas_peewee.database.expressions import is_among
 from veritas_peewee.database.statements import execute, insert_rows, per_backend, text_of
 from veritas_peewee.errors import InvalidAudit, StoreError
 from veritas_peewee.files.arrivals import Arrival, Arrivals, left_behind
@@ -303,7 +303,7 @@ def stored_ids(ids: list[str]) -> set[str]:
 
 @per_backend
 def _ids_sql() -> str:
-    return text_of(Audit.select(Audit.id).where(Audit.id.in_(values_of_json())))
+    return text_of(Audit.select(Audit.id).where(is_among(Audit.id)))
 
 
 def _checked(number: int, line: bytes | None) -> Incoming:

@@ -12,7 +12,7 @@ from peewee import SQL
 
 from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.current import bound
-from veritas_peewee.database.expressions import values_of_json
+from veritas_peewee.database.expressions import is_among
 from veritas_peewee.database.failures import DRIVER_ERRORS, lacking, store_error
 from veritas_peewee.database.statements import MARK, execute, per_backend, text_of
 from veritas_peewee.errors import StoreError
@@ -157,8 +157,8 @@ def _ids_sql(first: bool) -> str:
 def _row_ids_sql() -> tuple[str, ...]:
     texts = []
     for model in (AuditFinding, AuditScreenshot):
-        query = model.select(model.audit, model.id).where(model.audit.in_(values_of_json()))
+        query = model.select(model.audit, model.id).where(is_among(model.audit))
         texts.append(text_of(query.order_by(model.audit, model.id)))
     query = AuditScreenshot.select(AuditScreenshot.audit, AuditScreenshot.id).join(AbsentImage)
-    texts.append(text_of(query.where(AuditScreenshot.audit.in_(values_of_json()))))
+    texts.append(text_of(query.where(is_among(AuditScreenshot.audit))))
     return tuple(texts)

@@ -27,7 +27,7 @@ class Health(BaseModel):
 
     status: Literal["ok"] = "ok"
     version: str
-    database: Literal["sqlite"] = "sqlite"
+    database: Literal["sqlite", "postgresql"]
 
 
 @router.get("/health", response_model=Health, responses=told(507))
@@ -39,4 +39,6 @@ async def health(store: Store) -> Response:
         usage = await to_thread.run_sync(partial(shutil.disk_usage, path.parent))
         if usage.free < ROOM:
             raise StoreFull(f"{path.name}: {usage.free} bytes are free on its disk")
-    return Answer(Health(version=__version__).model_dump())
+    kind: Literal["sqlite", "postgresql"]
+    kind = "sqlite" if store.location.server is None else "postgresql"
+    return Answer(Health(version=__version__, database=kind).model_dump())

@@ -48,6 +48,6 @@ def _read() -> tuple[Head, list[RemovedAudit], int]:
 
 async def _health(store: AuditStore, limiter: CapacityLimiter) -> list[Finding]:
     """What `veritas-peewee doctor` says."""
-    if store.location.path is None:
+    if store.location.in_memory:
         return [Finding("note", "database", "it is in memory: there is no file to examine")]
-    return await to_thread.run_sync(diagnose, store.location.path, limiter=limiter)
+    return await to_thread.run_sync(diagnose, store.location.given, limiter=limiter)
