@@ -153,6 +153,7 @@ def _store(position: int, total: int) -> None:
     # Numbered by us: a sequence of a server leaves a gap where a transaction was undone.
     ((last,),) = execute(_last_sql(), ())
     ImportHead.insert(id=last + 1, position=position, digest=digest, total=text, open=1).execute()
+    current_database().give_ids_after(ImportHead._meta.table_name)
 
 
 @functools.cache

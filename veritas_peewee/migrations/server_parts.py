@@ -23,8 +23,8 @@ from veritas_peewee.errors import ReadOnlyStore, StoreError
 
 DIGESTS = frozenset(
     (
-        "e1e42b1c9782c616ce2b4b313fbd738d",  # PostgreSQL 16 to 18
-        "9ecd9c411cef81e7e0461872a0244089",  # 15
+        "c6b0ecfce06c642bc16fe48bbff88941",  # PostgreSQL 16 to 18
+        "70697808ec197ec253bebb88c56fea53",  # 15
     )
 )
 """The digests of the schema as it was just made, one for each way in which servers word it. Whoever

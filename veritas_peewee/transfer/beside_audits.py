@@ -46,7 +46,7 @@ def replace_with(source: StoreDatabase) -> None:
         names = tuple(field.name for field in model._meta.sorted_fields)
         for rows in _pages(source, model):
             insert_rows(model, names, rows)
-        if model in (RemovedAudit, StoreChanges):
+        if model._meta.primary_key.name == "id":
             database.give_ids_after(model._meta.table_name)
     with at(source):
         running = rows_of(AuditRunner.select(AuditRunner.audit))
