@@ -282,6 +282,8 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
         finally:
             connection.ends = False
             connection.end_pipeline()
+        if sql == "ROLLBACK":
+            connection.let_forget()
 
     def clear_raw(self) -> None:
         connection: Connection | None = self.state.conn
@@ -300,6 +302,7 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
     def after_going_back(self) -> None:
         # Until psycopg has read that they failed, it takes skipped statements for prepared.
         self.state.conn.settle()
+        self.state.conn.let_forget()
 
     def others_wrote(self) -> bool:
         return self.last_writer != self.number
