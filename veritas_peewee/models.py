@@ -12,7 +12,7 @@ from peewee import SQL, BlobField, ForeignKeyField, Index, Model
 
 from veritas_peewee.database.current import database
 from veritas_peewee.database.expressions import part_of_json, whole_part
-from veritas_peewee.database.instances import Unchanged
+from veritas_peewee.database.instances import Select, Unchanged
 from veritas_peewee.values.details import AUDIT_RESULT, ENGINE_RESULT, details_of
 from veritas_peewee.values.fields import (
     CharField,
@@ -79,6 +79,11 @@ class _Table(Named, Model):
         _normalize_data: ClassVar[Any]
     else:
         _dirty = Unchanged()
+
+    @classmethod
+    def select(cls, *fields: Any) -> Any:
+        """Peewee's select; its rows become instances as the store's own do."""
+        return Select(cls, fields or cls._meta.sorted_fields, is_default=not fields)
 
     def named(self) -> dict[str, Any]:
         """The columns of the row, as far as they were read; first the audit that it belongs to."""

@@ -325,7 +325,12 @@ class AuditStore:
             partial(ingest.prepare_audit, source, self._images(), audit_id=audit_id, url=url),
             discard=ingest.PreparedAudit.discard,
         )
-        audit: Audit = await writer.submit(ingest.write_audit, prepared, undo=prepared.discard)
+        audit: Audit = await writer.submit(
+            ingest.write_audit,
+            prepared,
+            undo=prepared.discard,
+            together=ingest.write_together,
+        )
         return audit
 
     async def update(self, audit_id: str, /, **changes: Unpack[AuditChanges]) -> Audit:

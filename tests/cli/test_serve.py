@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from websockets.sync.client import connect as connected
 
+from benchmarks.viewers import living, stopping
 from tests.support.invariants import check_invariants
 from tests.support.processes import environment
 from tests.support.server import PROGRAM, Server, serving
@@ -110,6 +111,19 @@ def test_viewers_of_a_server_that_is_killed_and_started_again_miss_nothing(path)
             assert (viewer.ids, viewer.end) == (ids, "completed")
             assert viewer.times >= 5
         server.stop()
+    with connect(path):
+        check_invariants()
+
+
+def test_many_idle_viewers_are_told_that_the_server_stops_and_come_back(path):
+    # It checks that each is told, comes back, and has what was recorded meanwhile, once.
+    assert len(stopping(path, 100, rounds=1)) == 1
+    with connect(path):
+        check_invariants()
+
+
+def test_viewers_beside_writers_are_given_each_event_once(path):
+    assert len(living(path, 0.2, 1, 0.0)) == 1
     with connect(path):
         check_invariants()
 

@@ -1,11 +1,20 @@
 """Instances made from plain rows are those that Peewee would make."""
 
+import gc
+
 import pytest
+from peewee import ModelSelect, fn
 
 from tests.support.invariants import check_invariants
 from veritas_peewee import Audit, AuditEvent, AuditFinding, AuditScreenshot, connect, sync
 from veritas_peewee.database.instances import models_of
 from veritas_peewee.database.statements import execute, text_of, whole
+
+
+def peewees_own(model, *fields):
+    """A query whose rows Peewee itself makes instances."""
+    return ModelSelect(model, fields or model._meta.sorted_fields, is_default=not fields)
+
 
 MODELS = (Audit, AuditFinding, AuditScreenshot, AuditEvent)
 
@@ -31,10 +40,49 @@ def test_each_row_gives_one_instance_in_order(audit, count):
 def test_they_have_what_peewees_own_have(audit):
     for model in MODELS:
         made = models_of(model, execute(text_of(whole(model)), ()))
-        own = list(model.select().order_by(model.id))
+        own = list(peewees_own(model).order_by(model.id))
         assert [one.__data__ for one in made] == [one.__data__ for one in own]
         assert [vars(one).keys() | {"_dirty"} for one in made] == [vars(one).keys() for one in own]
         assert made == own
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        lambda: (),
+        lambda: (AuditFinding.severity, AuditFinding.audit, AuditFinding.id),
+        lambda: (AuditFinding.audit_id, AuditFinding.created_at),
+        # What follows is left to Peewee.
+        lambda: (AuditFinding.id, AuditFinding.id),
+        lambda: (AuditFinding.id, AuditFinding.severity.alias("level")),
+        lambda: (AuditFinding.id, AuditFinding.created_at.converter(str)),
+        lambda: (fn.COUNT(AuditFinding.id).alias("count"), AuditFinding.audit),
+    ],
+)
+def test_the_rows_of_a_query_are_what_peewee_makes_of_them(audit, fields):
+    ours = list(AuditFinding.select(*fields()).order_by(AuditFinding.id))
+    own = list(peewees_own(AuditFinding, *fields()).order_by(AuditFinding.id))
+    assert [one.__data__ for one in ours] == [one.__data__ for one in own]
+    assert [vars(one).keys() | {"_dirty"} for one in ours] == [
+        vars(one).keys() | {"_dirty"} for one in own
+    ]
+    assert not any(one.is_dirty() for one in ours)
+
+
+def test_a_joined_query_gives_both_models(audit):
+    query = AuditFinding.select(AuditFinding, Audit).join(Audit)
+    assert {one.audit.url for one in query} == {"https://example.com"}
+    other = Audit.alias()
+    (found,) = Audit.select(Audit.id, other.url).join(other, on=(Audit.id == other.id))
+    assert found.id == audit.id
+
+
+def test_a_row_leaves_the_instance_and_its_columns_to_the_garbage_collection(audit):
+    list(AuditFinding.select().limit(2))
+    gc.collect()
+    before = len(gc.get_objects())
+    found = list(AuditFinding.select())
+    assert len(gc.get_objects()) - before < 2.5 * len(found)
 
 
 def test_a_row_of_too_few_or_too_many_columns_is_refused(audit):

@@ -131,6 +131,20 @@ def test_a_finding_that_another_program_altered_is_not_sealed_with_the_next_chan
         assert f"finding 2 of audit {altered} was altered" not in problems
 
 
+def test_a_new_finding_with_the_number_of_one_that_was_altered_has_its_own_digest(path):
+    with connect(path):
+        two_audits()
+        row = AuditFinding.select().order_by(AuditFinding.id.desc()).get()
+        by_hand(path, f"UPDATE audit_findings SET description = 'x' WHERE id = {row.id}")
+        is_row = AuditFinding.id == row.id
+        AuditFinding.update(category="y").where(is_row).execute()
+        assert any(f"finding {row.id}" in text for text in verify().problems)
+        AuditFinding.delete().where(is_row).execute()
+        values = {"pattern_type": "p", "category": "c", "description": "d", "plain_english": "e"}
+        AuditFinding.create(id=row.id, audit=row.audit_id, severity="low", confidence=0.5, **values)
+        assert not any(f"finding {row.id}" in text for text in verify().problems)
+
+
 def test_an_audit_that_another_program_added_is_not_sealed_by_us(path):
     with connect(path):
         two_audits()

@@ -15,6 +15,8 @@ from tests.support.command_line import run_here
 from tests.support.database_files import verified
 from veritas_peewee import DatabaseCorrupt, StoreError, connect
 from veritas_peewee.catalog import full_text_upkeep
+from veritas_peewee.database.failures import lacking
+from veritas_peewee.database.sqlite_errors import driver
 from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.files.platform import Folder
 from veritas_peewee.ledger import seals
@@ -132,3 +134,18 @@ def test_the_words_are_compared_where_there_is_no_temporary_folder(path, monkeyp
     monkeypatch.setattr(full_text_upkeep, "_agrees_with_new_one", without_files)
     assert verified(path).ok
     assert tried == ["", ":memory:"]
+
+
+# The names are SQLite's own (sqlite.org/rescode.html).
+SYSTEM = {"PERM": 3, "BUSY": 5, "LOCKED": 6, "NOMEM": 7, "FULL": 13, "CANTOPEN": 14,
+          "PROTOCOL": 15, "IOERR_WRITE": 778, "IOERR_NOMEM": 3082, "IOERR_LOCK": 3850,
+          "IOERR_SHMOPEN": 4618, "IOERR_SHMSIZE": 4874, "IOERR_SHMMAP": 5386,
+          "IOERR_GETTEMPPATH": 6410}  # fmt: skip
+FILE = {"ERROR": 1, "CORRUPT": 11, "NOTADB": 26, "IOERR_READ": 266, "IOERR_SHORT_READ": 522}
+
+
+@pytest.mark.parametrize("name", [*SYSTEM, *FILE])
+def test_what_the_system_did_not_give_is_no_damage_of_the_file(name: str) -> None:
+    error = driver.OperationalError("no")
+    error.sqlite_errorcode = (SYSTEM | FILE)[name]
+    assert (lacking(error) is None) is (name in FILE)

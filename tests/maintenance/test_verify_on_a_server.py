@@ -235,7 +235,8 @@ OF_TABLES = {
         "varying(500) NOT NULL', not '2 text COLLATE C NOT NULL'",
     "ALTER TABLE audits ALTER COLUMN url DROP NOT NULL":
         "the column audits.url is not that of this version",
-    "ALTER TABLE audits DROP COLUMN verdict_mode CASCADE": "the column audits.verdict_mode is missing",
+    "ALTER TABLE audits DROP COLUMN verdict_mode CASCADE":
+        "the column audits.verdict_mode is missing",
     "ALTER TABLE audit_findings DROP CONSTRAINT audit_findings_audit_id_fkey":
         "the constraint audit_findings_audit_id_fkey on audit_findings is missing",
     "ALTER TABLE audit_events DISABLE TRIGGER ALL":

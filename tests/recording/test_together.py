@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support.amount import amount
-from tests.support.events import IMAGE, event
+from tests.support.events import IMAGE, event, result
 from tests.support.invariants import check_invariants
 from veritas_peewee import InvalidAudit, connect
 from veritas_peewee.database.current import screenshot_folder
@@ -15,9 +15,10 @@ from veritas_peewee.ledger import memory
 from veritas_peewee.maintenance.verify import verify
 from veritas_peewee.models import AuditFinding, AuditRunner
 from veritas_peewee.queries import lookups
-from veritas_peewee.recording import operations, recorder, removal
+from veritas_peewee.recording import ingest, operations, recorder, removal, whole
 from veritas_peewee.recording.preparing import prepare_all
 from veritas_peewee.testing import make_event, make_finding
+from veritas_peewee.values.ids import new_audit_id
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -29,6 +30,7 @@ def together(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch, connect(folder / "audits.db") as database:
         patch.setattr(recorder, "utc_now", lambda: NOW)
         patch.setattr(operations, "utc_now", lambda: NOW)
+        patch.setattr(whole, "utc_now", lambda: NOW)
         yield database
         assert verify().problems == []
 
@@ -66,6 +68,41 @@ update = st.fixed_dictionaries(
     },
 )
 change = st.builds(lambda changes: {"type": "audit_update", "changes": changes}, update)
+
+
+def one_by_one(prepared):
+    """The audit that the events of an output make, each recorded by itself."""
+    audit_id = operations.create("https://example.com").id
+    recorder.apply_all(audit_id, prepared, whole=True)
+    recorder.end_of_output(audit_id, whole.NO_END)
+    return audit_id
+
+
+@settings(
+    max_examples=amount(26, 80),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+@given(st.lists(event | change | st.builds(lambda one: {"type": "engine_result", "result": one},
+                                           result), min_size=1, max_size=12))  # fmt: skip
+def test_a_new_audit_that_is_ingested_whole_is_what_its_events_make(together, events):
+    first = operations.create("https://example.com").id
+    prepared = prepare_all(first, events, screenshot_folder(), lenient=True)
+    for one in prepared:
+        one.folder = None  # the audits share the images
+    expected = one_by_one(prepared)
+    made = ingest.PreparedAudit(new_audit_id(), "https://example.com", False, prepared, [])
+    answer = ingest.write_audit(made)
+    assert rows(answer.id) == rows(expected)
+    read = lookups.get(answer.id)
+    assert answer.named() == read.named()
+    assert [one.__data__ for one in (answer, *answer.findings, *answer.screenshots)] == [
+        one.__data__ for one in (read, *read.findings, *read.screenshots)
+    ]
+    assert all(one.audit is answer for one in (*answer.findings, *answer.screenshots))
+    assert read.sealed_events == lookups.get(expected).sealed_events == len(lookups.events(read.id))
+    for audit_id in (first, expected, answer.id):
+        removal.delete(audit_id)
 
 
 @settings(

@@ -7,21 +7,32 @@ the file after all of them have died takes it for committed.
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+from peewee import PeeweeException
 
 from tests.support.writes import Unreliable
-from veritas_peewee import AuditStore, StoreError, StoreFull, connect, sync
+from veritas_peewee import AuditNotFound, AuditStore, StoreError, StoreFull, connect, sync
 from veritas_peewee.database.current import current_database
+from veritas_peewee.database.sqlite import SqliteStore
 from veritas_peewee.database.sqlite_errors import driver
+from veritas_peewee.ledger.log import append_event
 from veritas_peewee.maintenance.verify import verify
 from veritas_peewee.testing import make_event
+from veritas_peewee.values.moments import utc_now
 
 LOG = make_event("log_entry", message="refused")
+OWN = "INSERT INTO mine VALUES (1)"
+
+
+def execute(sql: str) -> None:
+    current_database().execute_sql(sql)
 
 
 def after_a_kill(path: Path, folder: Path) -> Path:
@@ -55,9 +66,10 @@ def names(tmp_path: Path) -> Iterator[Path]:
     return (tmp_path / f"copy{number}" for number in range(9))
 
 
+@pytest.mark.parametrize("code", [10, 7, 1034, 4874], ids=["I/O", "memory", "sync", "index"])
 @pytest.mark.parametrize("fails", ["COMMIT but undone", "INSERT"])
 async def test_what_was_told_as_refused_does_not_come_back_after_a_kill(
-    tmp_path: Path, names: Iterator[Path], fails: str
+    tmp_path: Path, names: Iterator[Path], fails: str, code: int
 ) -> None:
     path = tmp_path / "audits.db"
     async with AuditStore.open(path) as store:
@@ -67,8 +79,8 @@ async def test_what_was_told_as_refused_does_not_come_back_after_a_kill(
         leave_frames(path, next(names))
         assert comes_back(path, next(names))
 
-        unreliable.fails, unreliable.sound = [fails], -1
-        with pytest.raises(StoreError) as told:
+        unreliable.fails, unreliable.sound, unreliable.code = [fails], -1, code
+        with pytest.raises((StoreError, PeeweeException)) as told:
             await (store.record("a", LOG) if fails == "INSERT" else store.record_many("a", [LOG]))
         assert unreliable.fails == []
         assert "is not known" not in str(told.value)
@@ -81,7 +93,13 @@ async def test_what_was_told_as_refused_does_not_come_back_after_a_kill(
 
 
 @pytest.mark.parametrize(
-    "work", [lambda: sync.record("a", LOG), lambda: sync.delete("b")], ids=["event", "delete"]
+    "work",
+    [
+        lambda: sync.record("a", LOG),
+        lambda: sync.delete("b"),
+        lambda: execute(OWN),
+    ],
+    ids=["event", "delete", "own table"],
 )
 def test_what_a_script_was_told_as_refused_does_not_come_back_after_a_kill(
     tmp_path: Path, names: Iterator[Path], work: Callable[[], object]
@@ -89,12 +107,13 @@ def test_what_a_script_was_told_as_refused_does_not_come_back_after_a_kill(
     path = tmp_path / "audits.db"
     with connect(path) as opened:
         sync.create("https://example.com", id="a")
+        execute("CREATE TABLE mine (number)")
         sync.ingest([make_event("audit_complete")], audit_id="b", url="https://example.com")
         unreliable = Unreliable.put(opened)
         leave_frames(path, next(names))
         assert comes_back(path, next(names))
         unreliable.fails = ["COMMIT but undone"]
-        with pytest.raises(StoreError) as told:
+        with pytest.raises((StoreError, PeeweeException)) as told:
             work()
         assert unreliable.fails == []
         assert "is not known" not in str(told.value)
@@ -118,28 +137,91 @@ async def test_an_event_alone_that_finds_no_room_is_told_so(tmp_path: Path) -> N
         assert (await store.read(verify)).problems == []
 
 
-def test_where_nothing_can_be_committed_over_it_the_outcome_is_not_known(tmp_path: Path) -> None:
+@pytest.mark.parametrize("refused", ["statement", "sync"])
+def test_where_nothing_can_be_committed_over_it_the_outcome_is_not_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: str
+) -> None:
+    def no_sync(_: object) -> None:
+        raise StoreError("it cannot be synced")
+
     with connect(tmp_path / "audits.db") as opened:
         sync.create("https://example.com", id="a")
         unreliable = Unreliable.put(opened)
-        unreliable.fails = ["COMMIT but undone", "PRAGMA user_version ="]
+        unreliable.fails = ["COMMIT but undone"]
+        if refused == "sync":
+            monkeypatch.setattr(SqliteStore, "sync_commits", no_sync)
+        else:
+            unreliable.fails.append("PRAGMA user_version =")
         with pytest.raises(StoreError, match="is not known"):
             sync.record("a", LOG)
         assert unreliable.fails == []
+        monkeypatch.undo()
         sync.record("a", LOG)
         assert verify().problems == []
 
 
-def test_a_refused_commit_of_several_files_may_be_one_of_ours(tmp_path: Path) -> None:
+def test_what_changes_rows_alone_is_told_as_it_is_whatever_was_before(tmp_path: Path) -> None:
+    """Such a write is looked for by the number of changes, which others move too."""
+    path = tmp_path / "audits.db"
+    more = "UPDATE store_changes SET number = number + 5"
+    program = f"import sqlite3; c = sqlite3.connect({str(path)!r}); c.execute({more!r}); c.commit()"
+    with connect(path) as opened:
+        for audit_id in ("a", "b", "c"):
+            sync.create("https://example.com", id=audit_id)
+        sync.delete("a")
+        subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+        unreliable = Unreliable.put(opened)
+        for fails, is_known in (("COMMIT but undone", True), ("COMMIT but done", False)):
+            unreliable.fails = [fails]
+            with pytest.raises((StoreError, PeeweeException)) as told, opened.unit():
+                sync.delete("b")
+                sync.delete("c")
+            assert unreliable.fails == []
+            assert ("is not known" not in str(told.value)) is is_known
+            assert sync.count() == (2 if is_known else 0)
+
+
+def test_an_event_that_could_not_be_added_is_not_what_is_looked_for(tmp_path: Path) -> None:
+    with connect(tmp_path / "audits.db") as opened:
+        sync.create("https://example.com", id="a")
+        Unreliable.put(opened).fails = ["COMMIT but done"]
+        with pytest.raises(StoreError, match="is not known"), opened.unit():
+            sync.update("a", site_type="shop")
+            with contextlib.suppress(AuditNotFound):
+                append_event("nobody", "log_entry", "{}", utc_now())
+        assert sync.get("a").site_type == "shop"
+        assert verify().problems == []
+
+
+def test_ctrl_c_while_the_outcome_is_looked_for_takes_no_image_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> bool:
+        raise KeyboardInterrupt
+
+    with connect(tmp_path / "audits.db") as opened:
+        sync.create("https://example.com", id="a")
+        monkeypatch.setattr(SqliteStore, "is_refused", interrupted)
+        Unreliable.put(opened).fails = ["COMMIT but done"]
+        with pytest.raises(KeyboardInterrupt):
+            sync.record("a", make_event("screenshot", label="x", index=1))
+        assert verify().problems == []
+        assert sync.get("a").screenshots_count == 1
+
+
+@pytest.mark.parametrize("work", [lambda: sync.record("a", LOG), lambda: execute(OWN)])
+def test_a_refused_commit_of_several_files_may_be_one_of_ours(
+    tmp_path: Path, work: Callable[[], object]
+) -> None:
     """SQLite commits one attached file after the other: the last may find no room when ours is
     saved."""
     with connect(tmp_path / "audits.db") as opened:
         sync.create("https://example.com", id="a")
+        execute("CREATE TABLE mine (number)")
         opened.attach(str(tmp_path / "other.db"), "other")
         unreliable = Unreliable.put(opened)
         unreliable.fails, unreliable.code = ["COMMIT but done"], 13  # SQLITE_FULL
         with pytest.raises(StoreError, match="is not known"):
-            sync.record("a", LOG)
+            work()
         assert unreliable.fails == []
-        assert len(sync.events("a")) == 1
         assert verify().problems == []

@@ -13,15 +13,14 @@ VOID = {"meta", "link", "br", "img", "hr", "input", "circle", "rect", "path", "l
 HARMFUL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
-class Seen(HTMLParser):
-    """What is on a page; it is well formed, runs nothing of its own and links only within us."""
+class Page(HTMLParser):
+    """What is on a page, which is well formed."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
         self.open: list[str] = []
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.words: list[str] = []
-        self.headings: list[int] = []
         self.feed(text)
         self.close()
         assert self.open == []
@@ -32,8 +31,6 @@ class Seen(HTMLParser):
         values = dict(attrs)
         assert len(values) == len(attrs), attrs
         self.tags.append((tag, values))
-        if re.fullmatch("h[1-6]", tag):
-            self.headings.append(int(tag[1]))
         if tag not in VOID:
             self.open.append(tag)
 
@@ -46,7 +43,10 @@ class Seen(HTMLParser):
 
     @property
     def text(self) -> str:
-        return " ".join(" ".join(self.words).split())
+        return " ".join(self.between.join(self.words).split())
+
+    between = ""
+    """What is read between two pieces of text that a tag parts."""
 
     def all(self, tag: str) -> list[dict[str, str | None]]:
         """The attributes of all elements with this name."""
@@ -56,9 +56,26 @@ class Seen(HTMLParser):
     def links(self) -> list[str]:
         return [values["href"] or "" for values in self.all("a")]
 
+    @property
+    def ids(self) -> list[str]:
+        return [values["id"] or "" for _, values in self.tags if "id" in values]
+
     def check(self) -> None:
-        ids = [values["id"] for _, values in self.tags if "id" in values]
-        assert len(ids) == len(set(ids)), ids
+        """Look for what such a page should not have."""
+
+
+class Seen(Page):
+    """A page of the web: it runs nothing of its own and links only within us."""
+
+    between = " "
+
+    @property
+    def headings(self) -> list[int]:
+        """The levels of its headings."""
+        return [int(tag[1]) for tag, _ in self.tags if re.fullmatch("h[1-6]", tag)]
+
+    def check(self) -> None:
+        assert len(self.ids) == len(set(self.ids)), self.ids
         for tag, values in self.tags:
             assert tag not in ("style", "iframe", "object", "embed", "base"), tag
             assert "style" not in values, values
@@ -81,13 +98,13 @@ class Seen(HTMLParser):
             before = level
 
 
-def seen(response: httpx2.Response, status: int = 200) -> Seen:
+def seen(response: httpx2.Response, status: int = 200, referrer: str = "no-referrer") -> Seen:
     """A page as it was answered, with the headers that every page has."""
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "text/html; charset=utf-8"
     assert response.headers["content-security-policy"] == POLICY
     assert response.headers["x-content-type-options"] == "nosniff"
-    assert response.headers["referrer-policy"] == "no-referrer"
+    assert response.headers["referrer-policy"] == referrer
     page = Seen(response.text)
     if response.text.startswith("<!doctype html>"):
         assert len(page.all("main")) == 1

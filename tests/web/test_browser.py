@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
+import sys
 
 import pytest
 
 from tests.support.browser import Engine, Server, chromium, left_out
+from tests.support.processes import PROGRAMS
+from tests.support.server import serving
 from veritas_peewee import sync
 from veritas_peewee.testing import make_audit, make_event, make_finding, make_png
 
@@ -35,18 +40,18 @@ def engine(path, server):
 
 
 @pytest.fixture
-def open_page(browser, server):
-    """Opens a page of the server; whatever the browser complains about is a failure."""
+def open_at(browser):
+    """Opens a page of a server; whatever the browser complains about is a failure."""
     opened = []
 
-    def open_(path="/", **options):
+    def open_(address, **options):
         context = browser.new_context(**options)
         page = context.new_page()
         page.set_default_timeout(PATIENCE)
         complaints = []
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("console", lambda message: complaints.append(message.text))
-        page.goto(server.url + path)
+        page.goto(address)
         opened.append((context, complaints))
         return page
 
@@ -55,6 +60,20 @@ def open_page(browser, server):
         context.close()
         # While the server is gone, the browser says so.
         assert [text for text in complaints if "Failed to load resource" not in text] == []
+
+
+@pytest.fixture
+def open_page(open_at, server):
+    """Opens a page of the server that the test's engine writes beside."""
+    return lambda path="/", **options: open_at(server.url + path, **options)
+
+
+@pytest.fixture
+def starting(path):
+    """The address of `veritas-peewee serve` with an engine."""
+    runs = [sys.executable, "-S", str(PROGRAMS / "engine.py"), json.dumps(make_event("log_entry"))]
+    with serving(path, "--writable", "--engine", shlex.join(runs)) as found:
+        yield found.address
 
 
 def fill(engine, number=3):
@@ -140,6 +159,63 @@ def test_two_images_are_compared(engine, open_page):
     assert "40%" in after.evaluate("(e) => getComputedStyle(e).clipPath")
     page.get_by_label("Difference").check()
     assert after.evaluate("(e) => getComputedStyle(e).mixBlendMode") == "difference"
+
+
+def test_two_images_are_compared_by_keyboard_and_without_script_side_by_side(engine, open_page):
+    ids = fill(engine, 2)
+    shot = make_event("screenshot", index=0, data=make_png(7, 300))
+    ids.append(engine.do(sync.ingest, [shot, *make_audit(f"{SHOP}0", screenshots=0)]).id)
+    path = f"/compare?ids={ids[0]}&ids={ids[2]}"
+    page = open_page(path)
+    before, after = page.locator(".pair figure").all()
+    page.get_by_label("Before or after").focus()
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+    assert "3%" in after.evaluate("(e) => getComputedStyle(e).clipPath")
+    places = [(box["x"], box["y"]) for box in (before.bounding_box(), after.bounding_box())]
+    assert places[0] == places[1]  # one lies over the other
+    page.keyboard.press("Tab")
+    page.keyboard.press("Space")
+    assert after.evaluate("(e) => getComputedStyle(e).mixBlendMode") == "difference"
+    page.keyboard.press("Space")
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Home")
+    plain = open_page(path, java_script_enabled=False)
+    assert plain.locator("input[type=range]").count() == 0
+    for shown in (page, plain):
+        before, after = [one.bounding_box() for one in shown.locator(".pair figure").all()]
+        assert before["x"] + before["width"] <= after["x"]
+        assert before["y"] == after["y"]
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_an_audit_is_started_with_a_form(starting, open_at, scripts):
+    page = open_at(starting, java_script_enabled=scripts)
+    page.get_by_role("link", name="New audit").click()
+    page.get_by_label("Address").fill("ftp://shop.example/")
+    page.get_by_role("button", name="Start").click()
+    fault = page.locator("#url-fault")
+    assert "ftp://shop.example/" in fault.inner_text()
+    field = page.get_by_label("Address")
+    assert field.input_value() == "ftp://shop.example/"
+    assert field.get_attribute("aria-invalid") == "true"
+    field.fill(SHOP)
+    page.get_by_label("Tier").select_option("quick scan")
+    page.get_by_role("button", name="Start").click()
+    page.wait_for_url("**/audits/vrts_*")
+    assert page.locator("h1").count() == 1
+    page.wait_for_selector(f"text={SHOP}")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_in_the_form(starting, open_at, scheme):
+    page = open_at(f"{starting}new", color_scheme=scheme, viewport={"width": 320, "height": 640})
+    for _ in range(2):
+        assert violations(page) == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= 320
+        page.get_by_label("Address").fill("ftp://shop.example/")
+        page.get_by_role("button", name="Start").click()
+        page.wait_for_selector("#url-fault")
 
 
 def test_the_keyboard_reaches_the_content_first(engine, open_page):
@@ -260,13 +336,32 @@ def test_without_script_pages_are_whole(engine, open_page):
     assert "44 %" in page.inner_text("#progress")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
-def test_axe_finds_nothing(engine, server, open_page, scheme, width):
+def test_the_store_is_verified_from_its_page(starting, open_at):
+    page = open_at(f"{starting}integrity", viewport={"width": 320, "height": 640})
+    page.get_by_role("link", name="Verify all of it now").click()
+    while not page.get_by_text("All is there, as it was written.").count():
+        assert "Under way" in page.inner_text("main")
+        page.goto(f"{starting}integrity")
+    assert violations(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= 320
+
+
+def violations(page):
+    """What axe-core has to say against a page."""
     try:
         from axe_playwright_python.sync_playwright import Axe
     except ImportError:
         left_out("PyPI's axe-playwright-python is not installed, so axe-core was not run")
+    return [
+        (page.url, one["id"], node["html"][:200], re.sub(r"\s+", " ", node["failureSummary"]))
+        for one in Axe().run(page).response["violations"]
+        for node in one["nodes"]
+    ]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_axe_finds_nothing(engine, server, open_page, scheme, width):
     ids = fill(engine)
     live = engine.do(sync.create, "https://live.example/").id
     engine.do(sync.record, live, {"type": "phase_start", "phase": "scout", "pct": 33})
@@ -274,9 +369,4 @@ def test_axe_finds_nothing(engine, server, open_page, scheme, width):
     page = open_page(color_scheme=scheme, viewport={"width": width, "height": 900})
     for path in [*paths(ids), f"/audits/{live}", f"/audits/{failed}"]:
         page.goto(server.url + path)
-        found = Axe().run(page).response["violations"]
-        assert [
-            (path, one["id"], node["html"][:200], re.sub(r"\s+", " ", node["failureSummary"]))
-            for one in found
-            for node in one["nodes"]
-        ] == []
+        assert violations(page) == []

@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 from httpx2 import Client, ConnectError
-from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection
 from websockets.sync.client import connect as connected
 
@@ -72,7 +71,7 @@ AUDITS, VIEWERS = 6, 4
 
 
 @contextmanager
-def server(folder: Path, workers: int) -> Iterator[int]:
+def server(folder: Path, workers: int, number: int = signal.SIGTERM) -> Iterator[int]:
     """A server of the older backend in a folder; gives its port, and asks it to stop at the end."""
     (folder / "backend.py").write_text(APPLICATION)
     (folder / "engine.py").write_text(ENGINE)
@@ -86,8 +85,8 @@ def server(folder: Path, workers: int) -> Iterator[int]:
         try:
             yield port
         finally:
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(30) in (0, -signal.SIGTERM)
+            process.send_signal(number)
+            assert process.wait(30) in (0, -number)
 
 
 def first_answer(client: Client) -> None:
@@ -161,12 +160,52 @@ def test_a_server_that_is_stopped_ends_its_engines_and_says_so(tmp_path):
         viewer = stack.enter_context(connected(address))
         assert json.loads(viewer.recv(30))["type"] == "phase_start"
         server_stack.close()
-        with pytest.raises(ConnectionClosed):
-            viewer.recv(30)
-        assert viewer.close_code == 1012  # the server goes, and may come again
+        (last,) = told(viewer)
+        assert (last["type"], last["audit_id"]) == ("audit_error", audit_id)
+        assert last["error"].startswith("the server is stopping")
     with connect(tmp_path / "audits.db"):
         found = sync.get(audit_id)
         assert (found.status, found.errors) == (
             "disconnected", ["the program that ran this audit has stopped it"],
         )  # fmt: skip
         check_invariants()
+
+
+LIVE = """
+from pathlib import Path
+
+from fastapi import FastAPI
+
+from veritas_peewee.web import api_router, store_lifespan
+
+app = FastAPI(lifespan=store_lifespan(Path(__file__).parent / "audits.db"))
+
+
+@app.get("/api/audits/history")
+async def ready():
+    return {}
+
+
+app.include_router(api_router(), prefix="/api")
+"""
+
+
+@pytest.mark.ends_within(120)
+@pytest.mark.parametrize(("number", "workers"), [(signal.SIGTERM, 1), (signal.SIGTERM, 2),
+                                                 (signal.SIGINT, 1)])  # fmt: skip
+def test_viewers_of_any_uvicorn_are_told_that_it_stops(tmp_path, monkeypatch, number, workers):
+    monkeypatch.setattr(sys.modules[__name__], "APPLICATION", LIVE)
+    with ExitStack() as stack:
+        with server(tmp_path, workers, number) as port:
+            client = stack.enter_context(Client(base_url=f"http://127.0.0.1:{port}", timeout=60))
+            first_answer(client)
+            path = f"/api/audits/{client.post('/api/audits', json={'url': SHOP}).json()['id']}"
+            socket_ = stack.enter_context(connected(f"ws://127.0.0.1:{port}{path}/stream"))
+            assert json.loads(socket_.recv(30))["message"] == "snapshot"
+            headers = {"Accept": "text/event-stream"}
+            stream = stack.enter_context(client.stream("GET", f"{path}/events", headers=headers))
+            lines = stream.iter_lines()
+            assert next(lines) == "retry: 1000"
+        # Each came to its end in order: a stream that is cut off would be an error here.
+        assert told(socket_)[-1] == {"message": "end", "data": {"how": "closing"}}
+        assert list(lines)[-3:-1] == ["event: end", 'data: {"how":"closing"}']

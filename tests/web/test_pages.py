@@ -190,6 +190,36 @@ async def test_a_page_does_not_wait_for_counts_that_take_long(client, store, mon
     assert "min_score" in (await page_of(client, "/facets?min_score=x", 422)).text
 
 
+async def test_counts_that_took_long_are_not_waited_for_again_for_a_while(
+    client, store, monkeypatch
+):
+    begun = []
+
+    def counted(**filters):
+        begun.append(filters)
+        return facets(**filters)
+
+    facets = pages_list.sync.facets
+    monkeypatch.setattr(pages_list.sync, "facets", counted)
+    monkeypatch.setattr(pages_list, "COUNTS_FRESH", 1000.0)
+    await store.ingest(make_audit(SHOP))
+    monkeypatch.setattr(pages_list, "PATIENCE", -1.0)
+    assert "with these filters" not in (await page_of(client, "/?host=shop.example")).text
+    monkeypatch.setattr(pages_list, "PATIENCE", 60.0)
+    before = len(begun)
+    for _ in range(3):
+        assert "with these filters" not in (await page_of(client, "/?host=shop.example")).text
+    assert len(begun) == before
+    assert "1 audit" in (await page_of(client, "/")).text  # others are
+    # What the script has asked for is on the next page at once.
+    assert "1 audit with" in (await page_of(client, "/facets?host=shop.example")).text
+    assert "1 audit with these filters" in (await page_of(client, "/?host=shop.example")).text
+    monkeypatch.setattr(pages_list, "COUNTS_FRESH", 0.0)
+    assert "with these filters" not in (await page_of(client, "/?host=shop.example")).text
+    monkeypatch.setattr(pages_list, "IMPATIENT", 0.0)
+    assert "1 audit with these filters" in (await page_of(client, "/?host=shop.example")).text
+
+
 async def test_a_facet_filters_and_is_taken_away_by_a_second_click(client, store):
     await store.ingest(make_audit(SHOP, site_type="shop"))
     await store.ingest(make_audit("https://news.example/", site_type="news"))

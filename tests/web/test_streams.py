@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 
 import anyio
+import anyio.lowlevel
 import pytest
 from fastapi.testclient import TestClient
 
@@ -12,7 +14,7 @@ from tests.support.database_files import by_hand
 from tests.support.web import Viewer, application, client_of, http_scope
 from veritas_peewee import AuditEvent, AuditStore, StoreError, connect, store_lifespan, sync
 from veritas_peewee.testing import make_audit
-from veritas_peewee.web import add_error_handlers, api_router, streams
+from veritas_peewee.web import add_error_handlers, api_router, messages, streams
 from veritas_peewee.web.answers import ShownEvent, event_text, json_text
 
 SHOP = "https://shop.example/"
@@ -198,6 +200,113 @@ async def test_hundreds_of_viewers_cost_no_thread_and_one_reader(app, store):
             ids[audit.id].append(await store.record(audit.id, {"type": "audit_complete"}))
     for number, viewer in enumerate(viewers):
         assert (viewer.ids, viewer.end) == (ids[audits[number % 10].id], "completed")
+
+
+# ---- what viewers cost ----
+
+
+async def test_an_event_is_made_ready_once_for_all_who_are_sent_it_live(app, store, monkeypatch):
+    made = []
+
+    def counted(event):
+        made.append(event.id)
+        return event_text(event)
+
+    monkeypatch.setattr(messages, "event_text", counted)
+    audit = await store.create(SHOP)
+    viewers = [Viewer(app, path_of(audit)) for _ in range(20)]
+    async with anyio.create_task_group() as tasks:
+        for viewer in viewers:
+            tasks.start_soon(viewer.watch)
+        with anyio.fail_after(60):
+            while not all(viewer.messages for viewer in viewers):
+                await anyio.sleep(0.001)
+        ids = [await store.record(audit.id, ENTRY)]
+        for viewer in viewers:
+            await viewer.sees(ids)
+        assert made == ids
+        ids.append(await store.record(audit.id, {"type": "audit_complete"}))
+    assert {tuple(viewer.ids) for viewer in viewers} == {tuple(ids)}
+    assert len(made) <= len(ids) + len(viewers)  # the end may be looked up by each
+
+
+async def test_viewers_who_catch_up_take_turns(app, store, monkeypatch):
+    audit = await store.create(SHOP)
+    ids = await store.record_many(audit.id, [ENTRY] * 600)
+    ids.append(await store.record(audit.id, {"type": "audit_complete"}))
+    rounds, made = 0, []
+    over = anyio.Event()
+
+    async def count():
+        nonlocal rounds
+        while not over.is_set():
+            rounds += 1
+            await anyio.lowlevel.checkpoint()
+
+    def noted(event):
+        made.append(rounds)
+        return event_text(event)
+
+    monkeypatch.setattr(messages, "event_text", noted)
+    viewers = [Viewer(app, path_of(audit)) for _ in range(10)]
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(count)
+        async with anyio.create_task_group() as watching:
+            for viewer in viewers:
+                watching.start_soon(viewer.watch)
+        over.set()
+    assert {tuple(viewer.ids) for viewer in viewers} == {tuple(ids)}
+    assert len(made) == 10 * len(ids)
+    # Two, for a task is counted in one round or in the next one.
+    assert max(Counter(made).values()) <= 2 * streams.AT_ONCE
+
+
+LONG = {"type": "log_entry", "message": "é\u2028\n\x85" * 400_000}
+
+
+class Slow(Viewer):
+    """A viewer that takes one message and then nothing for a while."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.reads, self.sizes = anyio.Event(), []
+
+    async def _send(self, message):
+        self.sizes.append(len(message.get("body", b"")))
+        if len(self.sizes) > 3:
+            await self.reads.wait()
+        await super()._send(message)
+
+
+async def test_a_long_event_is_sent_in_pieces_that_wait_for_the_viewer(app, store):
+    audit = await store.create(SHOP)
+    ids = await store.record_many(audit.id, [ENTRY, LONG, ENTRY])
+    ids.append(await store.record(audit.id, {"type": "audit_complete"}))
+    viewer = Slow(app, path_of(audit))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(viewer.watch)
+        with anyio.fail_after(60):
+            while len(viewer.sizes) < 4:
+                await anyio.sleep(0.001)
+        for _ in range(20):
+            await anyio.lowlevel.checkpoint()
+        assert len(viewer.sizes) == 4  # nothing is handed out that it has not asked for
+        viewer.reads.set()
+    assert (viewer.ids, viewer.end) == (ids, "completed")
+    assert viewer.messages[2][1]["data"] == LONG
+    assert max(viewer.sizes) <= messages.PIECE
+    assert len(viewer.text.splitlines()) == viewer.text.count("\n")
+
+
+async def test_viewers_of_a_long_event_have_one_between_them(store):
+    audit = await store.create(SHOP)
+    await store.record_many(audit.id, [ENTRY, LONG])
+    followers = [await store.follow(audit.id) for _ in range(3)]
+    found = [[await anext(one), *one.ready()] for one in followers]
+    assert len({id(events[1]) for events in found}) == 1
+    assert found[0][1].data == LONG
+    for one in followers:
+        await one.aclose()
 
 
 # ---- WebSocket ----

@@ -57,6 +57,8 @@ COMMANDS = (
     "watch {id} --database {store}",
     "serve --port 0 --database {store}",
 )
+PYTHON_BEGINS = "Fatal Python error: init_"
+"""What Python says that is interrupted in its own beginning, be it with its streams or its path."""
 SERVED = 0.5
 """Seconds for which `serve` has a viewer at most before it is told to end."""
 
@@ -186,7 +188,7 @@ def _round(
         started.end()
         row.problem(f"{name}: goes on")
         return
-    if code == -sent or "init_import_site" in errors:  # the latter: Python's own beginning
+    if code == -sent or PYTHON_BEGINS in errors:
         row.count("ended before the program began")
     elif code == 0:
         row.count("was done")

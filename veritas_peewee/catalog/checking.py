@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from veritas_peewee.catalog import entries
+from veritas_peewee.catalog.counted import counted_sql
 from veritas_peewee.catalog.indexes import upkeep
 from veritas_peewee.database.expressions import json_items
 from veritas_peewee.database.statements import execute
@@ -38,7 +38,7 @@ def _tables() -> list[str]:
         found.append(PATTERNS_DISAGREE)
     table = AuditCount._meta.table_name
     counts = execute(f"SELECT * FROM {table} WHERE audits <> 0", ())
-    wanted = execute(entries.counted_sql(), ())
+    wanted = execute(counted_sql(), ())
     # Each backend sorts in its own way.
     if len(counts) != len(wanted) or set(counts) != set(wanted):
         found.append(COUNTS_DISAGREE)

@@ -18,20 +18,13 @@ from typing import Any, NamedTuple
 from veritas_peewee.catalog.full_text import LEFT_OUT, WORDS, indexed
 from veritas_peewee.catalog.indexes import index
 from veritas_peewee.database.connection import StoreDatabase
-from veritas_peewee.database.expressions import (
-    as_key,
-    is_among,
-    join_in_order,
-    json_items,
-    json_keys,
-    json_list,
-    json_of_keys,
-)
+from veritas_peewee.database.expressions import is_among
 from veritas_peewee.database.failures import add_hint
 from veritas_peewee.database.sqlite_errors import CORRUPT_VIRTUAL_TABLE
 from veritas_peewee.database.statements import (
     MARK,
     execute,
+    insert_rows,
     insert_sql,
     per_backend,
     text_of,
@@ -84,68 +77,79 @@ class Entry(NamedTuple):
     """All of its texts, also those that its row leaves to the view `audit_catalog_texts`."""
 
 
-def renew_all(database: StoreDatabase, audits: dict[str, dict[str, Any]]) -> list[bool]:
-    """Bring audits' entries up to date with their rows' stored values; whether each was not."""
-    new: list[tuple[int, list[str]]] = []
-    found, findings = _read_ahead(database, list(audits))
-    renewed = [
-        _renew(database, audit_id, row, new, found.get(audit_id), findings.get(audit_id))
-        for audit_id, row in audits.items()
-    ]
+def renew_all(
+    database: StoreDatabase,
+    audits: dict[str, dict[str, Any]],
+    findings: dict[str, list[Any]] | None = None,
+) -> list[bool]:
+    """Bring audits' entries up to date with their rows' stored values; whether each was not.
+
+    `findings` are given for audits that were just inserted, whose ids were checked: those of each,
+    with the columns `FROM_FINDINGS`, in the order of their ids.
+    """
+    there: dict[str, list[Any]] = {}
+    if findings is not None or database.reads_ahead:
+        there = _entries_of(list(audits))
+    if findings is None and database.reads_ahead:
+        findings = _findings_of(list(audits))
+    new: list[Entry] = []
+    words: list[tuple[int, list[str]]] = []
+    renewed = []
+    for audit_id, row in audits.items():
+        if findings is None:
+            wanted = entry_of(audit_id, row)
+            found = execute(_entry_sql(), (audit_id,))
+        else:
+            wanted = entry_of(audit_id, row, findings.get(audit_id, []))
+            found = there.get(audit_id, [])
+        renewed.append(_renew(database, wanted, found, new, words))
+    ids = insert_rows(CatalogEntry, _COLUMNS, [entry.row for entry in new])
+    words += [(key, entry.words) for key, entry in zip(ids, new, strict=True)]
     # All at once and at the end: before each statement with a trigger FTS5 writes what it has
     # collected.
-    index().add_words(database, new)
+    index().add_words(database, words)
     return renewed
-
-
-def _read_ahead(
-    database: StoreDatabase, audit_ids: list[str]
-) -> tuple[dict[str, list[Any]], dict[str, list[Any]]]:
-    """The entries and the findings of audits, where it pays to read them at once."""
-    if not database.reads_ahead:
-        return {}, {}
-    values = (json.dumps(audit_ids),)
-    run = database.state.conn.execute
-    rows, told = run(_entries_sql(), values), run(_all_findings_sql(), values)
-    found: dict[str, list[Any]] = {audit_id: [] for audit_id in audit_ids}
-    findings: dict[str, list[Any]] = {audit_id: [] for audit_id in audit_ids}
-    for row in rows.fetchall():
-        found[row[1]].append(row)
-    for audit_id, *row in told.fetchall():
-        findings[audit_id].append(tuple(row))
-    return found, findings
 
 
 def _renew(
     database: StoreDatabase,
-    audit_id: str,
-    row: dict[str, Any],
-    new: list[tuple[int, list[str]]],
-    found: list[Any] | None,
-    findings: list[Any] | None,
+    wanted: Entry | None,
+    found: list[Any],
+    new: list[Entry],
+    words: list[tuple[int, list[str]]],
 ) -> bool:
-    wanted = entry_of(audit_id, row, findings)
-    if found is None:
-        found = execute(_entry_sql(), (audit_id,))
     if wanted is None:
         if found:
             CatalogEntry.delete().where(CatalogEntry.id == found[0][0]).execute()
     elif not found:
-        (entry,) = database.insert(insert_entry_sql(with_id=False), wanted.row, 1)
-        new.append((entry, wanted.words))
+        new.append(wanted)
     else:
         is_same = found[0][1:] == wanted.row
         if not is_same:
             database.execute_sql(update_sql(CatalogEntry, *_COLUMNS), (*wanted.row, found[0][0]))
         if not index().FOLLOWS_ENTRIES:  # a text of the audit's own rows can have changed
-            new.append((found[0][0], wanted.words))
+            words.append((found[0][0], wanted.words))
         if is_same:
             return False
     return wanted is not None or bool(found)
 
 
-def insert_entry_sql(*, with_id: bool) -> str:
-    return insert_sql(CatalogEntry, *["id"] * with_id, *_COLUMNS)
+def _entries_of(audit_ids: list[str]) -> dict[str, list[Any]]:
+    """The entries of audits, a list for each that has one."""
+    rows = execute(_entries_sql(), (json.dumps(audit_ids),))
+    return {row[1]: [row] for row in rows}
+
+
+def _findings_of(audit_ids: list[str]) -> dict[str, list[Any]]:
+    """What entries take from the findings of audits."""
+    found: dict[str, list[Any]] = {}
+    for audit_id, *row in execute(_all_findings_sql(), (json.dumps(audit_ids),)):
+        found.setdefault(audit_id, []).append(tuple(row))
+    return found
+
+
+def insert_entry_sql() -> str:
+    return insert_sql(CatalogEntry, "id", *_COLUMNS)
 
 
 def is_current(audit_id: str, row: dict[str, Any]) -> bool:
@@ -309,42 +313,3 @@ def _all_findings_sql() -> str:
 def _findings_sql() -> str:
     query = AuditFinding.select(*(AuditFinding._meta.fields[name] for name in FROM_FINDINGS))
     return text_of(query.where(AuditFinding.audit == MARK).order_by(AuditFinding.id))
-
-
-def patterned_sql() -> str:
-    """SQL for the rows that `audit_patterns` must hold."""
-    return (
-        f"SELECT j.key, c.created_at, c.audit_id, j.value FROM {CatalogEntry._meta.table_name} "
-        f"AS c, {json_items('c.patterns')} AS j ORDER BY 1, 2, 3"
-    )
-
-
-def counted_sql() -> str:
-    """SQL for the rows that `audit_counts` must hold."""
-    # An audit counts in each of its buckets once for itself, and once for each pattern type; and
-    # once for the set of its pattern types.
-    entries = CatalogEntry._meta.table_name
-    columns = f"c.status, {as_key('c.risk_level')} AS r, {as_key('c.site_type')} AS s, c.audit_tier"
-    each = f"FROM {entries} AS c, {json_list('c.slices')} AS part"
-    return (
-        "SELECT slice, status, r, s, audit_tier, key, COUNT(*) FROM ("
-        f"SELECT part.value AS slice, {columns}, '' AS key {each} UNION ALL "
-        f"SELECT part.value, {columns}, j.key {each}, {json_items('c.patterns')} AS j "
-        f"WHERE j.key <> '' UNION ALL SELECT '{SET_BUCKET}', {columns}, "
-        f"{json_of_keys('c.patterns')} FROM {entries} AS c WHERE c.patterns <> '{{}}') AS counted "
-        "GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1, 2, 3, 4, 5, 6"
-    )
-
-
-def patterns_sql(audits: str) -> str:
-    """How many audits have each pattern type, by their entries: a query with the columns status,
-    risk level, site type and tier, all empty, then the pattern type and the number.
-
-    `audits` is a query for the ids of the audits that are counted.
-    """
-    return (
-        "SELECT '', '', '', '', j.key, COUNT(*) "
-        f"FROM ({audits}) AS m {join_in_order()} {CatalogEntry._meta.table_name} AS c "
-        f"ON c.audit_id = m.id CROSS JOIN {json_keys('c.patterns')} AS j "
-        "WHERE j.key <> '' GROUP BY j.key"
-    )

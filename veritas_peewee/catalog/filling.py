@@ -10,6 +10,7 @@ from typing import Any
 from peewee import SQL, NodeList
 
 from veritas_peewee.catalog import entries, full_text
+from veritas_peewee.catalog.counted import counted_sql, patterned_sql
 from veritas_peewee.catalog.full_text import CONTENT, WORDS
 from veritas_peewee.catalog.indexes import index
 from veritas_peewee.database.current import current_database
@@ -85,15 +86,15 @@ def _make_all() -> int:
     connection = database.state.conn
     for made in _entries():
         connection.executemany(
-            entries.insert_entry_sql(with_id=True),
+            entries.insert_entry_sql(),
             [(number + place, *entry.row) for place, entry in enumerate(made, 1)],
         )
         full_text.add_words(
             database, [(number + at, entry.words) for at, entry in enumerate(made, 1)]
         )
         number += len(made)
-    database.execute_sql(f"INSERT INTO {patterns} {entries.patterned_sql()}")
-    database.execute_sql(f"INSERT INTO {counts} {entries.counted_sql()}")
+    database.execute_sql(f"INSERT INTO {patterns} {patterned_sql()}")
+    database.execute_sql(f"INSERT INTO {counts} {counted_sql()}")
     database.execute_sql(fresh_parts()["trigger", _TRIGGER].text)
     return number - first
 

@@ -78,6 +78,8 @@ class _Forms(dict[int, str]):
 
 
 _FORMS = _Forms()
+_PLAIN = set(map(chr, range(128)))
+"""Characters that stay as they are whatever is around them, as far as they were met."""
 _JAMO = re.compile("[\u1100-\u11ff]")
 _SYLLABLE = re.compile(
     "(?:[\u1100-\u1112][\u1161-\u1175]|[\uac00-\ud7a3])[\u11a8-\u11c2]?"
@@ -89,13 +91,26 @@ def folded(text: str) -> str:
     case is the index's own matter)."""
     if text.isascii():
         return text
-    changed = [one for one in set(text) if one > "\x7f" and _FORMS[ord(one)] != one]
+    changed = {
+        one: form
+        for one in set(text) - _PLAIN
+        if (form := _FORMS[ord(one)]) != one or not _is_plain(one)
+    }
     if len(changed) > _FEW:
         text = text.translate(_FORMS)
     else:  # a folded form has nothing left to fold, so the order does not matter
-        for one in changed:
-            text = text.replace(one, _FORMS[ord(one)])
-    return _SYLLABLE.sub(_put_together, text) if _JAMO.search(text) else text
+        for one, form in changed.items():
+            text = text.replace(one, form)
+    return _SYLLABLE.sub(_put_together, text) if _JAMO.search("".join(changed.values())) else text
+
+
+def _is_plain(character: str) -> bool:
+    """Whether a character that is its own form stays as it is; if so, this is remembered."""
+    if _JAMO.match(character):
+        return False
+    if len(_PLAIN) < _MOST_REMEMBERED:
+        _PLAIN.add(character)
+    return True
 
 
 def _put_together(found: re.Match[str]) -> str:

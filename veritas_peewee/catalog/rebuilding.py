@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from veritas_peewee.catalog import checking, entries, filling
+from veritas_peewee.catalog import checking, filling
+from veritas_peewee.catalog.counted import counted_sql, patterned_sql
 from veritas_peewee.catalog.full_text_upkeep import TABLES as TABLES
 from veritas_peewee.catalog.indexes import upkeep
 from veritas_peewee.database.current import current_database
@@ -48,11 +49,11 @@ def _rebuild() -> list[str]:
         done.append("built the full-text index again")
     if checking.PATTERNS_DISAGREE in wrong:
         database.execute_sql(f"DELETE FROM {_PATTERNS}")
-        database.execute_sql(f"INSERT INTO {_PATTERNS} {entries.patterned_sql()}")
+        database.execute_sql(f"INSERT INTO {_PATTERNS} {patterned_sql()}")
         done.append("made the patterns of audits again")
     if checking.COUNTS_DISAGREE in wrong:
         database.execute_sql(f"DELETE FROM {_COUNTS}")
-        database.execute_sql(f"INSERT INTO {_COUNTS} {entries.counted_sql()}")
+        database.execute_sql(f"INSERT INTO {_COUNTS} {counted_sql()}")
         done.append("counted the audits again")
     gone = database.execute_sql(
         f"DELETE FROM {_ENTRIES} WHERE audit_id NOT IN (SELECT id FROM {Audit._meta.table_name})"

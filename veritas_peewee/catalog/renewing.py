@@ -16,11 +16,15 @@ from veritas_peewee.database.failures import DRIVER_ERRORS, is_of_the_data
 _logger = logging.getLogger("veritas_peewee")
 
 
-def renew_all(database: StoreDatabase, audits: dict[str, dict[str, Any]]) -> None:
+def renew_all(
+    database: StoreDatabase,
+    audits: dict[str, dict[str, Any]],
+    findings: dict[str, list[Any]] | None = None,
+) -> None:
     """Bring the entries of audits up to date with their rows' stored values, in a transaction.
 
-    All of this can be made again, so where it is damaged, the log says so and the entries stay as
-    they were: no audit is refused for it.
+    `findings` are those of `entries.renew_all`. All of this can be made again, so where it is
+    damaged, the log says so and the entries stay as they were: no audit is refused for it.
     """
     if database.leaves_derived is None and not _can_be_written(database):
         database.leaves_derived = True
@@ -29,7 +33,7 @@ def renew_all(database: StoreDatabase, audits: dict[str, dict[str, Any]]) -> Non
     connection = database.state.conn
     connection.execute("SAVEPOINT catalog")
     try:
-        if any(entries.renew_all(database, audits)):
+        if any(entries.renew_all(database, audits, findings)):
             write_words(database)
     except DRIVER_ERRORS as error:
         if not is_of_the_data(error):

@@ -23,6 +23,7 @@ from veritas_peewee.recording import operations
 from veritas_peewee.recording.forms import NOTES_EVENT, Event, with_notes
 from veritas_peewee.recording.ingest import ingest_noted
 from veritas_peewee.recording.live import NO_END, LiveOutput
+from veritas_peewee.recording.many import Ingested, ingest_each
 from veritas_peewee.recording.output import parse, unread
 from veritas_peewee.recording.recorder import end_of_output, record
 
@@ -64,19 +65,11 @@ def ingest(
         raise typer.BadParameter("- stands alone", param_hint="FILE")
     stored: list[tuple[str, Audit]] = []
     failures = 0
-    troubles: list[str]
     with opened(database):
-        for file in _each(files):
-            try:
-                if file != PIPE:
-                    audit, troubles = ingest_noted(file, audit_id=id, url=url)
-                elif url is None and id is None:
-                    audit, troubles = _whole_pipe(_pipe())
-                else:
-                    audit, troubles = _live_pipe(_pipe(), url, id)
-                stored.append((file, audit))
-            except StoreError as error:
-                troubles = [str(error)]
+        found = ingest_each(_each(files), url=url) if len(files) > 1 else [_one(files[0], url, id)]
+        for file, audit, troubles in found:
+            if audit is not None:
+                stored.append((str(file), audit))
             for text in troubles:
                 complain(text if text.startswith(f"{file}: ") else f"{file}: {text}")
             failures += len(troubles)
@@ -89,10 +82,23 @@ def ingest(
         raise typer.Exit(1)
 
 
+def _one(file: str, url: str | None, audit_id: str | None) -> Ingested:
+    try:
+        if file != PIPE:
+            audit, troubles = ingest_noted(file, audit_id=audit_id, url=url)
+        elif url is None and audit_id is None:
+            audit, troubles = _whole_pipe(_pipe())
+        else:
+            audit, troubles = _live_pipe(_pipe(), url, audit_id)
+    except StoreError as error:
+        return Ingested(file, None, [str(error)])
+    return Ingested(file, audit, troubles)
+
+
 def _each(files: list[str]) -> Iterable[str]:
-    """The files, with a bar on a terminal if there are several."""
+    """The files, with a bar on a terminal."""
     console = terminal.console(stderr=True)
-    if len(files) < 2 or not console.is_terminal:
+    if not console.is_terminal:
         return files
     return track(files, "storing", console=console, transient=True)
 

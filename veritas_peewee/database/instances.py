@@ -65,20 +65,69 @@ def key_to(model: type[peewee.Model], owner: type[peewee.Model]) -> Any:
     return key
 
 
-@functools.cache
-def _maker(model: type[M], owned_by: str = "") -> Callable[..., M]:
+_WRAPPER = "_get_model_cursor_wrapper"
+"""A method of Peewee's, which its type stubs leave out."""
+
+
+class Select(peewee.ModelSelect):
+    """Peewee's query for a model's rows, which makes them instances as `models_of` does.
+
+    Peewee's own way takes 1.6 times as long and leaves one more object of each row for the garbage
+    collection, whose full rounds stop every thread, and come the sooner the more there are.
+    """
+
+    # Attributes of Peewee's, which its type stubs leave out.
+    _returning: Any
+    _joins: Any
+    _from_list: Any
+
+    def _get_model_cursor_wrapper(self, cursor: Any) -> Any:
+        model, selected = self.model, self._returning
+        fields = model._meta.fields
+        names = tuple([node.name for node in selected if isinstance(node, peewee.Field)])
+        if (
+            self._joins
+            or len(self._from_list) != 1
+            or model.__init__ is not peewee.Model.__init__
+            or len(set(names)) != len(selected)
+            # Not an alias of a field, and none with a conversion of the query's own.
+            or any(node is not fields[name] for node, name in zip(selected, names, strict=True))
+        ):
+            return vars(peewee.ModelSelect)[_WRAPPER](self, cursor)
+        return _Instances(cursor, _maker(model, "", names))
+
+
+class _Instances(peewee.CursorWrapper):
+    """The rows of a `Select`, made one by one as they are asked for."""
+
+    def __init__(self, cursor: Any, make: Callable[..., peewee.Model]) -> None:
+        super().__init__(cursor)
+        self._make = make
+
+    def process_row(self, row: tuple[Any, ...]) -> peewee.Model:
+        return self._make(*row)
+
+
+@functools.lru_cache(maxsize=256)
+def _maker(
+    model: type[M], owned_by: str = "", names: tuple[str, ...] | None = None
+) -> Callable[..., M]:
     """A function that makes an instance of a row's columns, given one by one.
 
     Its code is made from the model: a loop over the columns would take three times as long.
-    With `owned_by`, the name of a foreign key, the instance it points to is the first argument. It
-    does what Peewee's constructor does, but without defaults: the row has a value for each column.
+    With `owned_by`, the name of a foreign key, the instance it points to is the first argument;
+    with `names` the row has these columns alone. It does what Peewee's constructor does, but
+    without defaults: other columns have no value.
     """
     known: dict[str, Any] = {"new": model.__new__, "model": model}
     columns, values, related = [], [], ""
     if owned_by:
         columns.append("owner")
         related = f"{owned_by!r}: owner"
-    for position, field in enumerate(model._meta.sorted_fields):
+    fields = model._meta.sorted_fields
+    if names is not None:
+        fields = [model._meta.fields[name] for name in names]
+    for position, field in enumerate(fields):
         if field.name == owned_by:
             values.append(f"{owned_by!r}: owner.__data__[{field.rel_field.name!r}]")
             continue

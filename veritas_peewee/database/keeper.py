@@ -38,10 +38,10 @@ class Keeper(Protocol):
     def before_commit(self) -> bool:
         """The transaction is about to be committed; returns whether anything was written for it."""
 
-    def is_absent(self) -> bool:
-        """The transaction is over, or a lone statement: whether nothing of it is in the file.
+    def is_there(self) -> bool | None:
+        """The transaction is over, or a lone statement: whether it is in the file.
 
-        False if it is there, or if it has left nothing that could be looked for.
+        None if it has written nothing that could be looked for.
         """
 
     def mark(self) -> Any:

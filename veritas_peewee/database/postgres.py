@@ -373,7 +373,7 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
     def _is_absent(self) -> bool:
         """Whether nothing of the transaction is in the database that is connected now."""
         try:
-            return self.keeper is not None and self.keeper.is_absent()
+            return self.keeper is not None and self.keeper.is_there() is False
         except DRIVER_ERRORS:
             return False
 

@@ -223,10 +223,13 @@ class SqliteStore(StoreDatabase, SqliteDatabase):
         if code_of(error) is None:
             return not may_be_committed(error)
         try:
-            if not (may_be_committed(error) or self._has_others_attached()):
+            is_alone = not self._has_others_attached()
+            if is_alone and not may_be_committed(error):
                 return True
             self._commit_over()
-            return self.keeper is not None and self.keeper.is_absent()
+            found = None if self.keeper is None else self.keeper.is_there()
+            # In a WAL, a COMMIT of one file that fails is seen by nobody.
+            return is_alone and self._uses_wal() if found is None else not found
         except (*DRIVER_ERRORS, StoreError):
             return False
 

@@ -40,6 +40,8 @@ class Piece(NamedTuple):
     """Whether more are stored right now."""
     ended: Ended | None
     """How the audit has ended, if it has and these were its last events."""
+    large: bool
+    """Whether the events' texts have more than TEXT characters."""
 
 
 class News(NamedTuple):
@@ -68,7 +70,7 @@ def stored(audit_id: str | None, after: int | str | None) -> Piece:
     ended = None if audit_id is None else _how_ended(audit_id)
     newest = newest_given()
     if after is None:
-        return Piece([], newest, False, None)
+        return Piece([], newest, False, None, False)
     if isinstance(after, str):
         after = _position_of(after)
     elif after > newest:
@@ -76,10 +78,10 @@ def stored(audit_id: str | None, after: int | str | None) -> Piece:
             f"after: this store has no event {after}, its newest is {newest}; begin again with 0"
         )
     values = (after,) if audit_id is None else (audit_id, after)
-    rows, more, _ = _read(_stored_sql(audit_id is None), values, PIECE)
+    rows, more, size = _read(_stored_sql(audit_id is None), values, PIECE)
     events = models_of(AuditEvent, rows)
     upto = events[-1].id if more else max([newest, *(event.id for event in events[-1:])])
-    return Piece(events, upto, more, None if more else ended)
+    return Piece(events, upto, more, None if more else ended, size > TEXT)
 
 
 def _position_of(token: str) -> int:

@@ -26,6 +26,8 @@ class Follower:
 
     ended: Ended | None = None
     """How the events came to an end; None while there may be more."""
+    is_live = False
+    """Whether the last events came as they were committed, and were not looked up."""
 
     def __init__(
         self,
@@ -119,7 +121,7 @@ class Follower:
                 if channel is None or channel.start > (self._after or 0):
                     await self._read()
                 elif events := channel.after(self._after or 0):
-                    self._events, self._after = events, events[-1].id
+                    self._events, self._after, self.is_live = events, events[-1].id, True
                 elif channel.over:
                     self._channel = None  # read the events that are left, and how it ended
                 elif self._hub.closed:
@@ -144,6 +146,9 @@ class Follower:
         if self._over is not None:
             return
         self._events, self._after, self._token = piece.events, piece.upto, None
+        self.is_live = False
+        if piece.large:
+            self._events = self._hub.shared(piece.events)
         if piece.ended is not None:
             self._channel, self._over = None, piece.ended
         elif self._channel is None and not piece.more:

@@ -19,7 +19,7 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from veritas_peewee.following import feed
-from veritas_peewee.following.feed import PIECE, POLL, News
+from veritas_peewee.following.feed import PIECE, POLL, TEXT, News
 from veritas_peewee.following.listening import Listener
 from veritas_peewee.models import AuditEvent
 
@@ -90,6 +90,7 @@ class Hub:
         self._channels: WeakValueDictionary[str | None, Channel] = WeakValueDictionary()
         self._cached: deque[tuple[ref[Channel], int, int]] = deque()
         self._cached_text = 0
+        self._large: WeakValueDictionary[str, AuditEvent] = WeakValueDictionary()
         self._position = 0
         self._waiting: dict[anyio.Event, None] = {}
         self._leader: Waiter | None = None
@@ -114,6 +115,13 @@ class Hub:
         for signal in (*self._waiting, self._alarm):
             if signal is not None:
                 signal.set()
+
+    def shared(self, events: list[AuditEvent]) -> list[AuditEvent]:
+        """The same events, as those objects that other followers have of them.
+
+        For large ones: each follower reads them by itself, and slow ones hold them for long.
+        """
+        return [self._large.setdefault(event.token, event) for event in events]
 
     def leave(self, follower: Waiter) -> None:
         """Wake a follower that has ended, if it is waiting."""
@@ -240,8 +248,9 @@ class Hub:
             await follower.end_dead()
 
     def _keep(self, news: News, channels: dict[str | None, Channel]) -> None:
-        by_audit: dict[str | None, list[AuditEvent]] = {None: news.events}
-        for event in news.events:
+        events_of_all = self.shared(news.events) if news.size > TEXT else news.events
+        by_audit: dict[str | None, list[AuditEvent]] = {None: events_of_all}
+        for event in events_of_all:
             by_audit.setdefault(event.audit_id, []).append(event)
         size, older = news.size + _ROW * len(news.events), len(self._cached)
         for audit_id, events in by_audit.items():

@@ -88,7 +88,6 @@ class Keeping(Remembered):
         """An audit was removed: another one with its id has a log of its own."""
         self._going = None
         self.removed = True
-        self.trace.newest = None
         self.chain.pop(audit_id, None)
         self.known.pop(audit_id, None)
         self.stored.pop(audit_id, None)
@@ -119,8 +118,8 @@ class Keeping(Remembered):
             self.trace.count(self._database.state.conn, number)
         return True
 
-    def is_absent(self) -> bool:
-        return self.trace.is_absent(self._database.state.conn)
+    def is_there(self) -> bool | None:
+        return self.trace.is_there(self._database.state.conn)
 
     def takes_back(self) -> None:
         changed = {*self.audits, *self._renewed_audits}

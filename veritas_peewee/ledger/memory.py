@@ -89,6 +89,8 @@ class Remembered:
         """Audits of which the log has said that they are not as they were sealed."""
         self.audits: dict[str, None] = {}
         """Audits whose rows were changed, in order."""
+        self.accepted: set[str] = set()
+        """Audits that this transaction has inserted with seals that were checked."""
         self.changed_rows: set[str] = set()
         """Audits whose own row was changed since it was last read for its seal."""
         self.removed = False
@@ -186,6 +188,7 @@ class Remembered:
         self._renewed_rows.clear()
         self._children_before.clear()
         self.wrong_rows.clear()
+        self.accepted.clear()
         if max(len(self.known), len(self.children), len(self.stored)) > MOST_CHAINS:
             self.known.clear()
             self.children.clear()
@@ -265,6 +268,7 @@ class Remembered:
         """What was to be renewed is again what it was at the mark: the rest was rolled back."""
         audits, renewed_audits, rows, renewed_rows, children, unchained_after, changes = mark
         self.stored.clear()
+        self.accepted.clear()
         # If there was a renewal since, the first one took all that was to be renewed at the mark.
         if undone := self._renewed_audits[renewed_audits:]:
             self.audits = dict.fromkeys(undone[:audits])

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Sequence
+from operator import itemgetter
 from typing import Any
 
 import peewee
 
 from veritas_peewee.catalog import renewing
+from veritas_peewee.catalog.entries import FROM_FINDINGS
 from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.expressions import blob_as_read, is_integer
@@ -33,7 +35,7 @@ from veritas_peewee.ledger.formulas import (
 )
 from veritas_peewee.ledger.formulas import first_row as first_row
 from veritas_peewee.ledger.memory import Remembered, State, cannot_be_read, remembered
-from veritas_peewee.ledger.stored import AT, ROW, SEAL, audit_row
+from veritas_peewee.ledger.stored import AT, FINDING, ROW, SEAL, audit_row
 from veritas_peewee.ledger.stored import stored_audit as stored_audit
 from veritas_peewee.models import Audit, AuditEvent, AuditFinding, AuditScreenshot
 from veritas_peewee.values.addresses import host_of
@@ -177,10 +179,13 @@ def expect(audit_ids: Iterable[str]) -> None:
     remembered(current_database()).known |= dict.fromkeys(audit_ids, State.ROWS)
 
 
-def accept(database: StoreDatabase, audits: Iterable[Sequence[Any]]) -> None:
+def accept(
+    database: StoreDatabase, audits: Iterable[Sequence[Any]], findings: Iterable[Sequence[Any]]
+) -> None:
     """Accept audits that were inserted with checked digests and seals, which are not renewed.
 
-    Each is its row's values, which begin as `stored.AUDIT` does; the host is there already. Only
+    Each is its row's values, which begin as `stored.AUDIT` does; the host is there already. The
+    rows of all of their `findings` are as in `stored.FINDING`, each audit's in their order. Only
     the catalog entry is brought up to date; and an unfinished audit whose seal is one of an earlier
     version gets one of this version.
     """
@@ -196,8 +201,15 @@ def accept(database: StoreDatabase, audits: Iterable[Sequence[Any]]) -> None:
         memory.audits.pop(audit_id, None)
         memory.known.pop(audit_id, None)
         memory.set_children(audit_id, None)
+        memory.accepted.add(audit_id)
     if ended:
-        renewing.renew_all(database, ended)
+        told: dict[str, list[Any]] = {}
+        for row in findings:
+            told.setdefault(row[0], []).append(_TOLD(row))
+        renewing.renew_all(database, ended, told)
+
+
+_TOLD = itemgetter(*(FINDING.index(name) for name in FROM_FINDINGS))
 
 
 def seal_running_of_before(

@@ -102,7 +102,8 @@ class ServerKeeper(Keeping):
             if kind == "d":
                 self.gone(audit_id)
             elif kind == "n":
-                self.new(audit_id)
+                if audit_id not in self.accepted:
+                    self.new(audit_id)
             elif kind in _ROWS:
                 self._has_changed(audit_id)
                 model = _ROWS[kind]

@@ -141,6 +141,16 @@ def _texts() -> tuple[str, str, str, str]:
     )
 
 
+def stored_ids(ids: Iterable[str]) -> set[str]:
+    """Those of the ids that an audit in the current database has."""
+    return {audit_id for (audit_id,) in execute(_ids_sql(), (json.dumps(list(ids)),))}
+
+
+@per_backend
+def _ids_sql() -> str:
+    return text_of(Audit.select(Audit.id).where(is_among(Audit.id)))
+
+
 def image_file(screenshot: Row) -> str:
     """The path of a screenshot's file below the screenshot folder, from its stored row."""
     return str(screenshot[_FILE])

@@ -40,14 +40,15 @@ class Trace:
         """The transaction, or a part of it, was rolled back."""
         self.newest = self._number = self._counted = None
 
-    def is_absent(self, connection: Any) -> bool:
-        """Whether nothing of it is in the file; False if there is nothing to look for."""
+    def is_there(self, connection: Any) -> bool | None:
+        """Whether it is in the file; None if there is nothing to look for."""
         if self.newest is not None:
             (found,) = connection.execute(_event_sql(), self.newest * 2).fetchone()
-            return not found
+            return bool(found)
         number = _number_in(connection)
-        # It only ever grows, by others too.
-        return number is not None and self._number is not None and number < self._number
+        if number is None or self._number is None:
+            return None
+        return number >= self._number  # it only ever grows, by others too
 
 
 def _number_in(connection: Any) -> int | None:

@@ -14,7 +14,8 @@ from typing import Any, Unpack
 
 from peewee import SQL, NodeList, fn
 
-from veritas_peewee.catalog.entries import UNFINISHED, patterns_sql
+from veritas_peewee.catalog.counted import patterns_sql
+from veritas_peewee.catalog.entries import UNFINISHED
 from veritas_peewee.database.expressions import join_in_order, passed_over
 from veritas_peewee.database.statements import MARK, execute, per_backend, text_of
 from veritas_peewee.models import Audit, AuditCount, AuditPattern, CatalogEntry
@@ -271,8 +272,7 @@ def _all_values_sql(shape: Shape) -> str:
 
 @per_backend
 def _alive_values_sql(shape: Shape) -> str:
-    columns = _fields(Audit)
-    return text_of(_alive(shape, *columns, SQL("''"), _number()).group_by(*columns))
+    return text_of(_alive(shape, *_fields(Audit), SQL("''"), _number()).group_by(*_fields(Audit)))
 
 
 @per_backend

@@ -6,22 +6,24 @@ import os
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from veritas_peewee.database.current import atomic
-from veritas_peewee.errors import AuditNotFound, InvalidAudit, StoreError
+from veritas_peewee.database.current import atomic, current_database
+from veritas_peewee.errors import InvalidAudit, StoreError
 from veritas_peewee.files.inputs import read_whole
+from veritas_peewee.ledger.stored import stored_ids
 from veritas_peewee.models import Audit, AuditStatus
 from veritas_peewee.queries.images import Images, current_images
-from veritas_peewee.recording import operations
+from veritas_peewee.recording import operations, whole
 from veritas_peewee.recording.effects import kind_named
 from veritas_peewee.recording.forms import Event, events_of, with_notes
-from veritas_peewee.recording.output import check_any, parse, unread
+from veritas_peewee.recording.live import NO_END
+from veritas_peewee.recording.output import RESULT_EVENT, check_any, parse, unread
 from veritas_peewee.recording.preparing import (
     PreparedEvent,
     discard_all,
     discard_rest,
     prepare_all,
 )
-from veritas_peewee.recording.recorder import apply_all, end_of_output
+from veritas_peewee.recording.recorder import apply_all, end_of_output, take_over
 from veritas_peewee.values import addresses, ids
 from veritas_peewee.values.ids import new_audit_id
 from veritas_peewee.values.nesting import cut
@@ -70,6 +72,10 @@ def prepare_audit(
             )
         addresses.check_url(address)
     prepared = prepare_all(ids.check_id(found_id), events, images, lenient=True)
+    if not issubclass(type(source), dict | list):
+        for one, event in zip(prepared, events, strict=True):
+            if one.kind == RESULT_EVENT and one.event is event:
+                one.decoded = event  # it was made of JSON text, and effects leave it as it is
     return PreparedAudit(found_id, address, audit_id is not None, prepared, not_read)
 
 
@@ -81,20 +87,33 @@ def write_audit(prepared: PreparedAudit) -> Audit:
     at all; AuditNotFound if there is no such audit and no url for a new one.
     """
     audit_id = prepared.audit_id
-    try:
-        status = operations.audit_state(audit_id)["status"]
-    except AuditNotFound:
-        if prepared.url is None:
-            raise
-        operations.create.inside_unit(prepared.url, id=audit_id)
-    else:
-        if not prepared.may_exist:
-            raise InvalidAudit(f"id: audit {audit_id!r} is in the store already")
-        if status in (AuditStatus.COMPLETED, AuditStatus.ERROR):
-            raise InvalidAudit(f"id: audit {audit_id!r} has already ended ({status})")
+    if prepared.url is not None and not stored_ids([audit_id]):
+        for one in prepared.events:
+            take_over(one)
+        return whole.insert([whole.new_audit(audit_id, prepared.url, prepared.events)])[0]
+    status = operations.audit_state(audit_id)["status"]
+    if not prepared.may_exist:
+        raise InvalidAudit(f"id: audit {audit_id!r} is in the store already")
+    if status in (AuditStatus.COMPLETED, AuditStatus.ERROR):
+        raise InvalidAudit(f"id: audit {audit_id!r} has already ended ({status})")
     apply_all.inside_unit(audit_id, prepared.events, whole=True)
-    end_of_output.inside_unit(audit_id, "the engine's output ended before the audit did")
+    end_of_output.inside_unit(audit_id, NO_END)
     return operations.sealed(audit_id)
+
+
+def write_together(jobs: list[tuple[PreparedAudit]]) -> list[Audit]:
+    """Write prepared audits, all or none, and return them.
+
+    What becomes of their images is for the caller, who may try them again one by one. Raises what
+    `write_audit` does, and InvalidAudit if two have the same id.
+    """
+    prepared = [one for (one,) in jobs]
+    ids = [one.audit_id for one in prepared]
+    with current_database().unit():
+        if len({*ids}) < len(ids) or stored_ids(ids) or any(one.url is None for one in prepared):
+            raise InvalidAudit("id: is that of another audit")
+        new = [whole.new_audit(one.audit_id, one.url or "", one.events) for one in prepared]
+        return whole.insert(new)
 
 
 def ingest(source: Source, *, audit_id: str | None = None, url: str | None = None) -> Audit:

@@ -42,24 +42,30 @@ _AT = tuple(_COLUMNS.index(name) for name in _CONTENT)
 class KnownFindings:
     """The findings of one audit for the length of a call: those it has, and those it is given."""
 
-    def __init__(self, audit_id: str) -> None:
+    def __init__(self, audit_id: str, *, is_new: bool = False) -> None:
+        """`is_new`: nothing of the audit is stored, so nothing has to be looked up."""
         self.audit_id = audit_id
         self._memory = remembered(current_database())
         self._reported: set[str] = set()
         self._first_asked = 0
         """The event before which an id was first looked for; 0 if none was."""
-        self._none_before: bool | None = None
+        self._none_before: bool | None = True if is_new else None
         self._new: list[Row] = []
         self._contents: set[bytes] = set()
         """The contents of the first `_counted` new rows."""
         self._counted = 0
-        self._stored: set[bytes] | None = None
+        self._stored: set[bytes] | None = set() if is_new else None
         """The contents of the stored rows; None if they were not read in this call."""
         self._asked = False
-        self._targets: dict[bytes, list[list[Any]]] | None = None
+        self._targets: dict[bytes, list[list[Any]]] | None = {} if is_new else None
         """The findings by their content, as [id, index of the screenshot]; -1 - n for new row n."""
         self._targeted = 0
         self._moment: tuple[datetime | None, str] = (None, "")
+
+    @property
+    def new(self) -> list[Row]:
+        """The rows that were added, each with its digest at its end."""
+        return self._new
 
     # ---- by the engine's id ----
 
@@ -93,8 +99,10 @@ class KnownFindings:
 
     def is_there(self, row: Row) -> bool:
         """Whether the audit has a finding with this row's content."""
-        content = _digest(content_of(row))
         self._count()
+        if not self._contents and self._stored is not None and not self._stored:
+            return False  # nearly always, of a new audit
+        content = _digest(content_of(row))
         if content in self._contents:
             return True
         stored = self._read() if self._stored is None else self._stored

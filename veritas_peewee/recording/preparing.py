@@ -7,6 +7,7 @@ All of this can run in any thread and needs no database, so the writer's thread 
 from __future__ import annotations
 
 import base64
+import json
 import os
 from collections.abc import Iterable
 from typing import Any, cast
@@ -42,7 +43,7 @@ class PreparedEvent:
     """An event in its stored form; its image, if it has one, is in the folder already, or is here
     until a transaction stores it."""
 
-    __slots__ = ("event", "files", "has_begun", "images", "kind", "text", "waiting")
+    __slots__ = ("decoded", "event", "files", "has_begun", "images", "kind", "text", "waiting")
 
     def __init__(
         self,
@@ -61,6 +62,16 @@ class PreparedEvent:
         """Those of its images that are stored with its row."""
         self.has_begun = False
         """Whether a transaction has taken it over: what becomes of it follows that one's end."""
+        self.decoded: dict[str, Any] | None = None
+        """What its text decodes to, if that is known and nobody else has it."""
+
+    def stored_event(self) -> dict[str, Any]:
+        """The event as its text has it.
+
+        Not the dict that was given: the caller may have changed that since.
+        """
+        event: dict[str, Any] = json.loads(self.text) if self.decoded is None else self.decoded
+        return event
 
     def discard(self) -> None:
         """Remove its image from disk: the event will never be recorded."""

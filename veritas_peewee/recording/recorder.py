@@ -7,7 +7,6 @@ stored event, its time and the rows before it, so replaying a log gives the same
 from __future__ import annotations
 
 import functools
-import json
 import logging
 from collections.abc import Iterable, Iterator
 from datetime import datetime
@@ -66,7 +65,7 @@ def apply_together(jobs: list[tuple[str, PreparedEvent]]) -> list[int]:
             projection = projections.get(audit_id)
             if projection is None:
                 projection = projections[audit_id] = Projection(audit_id)
-            _project(projection, event_id, one, when)
+            project(projection, event_id, one, when)
         write_all(projections.values())
         database.seal_changes()
     return ids
@@ -97,15 +96,13 @@ def _apply(
     audit_id: str, events: list[PreparedEvent], when: datetime, *, whole: bool = False
 ) -> list[int]:
     for one in events:
-        if one.files:
-            current_database().after_rollback(one.discard)
-            one.has_begun = True
+        take_over(one)
     warm(current_database(), [audit_id], _findings_of((audit_id, one) for one in events))
     ids = log.append_events([(audit_id, one.kind, one.text) for one in events], when)
     images.insert([image for one in events for image in one.waiting])
     projection = Projection(audit_id, whole=whole)
     for event_id, one in zip(ids, events, strict=True):
-        _project(projection, event_id, one, when)
+        project(projection, event_id, one, when)
     write_all([projection])
     return ids
 
@@ -118,7 +115,14 @@ def _findings_of(events: Iterable[tuple[str, PreparedEvent]]) -> Iterator[tuple[
             yield audit_id, own
 
 
-def _project(projection: Projection, event_id: int, one: PreparedEvent, when: datetime) -> None:
+def take_over(one: PreparedEvent) -> None:
+    """From now on what becomes of an event's image follows the end of the open unit."""
+    if one.files:
+        current_database().after_rollback(one.discard)
+        one.has_begun = True
+
+
+def project(projection: Projection, event_id: int, one: PreparedEvent, when: datetime) -> None:
     """Add to `projection` what a recorded event changes, if it has an effect.
 
     The log may have later events already: an effect looks only at those before its own.
@@ -126,8 +130,7 @@ def _project(projection: Projection, event_id: int, one: PreparedEvent, when: da
     if not has_effect(one):
         return
     kind = kind_named(one.kind)
-    # The stored text and not the dict that was given: the caller may have changed that since.
-    event = json.loads(one.text)
+    event = one.stored_event()
     projection.begin(event_id, when, closes=kind.closes)
     if kind.effect is not None:
         kind.effect(projection, event)
@@ -175,7 +178,7 @@ def replay(audit_id: str, events: Iterable[AuditEvent]) -> list[int]:
         text = encode_json(data, "event")
         when = stored.timestamp or utc_now()
         ids.append(log.append_event(audit_id, stored.event_type, text, when))
-        _project(projection, ids[-1], PreparedEvent(data, text, stored.event_type), when)
+        project(projection, ids[-1], PreparedEvent(data, text, stored.event_type), when)
     write_all([projection])
     return ids
 

@@ -5,7 +5,6 @@ Longer than most modules: the steps of an import, and the one transaction that t
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,8 +12,7 @@ from typing import Any
 from peewee import DataError, IntegrityError
 
 from veritas_peewee.database.current import atomic, current_database
-from veritas_peewee.database.expressions import is_among
-from veritas_peewee.database.statements import execute, insert_rows, per_backend, text_of
+from veritas_peewee.database.statements import insert_rows
 from veritas_peewee.errors import InvalidAudit, StoreError
 from veritas_peewee.files.arrivals import Arrival, Arrivals, left_behind
 from veritas_peewee.files.images import ScreenshotFolder
@@ -22,7 +20,14 @@ from veritas_peewee.ledger import kept_ids, seals
 from veritas_peewee.ledger.checking import image_problem, problem_of
 from veritas_peewee.ledger.log import append_chained
 from veritas_peewee.ledger.problems import Problems
-from veritas_peewee.ledger.stored import AUDIT, FINDING, SCREENSHOT, StoredAudit, image_file
+from veritas_peewee.ledger.stored import (
+    AUDIT,
+    FINDING,
+    SCREENSHOT,
+    StoredAudit,
+    image_file,
+    stored_ids,
+)
 from veritas_peewee.models import (
     AbsentImage,
     Audit,
@@ -296,16 +301,6 @@ def _looked_at(
         yield number, line, usual
 
 
-def stored_ids(ids: list[str]) -> set[str]:
-    """Those of the ids that an audit in the store has."""
-    return {audit_id for (audit_id,) in execute(_ids_sql(), (json.dumps(ids),))}
-
-
-@per_backend
-def _ids_sql() -> str:
-    return text_of(Audit.select(Audit.id).where(is_among(Audit.id)))
-
-
 def _checked(number: int, line: bytes | None) -> Incoming:
     """The audit of a line; InvalidAudit if it is not as it was written."""
     reason = too_large(line)
@@ -340,7 +335,8 @@ def _insert(unit: list[Incoming]) -> int:
     seals.expect([audit.id for audit in audits])
     rows = [(*audit.audit, seals.host_in(audit.audit)) for audit in audits]
     insert_rows(Audit, (*AUDIT, "host"), rows)
-    insert_rows(AuditFinding, FINDING, [row for audit in audits for row in audit.findings])
+    findings = [row for audit in audits for row in audit.findings]
+    insert_rows(AuditFinding, FINDING, findings)
     shots = [row for audit in audits for row in audit.screenshots]
     images = [image for one in unit for image in one.images]
     with_image = zip(insert_rows(AuditScreenshot, SCREENSHOT, shots), images, strict=True)
@@ -349,7 +345,7 @@ def _insert(unit: list[Incoming]) -> int:
     status = AUDIT.index("status")
     running = [audit.id for audit in audits if audit.audit[status] == AuditStatus.RUNNING]
     insert_rows(AuditRunner, ("audit", "session"), [(one, IMPORTED) for one in running])
-    seals.accept(database, rows)
+    seals.accept(database, rows, findings)
     with_ids: list[Any] = []
     renumbered: list[Any] = []
     can_keep = kept_ids.can_keep()

@@ -24,7 +24,7 @@ from veritas_peewee.ledger import heads, kept_ids
 from veritas_peewee.ledger.checking import problem_of
 from veritas_peewee.ledger.heads import Head, newest_head
 from veritas_peewee.ledger.problems import Problems
-from veritas_peewee.ledger.stored import image_file
+from veritas_peewee.ledger.stored import image_file, stored_ids
 from veritas_peewee.models import (
     Audit,
 )
@@ -33,7 +33,6 @@ from veritas_peewee.recording.arriving import clear_left_soon
 from veritas_peewee.startup import connect
 from veritas_peewee.transfer.accepting import check_values
 from veritas_peewee.transfer.beside_audits import replace_with
-from veritas_peewee.transfer.importing import stored_ids
 from veritas_peewee.transfer.taking_over import Coming, arrive, insert
 from veritas_peewee.transfer.whole import (
     Whole,

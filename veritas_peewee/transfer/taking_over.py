@@ -59,7 +59,7 @@ def insert(unit: list[Coming]) -> None:
     )
     absent = [(row_id,) for one in unit for row_id in sorted(one.whole.absent)]
     insert_rows(AbsentImage, ("screenshot",), absent)
-    seals.accept(database, rows)
+    seals.accept(database, rows, [row for audit in audits for row in audit.findings])
     kept_ids.insert_with_ids(
         [(event[0], audit.id, *event[1:]) for audit in audits for event in audit.events]
     )

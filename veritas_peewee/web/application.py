@@ -7,12 +7,14 @@ from collections.abc import Collection
 from typing import Any
 
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from veritas_peewee import __version__
 from veritas_peewee.running.engine import Command
 from veritas_peewee.web.api import api_router
 from veritas_peewee.web.engines import EngineFunction
 from veritas_peewee.web.guard import LOCAL, Guard
+from veritas_peewee.web.headers import Secured
 from veritas_peewee.web.lifespan import store_lifespan
 from veritas_peewee.web.older import older_router
 from veritas_peewee.web.pages import pages_router
@@ -22,6 +24,12 @@ API = "/api"
 """Where the JSON API is."""
 LEAST_TOKEN = 16
 """The fewest characters of a token."""
+
+
+class _Application(FastAPI):
+    def build_middleware_stack(self) -> ASGIApp:
+        # Around Starlette's own too, which answers the errors of all that is inside it.
+        return Secured(super().build_middleware_stack())
 
 
 def create_app(
@@ -35,12 +43,12 @@ def create_app(
     """An application that shows the audits of a store, for uvicorn or another ASGI server.
 
     `database` is what `AuditStore.open` takes. Unless `writable`, only reading is allowed. With an
-    `engine`, as of `older_router`, it also has the older backend's API, which runs it. With a
-    `token`, of at least 16 characters of ASCII, each request must bring it: as `Authorization:
-    Bearer …`, or from a browser once as `?token=…`. A request is refused if it comes under a host's
-    name that is not in `allowed_hosts`, or from a page of another origin. Raises ValueError for a
-    token that is short or that no request can bring, and for an engine of an application that is
-    not `writable`.
+    `engine`, as of `older_router`, it also has a page that starts an audit, and the older backend's
+    API. With a `token`, of at least 16 characters of ASCII, each request must bring it: as
+    `Authorization: Bearer …`, or from a browser once as `?token=…`. A request is refused if it
+    comes under a host's name that is not in `allowed_hosts`, or from a page of another origin.
+    Raises ValueError for a token that is short or that no request can bring, and for an engine of
+    an application that is not `writable`.
     """
     if engine is not None and not writable:
         raise ValueError("engine: only a writable application can run one")
@@ -49,7 +57,7 @@ def create_app(
     if token is not None and not re.fullmatch("[!-~]+", token):
         raise ValueError("token: may have letters, digits and signs of ASCII only, and no space")
     # The pages of FastAPI that show the schema load their scripts from elsewhere.
-    app = FastAPI(
+    app = _Application(
         title="Audits",
         version=__version__,
         lifespan=store_lifespan(database),
@@ -60,7 +68,7 @@ def create_app(
     if engine is not None:  # first, because `/audits/history` is no audit's id there
         app.include_router(older_router(engine), prefix=API)
     app.include_router(api_router(), prefix=API)
-    app.include_router(pages_router(api_prefix=API))
+    app.include_router(pages_router(api_prefix=API, engine=engine))
     add_error_handlers(app)
     app.add_middleware(Guard, hosts=allowed_hosts, token=token, writable=writable)
     return app

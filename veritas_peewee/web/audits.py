@@ -151,5 +151,5 @@ async def events(
 )
 async def report(audit_id: AuditId, store: Store) -> Response:
     """The audit as one HTML page, to be kept; nothing in it runs or is loaded."""
-    headers = {"Content-Security-Policy": REPORT_POLICY, "X-Content-Type-Options": "nosniff"}
+    headers = {"Content-Security-Policy": REPORT_POLICY}
     return HTMLResponse(await store.report(audit_id), headers=headers)

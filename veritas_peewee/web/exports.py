@@ -22,8 +22,9 @@ from veritas_peewee.store import AuditStore
 from veritas_peewee.transfer.exporting import ExportReport, export_jsonl
 from veritas_peewee.transfer.tables import Table, export_csv
 from veritas_peewee.web.parameters import GivenFilters, Sorted, Store
+from veritas_peewee.web.routes import Route
 
-router = APIRouter()
+router = APIRouter(route_class=Route)
 MOST = 4
 """The most exports of a store that are sent at once: each has a thread and a connection."""
 PATIENCE = 60.0

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from starlette.datastructures import Headers
 from starlette.responses import Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from veritas_peewee.web.problems import Problem, response_of
 
@@ -19,7 +19,6 @@ host, and servers beside each other have tokens of their own."""
 LOCAL = ("127.0.0.1", "localhost", "::1")
 """The names by which a machine calls itself."""
 _SAFE = ("GET", "HEAD", "OPTIONS")
-_HEADERS = ((b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer"))
 
 
 class Guard:
@@ -45,9 +44,9 @@ class Guard:
         headers = Headers(scope=scope)
         answer = self._refusal(scope, headers) or self._welcome(scope, headers)
         if answer is None:
-            await self._app(scope, receive, _with_headers(send))
+            await self._app(scope, receive, send)
         elif scope["type"] == "http":
-            await answer(scope, receive, _with_headers(send))
+            await answer(scope, receive, send)
         else:
             await send({"type": "websocket.close", "code": 1008})
 
@@ -116,6 +115,15 @@ def _cookie_for(headers: Headers) -> str:
     return COOKIE if port is None else f"{COOKIE}_{port}"
 
 
+def is_from_elsewhere(headers: Headers) -> bool:
+    """Whether a browser sends this for a page of another origin, as it says itself."""
+    site = headers.get("sec-fetch-site")
+    if site is not None:
+        return site.lower() not in ("same-origin", "none")
+    origin = headers.get("origin")
+    return origin is not None and _host_of(origin) != headers.get("host", "").lower()
+
+
 def _bearer(headers: Headers) -> str | None:
     kind, _, token = headers.get("authorization", "").partition(" ")
     return token.strip() if kind.lower() == "bearer" else None
@@ -155,14 +163,3 @@ def _kept_from_now_on(
 
 def _forbidden(detail: str) -> Response:
     return response_of(Problem(title="Forbidden", status=403, detail=detail, code="forbidden"))
-
-
-def _with_headers(send: Send) -> Send:
-    async def sent(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            present = {name.lower() for name, _ in message.get("headers", ())}
-            more = [one for one in _HEADERS if one[0] not in present]
-            message = {**message, "headers": [*message.get("headers", ()), *more]}
-        await send(message)
-
-    return sent

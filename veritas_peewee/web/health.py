@@ -16,8 +16,9 @@ from veritas_peewee.errors import StoreFull
 from veritas_peewee.web.answers import Answer
 from veritas_peewee.web.parameters import Store
 from veritas_peewee.web.problems import told
+from veritas_peewee.web.routes import Route
 
-router = APIRouter()
+router = APIRouter(route_class=Route)
 ROOM = 1 << 20
 """Bytes that must be free beside the file."""
 

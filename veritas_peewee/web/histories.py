@@ -19,8 +19,9 @@ from veritas_peewee.queries.trends import Trend
 from veritas_peewee.web.answers import Answer
 from veritas_peewee.web.parameters import Cursor, GivenFilters, Limit, Sorted, Store, Text
 from veritas_peewee.web.problems import told
+from veritas_peewee.web.routes import Route
 
-router = APIRouter()
+router = APIRouter(route_class=Route)
 
 
 class AuditPage(BaseModel):

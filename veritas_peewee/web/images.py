@@ -13,12 +13,13 @@ from veritas_peewee.files.images import media_type
 from veritas_peewee.models import AuditScreenshot
 from veritas_peewee.queries.lookups import screenshot_row
 from veritas_peewee.web.parameters import AuditId, Store
-from veritas_peewee.web.problems import told
+from veritas_peewee.web.problems import problem, response_of, told
+from veritas_peewee.web.routes import Route
 
 POLICY = "default-src 'none'; sandbox"
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 
-router = APIRouter()
+router = APIRouter(route_class=Route)
 
 
 @router.get(
@@ -45,7 +46,6 @@ async def screenshot(
         "Cache-Control": "private, max-age=31536000, immutable",
         "Accept-Ranges": "bytes",
         "Content-Security-Policy": POLICY,
-        "X-Content-Type-Options": "nosniff",
         "Content-Disposition": "inline",
     }
     if _has(request.headers.get("if-none-match", ""), digest):
@@ -78,6 +78,7 @@ def _part(image: bytes, first: str, last: str, headers: dict[str, str], kind: st
     start = int(first) if first else max(0, size - int(last))
     end = min(int(last), size - 1) if first and last else size - 1
     if start > end:
-        return Response(None, 416, {**headers, "Content-Range": f"bytes */{size}"})
+        told = problem(416, f"range: the image has {size} bytes", "range-not-satisfiable")
+        return response_of(told, {"Accept-Ranges": "bytes", "Content-Range": f"bytes */{size}"})
     headers["Content-Range"] = f"bytes {start}-{end}/{size}"
     return Response(image[start : end + 1], 206, headers, kind)

@@ -7,8 +7,9 @@ async def audit(audit_id: str, store: Annotated[AuditStore, Depends(get_store)])
 
 Server-sent events: a browser's `EventSource` that has lost the connection connects again with the
 last id that it saw, and continues there. At the event `end` the page must close it, or it connects
-again. A server that is asked to stop waits for open streams (uvicorn without a limit), and the
-store is closed only after that: start it with `--timeout-graceful-shutdown`. Viewers then connect
+again. When a signal tells uvicorn to stop, followers end at once, with StoreClosed; of other
+servers, and of viewers that do not read, it is known only when the server has waited for its open
+streams (uvicorn without a limit): start it with `--timeout-graceful-shutdown`. Viewers then connect
 to the next server.
 
 @app.get("/audits/{audit_id}/events")
@@ -41,6 +42,7 @@ from veritas_peewee.errors import StoreClosed
 from veritas_peewee.store import AuditStore
 from veritas_peewee.web.background import open_background
 from veritas_peewee.web.state import held
+from veritas_peewee.web.stopping import streams_end_first
 
 
 def store_lifespan(
@@ -59,7 +61,8 @@ def store_lifespan(
             state = {"veritas_store": store, **background}
             for name, value in state.items():
                 setattr(app.state, name, value)
-            yield state
+            with streams_end_first(store):
+                yield state
 
     return lifespan
 

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from typing import Any
-
 from fastapi import HTTPException, Request
-from fastapi.routing import APIRoute
 from starlette.responses import Response
 from starlette.types import Message
+
+from veritas_peewee.web.routes import Handler, Route
 
 MAX_BODY = 64 << 20
 """Bytes of a request: some hundred events with their images."""
 
 
-class LimitedRoute(APIRoute):
+class LimitedRoute(Route):
     """A route that refuses a request with more than MAX_BODY bytes, whether it says so or not."""
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handle = super().get_route_handler()
-
+    def answering(self, handle: Handler) -> Handler:
         async def limited(request: Request) -> Response:
             length = request.headers.get("content-length", "")
             if length.isdecimal() and (len(length) > 18 or int(length) > MAX_BODY):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, HTTPException, Query, Request, WebSocket
 from fastapi.exception_handlers import request_validation_exception_handler
@@ -29,6 +28,7 @@ from veritas_peewee.web.older_data import comparison_of, in_history, status_of
 from veritas_peewee.web.older_events import texts_of
 from veritas_peewee.web.parameters import AuditId, Store
 from veritas_peewee.web.problems import RETRY_AFTER, problem_of
+from veritas_peewee.web.routes import Handler
 from veritas_peewee.web.streams import play
 
 MOST = 100
@@ -68,12 +68,12 @@ def older_router(engine: Command | EngineFunction | None = None) -> APIRouter:
 class _OlderRoute(LimitedRoute):
     """A route whose errors are `{"detail": …}`, whatever the application makes of others."""
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handle = super().get_route_handler()
+    def answering(self, handle: Handler) -> Handler:
+        limited = super().answering(handle)
 
         async def answered(request: Request) -> Response:
             try:
-                return await handle(request)
+                return await limited(request)
             except RequestValidationError as error:
                 return await request_validation_exception_handler(request, error)
             except HTTPException as error:

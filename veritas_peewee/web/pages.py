@@ -7,31 +7,42 @@ from collections.abc import Sequence
 from fastapi import APIRouter
 from fastapi.params import Depends
 
+from veritas_peewee.running.engine import Command
 from veritas_peewee.web import (
     pages_audit,
     pages_compare,
     pages_frame,
     pages_integrity,
     pages_list,
+    pages_new,
     pages_site,
 )
+from veritas_peewee.web.engines import EngineFunction, EngineRunner
 
 
 def pages_router(
-    *, api_prefix: str = "/api", dependencies: Sequence[Depends] | None = None
+    *,
+    api_prefix: str = "/api",
+    engine: Command | EngineFunction | None = None,
+    dependencies: Sequence[Depends] | None = None,
 ) -> APIRouter:
     """The pages of the store, for an application that has `api_router` under `api_prefix`.
 
-    `dependencies` are run before each page: your authentication, which must also let the browser
-    read the API. The application needs `store_lifespan`.
+    With an `engine`, as of `older_router`, there is also a page that starts an audit, for everybody
+    who reaches it. `dependencies` are run before each page: your authentication, which must also
+    let the browser read the API. The application needs `store_lifespan`. Raises InvalidAudit for
+    an `engine` that is none.
     """
 
     class Route(pages_frame.PageRoute):
         pass
 
     Route.api_prefix = api_prefix.rstrip("/")
+    Route.can_start = engine is not None
     router = APIRouter(route_class=Route, include_in_schema=False, dependencies=dependencies)
     for part in (pages_list, pages_audit, pages_site, pages_compare, pages_integrity):
         part.add_to(router, Route.api_prefix)
+    if engine is not None:
+        pages_new.add_to(router, Route.api_prefix, EngineRunner(engine))
     router.include_router(pages_frame.static)
     return router

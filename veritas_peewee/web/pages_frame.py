@@ -10,14 +10,13 @@ import functools
 import hashlib
 import http
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import resources
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from fastapi import APIRouter, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.routing import APIRoute
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.exceptions import HTTPException
@@ -27,22 +26,20 @@ from veritas_peewee.errors import StoreError
 from veritas_peewee.presentation import page, parts
 from veritas_peewee.queries.filters import Filters
 from veritas_peewee.web.answers import path_of
+from veritas_peewee.web.headers import SECURITY
 from veritas_peewee.web.problems import RETRY_AFTER, faults_of, problem_of
+from veritas_peewee.web.routes import Handler, Route
 
 POLICY = (
     "default-src 'none'; img-src 'self' data:; style-src 'self'; script-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-HEADERS = {
-    "Content-Security-Policy": POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-}
+HEADERS = {**SECURITY, "Content-Security-Policy": POLICY}
 """The headers of every page, and of what pages load."""
 _TYPES = {"pages.css": "text/css; charset=utf-8", "pages.js": "text/javascript; charset=utf-8"}
 _logger = logging.getLogger("veritas_peewee")
 
-static = APIRouter(include_in_schema=False)
+static = APIRouter(route_class=Route, include_in_schema=False)
 
 
 # ---- the templates ----
@@ -118,6 +115,8 @@ class Frame:
     def __init__(self, request: Request, api_prefix: str) -> None:
         self.root = path_of(request, "pages.list").rstrip("/")
         self.api = f"{request.scope.get('root_path', '')}{api_prefix}"
+        can_start = getattr(request.scope.get("route"), "can_start", False)
+        self.new = f"{self.root}/new" if can_start else None
         self.asked = {
             name: text
             for name in (*Filters.__annotations__, *_MORE)
@@ -172,14 +171,14 @@ def answer(text: str, status: int = 200, headers: Mapping[str, str] | None = Non
     )
 
 
-class PageRoute(APIRoute):
+class PageRoute(Route):
     """A route whose errors are pages too."""
 
     api_prefix = ""
+    can_start = False
+    """Whether there is an engine, and so a page that starts an audit."""
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handle = super().get_route_handler()
-
+    def answering(self, handle: Handler) -> Handler:
         async def shown(request: Request) -> Response:
             try:
                 return await handle(request)

@@ -1,11 +1,12 @@
-"""The page on what the store holds and how it is: the head, what was removed, size and health."""
+"""The page on what the store holds and how it is: the head, what was removed, the last
+verification, size and health."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
 from anyio import CapacityLimiter, to_thread
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, HTTPException, Query, Request
 from starlette.responses import Response
 
 from veritas_peewee import sync
@@ -14,8 +15,11 @@ from veritas_peewee.maintenance.diagnosis import Finding
 from veritas_peewee.maintenance.doctor import diagnose
 from veritas_peewee.models import RemovedAudit
 from veritas_peewee.store import AuditStore
+from veritas_peewee.web.background import background_of
+from veritas_peewee.web.guard import is_from_elsewhere
 from veritas_peewee.web.pages_frame import Frame, answer, html_of
 from veritas_peewee.web.parameters import Store
+from veritas_peewee.web.verification import verification_of
 
 MOST = 20
 """How many removed audits are shown."""
@@ -30,13 +34,27 @@ def add_to(router: APIRouter, api_prefix: str) -> None:
         request: Request,
         store: Store,
         examine: Annotated[bool, Query(description="Whether to examine the file too.")] = False,
+        verify: Annotated[bool, Query(description="Whether to begin a verification.")] = False,
     ) -> Response:
-        frame = Frame(request, api_prefix)
+        frame, verification = Frame(request, api_prefix), verification_of(store)
+        if verify:
+            # It changes nothing, so reading is enough to ask for it; but it costs much.
+            if is_from_elsewhere(request.headers):
+                raise HTTPException(403, "only a page of this server may begin a verification")
+            verification.begin(store, background_of(request))
+            return Response(None, 303, {"Location": f"{frame.root}/integrity#verified-h"})
         head, removed, number = await store.read(_read)
         health = await _health(store, one_at_once) if examine else None
         return answer(
             html_of(
-                "integrity.html", frame, head=head, removed=removed, number=number, health=health
+                "integrity.html",
+                frame,
+                head=head,
+                removed=removed,
+                number=number,
+                health=health,
+                current=verification.current,
+                last=verification.last,
             )
         )
 

@@ -41,6 +41,8 @@ COUNTS_FRESH = 5.0
 """Seconds for which they are given the same counts."""
 PATIENCE = 0.012
 """Seconds for which a page waits for its counts."""
+IMPATIENT = 60.0
+"""Seconds for which no page waits for counts that took longer than that."""
 LONGEST = 400
 """The most characters of a snippet that are shown."""
 
@@ -67,13 +69,12 @@ def add_to(router: APIRouter, api_prefix: str) -> None:
     """Add the pages of this module."""
     shared = _Shared()
 
-    async def counted(store: AuditStore, frame: Frame, filters: dict[str, Any]) -> Markup:
+    def counting(frame: Frame, filters: dict[str, Any]) -> tuple[str, Callable[[], str]]:
         def read() -> str:
             found = sync.facets(**filters)
             return html_of("facets.html", frame, total=found.total, facets=_listed(found, frame))
 
-        text = await shared.text(store, f"facets {frame.list()}", read, COUNTS_FRESH)
-        return Markup(text)
+        return f"facets {frame.list()}", read
 
     @router.get("/", name="pages.list")
     async def audits(
@@ -86,10 +87,9 @@ def add_to(router: APIRouter, api_prefix: str) -> None:
         counts: Literal["1", ""] = "",
     ) -> Response:
         frame = Frame(request, api_prefix)
-        found: Markup | None = None
         # Some counts take longer than a page may: then the script asks for them, or the reader.
-        with anyio.move_on_after(math.inf if counts else PATIENCE):
-            found = await counted(store, frame, filters)
+        get_counts = shared.text if counts else shared.soon
+        found = await get_counts(store, *counting(frame, filters), COUNTS_FRESH)
 
         def read() -> str:
             page = sync.history(limit=limit, cursor=cursor, order=order, **filters)
@@ -99,7 +99,7 @@ def add_to(router: APIRouter, api_prefix: str) -> None:
                 page=page,
                 severities=severities_of([audit.id for audit in page.items]),
                 running=_running(filters) if cursor is None else None,
-                facets=found,
+                facets=None if found is None else Markup(found),
                 fields=FIELDS,
                 orders=get_args(Order),
                 is_first=cursor is None,
@@ -109,7 +109,8 @@ def add_to(router: APIRouter, api_prefix: str) -> None:
 
     @router.get("/facets", name="pages.facets")
     async def facets(request: Request, store: Store, filters: GivenFilters) -> Response:
-        return answer(await counted(store, Frame(request, api_prefix), filters))
+        frame = Frame(request, api_prefix)
+        return answer(await shared.text(store, *counting(frame, filters), COUNTS_FRESH))
 
     @router.get("/running", name="pages.running")
     async def running(request: Request, store: Store, filters: GivenFilters) -> Response:
@@ -222,11 +223,29 @@ class _Shared:
         self._texts: dict[str, tuple[float, str]] = {}
         self._store: weakref.ref[AuditStore] | None = None
         self._reading: dict[str, anyio.Lock] = {}
+        self._slow: dict[str, float] = {}
+        """When a text was last waited for in vain, by its key."""
+
+    async def soon(
+        self, store: AuditStore, key: str, read: Callable[[], str], fresh: float
+    ) -> str | None:
+        """What `text` gives within PATIENCE seconds; None if it takes longer, or did lately."""
+        self._belong_to(store)
+        now = time.monotonic()
+        if now - self._slow.get(key, -math.inf) < IMPATIENT:
+            made, text = self._texts.get(key, (-math.inf, ""))
+            return text if now - made < fresh else None
+        with anyio.move_on_after(PATIENCE):
+            return await self.text(store, key, read, fresh)
+        self._slow.pop(key, None)
+        self._slow[key] = now
+        for old in list(self._slow)[: -self.MOST]:
+            del self._slow[old]
+        return None
 
     async def text(self, store: AuditStore, key: str, read: Callable[[], str], fresh: float) -> str:
         """What `read` gives, or gave less than `fresh` seconds ago."""
-        if self._store is None or self._store() is not store:
-            self._store, self._texts, self._reading = weakref.ref(store), {}, {}
+        self._belong_to(store)
         try:
             async with self._reading.setdefault(key, anyio.Lock()):
                 made, text = self._texts.get(key, (-math.inf, ""))
@@ -242,6 +261,11 @@ class _Shared:
         finally:
             if key not in self._texts:  # nobody waited for it, or it could not be read
                 self._reading.pop(key, None)
+
+    def _belong_to(self, store: AuditStore) -> None:
+        """Forget what another store's texts were."""
+        if self._store is None or self._store() is not store:
+            self._store, self._texts, self._reading, self._slow = weakref.ref(store), {}, {}, {}
 
 
 # ---- what was found ----

@@ -25,6 +25,8 @@ from veritas_peewee.errors import (
     StoreMoved,
 )
 from veritas_peewee.web.answers import json_text
+from veritas_peewee.web.headers import secured
+from veritas_peewee.web.routes import methods_of
 
 RETRY_AFTER = 2
 """Seconds after which a client may try again what another process was in the way of."""
@@ -64,33 +66,31 @@ def problem_of(error: StoreError) -> Problem:
     """What a client is told of an error of the store; of faults inside it nothing but that."""
     kind = next((kind for cls, kind in _KINDS.items() if isinstance(error, cls)), _OTHER)
     detail = str(error) if kind is not _OTHER else "the store could not do this"
-    return _problem(kind.status, detail, kind.code)
+    return problem(kind.status, detail, kind.code)
 
 
-def _problem(status: int, detail: str, code: str) -> Problem:
+def problem(status: int, detail: str, code: str) -> Problem:
+    """A problem whose title is the status in words."""
     return Problem(title=http.HTTPStatus(status).phrase, status=status, detail=detail, code=code)
 
 
-def response_of(problem: Problem, headers: dict[str, str] | None = None) -> Response:
-    return Response(
-        json_text(problem.model_dump()),
-        problem.status,
-        headers,
-        media_type="application/problem+json",
-    )
+def response_of(told: Problem, headers: dict[str, str] | None = None) -> Response:
+    """A problem as an answer."""
+    text = json_text(told.model_dump())
+    return secured(Response(text, told.status, headers, media_type="application/problem+json"))
 
 
 async def _told_by_store(request: Request, error: Exception) -> Response:
     assert isinstance(error, StoreError)
-    problem = problem_of(error)
-    headers = {"Retry-After": str(RETRY_AFTER)} if problem.status == 503 else None
-    return response_of(problem, headers)
+    found = problem_of(error)
+    headers = {"Retry-After": str(RETRY_AFTER)} if found.status == 503 else None
+    return response_of(found, headers)
 
 
 async def _refused(request: Request, error: Exception) -> Response:
     """A request of the wrong form; each fault names where it is."""
     assert isinstance(error, RequestValidationError)
-    return response_of(_problem(422, faults_of(error), "invalid"))
+    return response_of(problem(422, faults_of(error), "invalid"))
 
 
 def faults_of(error: RequestValidationError) -> str:
@@ -114,12 +114,14 @@ async def _answered(request: Request, error: Exception) -> Response:
     detail = error.detail if isinstance(error.detail, str) else json_text(error.detail)
     phrase = http.HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
     headers = None if error.headers is None else dict(error.headers)
-    return response_of(_problem(error.status_code, detail, phrase), headers)
+    if error.status_code == 405:  # the route that was found first names its own methods alone
+        headers = {"Allow": methods_of(request.app, request.scope)}
+    return response_of(problem(error.status_code, detail, phrase), headers)
 
 
 async def _failed(request: Request, error: Exception) -> Response:
     """Anything else is a fault of the application, which its log shows."""
-    return response_of(_problem(500, "the server could not do this", "failed"))
+    return response_of(problem(500, "the server could not do this", "failed"))
 
 
 def add_error_handlers(app: FastAPI) -> None:

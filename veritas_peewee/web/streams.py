@@ -12,7 +12,8 @@ import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from functools import partial
-from typing import Annotated, NamedTuple
+from typing import Annotated
+from weakref import WeakKeyDictionary
 
 import anyio
 from anyio.lowlevel import checkpoint
@@ -25,37 +26,31 @@ from starlette.websockets import WebSocketState
 
 from veritas_peewee.errors import StaleToken, StoreError
 from veritas_peewee.following.follower import Follower
+from veritas_peewee.models import AuditEvent
 from veritas_peewee.store import AuditStore
 from veritas_peewee.values.states import Ended
 from veritas_peewee.values.tokens import check_after, id_in
-from veritas_peewee.web.answers import event_text, json_text, shown
+from veritas_peewee.web.answers import json_text, shown
+from veritas_peewee.web.messages import Message, pieces, socket_text, sse_bytes
 from veritas_peewee.web.parameters import AuditId, Store, Text
 from veritas_peewee.web.problems import problem_of
+from veritas_peewee.web.routes import Route
 
 HEARTBEAT = 4.0
 """Seconds without an event after which a viewer is sent a sign of life: some clients, and some
 proxies, give up after five."""
 AT_ONCE = 100
-"""The most events that are sent as one piece."""
+"""The most events that are made ready before other tasks run."""
 RETRY = 1000
 """Milliseconds after which a browser that has lost the stream comes back."""
 
 _REFUSED = re.compile(r"q\s*=\s*0(\.0*)?")
 _ID = re.compile("[0-9]{1,19}")
 
-router = APIRouter()
+router = APIRouter(route_class=Route)
 
 
-class Message(NamedTuple):
-    """One message of a stream."""
-
-    name: str
-    text: str
-    """Its data as JSON."""
-    token: str | None = None
-
-
-Messages = AsyncGenerator[list[Message], None]
+Messages = AsyncGenerator[list[Message | AuditEvent], None]
 """Messages as they come: those that are there at once are sent at once."""
 
 
@@ -80,7 +75,11 @@ async def _begin(
     except StaleToken as error:
         await store.get(audit_id)  # raises AuditNotFound
         return _failed(error)
-    return _messages(follower, await shown(store, connection, audit_id))
+    turns = _turns.setdefault(store, anyio.Lock())
+    return _messages(follower, await shown(store, connection, audit_id), turns)
+
+
+_turns: WeakKeyDictionary[AuditStore, anyio.Lock] = WeakKeyDictionary()
 
 
 def _error(error: StoreError) -> Message:
@@ -95,10 +94,10 @@ async def _failed(error: StoreError) -> Messages:
     yield [_error(error), _end(Ended.FAILED)]
 
 
-async def _messages(follower: Follower, snapshot: object) -> Messages:
+async def _messages(follower: Follower, snapshot: object, turns: anyio.Lock) -> Messages:
     try:
         yield [Message("snapshot", json_text(snapshot))]
-        last: list[Message] = []
+        last: list[Message | AuditEvent] = []
         while True:
             try:
                 events = [await anext(follower), *follower.ready()]
@@ -109,8 +108,13 @@ async def _messages(follower: Follower, snapshot: object) -> Messages:
                     last = [_error(error)]
                 break
             for start in range(0, len(events), AT_ONCE):
-                part = events[start : start + AT_ONCE]
-                yield [Message("event", event_text(event), event.token) for event in part]
+                # Viewers who catch up take turns, one in each round of the loop: a hundred of them
+                # in one would leave writers one write in the time of a hundred pieces. For what
+                # comes live, following rests in proportion to what it took.
+                if not follower.is_live:
+                    async with turns:
+                        await checkpoint()
+                yield [*events[start : start + AT_ONCE]]
         yield [*last, _end(follower.ended)]
     finally:
         await follower.aclose()
@@ -187,12 +191,8 @@ async def _as_sse(messages: Messages) -> AsyncGenerator[bytes, None]:
     async with aclosing(messages):
         yield f"retry: {RETRY}\n\n".encode()
         async for some in messages:
-            yield "".join(map(_sse_text, some)).encode()
-
-
-def _sse_text(message: Message) -> str:
-    name, text, token = message
-    return f"{f'id: {token}' if token else f'event: {name}'}\ndata: {text}\n\n"
+            for piece in pieces(map(sse_bytes, some)):
+                yield piece
 
 
 # ---- WebSocket ----
@@ -218,7 +218,7 @@ async def _as_texts(messages: Messages) -> AsyncGenerator[str, None]:
     async with aclosing(messages):
         async for some in messages:
             for message in some:
-                yield _socket_text(message)
+                yield socket_text(message)
 
 
 async def play(socket: WebSocket, texts: AsyncGenerator[str, None], beat: str = "") -> None:
@@ -249,12 +249,6 @@ async def _took(sending: Awaitable[None]) -> bool:
     except (WebSocketDisconnect, RuntimeError):  # servers raise either
         return False
     return True
-
-
-def _socket_text(message: Message) -> str:
-    name, text, token = message
-    more = f',"token":"{token}"' if token else ""
-    return f'{{"message":"{name}"{more},"data":{text}}}'
 
 
 async def _until_gone(socket: WebSocket, scope: anyio.CancelScope) -> None:
