@@ -280,6 +280,18 @@ def test_an_altered_audit_is_named_and_all_others_are_copied(new: New, other: st
 
 
 @pytest.mark.parametrize("other", ["file", "server"])
+def test_an_id_that_is_no_text_is_named(new: New, other: str) -> None:
+    source, target = new("file"), new(other)
+    filled(source)
+    for odd in ("x'6100'", "CAST(x'7aff' AS TEXT)"):
+        by_hand(Path(source), f"UPDATE audits SET id = {odd} WHERE id = "
+                              "(SELECT MAX(id) FROM audits WHERE typeof(id) = 'text')")  # fmt: skip
+    report = copy_store(source, target)
+    assert (report.complete, report.audits) == (False, 44)
+    assert len([text for text in report.problems if "its id is not valid text" in text]) == 2
+
+
+@pytest.mark.parametrize("other", ["file", "server"])
 def test_an_image_that_is_missing_or_altered_there_is_named_and_the_copy_is_whole(
     new: New, other: str
 ) -> None:

@@ -80,11 +80,11 @@ class Verification:
 
 
 async def _report(store: AuditStore, advance: Progress) -> Report:
-    if store.location.path is None:  # there is one connection, which is the readers' too
+    if store.location.in_memory:  # there is one connection, which is the readers' too
         return await store.read(partial(verify, progress=advance))
 
     def apart() -> Report:
-        with connect(store.location.path, screenshots=store.location.screenshots, read_only=True):
+        with connect(store.location.given, screenshots=store.location.screenshots, read_only=True):
             return verify(progress=advance)
 
     # Abandoned when the server stops: it ends at its next audit.
