@@ -23,8 +23,8 @@ from veritas_peewee.errors import ReadOnlyStore, StoreError
 
 DIGESTS = frozenset(
     (
-        "c6b0ecfce06c642bc16fe48bbff88941",  # PostgreSQL 16 to 18
-        "70697808ec197ec253bebb88c56fea53",  # 15
+        "53925862396cf08d403af3a8e1d5b6f6",  # PostgreSQL 16 to 18
+        "953a0027cb1031a7788f1999165beb18",  # 15
     )
 )
 """The digests of the schema as it was just made, one for each way in which servers word it. Whoever
