@@ -247,7 +247,8 @@ class Connection(psycopg.Connection[Any]):
 
         So the next one is one that is not prepared.
         """
-        self.execute("SELECT")
+        if not self.closed:
+            self.execute("SELECT")
 
     def controlled(self) -> None:
         """A statement was sent that ends the transaction: SQL that was given to the driver."""
