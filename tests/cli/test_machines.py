@@ -94,6 +94,7 @@ WRITING = {
     "init": "--database {new}/a.db",
     "ingest": "{root}/result.json --database {new}/a.db",
     "import": "{root}/old.jsonl --database {new}/a.db",
+    "copy": "{db} {new}/a.db",
     "export file": "--output {new}/a.jsonl.gz --database {db}",
     "export table": "--format csv --output {new}/a.csv --database {db}",
     "export pages": "--format html --output {new}/pages --database {db}",

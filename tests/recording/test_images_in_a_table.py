@@ -12,7 +12,8 @@ import psycopg
 import pytest
 
 from tests.support.postgres import Server, server
-from veritas_peewee import AuditScreenshot, AuditStore, connect, sync
+from tests.support.processes import start
+from veritas_peewee import AuditEvent, AuditScreenshot, AuditStore, connect, sync
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.statements import execute
 from veritas_peewee.errors import AuditNotFound, InvalidAudit, ScreenshotNotFound
@@ -197,3 +198,21 @@ async def test_a_folder_that_is_given_has_the_images_instead(empty, tmp_path):
     async with AuditStore.open(empty) as store:
         with pytest.raises(ScreenshotNotFound):
             await store.screenshot(first.file_path)
+
+
+def test_a_process_that_is_killed_leaves_each_row_with_its_image_and_no_other(url):
+    given = []
+    with start("record_until_killed.py", url, "asyncio") as process:
+        for line in process.stdout:
+            given.append(line.split())
+            if len(given) == 300:
+                process.kill()
+                break
+        given += [line.split() for line in process.stdout.read().splitlines()]
+    with connect(url):
+        check()
+        assert count() > 20
+        numbers = {row.id for row in AuditEvent.select(AuditEvent.id)}
+    ids = {"event": 1, "many": 2}
+    for kind, *words in given:
+        assert numbers.issuperset(map(int, words[: ids.get(kind, 0)]))

@@ -258,7 +258,7 @@ def test_an_import_that_was_killed_left_whole_audits_and_is_completed(path, expo
     assert done.returncode == -signal.SIGKILL
     report = verified(other)
     assert (report.problems, report.audits) == ([], 1 if point == "files" else 2)
-    assert any("an import is under way or was interrupted" in note for note in report.notes)
+    assert any("an import or a copy is under way" in note for note in report.notes)
     with connect(path):
         before, images = rows(), files_below(current.screenshot_folder().root)
     with checked(other):

@@ -214,9 +214,11 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
         return [row[0] for row in self.execute_sql(sql, values).fetchall()]
 
     def give_ids_after(self, table: str) -> None:
+        # Never back: no roll-back would take that back.
         self.execute_sql(
-            f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), COALESCE(MAX(id), 1), "
-            f"MAX(id) IS NOT NULL) FROM {table}"
+            f"SELECT setval(number, newest) FROM (SELECT MAX(id) AS newest, "
+            f"pg_get_serial_sequence('{table}', 'id')::regclass AS number FROM {table}) AS found "
+            f"WHERE newest > COALESCE(pg_sequence_last_value(number), 0)"
         )
 
     @contextmanager
@@ -281,6 +283,8 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
         finally:
             connection.ends = False
             connection.end_pipeline()
+        if sql == "ROLLBACK":
+            connection.let_forget()
 
     def clear_raw(self) -> None:
         connection: Connection | None = self.state.conn
@@ -299,6 +303,7 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
     def after_going_back(self) -> None:
         # Until psycopg has read that they failed, it takes skipped statements for prepared.
         self.state.conn.settle()
+        self.state.conn.let_forget()
 
     def others_wrote(self) -> bool:
         return self.last_writer != self.number

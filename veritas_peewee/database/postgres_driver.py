@@ -242,9 +242,19 @@ class Connection(psycopg.Connection[Any]):
             self._is_over = self.info.transaction_status is TransactionStatus.IDLE
             self.came = self.sent
 
+    def let_forget(self) -> None:
+        """To be called once a roll-back has come: psycopg then has the server forget all prepared
+        statements, but only after the next statement, which it would go on to take for prepared.
+
+        So the next one is one that is not prepared.
+        """
+        if not self.closed:
+            self.execute("SELECT")
+
     def controlled(self) -> None:
         """A statement was sent that ends the transaction: SQL that was given to the driver."""
         self.settle()
+        self.let_forget()
         self._is_over = True  # also if another one is begun: it is not the one that we began
 
     def end_pipeline(self) -> None:

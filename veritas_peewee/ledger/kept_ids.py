@@ -150,9 +150,15 @@ def insert_with_ids(rows: list[tuple[Any, ...]]) -> None:
 def _store(position: int, total: int) -> None:
     digest = digest_of_total(position, total)
     text = _text_of_total(total)
-    # A server's own numbers have gaps where a transaction was undone.
-    number = (ImportHead.select(fn.MAX(ImportHead.id)).scalar() or 0) + 1
-    ImportHead.insert(id=number, position=position, digest=digest, total=text, open=1).execute()
+    # Numbered by us: a sequence of a server leaves a gap where a transaction was undone.
+    ((last,),) = execute(_last_sql(), ())
+    ImportHead.insert(id=last + 1, position=position, digest=digest, total=text, open=1).execute()
+    current_database().give_ids_after(ImportHead._meta.table_name)
+
+
+@functools.cache
+def _last_sql() -> str:
+    return text_of(ImportHead.select(fn.COALESCE(fn.MAX(ImportHead.id), SQL("0"))))
 
 
 @atomic

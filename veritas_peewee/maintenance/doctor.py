@@ -176,7 +176,7 @@ def _leftovers(path: Path) -> Iterator[Finding]:
 
 def _arrivals(location: Location) -> Iterator[Finding]:
     if location.screenshots is not None:
-        for left, images in left_behind(ScreenshotFolder(location.screenshots), location.path):
+        for left, images in left_behind(ScreenshotFolder(location.screenshots), location.name):
             yield Finding(
                 "note", "leftover", f"{left}: {len(images)} images of an import that was killed; "
                 "the next import, or `verify --fix`, removes them", str(left),

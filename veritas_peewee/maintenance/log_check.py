@@ -34,8 +34,8 @@ def check_log(problems: Problems, notes: list[str], earlier: Head | None) -> Hea
     notes += walk.notes
     if taken and taken[-1].open and walk.newest <= taken[-1].position:
         notes.append(
-            "an import is under way or was interrupted: run it again with --skip-existing, and "
-            "it is completed"
+            "an import or a copy is under way or was interrupted: run it again, an import with "
+            "--skip-existing, and it is completed"
         )
     head = newest_head()
     if earlier is not None:

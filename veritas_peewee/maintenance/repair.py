@@ -17,6 +17,7 @@ from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.ledger.checking import is_other_image
 from veritas_peewee.maintenance.upkeep import upkeep
 from veritas_peewee.models import AbsentImage, Audit, AuditScreenshot, RemovedAudit
+from veritas_peewee.queries.images import images_if_any
 from veritas_peewee.recording.arriving import clear_left
 from veritas_peewee.recording.removal import is_named, remove_unnamed
 from veritas_peewee.startup import connect_to_repair
@@ -68,8 +69,7 @@ def _no_longer_absent() -> list[int]:
 
     From then on they are missed if they are lost.
     """
-    root = current_database().location.screenshots
-    if root is None:
+    if (images := images_if_any()) is None:
         return []
     query = AuditScreenshot.select(
         AuditScreenshot.id,
@@ -80,7 +80,7 @@ def _no_longer_absent() -> list[int]:
     found = []
     for row_id, file, size, sha256 in rows_of(query):
         with suppress(StoreError):
-            if not is_other_image(ScreenshotFolder(root).read(file), size, sha256):
+            if not is_other_image(images.read(file), size, sha256):
                 found.append(row_id)
                 AbsentImage.delete().where(AbsentImage.screenshot == row_id).execute()
     return found

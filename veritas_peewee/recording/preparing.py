@@ -58,7 +58,7 @@ class PreparedEvent:
         self.images = images
         self.files: list[str] = []
         """The paths of its images."""
-        self.waiting: list[Named] = []
+        self.waiting: tuple[Named, ...] = ()
         """Those of its images that are stored with its row."""
         self.has_begun = False
         """Whether a transaction has taken it over: what becomes of it follows that one's end."""
@@ -230,7 +230,7 @@ def _store_image(
         return {**event, "data": {"error": f"{where}: {error}"}}
     prepared.files.append(stored.file)
     if images.with_rows:
-        prepared.waiting.append((stored.file, image))
+        prepared.waiting = ((stored.file, image),)
     reference = stored._asdict()
     if taken := engine_time(event.get("taken_at")):
         reference["taken_at"] = taken.isoformat()

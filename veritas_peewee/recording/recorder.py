@@ -57,7 +57,8 @@ def apply_together(jobs: list[tuple[str, PreparedEvent]]) -> list[int]:
     with database.unit():
         warm(database, [audit_id for audit_id, _ in events], _findings_of(events))
         ids = log.append_events([(audit_id, one.kind, one.text) for audit_id, one in events], when)
-        images.insert([image for _, one in events for image in one.waiting])
+        if waiting := [image for _, one in events for image in one.waiting]:
+            images.insert(waiting)
         projections: dict[str, Projection] = {}
         for event_id, (audit_id, one) in zip(ids, events, strict=True):
             if not has_effect(one):
@@ -99,7 +100,8 @@ def _apply(
         take_over(one)
     warm(current_database(), [audit_id], _findings_of((audit_id, one) for one in events))
     ids = log.append_events([(audit_id, one.kind, one.text) for one in events], when)
-    images.insert([image for one in events for image in one.waiting])
+    if waiting := [image for one in events for image in one.waiting]:
+        images.insert(waiting)
     projection = Projection(audit_id, whole=whole)
     for event_id, one in zip(ids, events, strict=True):
         project(projection, event_id, one, when)

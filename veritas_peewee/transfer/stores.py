@@ -179,7 +179,8 @@ class _Copy:
 
     def _is_wrong(self, text: str) -> None:
         self.wrong = True
-        self.problems.add(text)
+        if text not in self.problems:  # also found by the comparison
+            self.problems.add(text)
 
     # ---- what is there before ----
 

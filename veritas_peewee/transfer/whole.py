@@ -29,6 +29,7 @@ from veritas_peewee.ledger.stored import (
 )
 from veritas_peewee.models import AbsentImage, Audit, AuditFinding, AuditScreenshot
 from veritas_peewee.queries.images import current_images
+from veritas_peewee.values.odd_text import OddText, after
 
 _PAGE = 500
 _SHA256 = SCREENSHOT.index("sha256")
@@ -66,6 +67,8 @@ def ids_of(database: StoreDatabase) -> Iterator[list[Any]]:
             return
         yield [audit_id for (audit_id,) in rows]
         last = rows[-1][0]
+        if isinstance(last, OddText):
+            last = after(last, len(last))
 
 
 def read_wholes(database: StoreDatabase, audit_ids: Iterable[str]) -> Iterator[list[Whole]]:
