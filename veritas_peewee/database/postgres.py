@@ -30,7 +30,7 @@ KEY = (
 )
 """The first key of our advisory locks: the schema, so that stores in others have their own."""
 _BEGUN = (
-    "SELECT writer, altered::text, pg_current_xact_id()::text, "
+    "SELECT writer, altered::text, "
     "GREATEST((SELECT max(id) FROM audit_events), "
     "(SELECT max(event_id) FROM removed_events), 0) FROM store_state"
 )
@@ -54,7 +54,7 @@ _COMES_BACK = 30.0
 """Seconds for which a server that went away is waited for, to ask it what became of a commit."""
 TELL_EVERY = 0.02
 """Seconds between two messages to other processes that there is something new."""
-_ASK_AGAIN, _TRY_AGAIN = 0.05, 0.2
+_TRY_AGAIN = 0.2
 
 
 def current_server(what: str) -> PostgresStore:
@@ -90,7 +90,6 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
         """The newest id that an event was given, as the transaction has found it."""
         self.altered: str | None = None
         """The last transaction in which another program has changed rows."""
-        self._transaction = ""
         self._told_at, self._has_news = 0.0, False
         self._is_new = False
         """Whether the connection was replaced since the last transaction began."""
@@ -264,7 +263,7 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
             connection.execute("SELECT pg_advisory_xact_lock(?, 0)", (self.key,))
             begun = connection.execute(_BEGUN) if self.has_state else None
             if begun is not None and (row := begun.fetchone()) is not None:
-                self.last_writer, self.altered, self._transaction, self.newest = row
+                self.last_writer, self.altered, self.newest = row
         except BaseException:
             with suppress(*DRIVER_ERRORS):
                 self.before_going_back()
@@ -275,6 +274,7 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
         connection: Connection = self.state.conn
         if sql == "COMMIT" and self.has_state:
             self.sign()
+            self.session.count_commit()
         connection.ends = True
         try:
             connection.execute(sql)
@@ -334,7 +334,8 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
         return is_lost(error)
 
     def is_refused(self, error: BaseException) -> bool:
-        return not self.is_lost(error)
+        # What only reads has nothing that could be saved.
+        return not (self.is_lost(error) and self.writes(self.role))
 
     def can_begin_again(self, error: BaseException) -> bool:
         """See `Transactions`; the second connection is made anew too, if it has gone."""
@@ -359,19 +360,16 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
         if not self.is_lost(error):
             return False
         callbacks = list(self.state.commit_callbacks)
-        status = self._outcome()
-        # Another server may have taken over that has never heard of it.
-        if status == "aborted" or (status is None and self._is_absent()):
+        keeper = self.keeper
+        is_made = self._outcome()
+        if is_made is None and keeper is not None and _is_up(self):
+            # Another server has taken over, which has never heard of the session.
+            with suppress(*DRIVER_ERRORS):
+                is_made = keeper.is_there()
+        if is_made is False:
             raise TransactionLost(self.name, error) from error
         self.state.commit_callbacks[:] = callbacks
-        return status == "committed"
-
-    def _is_absent(self) -> bool:
-        """Whether nothing of the transaction is in the database that is connected now."""
-        try:
-            return self.keeper is not None and self.keeper.is_there() is False
-        except DRIVER_ERRORS:
-            return False
+        return bool(is_made)
 
     def run_undo(self, first: int) -> None:
         # The writer runs again what a connection that has gone was doing: its files stay.
@@ -381,22 +379,32 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
         else:
             super().run_undo(first)
 
-    def _outcome(self) -> str | None:
-        """What became of the transaction whose COMMIT has failed, because the connection has gone:
-        "committed", "aborted", or None if nobody knows. A new connection is made."""
-        transaction, until = self._transaction, monotonic() + _COMES_BACK
+    def _outcome(self) -> bool | None:
+        """Whether the transaction was committed whose COMMIT has failed because the connection has
+        gone; None if nobody knows. A new connection is made.
+
+        The server's own number of the transaction does not tell: after a crash it can be another
+        one's.
+        """
+        until = monotonic() + _COMES_BACK
         while monotonic() < until:
             try:
                 self.reconnect()
-                asked = "SELECT pg_xact_status(CAST(? AS xid8))"
-                (status,) = self.state.conn.execute(asked, (transaction,)).fetchone()
-            except (StoreError, *DRIVER_ERRORS) as failure:
-                # A server that does not know its number yet is another one.
-                status = "in progress" if is_lost(failure) else None
-            if status != "in progress":
-                return str(status) if status else None
-            sleep(_ASK_AGAIN)
+                return self._is_made(self.state.conn)
+            except (StoreError, *DRIVER_ERRORS):
+                sleep(_TRY_AGAIN)
         return None
+
+    def _is_made(self, connection: Connection) -> bool | None:
+        """Whether the last transaction of the session is in the database."""
+        connection.execute("BEGIN")
+        try:
+            # Until the lock is free, the server may still be about to commit it.
+            connection.execute("SELECT pg_advisory_xact_lock(?, 0)", (self.key,))
+            number = self.session.newest_commit()
+        finally:
+            connection.execute("ROLLBACK")
+        return None if number is None else number == self.session.commits
 
     def reconnect(self) -> None:
         """Replace a connection that has gone; StoreError if the server cannot be reached."""

@@ -31,6 +31,12 @@ _STATE = (
     "objid = ? AND database = (SELECT oid FROM pg_database WHERE datname = current_database())) "
     "FROM store_sessions WHERE id = ?"
 )
+_COMMITS = "UPDATE store_sessions SET commits = ?, heartbeat = clock_timestamp() WHERE id = ?"
+_COUNT_ON = (
+    "SELECT setval(pg_get_serial_sequence('store_sessions', 'id'), (SELECT max(id) FROM "
+    "store_sessions)) WHERE (SELECT last_value FROM store_sessions_id_seq) < (SELECT max(id) FROM "
+    "store_sessions)"
+)
 _logger = logging.getLogger("veritas_peewee")
 
 
@@ -47,6 +53,8 @@ class ServerSession(Session):
         self._key = key
         self._number: int | None = None
         self._beat_at = 0.0
+        self.commits = 0
+        """How many transactions were to be committed, the last one too if that has failed."""
 
     def begin(self) -> None:
         """Begin the session, unless it has begun."""
@@ -58,7 +66,8 @@ class ServerSession(Session):
             connection = self._database.state.conn
             told = f"{host_name()} {os.getpid()}"
             row = connection.execute(
-                "INSERT INTO store_sessions (told) VALUES (?) RETURNING id", (told,)
+                "INSERT INTO store_sessions (told, commits) VALUES (?, ?) RETURNING id",
+                (told, self.commits),
             ).fetchone()
             self._number, self._process = int(row[0]), os.getpid()
             self._hold()
@@ -74,7 +83,28 @@ class ServerSession(Session):
         """Hold the lock on a new connection, after the one before has gone."""
         if self._number is not None:
             self._hold()
-            self._beat()
+            connection = self._database.state.conn
+            # Of a server that has taken over without the newest commits it may be unknown.
+            connection.execute(
+                "INSERT INTO store_sessions (id, told) OVERRIDING SYSTEM VALUE VALUES (?, ?) "
+                "ON CONFLICT (id) DO UPDATE SET heartbeat = clock_timestamp()",
+                (self._number, f"{host_name()} {os.getpid()}"),
+            )
+            connection.execute(_COUNT_ON)
+
+    def count_commit(self) -> None:
+        """Note in the open transaction, which is about to be committed, that it was."""
+        if self._number is not None:
+            self.commits += 1
+            self._database.state.conn.execute(_COMMITS, (self.commits, self._number))
+
+    def newest_commit(self) -> int | None:
+        """How many transactions of the session were committed; None if nobody knows."""
+        connection = self._database.state.conn
+        row = connection.execute(
+            "SELECT commits FROM store_sessions WHERE id = ?", (self._number,)
+        ).fetchone()
+        return None if row is None else row[0]
 
     def keep(self) -> None:
         """Give a sign of life, if it is time for one; failures are only logged."""

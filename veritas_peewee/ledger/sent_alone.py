@@ -33,8 +33,10 @@ def append(database: PostgresStore, memory: Remembered, row: list[Any], before: 
         if not database.is_lost(error):
             raise
         database.reconnect()
-        # Nobody else can have added the same event: its digest covers the one before it.
-        ids = [event_id for (event_id,) in execute(_again_sql(), (row[0], row[-1]))]
+        # Nobody else can have added the same event: its digest covers the one before it. It is
+        # looked for under the lock, without which the server may still be about to commit it.
+        with database.unit():
+            ids = [event_id for (event_id,) in execute(_again_sql(), (row[0], row[-1]))]
         if not ids:
             raise TransactionLost(database.name, error) from error
         return ids

@@ -23,8 +23,8 @@ from veritas_peewee.errors import ReadOnlyStore, StoreError
 
 DIGESTS = frozenset(
     (
-        "ec9695caf244365336136eff8b299cd1",  # PostgreSQL 16 to 18
-        "6fdeb8edffad996acd9d4aee47024134",  # 15
+        "076321c7be4e348d96fc54f2c6166a9e",  # PostgreSQL 16 to 18
+        "7c2964d0cbd3d7d6fac53ea017516cdb",  # 15
     )
 )
 """The digests of the schema as it was just made, one for each way in which servers word it. Whoever

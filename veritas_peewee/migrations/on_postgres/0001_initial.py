@@ -142,8 +142,9 @@ TABLES = (
     """CREATE TABLE store_sessions (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     heartbeat timestamptz NOT NULL DEFAULT clock_timestamp(),
-    told text NOT NULL
-)""",
+    told text NOT NULL,
+    commits bigint
+) WITH (fillfactor = 10)""",
     # By the path that a row has. Not unique by a B-tree, which takes no more than 2,704 bytes.
     """CREATE TABLE store_images (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
