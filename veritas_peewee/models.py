@@ -13,6 +13,7 @@ from peewee import SQL, BlobField, ForeignKeyField, Index, Model
 from veritas_peewee.database.current import database
 from veritas_peewee.database.expressions import part_of_json, whole_part
 from veritas_peewee.database.instances import Select, Unchanged
+from veritas_peewee.database.json_paths import JSONMethods
 from veritas_peewee.values.details import AUDIT_RESULT, ENGINE_RESULT, details_of
 from veritas_peewee.values.fields import (
     CharField,
@@ -44,6 +45,9 @@ if TYPE_CHECKING:
         FindingColumns,
         ScreenshotColumns,
     )
+
+
+JSONField.methods = JSONMethods
 
 
 def _default(value: str) -> list[Any]:

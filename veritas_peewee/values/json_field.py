@@ -34,8 +34,9 @@ class JSONField(Typed[V], Stored, peewee.JSONField):
     """
 
     # Peewee asks the database for its JSON dialect when a model is defined, but which database a
-    # model has is known only once one is open. SQLite's dialect is the only one so far.
+    # model has is known only once one is open: `database.json_paths` has the SQL of each.
     _dialect = SqliteDatabase(None)
+    methods: type[Any] | None = None
 
     def __init__(
         self, kind: type = dict, each: Callable[[str, Any], object] | None = None, **kwargs: Any
@@ -45,7 +46,9 @@ class JSONField(Typed[V], Stored, peewee.JSONField):
         super().__init__(**kwargs)
 
     def _db_hook(self, database: Any) -> None:
-        super()._db_hook(database or self._dialect)  # type: ignore[misc]
+        super()._db_hook(self._dialect)  # type: ignore[misc]
+        if self.methods is not None:
+            self._helper = self.methods(self._dialect)
 
     def db_value(self, value: Any) -> Any:
         if value is None or isinstance(value, Node):
