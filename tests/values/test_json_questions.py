@@ -15,7 +15,7 @@ def audit_id(script: Any) -> str:
     audit = operations.create("https://example.com")
     operations.update(
         audit.id,
-        signal_scores={"visual": 53.5, 'it\'s "odd"': 7.0},
+        signal_scores={"visual": 53.5, "it's odd": 7.0},
         security_results={"headers": {"score": "12", "missing": ["csp", "hsts"]}, "none": None},
         errors=["one", "two"],
     )

@@ -20,7 +20,10 @@ from veritas_peewee.values.plain import encode_json
 Keys = tuple[Any, ...]
 
 
-class JSONMethods(peewee.SqliteJSONMethods):  # type: ignore[misc]
+_SQLITE: Any = vars(peewee)["SqliteJSONMethods"]
+
+
+class JSONMethods(_SQLITE):
     """What Peewee calls to write a question, or a change, of part of a JSON column."""
 
     def extract(self, field: Any, keys: Keys) -> Any:
