@@ -13,7 +13,6 @@ from peewee import SQL, BlobField, ForeignKeyField, Index, Model
 from veritas_peewee.database.current import database
 from veritas_peewee.database.expressions import part_of_json, whole_part
 from veritas_peewee.database.instances import Select, Unchanged
-from veritas_peewee.database.json_paths import JSONMethods
 from veritas_peewee.values.details import AUDIT_RESULT, ENGINE_RESULT, details_of
 from veritas_peewee.values.fields import (
     CharField,
@@ -47,7 +46,14 @@ if TYPE_CHECKING:
     )
 
 
-JSONField.methods = JSONMethods
+def _json_methods(dialect: peewee.SqliteDatabase) -> Any:
+    # Not with the models: for the few who ask for a part of a JSON column.
+    from veritas_peewee.database.json_paths import JSONMethods
+
+    return JSONMethods(dialect)
+
+
+JSONField.methods = staticmethod(_json_methods)
 
 
 def _default(value: str) -> list[Any]:
