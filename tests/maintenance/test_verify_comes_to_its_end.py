@@ -17,6 +17,7 @@ from veritas_peewee import connect
 from veritas_peewee.catalog import checking, entries
 from veritas_peewee.database.sqlite_errors import driver
 from veritas_peewee.ledger.heads import newest_head
+from veritas_peewee.maintenance import on_file
 from veritas_peewee.maintenance import verify as verifying
 
 ODD = ["'x'", "x'00ff'", "-1", "1.5", "9e999", "''", "CAST(x'ff' AS TEXT)"]
@@ -71,7 +72,7 @@ class _Odd(Exception):
 @pytest.mark.parametrize(
     ("module", "name", "part"),
     [
-        (verifying.parts, "differences", "the schema"),
+        (on_file.parts, "differences", "the schema"),
         (checking, "disagreements", "the catalog"),
         (verifying, "check_log", "the log"),
         (verifying, "_check_file", "the file"),

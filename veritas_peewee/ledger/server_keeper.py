@@ -8,9 +8,12 @@ connection sees. A statement that brings its own digest or seal is one of ours, 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from veritas_peewee.database.connection import StoreDatabase
+from veritas_peewee.database.failures import DRIVER_ERRORS
 from veritas_peewee.ledger import counter, seals
 from veritas_peewee.ledger.before_change import look_at_row, state_of
 from veritas_peewee.ledger.keeper import Keeping
@@ -20,6 +23,7 @@ from veritas_peewee.models import AuditFinding, AuditScreenshot
 if TYPE_CHECKING:
     from veritas_peewee.database.postgres import PostgresStore
 
+T = TypeVar("T")
 _ADDS = re.compile(r"\s*(?:INSERT|WITH)\b.*\baudit_events\b", re.I | re.S)
 _CHANGES = re.compile(r"\s*(?:INSERT|UPDATE|DELETE|WITH)\b.*\baudit(?:s|_findings|_screenshots)\b",
                       re.I | re.S)  # fmt: skip
@@ -38,7 +42,7 @@ class ServerKeeper(Keeping):
 
     watched = "\0"  # the connection's own `watch` is given each statement, the driver's too
 
-    def __init__(self, database: PostgresStore, beside: StoreDatabase) -> None:
+    def __init__(self, database: PostgresStore, beside: PostgresStore) -> None:
         super().__init__(database)
         self._server = database
         self._beside = beside
@@ -107,14 +111,14 @@ class ServerKeeper(Keeping):
             elif kind in _ROWS:
                 self._has_changed(audit_id)
                 model = _ROWS[kind]
-                look_at_row(self._beside, self, model, row_id)
+                self._ask_beside(partial(_look_at_row, self, model, row_id))
                 self.touched_row(model._meta.table_name, row_id)
             else:
                 self._has_changed(audit_id, its_rows=kind == "c")
 
     def _has_changed(self, audit_id: str, *, its_rows: bool = True) -> None:
         if self.known.get(audit_id) in (None, State.ROW):
-            state = state_of(self._beside, Remembered(), audit_id)
+            state = self._ask_beside(partial(_state, audit_id))
             if state is State.WRONG:
                 self.note_wrong(self._database, audit_id)
             else:
@@ -126,6 +130,16 @@ class ServerKeeper(Keeping):
         self.changed_rows.add(audit_id)
         self.audits[audit_id] = None
 
+    def _ask_beside(self, question: Callable[[StoreDatabase], T]) -> T:
+        """The answer of the second connection, which can have gone while it was idle."""
+        try:
+            return question(self._beside)
+        except DRIVER_ERRORS as error:
+            if not self._server.is_lost(error):
+                raise
+            self._beside.reconnect()
+            return question(self._beside)
+
     def undone(self, since: Mark | None = None) -> None:
         super().undone(since)
         self._may_be_told = since is not None  # what the savepoint took back is told again
@@ -133,7 +147,15 @@ class ServerKeeper(Keeping):
             self._altered = None
 
 
-def keep(database: PostgresStore, beside: StoreDatabase) -> ServerKeeper:
+def _state(audit_id: str, database: StoreDatabase) -> State | None:
+    return state_of(database, Remembered(), audit_id)
+
+
+def _look_at_row(memory: Remembered, model: Any, row_id: int, database: StoreDatabase) -> None:
+    look_at_row(database, memory, model, row_id)
+
+
+def keep(database: PostgresStore, beside: PostgresStore) -> ServerKeeper:
     """Give a connection a keeper, which from now on notices every change of a row made on it.
 
     `beside` is a second connection, which sees what is committed; it is closed with the first.

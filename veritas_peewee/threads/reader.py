@@ -67,7 +67,7 @@ class Reader:
         """Do a read in a snapshot; its outcome is noted in `call`, and nothing is raised."""
         try:
             # A connection to a server can have gone while it was idle, and a read can be run again.
-            until = perf_counter() + COMES_BACK if self._database is not None else 0.0
+            until = perf_counter() + COMES_BACK
             while not self._read(call, open_database, again=perf_counter() < until):
                 self.close()
         except BaseException as error:
