@@ -46,6 +46,16 @@ if TYPE_CHECKING:
     )
 
 
+def _json_methods(dialect: peewee.SqliteDatabase) -> Any:
+    # Not with the models: for the few who ask for a part of a JSON column.
+    from veritas_peewee.database.json_paths import JSONMethods
+
+    return JSONMethods(dialect)
+
+
+JSONField.methods = staticmethod(_json_methods)
+
+
 def _default(value: str) -> list[Any]:
     """A constraint that puts a default into the DDL too, for rows inserted from a SQL shell."""
     return [SQL(f"DEFAULT {value}")]

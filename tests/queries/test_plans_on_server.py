@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from tests.support.amount import one_in
+from tests.support.on_server import past_triggers
 from tests.support.places import Databases
 from veritas_peewee import Audit, AuditScreenshot, connect, sync
 from veritas_peewee.database.current import current_database
@@ -66,19 +67,12 @@ _ROWS = (
 
 
 @pytest.fixture(scope="module")
-def many(server: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A long history; its rows are put there without the triggers, which ask for no plans here."""
-    with (
-        server.new() as url,
-        connect(url, screenshots=tmp_path_factory.mktemp("screenshots")) as opened,
-    ):
-        opened.raw.execute("SET session_replication_role = replica")
-        opened.raw.execute(_CHANCE)
-        for text in _ROWS:
-            opened.raw.execute(text, (AUDITS,))
-        opened.raw.execute("ANALYZE")
-        opened.raw.execute("SET session_replication_role = origin")
-        yield opened
+def many(server: Databases) -> Iterator[Any]:
+    """A long history; another program has put it there, without the triggers."""
+    with server.new() as url:
+        past_triggers(url, _CHANCE, *(text.replace("?", str(AUDITS)) for text in _ROWS), "ANALYZE")
+        with connect(url) as opened:
+            yield opened
 
 
 Plan = tuple[str, list[dict[str, Any]]]

@@ -76,7 +76,12 @@ def summarize(reporter: Any) -> None:
     passed = [one for kind in ("passed", "failed") for one in reporter.stats.get(kind, ())]
     number = sum(is_on_server(one.nodeid) for one in passed)
     if number:
+        try:
+            server_program = programs() / "postgres"
+        except NoServer as error:
+            reporter.line(f"{number} tests failed without a server: {error}", red=True)
+            return
         told = subprocess.run(
-            [programs() / "postgres", "--version"], stdout=subprocess.PIPE, text=True, check=True
+            [server_program, "--version"], stdout=subprocess.PIPE, text=True, check=True
         )
         reporter.line(f"{number} tests ran on {told.stdout.strip()}")

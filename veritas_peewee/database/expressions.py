@@ -12,7 +12,7 @@ from peewee import SQL, Cast, ColumnBase, NodeList, fn
 from veritas_peewee.database.current import current_backend
 
 
-class _Written(ColumnBase):
+class Written(ColumnBase):
     """A part of a query, in the form of the backend of the current database."""
 
     def __init__(self, *, sqlite: Any, postgres: Any) -> None:
@@ -42,7 +42,7 @@ def is_among(column: Any) -> Any:
     whole table for a few audits.
     """
     values = {name: SQL(f"({text})") for name, text in _JSON_VALUES.items()}
-    return _Written(
+    return Written(
         sqlite=column.in_(values["sqlite"]),
         postgres=NodeList((column, SQL("= ANY(ARRAY"), values["postgres"], SQL(")"))),
     )
@@ -98,13 +98,13 @@ def part_of_json(column: Any, path: str) -> Any:
     recognises an index on it."""
     keys = ",".join(path.split(".")[1:])
     parts = (SQL("(CAST("), column, SQL(f"AS json) #>> '{{{keys}}}')"))
-    return _Written(sqlite=fn.json_extract(column, SQL(f"'{path}'")), postgres=NodeList(parts))
+    return Written(sqlite=fn.json_extract(column, SQL(f"'{path}'")), postgres=NodeList(parts))
 
 
 def whole_part(column: Any) -> Any:
     """The whole number at or below a number that is not negative."""
     parts = (SQL("CAST(FLOOR("), column, SQL(") AS bigint)"))
-    return _Written(sqlite=Cast(column, "INTEGER"), postgres=NodeList(parts))
+    return Written(sqlite=Cast(column, "INTEGER"), postgres=NodeList(parts))
 
 
 def passed_over(column: Any) -> Any:
@@ -112,7 +112,7 @@ def passed_over(column: Any) -> Any:
 
     PostgreSQL decides by how many rows of a table have a value, and needs no advice.
     """
-    return _Written(sqlite=NodeList((SQL("+"), column), glue=""), postgres=column)
+    return Written(sqlite=NodeList((SQL("+"), column), glue=""), postgres=column)
 
 
 def blob_as_read(column: Any) -> Any:
@@ -124,20 +124,20 @@ def blob_as_read(column: Any) -> Any:
     """
     parts: list[Any] = [SQL("CASE typeof("), column, SQL(") WHEN 'blob' THEN "), column]
     parts += [SQL("WHEN 'null' THEN NULL ELSE"), _with_type(column), SQL("END")]
-    return _Written(sqlite=NodeList(parts), postgres=column)
+    return Written(sqlite=NodeList(parts), postgres=column)
 
 
 def text_as_bytes(column: Any) -> Any:
     """A column of texts as queries read it: always bytes, in the way of `blob_as_read`."""
     parts: list[Any] = [SQL("CASE typeof("), column, SQL(") WHEN 'text' THEN CAST("), column]
     parts += [SQL("AS BLOB) ELSE"), _with_type(column), SQL("END")]
-    return _Written(sqlite=NodeList(parts), postgres=fn.convert_to(column, SQL("'UTF8'")))
+    return Written(sqlite=NodeList(parts), postgres=fn.convert_to(column, SQL("'UTF8'")))
 
 
 def only_text(column: Any) -> Any:
     """A column of texts, with NULL for what in SQLite is none."""
     parts = (SQL("CASE typeof("), column, SQL(") WHEN 'text' THEN "), column, SQL("END"))
-    return _Written(sqlite=NodeList(parts), postgres=column)
+    return Written(sqlite=NodeList(parts), postgres=column)
 
 
 def is_integer(name: str) -> str:
@@ -160,19 +160,19 @@ def is_text(column: Any, value: Any) -> Any:
     PostgreSQL has an index only of what they begin with, for an entry there has 2,704 bytes at
     most; the function compares by that first. Where a plain `=` is written it reads all rows.
     """
-    return _Written(sqlite=column == value, postgres=fn.veritas_is(column, value))
+    return Written(sqlite=column == value, postgres=fn.veritas_is(column, value))
 
 
 def is_not_empty(column: Any) -> Any:
     """Whether a column that `is_text` can compare is a text with anything in it."""
     empty = SQL("''")
-    return _Written(sqlite=column > empty, postgres=fn.LEFT(column, SQL("600")) > empty)
+    return Written(sqlite=column > empty, postgres=fn.LEFT(column, SQL("600")) > empty)
 
 
 def is_same(column: Any) -> Any:
     """Whether a column is the value of a mark, which can be NULL."""
     mark = SQL("?")
-    return _Written(
+    return Written(
         sqlite=NodeList((column, SQL("IS"), mark)),
         postgres=NodeList((column, SQL("IS NOT DISTINCT FROM"), mark)),
     )

@@ -196,7 +196,14 @@ class Connection(psycopg.Connection[Any]):
             yield from self.execute(sql, params)
             return
         with _as_peewee(self):
-            yield from self.cursor().stream(numbered(sql), params or None)
+            rows = self.cursor().stream(numbered(sql), params or None)
+            for row in rows:
+                try:
+                    yield row
+                except GeneratorExit:
+                    for _ in rows:  # psycopg would cancel it, and with it the transaction
+                        pass
+                    raise
 
     def heard(self) -> bool:
         """Whether a NOTIFY has come since the last call; does not wait."""

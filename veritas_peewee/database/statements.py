@@ -156,18 +156,18 @@ def execute_up_to(
     all at once. If `long` is given, only the texts in that column can be long."""
     database = current_database()
     try:
-        return _fetch_up_to(database.execute_sql(text, values), most, long)
+        return _fetch_up_to(database.each_row(text, values), most, long)
     except DRIVER_ERRORS as error:
         database.accept_odd_text(error)
-        return _fetch_up_to(database.execute_sql(text, values), most, long)
+        return _fetch_up_to(database.each_row(text, values), most, long)
 
 
-def _fetch_up_to(cursor: Any, most: int, long: int | None) -> list[tuple[Any, ...]] | None:
+def _fetch_up_to(found: Any, most: int, long: int | None) -> list[tuple[Any, ...]] | None:
     rows: list[tuple[Any, ...]] = []
-    for row in cursor:  # not many at once: each can be of 100 MB
+    for row in found:  # not many at once: each can be of 100 MB
         most -= _size_of(row, long)
         if most < 0:
-            cursor.close()
+            found.close()
             return None
         rows.append(row)
     return rows

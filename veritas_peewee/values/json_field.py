@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import peewee
@@ -27,6 +28,21 @@ else:
 V = TypeVar("V")
 
 
+class _AtFirstUse:
+    """What `make` makes, once anything of it is asked for."""
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+        self._made: Any = None
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):  # of a copy that is not made yet, for example
+            raise AttributeError(name)
+        if self._made is None:
+            self._made = self._make()
+        return getattr(self._made, name)
+
+
 class JSONField(Typed[V], Stored, peewee.JSONField):
     """Strict JSON of one kind (dict or list), stored as text; the models state its contents.
 
@@ -34,8 +50,10 @@ class JSONField(Typed[V], Stored, peewee.JSONField):
     """
 
     # Peewee asks the database for its JSON dialect when a model is defined, but which database a
-    # model has is known only once one is open. SQLite's dialect is the only one so far.
+    # model has is known only once one is open: `database.json_paths` has the SQL of each.
     _dialect = SqliteDatabase(None)
+    methods: Callable[[SqliteDatabase], Any] | None = None
+    """Makes what has that SQL, when it is first needed."""
 
     def __init__(
         self, kind: type = dict, each: Callable[[str, Any], object] | None = None, **kwargs: Any
@@ -45,7 +63,9 @@ class JSONField(Typed[V], Stored, peewee.JSONField):
         super().__init__(**kwargs)
 
     def _db_hook(self, database: Any) -> None:
-        super()._db_hook(database or self._dialect)  # type: ignore[misc]
+        super()._db_hook(self._dialect)  # type: ignore[misc]
+        if self.methods is not None:
+            self._helper = _AtFirstUse(partial(self.methods, self._dialect))
 
     def db_value(self, value: Any) -> Any:
         if value is None or isinstance(value, Node):
