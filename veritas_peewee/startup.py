@@ -69,7 +69,7 @@ def _prepare_server(database: PostgresStore, settle: Settle | None = None) -> Po
     from veritas_peewee.database.postgres_locks import check_locks, check_pooler
     from veritas_peewee.ledger import server_keeper
     from veritas_peewee.migrations import server, server_mending
-    from veritas_peewee.recording.recorder import disconnect_dead
+    from veritas_peewee.recording.disconnecting import disconnect_dead
 
     database.connect()
     try:
@@ -96,7 +96,7 @@ def _prepare_file(database: SqliteStore, settle: Settle | None = None) -> Sqlite
     from veritas_peewee import migrations
     from veritas_peewee.ledger import evidence, keeper, schema
     from veritas_peewee.migrations import lost
-    from veritas_peewee.recording.recorder import disconnect_dead
+    from veritas_peewee.recording.disconnecting import disconnect_dead
 
     database.explain = lost.explain
     database.connect()
