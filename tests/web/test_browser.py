@@ -338,7 +338,7 @@ def test_without_script_pages_are_whole(engine, open_page):
 
 def test_the_store_is_verified_from_its_page(starting, open_at):
     page = open_at(f"{starting}integrity", viewport={"width": 320, "height": 640})
-    page.get_by_role("link", name="Verify all of it now").click()
+    page.get_by_role("button", name="Verify all of it now").click()
     while not page.get_by_text("All is there, as it was written.").count():
         assert "Under way" in page.inner_text("main")
         page.goto(f"{starting}integrity")

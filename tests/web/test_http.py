@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import anyio
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, HTTPException
+from fastapi.staticfiles import StaticFiles
 
 from tests.support.web import Viewer, application, client_of
 from veritas_peewee import StoreError
@@ -14,6 +15,7 @@ from veritas_peewee.web.headers import SECURITY
 
 SHOP = "https://shop.example/"
 PROBLEM = "application/problem+json"
+WITH_FORM = ("/integrity", "/new")
 
 
 async def engine(audit, send):
@@ -45,7 +47,8 @@ def paths(audit):
         f"{path}/screenshots/{audit.screenshots[0].id}", "/api/search?q=hidden", "/api/facets",
         "/api/count", "/api/trend?host=shop.example", "/api/head", "/api/openapi.json", "/",
         f"/audits/{audit.id}", "/running", "/facets", "/search?q=hidden", "/sites/shop.example",
-        "/integrity", "/static/pages.css", "/static/pages.js", f"/api/audit/{audit.id}/status",
+        "/integrity", "/new", "/static/pages.css", "/static/pages.js",
+        f"/api/audit/{audit.id}/status",
     ]  # fmt: skip
 
 
@@ -105,6 +108,27 @@ async def test_allowed_methods_are_known_where_the_api_is_mounted_in_another(sto
         assert (await client.head("/inner/api/audits")).status_code == 200
 
 
+async def test_a_405_of_an_application_s_own_keeps_what_it_says(store, tmp_path):
+    app = application(store)
+
+    @app.get("/own")
+    async def own():
+        raise HTTPException(405, headers={"Allow": "PURGE", "X-More": "1"})
+
+    (tmp_path / "index.html").write_text("x")
+    app.mount("/files", StaticFiles(directory=tmp_path))
+    async with client_of(app) as client:
+        found = await client.get("/own")
+        assert (found.status_code, found.headers["allow"]) == (405, "PURGE")
+        assert found.headers["x-more"] == "1"
+        assert (await client.post("/own")).headers["allow"] == "GET"
+        found = await client.post("/files/index.html")
+        assert (found.status_code, found.headers["allow"]) == (405, "GET, HEAD")
+        app.mount("/", StaticFiles(directory=tmp_path))  # takes every method of every path
+        found = await client.put("/api/audits")
+        assert (found.status_code, found.headers["allow"]) == (405, "GET, HEAD, POST")
+
+
 async def answers(client, audit):
     """An answer of each kind, by the status that is wanted."""
     path = f"/api/audits/{audit.id}"
@@ -139,6 +163,8 @@ async def test_every_answer_has_the_security_headers_whatever_made_it(client, au
         for name, value in SECURITY.items():
             if name == "Content-Security-Policy":
                 assert found.headers[name].startswith("default-src 'none'"), found.url
+            elif name == "Referrer-Policy" and found.url.path in WITH_FORM:
+                assert found.headers[name] == "same-origin"
             else:
                 assert found.headers[name] == value, found.url
             assert len(found.headers.get_list(name)) == 1

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import sys
 from contextlib import contextmanager
 
 import pytest
@@ -12,15 +14,15 @@ from fastapi.testclient import TestClient
 from tests.support.invariants import check_invariants
 from tests.support.pages import seen
 from tests.support.web import client_of
-from veritas_peewee import InvalidAudit, connect, store_lifespan
-from veritas_peewee.web import api_router, create_app, pages_router
+from veritas_peewee import InvalidAudit, StoreBusy, connect, store_lifespan
+from veritas_peewee.web import api_router, create_app, pages_new, pages_router
 
 SHOP = "https://shop.example/"
 FORM = {"url": SHOP, "audit_tier": "deep_forensic"}
 ORIGIN = "http://localhost:8000"
 LINK = "New audit"
 OURS = "same-origin"
-"""The page with the form says to our own pages where it is from."""
+"""A page with a form says to our own pages where the form is from."""
 
 
 async def engine(audit, send):
@@ -51,6 +53,11 @@ def of_one_s_own(path, **options):
     return app
 
 
+def said_by(page):
+    """What a page says of how links and forms name it."""
+    return OURS if page == "/integrity" else "no-referrer"
+
+
 def count(client):
     return client.get("/api/count").json()["count"]
 
@@ -79,6 +86,26 @@ def test_an_audit_is_started_from_the_page_and_shown_live(path):
         assert [event["data"]["phase"] for event in log] == ["deep_forensic"]
 
 
+@pytest.mark.parametrize("kind", ["command", "function"])
+def test_an_audit_that_cannot_be_claimed_yet_is_run_later(path, monkeypatch, kind):
+    monkeypatch.setattr(pages_new, "AGAIN", 0.01)
+    lines = [json.dumps({"type": "phase_start"}), json.dumps({"type": "audit_complete"})]
+    runs = [sys.executable, "-c", f"print({lines[0]!r}); print({lines[1]!r})"]
+    with serving(path, engine=runs if kind == "command" else engine) as client:
+        store = client.app.state.veritas_store
+        write, failures = store.write, [StoreBusy("locked"), StoreBusy("locked")]
+
+        async def busy(fn, *args):
+            if failures and fn.__name__ == "make":  # a claim
+                raise failures.pop()
+            return await write(fn, *args)
+
+        monkeypatch.setattr(store, "write", busy)
+        place = client.post("/new", data=FORM).headers["location"]
+        assert ended(client, place.rpartition("/")[2])["status"] == "completed"
+        assert not failures
+
+
 def test_without_a_tier_it_is_the_usual_one(path):
     with serving(path) as client:
         place = client.post("/new", data={"url": f"  {SHOP} "}).headers["location"]
@@ -92,7 +119,7 @@ def test_without_an_engine_there_is_no_such_page_and_no_link_to_it(path):
             assert client.get("/new").status_code == 404
             assert client.post("/new", data=FORM).status_code in (403, 404)
             for page in ("/", "/integrity", "/search"):
-                assert LINK not in seen(client.get(page)).text
+                assert LINK not in seen(client.get(page), referrer=said_by(page)).text
 
 
 def test_every_page_leads_to_it(path):
@@ -100,7 +127,7 @@ def test_every_page_leads_to_it(path):
         place = client.post("/new", data=FORM).headers["location"]
         ended(client, place.rpartition("/")[2])
         for page in ("/", place, "/integrity", "/search?q=x", "/sites/shop.example"):
-            assert "/new" in seen(client.get(page)).links, page
+            assert "/new" in seen(client.get(page), referrer=said_by(page)).links, page
         assert "/new" in seen(client.get("/audits/none"), 404).links
 
 

@@ -17,7 +17,7 @@ from veritas_peewee.web import create_app, verification
 from veritas_peewee.web.verification import verification_of
 
 SHOP = "https://shop.example/"
-BEGIN = "/integrity?verify=1"
+PAGE = "/integrity"
 NOBODY = "nobody has asked it to verify the store"
 
 
@@ -39,12 +39,17 @@ def serving(path, **options):
 
 
 def page(client):
-    return seen(client.get("/integrity"))
+    return seen(client.get(PAGE), referrer="same-origin")
+
+
+def buttons(found):
+    """The forms of a page that begin a verification."""
+    return [one for one in found.all("form") if one.get("action") == PAGE]
 
 
 def verified(client):
     """The page, once the verification that was begun has ended."""
-    begun = client.get(BEGIN)
+    begun = client.post(PAGE)
     assert (begun.status_code, begun.headers["location"]) == (303, "/integrity#verified-h")
     store = client.app.state.veritas_store
 
@@ -98,12 +103,12 @@ def test_only_one_runs_at_a_time_and_its_progress_is_shown(path, monkeypatch):
     monkeypatch.setattr(verification, "verify", slow)
     with serving(path) as client:
         for _ in range(3):
-            assert client.get(BEGIN).status_code == 303
+            assert client.post(PAGE).status_code == 303
         assert begun.wait(60)
         text = page(client).text
         assert "Under way since" in text
         assert "1 of 2 audits" in text
-        assert BEGIN not in page(client).links
+        assert not buttons(page(client))
         go_on.set()
         assert "All is there" in verified(client).text
     assert len(runs) <= 2
@@ -122,7 +127,7 @@ def test_a_server_that_stops_ends_its_verification(path, monkeypatch):
 
     monkeypatch.setattr(verification, "verify", endless)
     with serving(path) as client:
-        client.get(BEGIN)
+        client.post(PAGE)
         assert begun.wait(60)
     assert ended.wait(60)
 
@@ -138,9 +143,51 @@ def test_one_that_could_not_be_done_says_why(path, monkeypatch):
         assert "All is there" not in found
 
 
-@pytest.mark.parametrize("site", ["cross-site", "same-site"])
-def test_no_foreign_page_begins_one(path, site):
+def test_a_fault_in_one_does_not_leave_the_result_of_the_one_before(path, monkeypatch, caplog):
     with serving(path) as client:
-        assert client.get(BEGIN, headers={"Sec-Fetch-Site": site}).status_code == 403
+        assert "All is there" in verified(client).text
+
+        def failed(**_):
+            raise RuntimeError("/secret/place")
+
+        monkeypatch.setattr(verification, "verify", failed)
+        found = verified(client).text
+        assert "It did not come to its end: the server's log says why" in found
+        assert "All is there" not in found
+        assert "RuntimeError: /secret/place" in caplog.text
+
+
+FOREIGN = [
+    {"Sec-Fetch-Site": "cross-site"},
+    {"Sec-Fetch-Site": "same-site"},
+    {"Origin": "https://evil.example"},
+    {"Origin": "null"},
+]
+
+
+@pytest.mark.parametrize("headers", FOREIGN)
+def test_no_foreign_page_begins_one(path, headers):
+    with serving(path) as client:
+        assert client.post(PAGE, headers=headers).status_code == 403
         assert NOBODY in page(client).text
-        assert client.get(BEGIN, headers={"Sec-Fetch-Site": "same-origin"}).status_code == 303
+        ours = {"Sec-Fetch-Site": "same-origin", "Origin": "http://localhost"}
+        assert client.post(PAGE, headers=ours).status_code == 303
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_what_is_only_looked_at_begins_none(path, method):
+    with serving(path) as client:
+        assert client.request(method, f"{PAGE}?verify=1").status_code == 200
+        assert len(buttons(page(client))) == 1
+        assert NOBODY in page(client).text
+
+
+def test_where_nothing_may_be_written_this_is_all_that_post_may(path):
+    with serving(path) as client:
+        assert client.post(PAGE).status_code == 303
+        for other in ("/integrity/", "//integrity", "/new", "/api/audits", "/api/integrity"):
+            assert client.post(other).status_code == 403
+        for method in ("PUT", "DELETE", "PATCH"):
+            assert client.request(method, PAGE).status_code == 403
+    with serving(path, token="0123456789abcdef-secret") as client:
+        assert client.post(PAGE).status_code == 401

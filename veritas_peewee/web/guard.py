@@ -27,15 +27,23 @@ class Guard:
 
     A name of a host that others own can lead to this machine (DNS rebinding), and any page can
     send a browser here: so both are compared with the names in `hosts`; `*` allows every name.
+    A POST to one of the paths in `harmless` writes nothing, and is allowed everywhere.
     """
 
     def __init__(
-        self, app: ASGIApp, *, hosts: Collection[str], token: str | None, writable: bool
+        self,
+        app: ASGIApp,
+        *,
+        hosts: Collection[str],
+        token: str | None,
+        writable: bool,
+        harmless: Collection[str] = (),
     ) -> None:
         self._app = app
         self._hosts = {name.lower().strip("[]") for name in hosts} - {""}
         self._token = None if token is None else _digest(token)
         self._writable = writable
+        self._harmless = harmless
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -56,9 +64,14 @@ class Guard:
             return _forbidden(f"this server has no name {_name_in(host)!r}: see --allowed-host")
         if origin is not None and _host_of(origin) != host.lower():
             return _forbidden(f"a page of {origin!r} may not ask this server")
-        if not self._writable and scope["type"] == "http" and scope["method"] not in _SAFE:
+        if not self._writable and scope["type"] == "http" and self._may_write(scope):
             return _forbidden("this server only shows audits: see --writable")
         return None
+
+    def _may_write(self, scope: Scope) -> bool:
+        if scope["method"] == "POST":
+            return scope["path"].removeprefix(scope.get("root_path", "")) not in self._harmless
+        return scope["method"] not in _SAFE
 
     def _welcome(self, scope: Scope, headers: Headers) -> Response | None:
         """None if the token is right, or none is needed; else what is answered."""

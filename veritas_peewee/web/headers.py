@@ -1,4 +1,4 @@
-"""What every answer tells a browser that it may make of it, whatever has made the answer."""
+"""The security headers of every answer, whatever has made it."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ PIECE = 1 << 16
 
 
 class Message(NamedTuple):
-    """A message of a stream that is no event."""
+    """A message of a stream other than an event."""
 
     name: str
     text: str

@@ -30,8 +30,8 @@ def pages_router(
 
     With an `engine`, as of `older_router`, there is also a page that starts an audit, for everybody
     who reaches it. `dependencies` are run before each page: your authentication, which must also
-    let the browser read the API. The application needs `store_lifespan`. Raises InvalidAudit for
-    an `engine` that is none.
+    let the browser read the API. The application needs `store_lifespan`. Raises InvalidAudit if
+    `engine` is neither a command nor a function.
     """
 
     class Route(pages_frame.PageRoute):

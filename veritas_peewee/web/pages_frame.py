@@ -36,6 +36,9 @@ POLICY = (
 )
 HEADERS = {**SECURITY, "Content-Security-Policy": POLICY}
 """The headers of every page, and of what pages load."""
+# Under `no-referrer` a browser sends a form as from nowhere: `Origin: null`.
+WITH_FORM = {"Referrer-Policy": "same-origin"}
+"""The further headers of a page with a form that is sent by POST."""
 _TYPES = {"pages.css": "text/css; charset=utf-8", "pages.js": "text/javascript; charset=utf-8"}
 _logger = logging.getLogger("veritas_peewee")
 

@@ -17,10 +17,12 @@ from veritas_peewee.models import RemovedAudit
 from veritas_peewee.store import AuditStore
 from veritas_peewee.web.background import background_of
 from veritas_peewee.web.guard import is_from_elsewhere
-from veritas_peewee.web.pages_frame import Frame, answer, html_of
+from veritas_peewee.web.pages_frame import WITH_FORM, Frame, answer, html_of
 from veritas_peewee.web.parameters import Store
 from veritas_peewee.web.verification import verification_of
 
+PATH = "/integrity"
+"""The page's path; a POST to it begins a verification."""
 MOST = 20
 """How many removed audits are shown."""
 
@@ -29,20 +31,13 @@ def add_to(router: APIRouter, api_prefix: str) -> None:
     """Add the page of this module."""
     one_at_once = CapacityLimiter(1)
 
-    @router.get("/integrity", name="pages.integrity")
+    @router.get(PATH, name="pages.integrity")
     async def integrity(
         request: Request,
         store: Store,
         examine: Annotated[bool, Query(description="Whether to examine the file too.")] = False,
-        verify: Annotated[bool, Query(description="Whether to begin a verification.")] = False,
     ) -> Response:
         frame, verification = Frame(request, api_prefix), verification_of(store)
-        if verify:
-            # It changes nothing, so reading is enough to ask for it; but it costs much.
-            if is_from_elsewhere(request.headers):
-                raise HTTPException(403, "only a page of this server may begin a verification")
-            verification.begin(store, background_of(request))
-            return Response(None, 303, {"Location": f"{frame.root}/integrity#verified-h"})
         head, removed, number = await store.read(_read)
         health = await _health(store, one_at_once) if examine else None
         return answer(
@@ -55,8 +50,19 @@ def add_to(router: APIRouter, api_prefix: str) -> None:
                 health=health,
                 current=verification.current,
                 last=verification.last,
-            )
+            ),
+            headers=WITH_FORM,
         )
+
+    # With POST, because it costs much: browsers and proxies fetch links that nobody clicked, and
+    # do not always say from where, while they name the origin of every form.
+    @router.post(PATH, name="pages.verify")
+    async def verify(request: Request, store: Store) -> Response:
+        if is_from_elsewhere(request.headers):
+            raise HTTPException(403, "only a page of this server may begin a verification")
+        verification_of(store).begin(store, background_of(request))
+        root = Frame(request, api_prefix).root
+        return Response(None, 303, {"Location": f"{root}{PATH}#verified-h"})
 
 
 def _read() -> tuple[Head, list[RemovedAudit], int]:

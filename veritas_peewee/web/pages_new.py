@@ -5,25 +5,28 @@ from __future__ import annotations
 from typing import NamedTuple
 from urllib.parse import parse_qsl
 
+import anyio
 from fastapi import APIRouter, HTTPException, Request
 from starlette.responses import Response
 
-from veritas_peewee.errors import InvalidAudit
+from veritas_peewee.errors import InvalidAudit, StoreBusy
+from veritas_peewee.store import AuditStore
 from veritas_peewee.values.plain import invalid
 from veritas_peewee.web.background import background_of
 from veritas_peewee.web.engines import EngineRunner
 from veritas_peewee.web.guard import is_from_elsewhere
-from veritas_peewee.web.pages_frame import Frame, answer, html_of
+from veritas_peewee.web.pages_frame import WITH_FORM, Frame, answer, html_of
 from veritas_peewee.web.parameters import Store
 
 TIERS = ("quick_scan", "standard_audit", "deep_forensic")
 """The tiers that are offered; the API takes any."""
 USUAL = "standard_audit"
+AGAIN = 2.0
+"""Seconds after which an audit that could not be claimed is claimed again; then twice as long."""
+LONGEST_PAUSE = 60.0
 LONGEST = 1 << 16
 """The most bytes of a form."""
 _FORM = "application/x-www-form-urlencoded"
-# Under `no-referrer` a browser sends a form as from nowhere: `Origin: null`.
-_HEADERS = {"Referrer-Policy": "same-origin"}
 
 
 class Fault(NamedTuple):
@@ -41,7 +44,7 @@ def add_to(router: APIRouter, api_prefix: str, runner: EngineRunner) -> None:
 
     @router.get("/new", name="pages.new")
     async def new(request: Request) -> Response:
-        return answer(form(Frame(request, api_prefix)), headers=_HEADERS)
+        return answer(form(Frame(request, api_prefix)), headers=WITH_FORM)
 
     @router.post("/new", name="pages.start")
     async def start(request: Request, store: Store) -> Response:
@@ -57,13 +60,25 @@ def add_to(router: APIRouter, api_prefix: str, runner: EngineRunner) -> None:
         except InvalidAudit as error:
             field, _, text = str(error).partition(": ")
             page = form(frame, url, tier, Fault(field, text))
-            return answer(page, 422, _HEADERS)
-        background.start(audit.id, runner.run, store, audit.id)
+            return answer(page, 422, WITH_FORM)
+        background.start(audit.id, _run, runner, store, audit.id)
         return Response(None, 303, {"Location": frame.audit(audit.id)})
 
 
+async def _run(runner: EngineRunner, store: AuditStore, audit_id: str) -> None:
+    """Run a queued audit; while the file is locked, try again to claim it."""
+    pause = AGAIN
+    while True:
+        try:
+            return await runner.run(store, audit_id)  # does nothing unless the audit is queued
+        except StoreBusy:
+            await anyio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+
 async def _given(request: Request) -> dict[str, str]:
-    """The fields of a form by name; raises HTTPException for what is no form, or too long."""
+    """The fields of a form by name; raises HTTPException for a body that is
+    not a form, or is too long."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != _FORM:
         raise HTTPException(415, f"a form is sent as {_FORM}")

@@ -114,8 +114,12 @@ async def _answered(request: Request, error: Exception) -> Response:
     detail = error.detail if isinstance(error.detail, str) else json_text(error.detail)
     phrase = http.HTTPStatus(error.status_code).phrase.lower().replace(" ", "-")
     headers = None if error.headers is None else dict(error.headers)
-    if error.status_code == 405:  # the route that was found first names its own methods alone
-        headers = {"Allow": methods_of(request.app, request.scope)}
+    if error.status_code == 405:
+        allowed = methods_of(request.app, request.scope)
+        # The route that was found first names its own methods alone. One that takes this method
+        # has refused it by itself, and knows why.
+        if allowed and request.method not in allowed:
+            headers = {**(headers or {}), "Allow": ", ".join(allowed)}
     return response_of(problem(error.status_code, detail, phrase), headers)
 
 

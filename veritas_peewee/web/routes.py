@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.routing import APIRoute
 from starlette.responses import Response
-from starlette.routing import Match
+from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope, Send
 
 from veritas_peewee.web.headers import secured
@@ -59,14 +59,14 @@ async def _without_body(response: Response) -> Response:
     return bare
 
 
-def methods_of(app: FastAPI, scope: Scope) -> str:
-    """The methods that an application answers at a request's path, as `Allow` lists them."""
-    found = [
-        method
-        for method in _METHODS
-        if any(
-            route.matches({**scope, "method": method})[0] is Match.FULL
-            for route in app.router.routes
-        )
-    ]
-    return ", ".join(found)
+def methods_of(app: FastAPI, scope: Scope) -> list[str]:
+    """The methods that an application's routes answer at a request's path, as `Allow` lists them.
+
+    A mount is left out: it takes every method, and what it leads to decides.
+    """
+
+    def answers(route: BaseRoute, method: str) -> bool:
+        return route.matches({**scope, "method": method})[0] is Match.FULL
+
+    routes = [route for route in app.router.routes if not answers(route, "ANY")]
+    return [method for method in _METHODS if any(answers(route, method) for route in routes)]

@@ -6,6 +6,7 @@ verification is worth no more than the file.
 
 from __future__ import annotations
 
+import logging
 import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,6 +22,8 @@ from veritas_peewee.maintenance.verify import Progress, Report, verify
 from veritas_peewee.startup import connect
 from veritas_peewee.store import AuditStore
 from veritas_peewee.web.background import Background
+
+_logger = logging.getLogger("veritas_peewee")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,9 @@ class Verification:
             report.problems.add(str(error))
         except (StoreError, *DRIVER_ERRORS) as error:
             failure = str(store_error(error, store.location.name) or error)
+        except Exception:
+            _logger.exception("a verification failed")
+            failure = "the server's log says why"
         finally:
             stop.set()
             self.current = None
