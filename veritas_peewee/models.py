@@ -90,10 +90,12 @@ class _Table(Named, Model):
     else:
         _dirty = Unchanged()
 
-    @classmethod
-    def select(cls, *fields: Any) -> Any:
-        """Peewee's select; its rows become instances as the store's own do."""
-        return Select(cls, fields or cls._meta.sorted_fields, is_default=not fields)
+    if not TYPE_CHECKING:  # its types are those of Peewee's stubs
+
+        @classmethod
+        def select(cls, *fields: Any) -> Any:
+            """Peewee's select; its rows become instances as the store's own do."""
+            return Select(cls, fields or cls._meta.sorted_fields, is_default=not fields)
 
     def named(self) -> dict[str, Any]:
         """The columns of the row, as far as they were read; first the audit that it belongs to."""
