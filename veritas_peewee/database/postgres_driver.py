@@ -269,9 +269,11 @@ class Connection(psycopg.Connection[Any]):
         stack, self._open, self.pipelined = self._open, None, None
         if stack is not None:
             with _as_peewee(self):
-                stack.close()
-            if self.info.pipeline_status is not PipelineStatus.OFF:
-                self.close()
+                try:
+                    stack.close()
+                finally:  # also of an error that does not say that the connection has gone
+                    if self.info.pipeline_status is not PipelineStatus.OFF:
+                        self.close()
 
 
 class _Prepared(PrepareManager):
