@@ -18,7 +18,6 @@ from veritas_peewee.errors import NoDatabase, ReadOnlyStore, StoreError
 if TYPE_CHECKING:
     from veritas_peewee.database.backends import Connection
     from veritas_peewee.database.postgres import PostgresStore
-    from veritas_peewee.database.sqlite import SqliteStore
 
     Settle = Callable[[Any], int]
     """Takes the connection, brings the schema to what it should be, and gives SQLite's count of its
@@ -58,61 +57,46 @@ def open_listener(location: Location) -> PostgresStore:
 
 
 def _prepare(database: Connection, settle: Settle | None = None) -> Connection:
-    from veritas_peewee.database.sqlite import SqliteStore
+    from veritas_peewee.recording.disconnecting import disconnect_dead
 
-    if isinstance(database, SqliteStore):
-        return _prepare_file(database, settle)
-    return _prepare_server(database, settle)
+    if database.backend == "sqlite":
+        from veritas_peewee.migrations import lost
+
+        database.explain = lost.explain
+    database.connect()
+    try:
+        with bound(database):
+            if database.backend == "sqlite":
+                from veritas_peewee import migrations
+                from veritas_peewee.ledger import evidence, keeper, schema
+
+                migrations.upgrade(database, evidence.complete)
+                database.watch_file()
+                keeper.keep(database, (settle or schema.settle)(database))
+            else:
+                _prepare_server(database, settle)
+            disconnect_dead()
+    except DRIVER_ERRORS as error:
+        database.close()
+        raise (store_error(error, database.location.name) or error) from error
+    except BaseException:
+        database.close()
+        raise
+    return database
 
 
-def _prepare_server(database: PostgresStore, settle: Settle | None = None) -> PostgresStore:
+def _prepare_server(database: PostgresStore, settle: Settle | None) -> None:
     from veritas_peewee.database.postgres_locks import check_locks, check_pooler
     from veritas_peewee.ledger import server_keeper
     from veritas_peewee.migrations import server, server_mending
-    from veritas_peewee.recording.recorder import disconnect_dead
 
-    database.connect()
-    try:
-        with bound(database):
-            beside = database.connect_beside()
-            check_pooler(database)
-            if not server.upgrade(database):
-                (settle or server_mending.settle)(database)
-            database.has_state = True
-            server_keeper.keep(database, beside)
-            database.session.begin()
-            check_locks(database)
-            disconnect_dead()
-    except DRIVER_ERRORS as error:
-        database.close()
-        raise (store_error(error, database.location.name) or error) from error
-    except BaseException:
-        database.close()
-        raise
-    return database
-
-
-def _prepare_file(database: SqliteStore, settle: Settle | None = None) -> SqliteStore:
-    from veritas_peewee import migrations
-    from veritas_peewee.ledger import evidence, keeper, schema
-    from veritas_peewee.migrations import lost
-    from veritas_peewee.recording.recorder import disconnect_dead
-
-    database.explain = lost.explain
-    database.connect()
-    try:
-        with bound(database):
-            migrations.upgrade(database, evidence.complete)
-            database.watch_file()
-            keeper.keep(database, (settle or schema.settle)(database))
-            disconnect_dead()
-    except DRIVER_ERRORS as error:
-        database.close()
-        raise (store_error(error, database.location.name) or error) from error
-    except BaseException:
-        database.close()
-        raise
-    return database
+    beside = database.connect_beside()
+    check_pooler(database)
+    if not server.upgrade(database):
+        (settle or server_mending.settle)(database)
+    server_keeper.keep(database, beside)
+    database.session.begin()
+    check_locks(database)
 
 
 def _open_script(
@@ -140,15 +124,14 @@ def _open_viewer(location: Location, *, may_stall: bool = False) -> Connection:
 
 def _look_at(database: Connection, *, immutable: bool = False) -> Connection:
     from veritas_peewee import migrations
-    from veritas_peewee.database.sqlite import SqliteStore
     from veritas_peewee.migrations import lost, server
 
     location = database.location
-    if isinstance(database, SqliteStore):
+    if database.backend == "sqlite":
         database.explain = lost.explain
     database.connect()
     try:
-        if isinstance(database, SqliteStore):
+        if database.backend == "sqlite":
             needed = migrations.pending(database)
         else:
             needed = server.pending(database)

@@ -43,10 +43,10 @@ if TYPE_CHECKING:
     from veritas_peewee.queries.paging import Page
     from veritas_peewee.queries.search import Hit
     from veritas_peewee.queries.trends import Trend
-    from veritas_peewee.recording import ingest, preparing, recorder
+    from veritas_peewee.recording import disconnecting, ingest, preparing, recorder
     from veritas_peewee.recording.ingest import Source
     from veritas_peewee.threads.counts import WriterStats as WriterStats
-    from veritas_peewee.threads.group_commit import Job
+    from veritas_peewee.threads.jobs import Job
     from veritas_peewee.threads.offload import in_thread
     from veritas_peewee.threads.readers import Readers
     from veritas_peewee.threads.writer import Writer
@@ -553,7 +553,7 @@ class AuditStore:
         after = first if after is None else check_after(after)
         # Not a method: through it the writer would keep alive a store that nobody uses any more.
         self._opened().on_commit = partial(_tell, self._hub, self._readers is None)
-        end_dead = partial(self.write, recorder.disconnect_dead)
+        end_dead = partial(self.write, disconnecting.disconnect_dead)
         return Follower(self._hub, self.read, end_dead, self._opened, audit_id, after)
 
     def stop_following(self) -> None:
@@ -722,9 +722,9 @@ async def _submit(
 def _open(location: Location, durability: Durability) -> StoreDatabase:
     """Open the writer's connection; called on its thread, so that loading modules does not stall
     the event loop."""
-    global images_of, in_thread, ingest, preparing, recorder
+    global disconnecting, images_of, in_thread, ingest, preparing, recorder
     from veritas_peewee.queries.images import images_of
-    from veritas_peewee.recording import ingest, preparing, recorder
+    from veritas_peewee.recording import disconnecting, ingest, preparing, recorder
     from veritas_peewee.threads.offload import in_thread
 
     return open_writable(location, durability)

@@ -20,7 +20,7 @@ from veritas_peewee.maintenance.prune import prune
 from veritas_peewee.maintenance.restore import restore
 from veritas_peewee.models import AuditRunner
 from veritas_peewee.queries import lookups
-from veritas_peewee.recording import operations, recorder
+from veritas_peewee.recording import disconnecting, operations, recorder
 
 NOBODY = 65534
 AFTER_RESULT = "the process that was running this audit ended after its result"
@@ -369,7 +369,7 @@ def test_what_ends_the_audits_of_the_dead_in_a_transaction_sweeps_after_it(path,
     with connect(path) as database:
         leave_dead(folder)
         with database.unit():
-            recorder.disconnect_dead()
+            disconnecting.disconnect_dead()
             assert len(os.listdir(folder)) == 1
         assert not folder.exists()
 

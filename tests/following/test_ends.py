@@ -12,7 +12,7 @@ from anyio import to_thread
 from tests.support.processes import start
 from veritas_peewee import Audit, AuditNotFound, AuditStore, Ended, StoreClosed, connect, sync
 from veritas_peewee.following import feed, hub, polling
-from veritas_peewee.ledger import log
+from veritas_peewee.ledger import log_questions
 from veritas_peewee.models import AuditRunner
 from veritas_peewee.queries import lookups
 from veritas_peewee.recording import recorder
@@ -341,9 +341,9 @@ async def test_an_audit_can_be_claimed_once(store):
 
 def test_the_type_of_the_last_event(script):
     audit = sync.create("https://example.com")
-    assert log.last_event(audit.id) is None
+    assert log_questions.last_event(audit.id) is None
     recorder.record_many(audit.id, [LOG, BEGIN])
-    assert log.last_event(audit.id) == "phase_start"
+    assert log_questions.last_event(audit.id) == "phase_start"
 
 
 async def test_a_server_that_stops_ends_its_viewers_and_still_answers(store):

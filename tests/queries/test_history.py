@@ -8,7 +8,7 @@ import pytest
 
 from veritas_peewee import Audit, connect
 from veritas_peewee.database.current import current_database
-from veritas_peewee.ledger import log
+from veritas_peewee.ledger import log_questions
 from veritas_peewee.queries import history, lookups
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
@@ -136,6 +136,6 @@ def test_other_reads_are_searches_by_index_too(audits):
         values = ["x"] * text.count("?")
         plan = database.execute_sql(f"EXPLAIN QUERY PLAN {text}", values).fetchall()
         assert plan[0][3].startswith("SEARCH t1 USING"), (text, plan)
-    told = f"EXPLAIN QUERY PLAN {log.finding_reported_sql()}"
+    told = f"EXPLAIN QUERY PLAN {log_questions.finding_reported_sql()}"
     plan = database.execute_sql(told, ("x", "f", 5)).fetchone()[3]
     assert plan == "SEARCH t1 USING INDEX idx_events_finding (audit_id=? AND <expr>=? AND rowid<?)"

@@ -19,7 +19,7 @@ from tests.support.places import Databases
 from veritas_peewee import Audit, AuditScreenshot, connect, sync
 from veritas_peewee.database.current import current_database
 from veritas_peewee.following import feed
-from veritas_peewee.ledger import log
+from veritas_peewee.ledger import log_questions
 from veritas_peewee.queries import lookups, neighbours, trends
 from veritas_peewee.queries.history import history
 from veritas_peewee.recording.removal import is_named
@@ -207,7 +207,7 @@ def test_no_step_of_reading_or_following_reads_a_table(many: Any) -> None:
         (feed._fresh_sql(), (newest, ids, 100)),
         (feed._ended_sql(), (ids,)),
         (feed._gone_sql(), (ids,)),
-        (log.finding_reported_sql(), (audit_id, "f", newest)),
+        (log_questions.finding_reported_sql(), (audit_id, "f", newest)),
     ]
     for text, values in questions:
         found = explain(database.execute_sql, text, values)

@@ -12,7 +12,7 @@ from tests.support.events import IMAGE, event, result
 from tests.support.invariants import check_invariants
 from veritas_peewee import InvalidAudit, connect
 from veritas_peewee.database.current import bound
-from veritas_peewee.ledger import memory
+from veritas_peewee.ledger import contents
 from veritas_peewee.maintenance.verify import verify
 from veritas_peewee.models import AuditFinding, AuditRunner
 from veritas_peewee.queries import lookups
@@ -272,7 +272,7 @@ def test_a_finding_that_another_connection_added_is_recognised(tmp_path, nameles
 
 
 def test_findings_are_recognised_when_there_are_too_many_to_remember(script, nameless, monkeypatch):
-    monkeypatch.setattr(memory, "MOST_CONTENTS", 4)
+    monkeypatch.setattr(contents, "MOST_CONTENTS", 4)
     large, small = (operations.create("https://example.com") for _ in range(2))
     for number in range(9):
         for audit in (large, small):

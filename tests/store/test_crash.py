@@ -31,7 +31,7 @@ from veritas_peewee.database.statements import rows_of
 from veritas_peewee.maintenance.verify import verify
 from veritas_peewee.models import AuditRunner
 from veritas_peewee.queries import lookups
-from veritas_peewee.recording import operations, recorder
+from veritas_peewee.recording import disconnecting, operations, recorder
 
 NOTE = "the process that was running this audit"
 
@@ -439,6 +439,6 @@ def test_only_what_an_audit_itself_has_lets_the_opening_go_on(
     def fail(*_: object) -> bool:
         raise error
 
-    monkeypatch.setattr(recorder, "_disconnect", fail)
+    monkeypatch.setattr(disconnecting, "_disconnect", fail)
     with nullcontext() if passes else pytest.raises(type(error)), connect(path):
         assert passes

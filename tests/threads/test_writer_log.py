@@ -15,7 +15,7 @@ import pytest
 from tests.support.writes import Gate, add, count, outcome
 from veritas_peewee import AuditStore, StoreClosed, StoreError, WriteUndone
 from veritas_peewee.database.current import current_database
-from veritas_peewee.threads.group_commit import DONE, QUEUED, RUNNING, WITHDRAWN, Job, State, move
+from veritas_peewee.threads.jobs import DONE, QUEUED, RUNNING, WITHDRAWN, Job, State, move
 
 HERE = __name__
 

@@ -205,9 +205,9 @@ def weaken(synchronous: str) -> None:
         "synchronous": synchronous,
     }
     if synchronous == "OFF":
-        from veritas_peewee.database import postgres
+        from veritas_peewee.database import postgres_opening
 
-        vars(postgres)["SYNCED"] = "SELECT set_config('synchronous_commit', 'off', false)"
+        vars(postgres_opening)["SYNCED"] = "SELECT set_config('synchronous_commit', 'off', false)"
 
 
 if __name__ == "__main__":

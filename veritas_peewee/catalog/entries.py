@@ -15,8 +15,9 @@ import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from veritas_peewee.catalog.full_text import LEFT_OUT, WORDS, indexed
+from veritas_peewee.catalog.full_text import WORDS, indexed
 from veritas_peewee.catalog.indexes import index
+from veritas_peewee.catalog.texts import all_texts, as_text, findings_text
 from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.expressions import is_among
 from veritas_peewee.database.failures import add_hint
@@ -183,9 +184,9 @@ def entry_of(audit_id: str, row: dict[str, Any], findings: list[Any] | None = No
     for pattern, severity in {(found[0], found[2]) for found in findings}:
         level = level_of(severity)
         # The key "" has the worst severity of all findings.
-        for key in ("", _text(pattern)):
+        for key in ("", as_text(pattern)):
             patterns[key] = max(level, patterns.get(key, -1))
-    words = list(map(indexed, _texts(row, findings)))
+    words = list(map(indexed, all_texts(row, findings)))
     values = (
         audit_id,
         # The entry's column cannot be NULL; the audit's can, by another program's hand.
@@ -210,7 +211,7 @@ def _own_texts(words: list[str], row: dict[str, Any], findings: list[Any]) -> li
     return [
         None if _is_as_written(row["url"], url) else url,
         None if _is_as_written(row["narrative"], narrative) else narrative,
-        None if plain and told == _told(findings) else told,
+        None if plain and told == findings_text(findings) else told,
         errors,
     ]
 
@@ -226,22 +227,7 @@ def texts_of(audit_id: str, row: dict[str, Any]) -> list[str]:
     """The texts that an audit is found by, as they are shown: its entry has them as `indexed`
     makes them. `row` has the audit's url, narrative, errors and error_message, as they are stored
     or as a model has them."""
-    return _texts(row, execute(_findings_sql(), (audit_id,)))
-
-
-def _texts(row: dict[str, Any], findings: list[Any]) -> list[str]:
-    """The texts of an entry, in the order of its columns."""
-    errors = _errors(row["errors"], row["error_message"])
-    texts = row["url"], row["narrative"], _told(findings), "\n".join(errors)
-    return [_text(text) for text in texts]
-
-
-def _told(findings: list[Any]) -> str:
-    told = []
-    for pattern, category, _, description, plain in findings:
-        title = f"{pattern} ({category})" if category else pattern
-        told.append(f"{title}: {description}\n{plain or ''}")
-    return "\n".join(told)
+    return all_texts(row, execute(_findings_sql(), (audit_id,)))
 
 
 def buckets_of(created_at: object, score: object, level: int) -> list[str]:
@@ -265,7 +251,7 @@ def time_bucket(moment: object) -> str:
     """The bucket of a time as it is stored: the days of its month with the same first digit."""
     if isinstance(moment, int | float):
         return TIME_BUCKET  # written by another program; SQLite sorts numbers before text
-    return TIME_BUCKET + _text(moment)[:9]
+    return TIME_BUCKET + as_text(moment)[:9]
 
 
 def score_bucket(score: float) -> str:
@@ -274,19 +260,6 @@ def score_bucket(score: float) -> str:
     Scores of ours are 0 to 100, but other programs may have stored any.
     """
     return f"{SCORE_BUCKET}{math.floor(max(-1, min(score, 999))):03d}"
-
-
-def _text(value: object) -> str:
-    return "" if value is None else str(value).translate(LEFT_OUT)
-
-
-def _errors(stored: object, message: object) -> list[str]:
-    try:
-        found = json.loads(stored) if isinstance(stored, str) else stored
-    except (ValueError, RecursionError):
-        found = stored  # edited by hand, it can be anything
-    errors = [str(error) for error in (found if isinstance(found, list) else [found]) if error]
-    return [*errors, str(message)] if message and str(message) not in errors else errors
 
 
 @functools.cache

@@ -1,7 +1,8 @@
 """PostgreSQL: how a connection to a server is opened, and what a transaction there begins with.
 
 What writes takes one lock of the whole store from BEGIN to COMMIT, as SQLite's write lock is held:
-so ids of events have no gaps, and none comes after a later one.
+so ids of events have no gaps, and none comes after a later one. Longer than most modules: one class
+answers all that `StoreDatabase` asks of a server.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from time import monotonic, sleep
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 from peewee import PostgresqlDatabase
 
@@ -19,37 +20,13 @@ from veritas_peewee.database.connection import Role, StoreDatabase
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.failures import DRIVER_ERRORS, error_code, is_lost, store_error
 from veritas_peewee.database.postgres_driver import Connection, connect
-from veritas_peewee.database.postgres_opening import opening_error, wait_of
+from veritas_peewee.database.postgres_opening import opening_error, prepare, wait_of
 from veritas_peewee.database.server_sessions import BEAT_EVERY, ServerSession
 from veritas_peewee.database.transactions import OutcomeUnknown, TransactionLost
-from veritas_peewee.errors import ReadOnlyStore, StoreError
+from veritas_peewee.errors import StoreError
 
-KEY = (
-    "SELECT COALESCE((SELECT relnamespace FROM pg_class WHERE oid = to_regclass('audits')), "
-    "to_regnamespace(quote_ident(current_schema())))::bigint::bit(32)::integer"
-)
-"""The first key of our advisory locks: the schema, so that stores in others have their own."""
-_BEGUN = (
-    "SELECT writer, altered::text, "
-    "GREATEST((SELECT max(id) FROM audit_events), "
-    "(SELECT max(event_id) FROM removed_events), 0) FROM store_state"
-)
 _SIGN = "UPDATE store_state SET writer = ? WHERE writer <> ?"
-_LISTEN = (
-    "CREATE TEMPORARY TABLE veritas_touched (id bigint GENERATED ALWAYS AS IDENTITY, kind text, "
-    "audit_id text, row_id bigint) ON COMMIT DELETE ROWS; "
-    "SELECT set_config('veritas.listens', 'yes', false)"
-)
-"""From then on triggers tell this connection what it has changed."""
 _BEGIN_READING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-SYNCED = (
-    "SELECT set_config('synchronous_commit', 'on', false) "
-    "WHERE current_setting('synchronous_commit') = 'off'"
-)
-"""An acknowledged commit is on disk there, whatever the server's own default is."""
-IDLE_LIMIT = 60
-"""Seconds after which the server ends a transaction of ours in which nothing happens: a machine
-that stands still must not hold the lock of all others."""
 _COMES_BACK = 30.0
 """Seconds for which a server that went away is waited for, to ask it what became of a commit."""
 TELL_EVERY = 0.02
@@ -68,7 +45,7 @@ def current_server(what: str) -> PostgresStore:
 class PostgresStore(StoreDatabase, PostgresqlDatabase):
     """One connection to a store on a server, for a role."""
 
-    backend = "postgres"
+    backend: ClassVar[Literal["postgres"]] = "postgres"
     storage = "the database"
     counts_events = False
     holds_any_type = False
@@ -81,13 +58,13 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
     def __init__(self, location: Location, role: Role, durability: Durability = "normal") -> None:
         assert location.server is not None
         self.key = 0
-        self.has_state = False
-        """Whether the schema is there, and in it who wrote last."""
+        self._begun: str | None = None
+        """What is read as a transaction begins; None until the schema is there."""
         self.number = int.from_bytes(os.urandom(7), "big")
         """What this connection is called in `store_state`."""
         self.last_writer = 0
         self.newest = 0
-        """The newest id that an event was given, as the transaction has found it."""
+        """The newest id that was given, as the transaction has found it; see `count_by`."""
         self.altered: str | None = None
         """The last transaction in which another program has changed rows."""
         self._told_at, self._has_news = 0.0, False
@@ -116,40 +93,7 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
             **wait_of(self.location),
         )
         try:
-            if self.writes(self.role) and made.info.parameter_status("in_hot_standby") == "on":
-                raise ReadOnlyStore(
-                    f"{self.location.name}: this server is a standby, which only follows another: "
-                    "write to that one (with several hosts in the URL, "
-                    "target_session_attrs=read-write finds it)"
-                )
-            settings = {
-                "lock_timeout": f"{int(self.location.timeout * 1000)}",
-                "client_encoding": "UTF8",
-                "extra_float_digits": "1",  # the shortest text that is the same number
-                "DateStyle": "ISO",
-                "TimeZone": "UTC",
-                # The server too must notice that a machine has gone, and let go of its locks.
-                "tcp_keepalives_idle": "10",
-                "tcp_keepalives_interval": "5",
-                "tcp_keepalives_count": "3",
-            }
-            if self.writes(self.role):
-                settings["idle_in_transaction_session_timeout"] = f"{IDLE_LIMIT * 1000}"
-            else:
-                settings["default_transaction_read_only"] = "on"
-            calls = ", ".join("set_config(?, ?, false)" for _ in settings)
-            values = [one for pair in settings.items() for one in pair]
-            made.execute(f"SELECT {calls}", values)
-            made.execute(SYNCED)
-            (key,) = made.execute(KEY).fetchone() or (None,)
-            if key is None:
-                raise StoreError(
-                    f"{self.location.name}: none of the schemas in search_path exists: make one, "
-                    "or name another in the URL (?options=-csearch_path=NAME)"
-                )
-            self.key = int(key)
-            if self.writes(self.role):
-                made.execute(_LISTEN)
+            self.key = prepare(made, self.location, writes=self.writes(self.role))
         except BaseException:
             made.close()
             raise
@@ -263,7 +207,7 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
             connection.begin_pipeline()
             connection.execute("BEGIN")
             connection.execute("SELECT pg_advisory_xact_lock(?, 0)", (self.key,))
-            begun = connection.execute(_BEGUN) if self.has_state else None
+            begun = connection.execute(self._begun) if self._begun else None
             if begun is not None and (row := begun.fetchone()) is not None:
                 self.last_writer, self.altered, self.newest = row
         except BaseException:
@@ -274,7 +218,7 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
 
     def end_raw(self, sql: str) -> None:
         connection: Connection = self.state.conn
-        if sql == "COMMIT" and self.has_state:
+        if sql == "COMMIT" and self._begun:
             self.sign()
             self.session.count_commit()
         connection.ends = True
@@ -305,6 +249,11 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
         self.state.conn.settle()
         self.state.conn.let_forget()
 
+    def count_by(self, newest: str) -> None:
+        """The schema is there: from now on each transaction that writes reads, as it begins, who
+        wrote last, and by the SQL expression `newest` the newest id that was given."""
+        self._begun = f"SELECT writer, altered::text, {newest} FROM store_state"
+
     def others_wrote(self) -> bool:
         return self.last_writer != self.number
 
@@ -317,11 +266,12 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
         """Run one statement as a transaction of its own, all of which is sent at once; returns its
         rows, and whether others have written since this connection last did."""
         connection: Connection = self.connection()
+        assert self._begun is not None
         connection.begin_pipeline()
         try:
             connection.execute("BEGIN")
             connection.execute("SELECT pg_advisory_xact_lock(?, 0)", (self.key,))
-            begun = connection.execute(_BEGUN)
+            begun = connection.execute(self._begun)
             found = connection.execute(sql, values)
             connection.execute(_SIGN, (self.number, self.number))
             connection.execute("COMMIT")

@@ -1,4 +1,5 @@
-"""What keeps a store on a server from being opened: each cause in one line, without a password."""
+"""How a connection to a server is made ready, and what keeps one from being opened: each cause in
+one line, without a password."""
 
 from __future__ import annotations
 
@@ -6,8 +7,28 @@ import re
 from typing import Any
 
 from veritas_peewee.config import Location, without_secrets
-from veritas_peewee.errors import StoreBusy, StoreError
+from veritas_peewee.database.postgres_driver import Connection
+from veritas_peewee.errors import ReadOnlyStore, StoreBusy, StoreError
 
+_KEY = (
+    "SELECT COALESCE((SELECT relnamespace FROM pg_class WHERE oid = to_regclass('store_state')), "
+    "to_regnamespace(quote_ident(current_schema())))::bigint::bit(32)::integer"
+)
+"""The first key of our advisory locks: the schema, so that stores in others have their own."""
+_LISTEN = (
+    "CREATE TEMPORARY TABLE veritas_touched (id bigint GENERATED ALWAYS AS IDENTITY, kind text, "
+    "audit_id text, row_id bigint) ON COMMIT DELETE ROWS; "
+    "SELECT set_config('veritas.listens', 'yes', false)"
+)
+"""From then on triggers tell this connection what it has changed."""
+SYNCED = (
+    "SELECT set_config('synchronous_commit', 'on', false) "
+    "WHERE current_setting('synchronous_commit') = 'off'"
+)
+"""An acknowledged commit is on disk there, whatever the server's own default is."""
+IDLE_LIMIT = 60
+"""Seconds after which the server ends a transaction of ours in which nothing happens: a machine
+that stands still must not hold the lock of all others."""
 _CAUSES: tuple[tuple[str, type[StoreError], str], ...] = (
     (r'database "(?P<what>.*?)" does not exist', StoreError,
      "the server has no database {what}: `createdb {what}` makes it there, with the host and user "
@@ -42,6 +63,48 @@ _CAUSES: tuple[tuple[str, type[StoreError], str], ...] = (
      "the server does not answer: the host cannot be reached from here"),
 )  # fmt: skip
 """What libpq says, for which it has no codes: a pattern, the class of the error, and its text."""
+
+
+def prepare(made: Connection, location: Location, *, writes: bool) -> int:
+    """Give a new connection its settings; returns the first key of its store's advisory locks.
+
+    Raises ReadOnlyStore if the server cannot be written to and `writes`, and StoreError if there is
+    no schema.
+    """
+    if writes and made.info.parameter_status("in_hot_standby") == "on":
+        raise ReadOnlyStore(
+            f"{location.name}: this server is a standby, which only follows another: "
+            "write to that one (with several hosts in the URL, "
+            "target_session_attrs=read-write finds it)"
+        )
+    settings = {
+        "lock_timeout": f"{int(location.timeout * 1000)}",
+        "client_encoding": "UTF8",
+        "extra_float_digits": "1",  # the shortest text that is the same number
+        "DateStyle": "ISO",
+        "TimeZone": "UTC",
+        # The server too must notice that a machine has gone, and let go of its locks.
+        "tcp_keepalives_idle": "10",
+        "tcp_keepalives_interval": "5",
+        "tcp_keepalives_count": "3",
+    }
+    if writes:
+        settings["idle_in_transaction_session_timeout"] = f"{IDLE_LIMIT * 1000}"
+    else:
+        settings["default_transaction_read_only"] = "on"
+    calls = ", ".join("set_config(?, ?, false)" for _ in settings)
+    values = [one for pair in settings.items() for one in pair]
+    made.execute(f"SELECT {calls}", values)
+    made.execute(SYNCED)
+    (key,) = made.execute(_KEY).fetchone() or (None,)
+    if key is None:
+        raise StoreError(
+            f"{location.name}: none of the schemas in search_path exists: make one, "
+            "or name another in the URL (?options=-csearch_path=NAME)"
+        )
+    if writes:
+        made.execute(_LISTEN)
+    return int(key)
 
 
 def opening_error(error: BaseException, location: Location) -> StoreError:

@@ -155,7 +155,8 @@ class ServerSession(Session):
         if numbers:
             with suppress(*DRIVER_ERRORS):
                 self._database.state.conn.execute(
-                    "DELETE FROM store_sessions WHERE id = ANY(?) AND NOT EXISTS (SELECT 1 FROM "
-                    "audit_runners WHERE session = store_sessions.id::text)",
-                    (numbers,),
+                    # One that has meanwhile connected again has given a sign of life.
+                    "DELETE FROM store_sessions WHERE id = ANY(?) AND "
+                    "heartbeat < clock_timestamp() - make_interval(secs => ?)",
+                    (numbers, SILENT),
                 )

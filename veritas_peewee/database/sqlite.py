@@ -13,7 +13,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from time import monotonic, sleep
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from peewee import OperationalError, SqliteDatabase
 
@@ -79,7 +79,7 @@ class _LongRead(_Rows):
 class SqliteStore(StoreDatabase, SqliteDatabase):
     """One SQLite connection to a store, for a role."""
 
-    backend = "sqlite"
+    backend: ClassVar[Literal["sqlite"]] = "sqlite"
     storage = "the file"
     counts_events = True
     holds_any_type = True

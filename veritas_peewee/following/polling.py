@@ -11,7 +11,7 @@ from veritas_peewee.database.current import current_database
 from veritas_peewee.errors import AuditNotFound, StoreError
 from veritas_peewee.following.feed import POLL, dead_runner, ended_by_death, stored
 from veritas_peewee.models import AuditEvent
-from veritas_peewee.recording.recorder import disconnect_dead
+from veritas_peewee.recording.disconnecting import disconnect_dead
 from veritas_peewee.values.ids import key_of
 from veritas_peewee.values.states import Ended
 from veritas_peewee.values.tokens import check_after

@@ -14,7 +14,7 @@ from peewee import SQL
 
 from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.current import current_database
-from veritas_peewee.database.expressions import blob_as_read, is_not_empty, is_text
+from veritas_peewee.database.expressions import blob_as_read
 from veritas_peewee.database.failures import DRIVER_ERRORS, error_code, is_missing_parent
 from veritas_peewee.database.sqlite_errors import AUTH
 from veritas_peewee.database.statements import (
@@ -28,8 +28,9 @@ from veritas_peewee.database.statements import (
     update_sql,
 )
 from veritas_peewee.ledger import counter, heads, sent_alone
-from veritas_peewee.ledger.memory import MOST_CHAINS, Remembered, remembered
-from veritas_peewee.models import Audit, AuditEvent, reported_finding_id
+from veritas_peewee.ledger.contents import MOST_CHAINS
+from veritas_peewee.ledger.memory import Remembered, remembered
+from veritas_peewee.models import Audit, AuditEvent
 from veritas_peewee.values.ids import key_of, not_found
 from veritas_peewee.values.moments import format_datetime
 
@@ -250,74 +251,3 @@ def _raw_sql() -> str:
     )
     query = query.where(AuditEvent.id > MARK, AuditEvent.digest.is_null())
     return text_of(query.order_by(AuditEvent.id))
-
-
-# ---- questions to the log ----
-
-
-def event_data(audit_id: str, event_type: str) -> list[tuple[int, dict[str, Any]]]:
-    """The ids and data of an audit's events of one type, in order."""
-    rows = execute(_event_data_sql(), (audit_id, event_type))
-    convert = AuditEvent._meta.fields["data"].python_value
-    found = [(event_id, convert(text)) for event_id, text in rows]
-    return [(event_id, data) for event_id, data in found if isinstance(data, dict)]
-
-
-@per_backend
-def _event_data_sql() -> str:
-    query = AuditEvent.select(AuditEvent.id, AuditEvent.data)
-    query = query.where(AuditEvent.audit == MARK, AuditEvent.event_type == MARK)
-    return text_of(query.order_by(AuditEvent.id))
-
-
-def last_event(audit_id: str) -> str | None:
-    """The type of the last event in an audit's log; None if the log is empty."""
-    rows = execute(_last_event_sql(), (audit_id,))
-    return rows[0][0] if rows else None
-
-
-@per_backend
-def _last_event_sql() -> str:
-    query = AuditEvent.select(AuditEvent.event_type).where(AuditEvent.audit == MARK)
-    return text_of(query.order_by(AuditEvent.id.desc()).limit(SQL("1")))
-
-
-def findings_reported(audit_id: str, before: int) -> bool:
-    """Whether a `finding` event older than the event `before` has reported a finding with an id."""
-    return bool(execute(_findings_reported_sql(), (audit_id, before)))
-
-
-@per_backend
-def _findings_reported_sql() -> str:
-    query = AuditEvent.select(SQL("1")).where(
-        AuditEvent.audit == MARK,
-        AuditEvent.event_type == SQL("'finding'"),
-        is_not_empty(reported_finding_id),  # so that only the index of these is read
-        AuditEvent.id < MARK,
-    )
-    return text_of(query.limit(SQL("1")))
-
-
-def finding_reported(audit_id: str, finding_id: str, before: int) -> bool:
-    """Whether a `finding` event older than the event `before` has reported this finding.
-
-    `finding_id` is the engine's own id of the finding.
-    """
-    known = remembered(current_database()).reported
-    if known and (audit_id, finding_id) in known:
-        first = known[audit_id, finding_id]
-        return first is not None and first < before
-    return bool(execute(finding_reported_sql(), (audit_id, finding_id, before)))
-
-
-@per_backend
-def finding_reported_sql() -> str:
-    query = AuditEvent.select(SQL("1")).where(
-        AuditEvent.audit == MARK,
-        # In the text and not as a value: SQLite uses a partial index only if the query states
-        # its condition.
-        AuditEvent.event_type == SQL("'finding'"),
-        is_text(reported_finding_id, MARK),
-        AuditEvent.id < MARK,
-    )
-    return text_of(query.limit(SQL("1")))

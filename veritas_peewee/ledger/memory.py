@@ -10,16 +10,13 @@ from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.failures import store_error
 from veritas_peewee.errors import DatabaseCorrupt
 from veritas_peewee.ledger.children import Children
+from veritas_peewee.ledger.contents import MOST_CHAINS, Contents
 from veritas_peewee.ledger.trace import Trace
 
-MOST_CHAINS = 10_000
-"""The most audits whose last digest, and whose state, is cached."""
 MOST_SHORT = 4096
 """The most bytes of a row that is cached whatever else is."""
 MOST_LONG, MOST_LONG_ROWS = 4_000_000, 8
 """The most bytes of a longer row that is cached, and how many of these are."""
-MOST_CONTENTS = 100_000
-"""The most findings whose contents are cached, of all audits together."""
 
 _logger = logging.getLogger("veritas_peewee")
 
@@ -36,7 +33,7 @@ Mark = tuple[int, int, int, int, int, int | None, int]
 """How far a transaction was when a savepoint began; see `Remembered.mark`."""
 
 
-class Remembered:
+class Remembered(Contents):
     """The state behind a `Keeper`; `log`, `heads` and `seals` read and update it.
 
     It caches the ends of the logs and which audits are as they were sealed, until a transaction is
@@ -44,13 +41,9 @@ class Remembered:
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.chain: dict[str, bytes] = {}
         """The digest of the last event in each log that was added to, by audit id."""
-        self.contents: dict[str, set[bytes] | bool] = {}
-        """The digests of the contents of an audit's findings, by audit id. True if they were
-        asked for once and not read yet, False if they are too many to be cached."""
-        self.cached_contents = 0
-        """The number of digests in `contents`."""
         self.texts: dict[tuple[str, str], tuple[str, set[str] | None]] = {}
         """Long JSON texts as they were stored last, with their keys, by audit id and column: they
         are used only where the same text is stored."""
@@ -208,39 +201,6 @@ class Remembered:
         self.changed_rows.update(self.audits)
         for audit_id in self.children:
             self.set_children(audit_id, None)
-
-    def forget_contents(self, audit_id: str | None = None) -> None:
-        """Drop the contents of an audit's findings, or those of all audits, from the cache."""
-        if audit_id is None:
-            self.contents.clear()
-            self.cached_contents = 0
-        elif isinstance(known := self.contents.pop(audit_id, None), set):
-            self.cached_contents -= len(known)
-
-    def ask_for_contents(self, audit_id: str) -> None:
-        """Note that an audit's contents were asked for: the next time it pays to read them all."""
-        if len(self.contents) >= MOST_CHAINS:
-            self.forget_contents()
-        self.contents[audit_id] = True
-
-    def add_contents(self, audit_id: str, contents: set[bytes]) -> None:
-        """Cache the contents of an audit's findings in addition to those that are cached.
-
-        `contents` is not copied if none are: it grows with what is added later.
-        """
-        known = self.contents.get(audit_id)
-        if isinstance(known, set):
-            self.cached_contents -= len(known)
-            known |= contents
-        else:
-            known = contents
-        if len(known) > MOST_CONTENTS:
-            self.contents[audit_id] = False
-            return
-        if self.cached_contents + len(known) > MOST_CONTENTS:
-            self.forget_contents()
-        self.contents[audit_id] = known
-        self.cached_contents += len(known)
 
     def others_wrote(self) -> None:
         """Forget what another connection may have changed."""

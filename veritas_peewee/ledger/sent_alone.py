@@ -15,9 +15,10 @@ from veritas_peewee.models import AuditEvent
 if TYPE_CHECKING:
     from veritas_peewee.database.postgres import PostgresStore
 
-_NEWEST = (
+NEWEST = (
     "GREATEST((SELECT max(id) FROM audit_events), (SELECT max(event_id) FROM removed_events), 0)"
 )
+"""The newest id that an event was given, as a server finds it by an index."""
 
 
 def append(database: PostgresStore, memory: Remembered, row: list[Any], before: bytes) -> list[int]:
@@ -53,7 +54,7 @@ def _sql() -> str:
     last = last.order_by(AuditEvent.id.desc()).limit(SQL("1"))
     return (
         "INSERT INTO audit_events (id, audit_id, event_type, data, timestamp, digest) "
-        f"SELECT {_NEWEST} + 1, ?, ?, ?, ?, ? WHERE ({text_of(last)}) IS NOT DISTINCT FROM "
+        f"SELECT {NEWEST} + 1, ?, ?, ?, ?, ? WHERE ({text_of(last)}) IS NOT DISTINCT FROM "
         "CAST(? AS bytea) RETURNING id"
     )
 

@@ -18,6 +18,7 @@ from veritas_peewee.ledger import counter, seals
 from veritas_peewee.ledger.before_change import look_at_row, state_of
 from veritas_peewee.ledger.keeper import Keeping
 from veritas_peewee.ledger.memory import Mark, Remembered, State
+from veritas_peewee.ledger.sent_alone import NEWEST
 from veritas_peewee.models import AuditFinding, AuditScreenshot
 
 if TYPE_CHECKING:
@@ -162,5 +163,6 @@ def keep(database: PostgresStore, beside: PostgresStore) -> ServerKeeper:
     """
     keeper = ServerKeeper(database, beside)
     keeper.install()
+    database.count_by(NEWEST)
     database.keeper = keeper
     return keeper

@@ -23,7 +23,7 @@ from veritas_peewee.database.statements import (
     text_of,
     update_sql,
 )
-from veritas_peewee.ledger import log, seals
+from veritas_peewee.ledger import log_questions, seals
 from veritas_peewee.ledger.memory import remembered
 from veritas_peewee.models import AuditFinding
 from veritas_peewee.values.moments import format_datetime
@@ -77,10 +77,12 @@ class KnownFindings:
             self._first_asked = before
         elif self._none_before is None:
             # Nearly always a call brings all findings of its audit: then one query is enough.
-            self._none_before = not log.findings_reported(self.audit_id, self._first_asked)
+            self._none_before = not log_questions.findings_reported(
+                self.audit_id, self._first_asked
+            )
         if self._none_before:
             return False
-        return log.finding_reported(self.audit_id, finding_id, before)
+        return log_questions.finding_reported(self.audit_id, finding_id, before)
 
     def report(self, finding_id: str) -> None:
         """Take a finding as reported by an event of this call."""

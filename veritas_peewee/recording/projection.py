@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from veritas_peewee.errors import InvalidAudit
-from veritas_peewee.ledger import log
+from veritas_peewee.ledger import log_questions
 from veritas_peewee.recording import known_findings, operations
 from veritas_peewee.recording.known_findings import KnownFindings
 from veritas_peewee.recording.output import Event
@@ -68,7 +68,7 @@ class Projection:
         """
         if (event_type, key) not in self._events:
             found = self._events[event_type, key] = {}
-            for event_id, event in log.event_data(self.audit_id, event_type):
+            for event_id, event in log_questions.event_data(self.audit_id, event_type):
                 if isinstance(value := key(event), str | None):
                     found.setdefault(value, []).append((event_id, event))
         return self._events[event_type, key]

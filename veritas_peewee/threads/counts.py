@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from dataclasses import dataclass
 
-from veritas_peewee.threads.group_commit import Job
+from veritas_peewee.threads.jobs import Job
 
 _REMEMBERED = 10_000
 """The number of the latest writes whose times are remembered."""

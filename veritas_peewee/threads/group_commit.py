@@ -3,129 +3,31 @@
 from __future__ import annotations
 
 import logging
-import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
-from enum import Enum
 from itertools import groupby
 from operator import attrgetter
 from time import perf_counter
-from types import CoroutineType
-from typing import TYPE_CHECKING, Any
-
-import anyio
 
 from veritas_peewee.database.connection import StoreDatabase
-from veritas_peewee.database.current import inside_unit
 from veritas_peewee.database.failures import OWN_ERRORS, error_code, first_failure, store_error
 from veritas_peewee.database.transactions import OutcomeUnknown, TransactionEnded, is_known
 from veritas_peewee.errors import StoreError, WriteUndone, meaning
-from veritas_peewee.threads.wording import name_of, text_of_argument, text_of_error
-
-if TYPE_CHECKING:
-    import asyncio
+from veritas_peewee.threads.jobs import (
+    DONE,
+    QUEUED,
+    RUNNING,
+    Job,
+    Together,
+    move,
+    withdrawn,
+)
+from veritas_peewee.threads.wording import text_of_error
 
 _logger = logging.getLogger("veritas_peewee")
-_lock = threading.Lock()
 
 TRIES = 30
 """How often a batch is run whose connection goes each time."""
-
-Together = Callable[[list[tuple[Any, ...]]], list[Any]]
-"""Runs several jobs of one kind, whole or absent; given the arguments of each, it returns their
-results."""
-
-
-class State(Enum):
-    """How far a job is; the value is the word in its `repr`.
-
-    It is queued until the writer takes it for running, or its caller withdraws it. Once it has
-    run, or can no longer be run, it is done: it has a result or an error.
-    """
-
-    QUEUED = "queued"
-    RUNNING = "running"
-    DONE = "done"
-    WITHDRAWN = "withdrawn"
-
-
-QUEUED, RUNNING, DONE, WITHDRAWN = State
-
-
-class Job:
-    """A call for the writer and, once its batch has ended, its outcome."""
-
-    __slots__ = (
-        "alone", "answered", "args", "error", "fn", "result", "state", "submitted", "together",
-        "undo",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        fn: Callable[..., Any],
-        args: tuple[Any, ...],
-        undo: Callable[[], object] | None,
-        together: Together | None,
-        answered: anyio.Event | asyncio.Future[None],
-        alone: bool = False,
-    ) -> None:
-        self.fn = fn
-        self.args = args
-        self.undo = undo
-        self.together = together
-        self.alone = alone  # whether it is a single statement, whole or absent by itself
-        self.answered = answered  # what its caller waits for
-        self.state = QUEUED
-        self.result: Any = None
-        self.error: BaseException | None = None
-        self.submitted = perf_counter()
-
-    def __repr__(self) -> str:
-        ago = perf_counter() - self.submitted
-        args = ", ".join(map(text_of_argument, self.args))
-        call = f"{name_of(self.fn)}({args})"
-        return f"<Job {call}: {self.state.value}, submitted {ago:.3f} s ago>"
-
-    def withdraw(self) -> None:
-        """Let the job never run, if it has not begun; the writer, when it finds it, tidies up."""
-        move((self,), QUEUED, WITHDRAWN)
-
-    def take_back(self) -> None:
-        """Undo, once, what was done for the job outside the database: its rows will never be."""
-        with _lock:
-            undo, self.undo = self.undo, None
-        if undo is not None:
-            with suppress(Exception):  # a failure to tidy up must not stop the writer
-                undo()
-
-    @property
-    def is_ours(self) -> bool:
-        """Whether the function is one of the store's own writes."""
-        return inside_unit(self.fn) is not self.fn
-
-    def run(self) -> None:
-        """Call the function and set `result`; TypeError if it is an async one."""
-        self.result = inside_unit(self.fn)(*self.args)
-        if type(self.result) is CoroutineType:
-            self.result.close()
-            raise TypeError("store.write takes a plain function, not an async one")
-
-
-def move(jobs: Iterable[Job], before: State, after: State) -> list[Job]:
-    """Change the state of the jobs that are in `before` to `after`; returns those jobs.
-
-    The caller's thread, the writer's and one that closes the store meet here, and only here:
-    whoever moves a job out of QUEUED is the one who decides what becomes of it.
-    """
-    with _lock:
-        found = [job for job in jobs if job.state is before]
-        for job in found:
-            job.state = after
-    return found
-
-
-def _withdrawn(jobs: Iterable[Job]) -> list[Job]:
-    return [job for job in jobs if job.state is WITHDRAWN]
 
 
 def commit(
@@ -179,7 +81,7 @@ def commit(
             outcome = "not known whether committed"
         _fail_all(database, done, error)
     move(done, RUNNING, DONE)
-    gone = [] if len(done) == len(batch) else _withdrawn(batch)
+    gone = [] if len(done) == len(batch) else withdrawn(batch)
     for job in gone:
         job.take_back()
     if _logger.isEnabledFor(logging.DEBUG):
@@ -214,9 +116,9 @@ def abandon(
     failed = move(left, QUEUED, DONE)
     for job in failed:
         job.error = error()
-    for job in (*failed, *_withdrawn(left)):
+    for job in (*failed, *withdrawn(left)):
         job.take_back()
-    gone = _withdrawn(queued)
+    gone = withdrawn(queued)
     if (failed or gone) and _logger.isEnabledFor(logging.DEBUG):
         _log_fates(store, "left when the writer stopped", [*failed, *gone])
     return failed, gone
@@ -300,7 +202,7 @@ def _log_fates(store: str, what: str, jobs: Sequence[Job]) -> None:
     """
     with suppress(Exception):  # a handler or a filter that fails must not leave callers waiting
         failed = [(job, job.error) for job in jobs if job.error is not None]
-        gone = _withdrawn(jobs)
+        gone = withdrawn(jobs)
         _logger.debug(
             "%s: %s: %d done, %d failed, %d withdrawn",
             store,

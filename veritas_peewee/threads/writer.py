@@ -19,15 +19,15 @@ from time import perf_counter
 from typing import Any
 
 import anyio
-from anyio.lowlevel import EventLoopToken, current_token
 
 from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.current import bound
-from veritas_peewee.database.event_loop import asyncio_loop
 from veritas_peewee.database.failures import DRIVER_ERRORS
 from veritas_peewee.errors import StoreClosed, StoreError
 from veritas_peewee.threads.counts import Counts, WriterStats
-from veritas_peewee.threads.group_commit import Job, Together, abandon, commit
+from veritas_peewee.threads.group_commit import abandon, commit
+from veritas_peewee.threads.jobs import Job, Together
+from veritas_peewee.threads.loop import Loop
 from veritas_peewee.threads.slots import AsyncioSlots, Slots, TrioSlots
 from veritas_peewee.threads.wal import Wal
 from veritas_peewee.threads.wording import text_of_error
@@ -57,12 +57,10 @@ class Writer:
         # and line that happens.
         self._lock = threading.RLock()
         self.process = os.getpid()
-        self._token: EventLoopToken = current_token()
-        # The asyncio loop in this thread may be only the host of a trio that is in use.
-        loop = asyncio_loop()
-        self._loop = loop if loop is self._token.native_token else None
+        self._loop = Loop()
+        loop = self._loop.asyncio
         self.slots: Slots = (
-            TrioSlots(max_pending) if self._loop is None else AsyncioSlots(max_pending, self._loop)
+            TrioSlots(max_pending) if loop is None else AsyncioSlots(max_pending, loop)
         )
         self._wal: Wal | None = None
         self.longest_read: Callable[[], float] = lambda: 0.0
@@ -119,9 +117,7 @@ class Writer:
                     with suppress(Exception):
                         undo()
                 raise
-        # asyncio waits for a future in the end; an event around it would cost as much as all
-        # else that happens to a write on the loop.
-        answered = anyio.Event() if self._loop is None else self._loop.create_future()
+        answered = self._loop.answer()
         job = Job(fn, args, undo, together, answered, alone)
         queued = False
         try:
@@ -174,7 +170,7 @@ class Writer:
         """Refuse new jobs, also those of callers who still wait for a slot."""
         with self._lock:
             self._closing = True
-        self._wake(self.slots.refuse)
+        self._loop.wake(self.slots.refuse)
 
     def stop(self) -> None:
         """Stop intake and let the thread end after the queued jobs; does not wait."""
@@ -193,10 +189,10 @@ class Writer:
             database = self._open_database()
         except BaseException as error:
             self._failure = error
-            self._wake(self._opened.set)
+            self._loop.wake(self._opened.set)
             return
         self._name = database.location.name
-        self._wake(self._opened.set)
+        self._loop.wake(self._opened.set)
         try:
             with bound(database):
                 self._wal = Wal(database, lambda: self.longest_read())
@@ -258,31 +254,18 @@ class Writer:
         now = perf_counter()
         self._counts.add(done)
         if done or gone:
-            self._wake(self._deliver, done, gone)
+            self._loop.wake(self._deliver, done, gone)
         self._counts.add_times(done, now)
         return now
 
     def _deliver(self, done: list[Job], gone: int) -> None:
         for job in done:
             self.slots.give()
-            if isinstance(job.answered, anyio.Event):
-                job.answered.set()
-            elif not job.answered.done():  # its caller may have been cancelled
-                job.answered.set_result(None)
+            Loop.give(job.answered)
         for _ in range(gone):
             self.slots.give()
         if self.on_commit is not None:
             self.on_commit(done)
-
-    def _wake(self, fn: Callable[..., object], *args: Any) -> None:
-        token = self._token
-        # If the loop has ended, so have all callers who waited.
-        if self._loop is None:
-            with suppress(anyio.RunFinishedError):
-                token.backend_class.run_sync_soon(fn, args, token.native_token)
-        else:
-            with suppress(RuntimeError):  # the loop is closed
-                self._loop.call_soon_threadsafe(fn, *args)
 
     def _close_database(self, database: StoreDatabase) -> None:
         # A connection that a write has broken was reported by that write.

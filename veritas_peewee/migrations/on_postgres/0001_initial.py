@@ -259,7 +259,7 @@ END"""),
     # The first key of our advisory locks: stores in other schemas have others.
     function("veritas_key()", "integer",
              "SELECT c.relnamespace::bigint::bit(32)::integer FROM pg_class AS c "
-             "WHERE c.oid = 'audits'::regclass", "sql", f"STABLE {PINNED}"),
+             "WHERE c.oid = 'store_state'::regclass", "sql", f"STABLE {PINNED}"),
     _tells("tell_audit", f"{INSERT} VALUES (TG_ARGV[0], NEW.id, NULL);"),
     _tells("tell_renamed", f"{INSERT} VALUES ('d', OLD.id, NULL), ('n', NEW.id, NULL);"),
     _tells("tell_row", f"""{INSERT} VALUES (TG_ARGV[0], NEW.audit_id, NEW.id);
