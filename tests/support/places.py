@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.postgres import NoServer, Server, programs, server
+from tests.support.postgres import NoServer, Server, in_memory, programs, server
 from veritas_peewee import connect
 
 REQUIRED = os.environ.get("VERITAS_POSTGRES_TESTS") == "required"
@@ -47,7 +47,7 @@ class Databases:
 def databases() -> Iterator[Databases]:
     """The server of this process; without one the test that asks is left out, or fails."""
     try:
-        started = server()
+        started = server("fsync=off", "max_wal_size=128MB", within=in_memory())
         running = started.__enter__()
     except (NoServer, ImportError) as error:
         if REQUIRED:

@@ -1,5 +1,5 @@
 """The server of the tests: see `torture.servers`."""
 
-from torture.servers import NoServer, Server, programs, server
+from torture.servers import NoServer, Server, in_memory, programs, server
 
-__all__ = ["NoServer", "Server", "programs", "server"]
+__all__ = ["NoServer", "Server", "in_memory", "programs", "server"]
