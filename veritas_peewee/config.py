@@ -37,7 +37,13 @@ _HOSTS = re.compile(r"(?:(?:\[[^\]]*\]|[^:/,\[]*)(?::\d*)?(?:,|(?=/|$)))*(?:/|$)
 """Hosts with their ports, and no user."""
 _SECRETS = frozenset(("password", "sslpassword", "oauth_client_secret"))
 """The parameters that are not shown."""
-_OTHER_URL = re.compile(r"[A-Za-z][\w+.-]*://|sqlite(?:\+\w+)?:|file:", re.ASCII | re.IGNORECASE)
+_OTHER_URL = re.compile(
+    r"[A-Za-z][\w+.-]*://|(?:sqlite|postgres(?:ql)?)(?:\+\w+)?:|file:", re.ASCII | re.IGNORECASE
+)
+_KEYWORDS = re.compile(
+    r"\s*(?:host|hostaddr|port|dbname|user|password|service)\s*=.*\w\s*=", re.DOTALL
+)
+"""The beginning of what `psycopg.connect` takes too."""
 _FORMS = (
     "sqlite:///relative.db, sqlite:////absolute.db and paths are supported, and "
     "postgresql://user@host/database"
@@ -117,7 +123,9 @@ def locate(
         timeout = _timeout(text, match["query"])
         text = match["path"] or MEMORY
     if _OTHER_URL.match(text):
-        raise StoreError(f"database {text!r}: only {_FORMS}")
+        raise StoreError(f"database {_shown(text)!r}: only {_FORMS}")
+    if _KEYWORDS.match(text):  # not shown: it can hold a password
+        raise StoreError(f"a connection string of libpq is not understood as a database: {_FORMS}")
     folder = _folder(screenshots)
     if text == MEMORY:
         return Location(None, folder, timeout)
@@ -131,6 +139,14 @@ def _folder(screenshots: str | os.PathLike[str] | None) -> Path | None:
         return None
     name = _path(screenshots, "screenshots")
     return Path(_expanded(name, f"screenshots {name!r}")).absolute()
+
+
+def _shown(url: str) -> str:
+    """A URL that is not understood, without what could be a password in it."""
+    if "://" in url:
+        return _without_password(url)
+    scheme, mark, rest = url.partition(":")
+    return f"{scheme}{mark}…{rest.rpartition('@')[2]}" if "@" in rest else url
 
 
 def _without_password(url: str) -> str:

@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 
 import psycopg
 import pytest
+from anyio import create_task_group, to_thread
 
 from tests.support.on_server import by_hand
 from tests.support.places import Databases
-from veritas_peewee import connect
+from veritas_peewee import AuditStore, StoreError, connect, sync
+from veritas_peewee.database import postgres
 from veritas_peewee.database.failures import DRIVER_ERRORS, is_lost
+from veritas_peewee.database.postgres import PostgresStore
+from veritas_peewee.database.postgres_driver import translated
+from veritas_peewee.database.transactions import TransactionEnded
+from veritas_peewee.maintenance.verify import verify
+
+_CUT = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = "
+WRITER, SCRIPT = (f"{_CUT}'veritas-peewee {role}'" for role in ("writer", "script"))
+_STORED = "SELECT id, data FROM audit_events ORDER BY id"
+
+
+def stored(url: str) -> list[tuple[int, str]]:
+    return [(number, json.loads(data)["message"]) for number, data in by_hand(url, _STORED)]
+
+
+def log(message: str) -> dict[str, str]:
+    return {"type": "log_entry", "message": message}
 
 
 @pytest.fixture
@@ -54,3 +73,136 @@ def test_only_a_session_without_a_sign_of_life_is_swept(url):
         database.session.sweep(dead)
         left = database.raw.execute("SELECT id FROM store_sessions WHERE told = 'far 7'").fetchall()
         assert left == [(made[0],)]
+
+
+@pytest.mark.anyio
+async def test_events_are_stored_once_where_the_connection_goes_as_the_commit_begins(
+    url, monkeypatch
+):
+    cuts = []
+    sign = PostgresStore.sign
+
+    def cut_first(self):
+        if self.role == "writer" and self.last_writer != self.number and not cuts:
+            cuts.append(by_hand(url, WRITER))
+        sign(self)
+
+    def another_process():
+        with connect(url):
+            sync.create("https://another.example/")
+
+    async with AuditStore.open(url) as store:
+        audit = await store.create("https://shop.example/")
+        await to_thread.run_sync(another_process)
+        monkeypatch.setattr(PostgresStore, "sign", cut_first)
+        told = {}
+
+        async def record(message: str) -> None:
+            told[await store.record(audit.id, log(message))] = message
+
+        async with create_task_group() as group:
+            for number in range(3):
+                group.start_soon(record, f"event {number}")
+        assert cuts
+        assert stored(url) == sorted(told.items())
+        assert await store.verify(audit.id) == []
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("failures", [0, 1])
+async def test_a_lone_event_is_stored_once_where_the_answer_to_its_commit_is_lost(
+    url, monkeypatch, failures
+):
+    send_alone, reconnect = PostgresStore.send_alone, PostgresStore.reconnect
+    lost, failed = [], []
+
+    def answer_is_lost(self, sql, values):
+        answer = send_alone(self, sql, values)
+        if lost:
+            return answer
+        lost.append(answer)
+        by_hand(url, WRITER)
+        raise translated(psycopg.OperationalError("the answer was lost"))
+
+    def is_not_back(self):
+        if len(failed) < failures:
+            failed.append(True)
+            raise StoreError("not yet") from translated(psycopg.OperationalError("it starts"))
+        reconnect(self)
+
+    async with AuditStore.open(url) as store:
+        audit = await store.create("https://shop.example/")
+        await store.record(audit.id, log("first"))
+        monkeypatch.setattr(PostgresStore, "send_alone", answer_is_lost)
+        monkeypatch.setattr(PostgresStore, "reconnect", is_not_back)
+        number = await store.record(audit.id, log("second"))
+        assert lost
+        assert len(failed) == failures
+        assert number == stored(url)[-1][0]
+        assert [message for _, message in stored(url)] == ["first", "second"]
+        assert await store.verify(audit.id) == []
+
+
+@pytest.mark.anyio
+async def test_a_writer_recovers_though_the_server_was_away_for_longer_than_it_waits(
+    url, monkeypatch
+):
+    monkeypatch.setattr(postgres, "_COMES_BACK", 0)
+    connect_again, away = PostgresStore.connect, []
+
+    def is_away(self, reuse_if_open=False):
+        if away and self.role == "writer":
+            raise StoreError("away") from translated(psycopg.OperationalError("away"))
+        return connect_again(self, reuse_if_open)
+
+    async with AuditStore.open(url) as store:
+        audit = await store.create("https://shop.example/")
+        monkeypatch.setattr(PostgresStore, "connect", is_away)
+        away.append(True)
+        by_hand(url, WRITER)
+        for _ in range(3):
+            with pytest.raises(StoreError):
+                await store.record(audit.id, log("not stored"))
+        away.clear()
+        for message in ("a", "b"):
+            await store.record(audit.id, log(message))
+        assert [message for _, message in stored(url)] == ["a", "b"]
+        held = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2"
+        assert by_hand(url, f"{held} AND granted AND objid <> 0 AND mode = 'ShareLock'") == [(1,)]
+
+
+def test_a_script_goes_on_after_its_connection_was_cut(url):
+    with connect(url) as database:
+        audit = sync.create("https://shop.example/")
+        by_hand(url, SCRIPT)
+        with pytest.raises((StoreError, *DRIVER_ERRORS)):
+            database.raw.execute("SELECT 1")
+        assert sync.get(audit.id).url == "https://shop.example/"
+        sync.record(audit.id, log("afterwards"))
+        assert not verify().problems
+
+
+@pytest.mark.parametrize("sql", ["/* of a caller */ ROLLBACK", "-- so\nROLLBACK"])
+def test_sql_that_ends_the_transaction_is_noticed_behind_a_comment(url, sql):
+    with connect(url) as database:
+        audit = sync.create("https://shop.example/")
+        with pytest.raises(TransactionEnded), database.unit():
+            sync.record(audit.id, log("undone"))
+            database.raw.execute(sql)
+        assert stored(url) == []
+
+
+@pytest.mark.anyio
+async def test_a_connection_of_a_callers_own_that_has_gone_does_not_run_its_write_again(url):
+    runs = []
+
+    def fails():
+        runs.append(True)
+        with psycopg.connect(url) as own:
+            by_hand(url, f"SELECT pg_terminate_backend({own.info.backend_pid}, 5000)")
+            own.execute("SELECT 1")
+
+    async with AuditStore.open(url) as store:
+        with pytest.raises(psycopg.OperationalError):
+            await store.write(fails)
+        assert len(runs) == 1

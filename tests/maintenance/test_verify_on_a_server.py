@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -363,3 +364,13 @@ def test_what_was_lost_or_altered_is_never_made_to_look_right(url, ids):
     problems = verified(url).problems
     assert any(text.startswith(f"audit {ids[0]}: its row was altered") for text in problems)
     assert f"audit {ids[1]}: the last 1 events of its log are missing" in problems
+
+
+def test_who_may_only_read_the_rows_is_told_no_problem(url, ids):
+    name = f"only_reads_{os.getpid()}"
+    by_hand(url, f"CREATE ROLE {name} LOGIN",
+            f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {name}")  # fmt: skip
+    try:
+        assert verified(url.replace("user=postgres", f"user={name}")).problems == []
+    finally:
+        by_hand(url, f"DROP OWNED BY {name}", f"DROP ROLE {name}")

@@ -105,3 +105,21 @@ def test_a_file_whose_name_only_looks_so_can_be_named(home: Path) -> None:
     assert locate("v.db?timeout=30").path == home / "v.db?timeout=30"
     assert locate("~v.db").path == home / "~v.db"
     assert locate("./file:v.db").path == home / "file:v.db"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("mysql://me:s3cret@host/v", "database 'mysql://me@host/v': only sqlite"),
+        ("postgresql:/me:s3cret@host/v", "database 'postgresql:…host/v': only sqlite"),
+        ("host=host dbname=v password=s3cret", "a connection string of libpq is not understood"),
+    ],
+)
+def test_a_url_that_is_mistyped_is_refused_without_its_password(
+    home: Path, name: str, message: str
+) -> None:
+    with pytest.raises(StoreError) as raised, connect(name):
+        pass
+    assert message in str(raised.value)
+    assert "s3cret" not in str(raised.value)
+    assert list(home.iterdir()) == []

@@ -41,7 +41,9 @@ def renew_all(
         _leave(database, str(error))
         if not database.in_whole_transaction:
             raise  # FTS5's error has ended it; what is tried again will leave the catalog alone
+        database.before_going_back()
         connection.execute("ROLLBACK TO catalog")
+        database.after_going_back()
     connection.execute("RELEASE catalog")
 
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from veritas_peewee.config import Location
 from veritas_peewee.database.answers import Answers
+from veritas_peewee.database.control import CONTROL
 from veritas_peewee.database.event_loop import refuse_on_event_loop
 from veritas_peewee.database.failures import DRIVER_ERRORS
 from veritas_peewee.errors import DatabaseCorrupt, StoreError, meaning
@@ -27,7 +28,6 @@ KEEP_EVERY = 0.1
 """Seconds of writing after which it is looked whether the session's file is still there."""
 LARGEST_STATEMENT = 64
 """The most rows in one statement: in a larger one the cost of each row is the same."""
-_CONTROL = re.compile(r"\s*(?:BEGIN|COMMIT|END|ROLLBACK(?!\s+(?:TRANSACTION\s+)?TO))\b", re.I)
 _ROLLBACK = re.compile(r"\s*ROLLBACK\b", re.I)
 _CHANGE = re.compile(
     r"\s*(?:INSERT|REPLACE|UPDATE|DELETE|WITH\b.*\b(?:INSERT|UPDATE|DELETE))\b", re.I | re.S
@@ -210,8 +210,8 @@ class StoreDatabase(Answers):
                 return super().execute_sql(sql, params)
             with self.unit():  # so that the rows it changes are sealed with it
                 return super().execute_sql(sql, params)
-        if _CONTROL.match(sql):
-            self._refuse_in_unit(sql.split()[0].upper())
+        if control := CONTROL.match(sql):
+            self._refuse_in_unit(control[0].split()[-1].upper())
         # A cursor in mid-statement that outlives its unit, in a traceback for example, is reset by
         # whichever thread collects it, and that thread then waits until the connection is idle.
         try:

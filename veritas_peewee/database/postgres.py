@@ -7,11 +7,12 @@ answers all that `StoreDatabase` asks of a server.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from time import monotonic, sleep
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
 from peewee import PostgresqlDatabase
 
@@ -32,6 +33,8 @@ _COMES_BACK = 30.0
 TELL_EVERY = 0.02
 """Seconds between two messages to other processes that there is something new."""
 _TRY_AGAIN = 0.2
+_logger = logging.getLogger("veritas_peewee")
+T = TypeVar("T")
 
 
 def current_server(what: str) -> PostgresStore:
@@ -90,6 +93,7 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
             keepalives_idle=10,
             keepalives_interval=5,
             keepalives_count=3,
+            tcp_user_timeout=30_000,  # else one that waits for what it sent hears nothing
             **wait_of(self.location),
         )
         try:
@@ -132,6 +136,8 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
     def cursor(self, named_cursor: None = None) -> Any:
         if (connection := self.state.conn) is None:
             return super().cursor(named_cursor)  # raises the error of a closed database
+        if connection.closed and not self.state.transactions:
+            connection = self._living()
         self.last_cursor = connection.cursor()
         return self.last_cursor
 
@@ -144,8 +150,7 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
 
     @property
     def raw(self) -> Connection:
-        connection: Connection = self.connection()
-        return connection
+        return self.state.conn if self.state.transactions else self._living()
 
     def read_at_once(self, sql: str, params: Any) -> list[tuple[Any, ...]] | None:
         # A statement that fails ends the transaction, so there is no second try.
@@ -198,7 +203,7 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
             )
 
     def begin_raw(self, lock_type: str | None) -> None:
-        connection: Connection = self.connection()
+        connection = self._living()
         self._is_new = False
         if not self.writes(self.role):
             connection.execute(_BEGIN_READING)
@@ -219,8 +224,9 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
     def end_raw(self, sql: str) -> None:
         connection: Connection = self.state.conn
         if sql == "COMMIT" and self._begun:
-            self.sign()
+            # Counted before anything can fail: by its number it is known whether it was made.
             self.session.count_commit()
+            self.sign()
         connection.ends = True
         try:
             connection.execute(sql)
@@ -265,7 +271,7 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
     def send_alone(self, sql: str, values: Any) -> tuple[list[tuple[Any, ...]], bool]:
         """Run one statement as a transaction of its own, all of which is sent at once; returns its
         rows, and whether others have written since this connection last did."""
-        connection: Connection = self.connection()
+        connection = self._living()
         assert self._begun is not None
         connection.begin_pipeline()
         try:
@@ -296,7 +302,9 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
         """See `Transactions`; the second connection is made anew too, if it has gone."""
         # Before the COMMIT was sent nothing can have been saved.
         is_lost = self.is_lost(error) and not isinstance(error, OutcomeUnknown)
-        if not (is_lost or isinstance(error, TransactionLost)):
+        # A caller's function can have lost a connection of its own, to another database.
+        is_ours = self._is_new or not (_is_up(self) and _is_up(self.beside))
+        if not ((is_lost and is_ours) or isinstance(error, TransactionLost)):
             return False
         until = monotonic() + _COMES_BACK
         while not (_is_up(self) and _is_up(self.beside)):
@@ -341,35 +349,50 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
         The server's own number of the transaction does not tell: after a crash it can be another
         one's.
         """
+        number = self.ask_again(lambda connection: self.session.newest_commit())
+        return None if number is None else number == self.session.commits
+
+    def ask_again(self, question: Callable[[Connection], T]) -> T | None:
+        """What a question is answered on a new connection, once what the lost one had sent is
+        committed or gone; None if the server does not come back in time."""
         until = monotonic() + _COMES_BACK
         while monotonic() < until:
             try:
                 self.reconnect()
-                return self._is_made(self.state.conn)
+                connection: Connection = self.state.conn
+                connection.execute("BEGIN")
+                try:
+                    # Until the lock is free, the server may still be about to commit it.
+                    connection.execute("SELECT pg_advisory_xact_lock(?, 0)", (self.key,))
+                    return question(connection)
+                finally:
+                    connection.execute("ROLLBACK")
             except (StoreError, *DRIVER_ERRORS):
                 sleep(_TRY_AGAIN)
         return None
 
-    def _is_made(self, connection: Connection) -> bool | None:
-        """Whether the last transaction of the session is in the database."""
-        connection.execute("BEGIN")
-        try:
-            # Until the lock is free, the server may still be about to commit it.
-            connection.execute("SELECT pg_advisory_xact_lock(?, 0)", (self.key,))
-            number = self.session.newest_commit()
-        finally:
-            connection.execute("ROLLBACK")
-        return None if number is None else number == self.session.commits
-
     def reconnect(self) -> None:
         """Replace a connection that has gone; StoreError if the server cannot be reached."""
         self._is_new = True
+        scopes = list(self.state.ctx)
         with suppress(*DRIVER_ERRORS):
             if self.state.conn is not None:
                 self.state.conn.close()
         self.dispose()
         self.connect()
-        self.session.begin_again()
+        self.state.ctx[:] = scopes  # blocks of `with database:`, which end later
+        try:
+            self.session.begin_again()
+        except BaseException:
+            self.state.conn.close()  # without its lock this process would count as dead
+            raise
+
+    def _living(self) -> Connection:
+        """The connection, on which nothing has begun: a new one, if it has gone."""
+        if not _is_up(self):
+            self.reconnect()
+        connection: Connection = self.connection()
+        return connection
 
     def commits_of_others(self) -> int:
         return 0  # under the lock of the store nobody else of ours can have committed
@@ -407,6 +430,7 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
             self._tell()
         else:
             self._has_news = True
+        self.session.keep()
 
     def due(self) -> float:
         return TELL_EVERY if self._has_news else BEAT_EVERY
@@ -415,6 +439,11 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
         if self._has_news:
             self._tell()
         self.session.keep()
+        if not _is_up(self):  # or others take the process for dead
+            try:
+                self.reconnect()
+            except (StoreError, *DRIVER_ERRORS) as error:
+                _logger.warning("no sign of life can be given: %s", error)
 
     def _tell(self) -> None:
         self._told_at, self._has_news = monotonic(), False

@@ -20,15 +20,12 @@ from psycopg.adapt import Dumper, Loader
 from psycopg.pq import PipelineStatus, TransactionStatus
 from psycopg.waiting import Ready, Wait
 
+from veritas_peewee.database.control import ENDS_ON_SERVER
 from veritas_peewee.database.postgres_errors import LOST, is_loss
 from veritas_peewee.values.moments import format_datetime
 
 _PARTS = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*|\$(\w*)\$.*?\$\1\$|\?", re.DOTALL)
 """What a mark could be inside of, and a mark."""
-
-
-_CONTROL = re.compile(r"\s*(?:COMMIT|END|ABORT|PREPARE\s+TRANSACTION|ROLLBACK(?!.*\bTO\b))\b", re.I)
-"""What ends a transaction."""
 
 _MOST_PREPARED = 400
 """Statements that a connection has prepared."""
@@ -132,7 +129,7 @@ class _Cursor(psycopg.RawCursor[Any]):
                 super().execute(numbered(query), params, **rest)
             self.connection.send_all()
         is_sent = self.connection.pipelined is not None and not self.connection.ends
-        if is_sent and _CONTROL.match(query):
+        if is_sent and ENDS_ON_SERVER.match(query):
             self.connection.controlled()
         return self
 
@@ -223,7 +220,8 @@ class Connection(psycopg.Connection[Any]):
     def begin_pipeline(self) -> None:
         """From now on send statements without waiting for each."""
         stack = ExitStack()
-        self.pipelined, self._open = stack.enter_context(self.pipeline()), stack
+        with _as_peewee(self):  # a connection that is closed
+            self.pipelined, self._open = stack.enter_context(self.pipeline()), stack
         self._is_over = False
 
     def send_all(self) -> None:

@@ -100,7 +100,7 @@ def prepare(made: Connection, location: Location, *, writes: bool) -> int:
     if key is None:
         raise StoreError(
             f"{location.name}: none of the schemas in search_path exists: make one, "
-            "or name another in the URL (?options=-csearch_path=NAME)"
+            "or name another in the URL (?options=-csearch_path%3DNAME)"
         )
     if writes:
         made.execute(_LISTEN)

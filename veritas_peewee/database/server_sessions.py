@@ -108,7 +108,8 @@ class ServerSession(Session):
 
     def keep(self) -> None:
         """Give a sign of life, if it is time for one; failures are only logged."""
-        if self._number is None or monotonic() < self._beat_at:
+        connection = self._database.state.conn
+        if self._number is None or monotonic() < self._beat_at or connection is None:
             return
         try:
             self._beat()

@@ -176,6 +176,8 @@ class Transactions(peewee.Database):
             if not self.in_whole_transaction:
                 raise TransactionEnded
             self.check_usable()
+            if not self.in_whole_transaction:  # a server has told only now how it stands
+                raise TransactionEnded
             if keeper is not None and keeper.before_commit() and not self.in_whole_transaction:
                 raise TransactionEnded
             try:

@@ -47,7 +47,7 @@ def reading(database: StoreDatabase, audit_ids: Iterable[str], names: tuple[str,
         yield None
         return
     values = (json.dumps(ids),)
-    run = database.state.conn.execute
+    run = database.raw.execute
     found = [run(_rows_sql(names), values)]
     found += [run(_digests_sql(model), values) for model in (AuditFinding, AuditScreenshot)]
     if events:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from peewee import SQL
 
 from veritas_peewee.database.failures import DRIVER_ERRORS
-from veritas_peewee.database.statements import MARK, execute, per_backend, text_of
-from veritas_peewee.database.transactions import TransactionLost
+from veritas_peewee.database.statements import MARK, per_backend, text_of
+from veritas_peewee.database.transactions import OutcomeUnknown, TransactionLost
 from veritas_peewee.ledger.memory import Remembered
 from veritas_peewee.models import AuditEvent
 
@@ -25,7 +25,8 @@ def append(database: PostgresStore, memory: Remembered, row: list[Any], before: 
     """Insert one event, whose stored values are `row`, in a transaction of its own; returns its id
     in a list, which is empty if the audit's log does not end with the digest `before`.
 
-    Raises the server's errors, and TransactionLost if the connection went before it was saved.
+    Raises the server's errors; TransactionLost if the connection went before it was saved, and
+    OutcomeUnknown if nobody can tell.
     """
     last = None if before == row[0].encode() else before
     try:
@@ -33,14 +34,14 @@ def append(database: PostgresStore, memory: Remembered, row: list[Any], before: 
     except DRIVER_ERRORS as error:
         if not database.is_lost(error):
             raise
-        database.reconnect()
-        # Nobody else can have added the same event: its digest covers the one before it. It is
-        # looked for under the lock, without which the server may still be about to commit it.
-        with database.unit():
-            ids = [event_id for (event_id,) in execute(_again_sql(), (row[0], row[-1]))]
+        # Nobody else can have added the same event: its digest covers the one before it.
+        same = (row[0], row[-1])
+        ids = database.ask_again(lambda one: one.execute(_again_sql(), same).fetchall())
+        if ids is None:
+            raise OutcomeUnknown(database.name, "commit", error) from error
         if not ids:
             raise TransactionLost(database.name, error) from error
-        return ids
+        return [event_id for (event_id,) in ids]
     if others_wrote:
         memory.others_wrote()
         if found:  # its own log is known: what was inserted says so

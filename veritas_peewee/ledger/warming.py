@@ -29,7 +29,7 @@ def warm(
     asked = [one for one in findings if all(type(text) is str and "\0" not in text for text in one)]
     if asked:
         pairs = json.dumps([{"audit": audit_id, "finding": own} for audit_id, own in asked])
-        answers = database.state.conn.execute(_REPORTED, (pairs,))
+        answers = database.raw.execute(_REPORTED, (pairs,))
     cold = [
         one for one in dict.fromkeys(audit_ids)
         if one not in memory.known or one not in memory.stored or one not in memory.chain

@@ -32,7 +32,7 @@ def pending(database: PostgresStore) -> list[str]:
     if not applied and (others := sorted(there.intersection(_TABLES))):
         raise StoreError(
             f"{name}: the schema has a table {others[0]} of another program; name another schema "
-            "in the URL (?options=-csearch_path=NAME). The older store's file is upgraded by "
+            "in the URL (?options=-csearch_path%3DNAME). The older store's file is upgraded by "
             "`veritas-peewee init`, and then copied to a server"
         )
     if newer := [one for one in applied if one > KNOWN[-1] and one not in KNOWN]:
