@@ -14,6 +14,7 @@ import pytest
 from fastapi import FastAPI
 
 from tests.support.on_server import by_hand
+from tests.support.postgres import server as a_server
 from tests.support.web import application, client_of, http_scope
 from veritas_peewee import (
     AuditScreenshot,
@@ -23,8 +24,10 @@ from veritas_peewee import (
     StoreMoved,
     sync,
 )
+from veritas_peewee.database import postgres
 from veritas_peewee.queries.filters import Filters
 from veritas_peewee.testing import make_audit, make_event, make_png
+from veritas_peewee.threads import reader
 from veritas_peewee.web import exports, limits
 
 SHOP = "https://shop.example/"
@@ -474,3 +477,28 @@ async def test_the_addresses_of_images_follow_the_path_that_a_proxy_takes_away(s
         found = (await client.get(f"/audits/api/audits/{audit.id}")).json()
         (shot,) = found["screenshots"]
         assert shot["url"].startswith("/audits/api/audits/")
+
+
+@pytest.mark.anyio
+async def test_a_server_that_is_away_is_told_until_it_is_back(monkeypatch):
+    monkeypatch.setattr(reader, "COMES_BACK", 0)
+    monkeypatch.setattr(postgres, "_COMES_BACK", 0)
+    with a_server() as running:
+        async with (
+            AuditStore.open(running.new_database()) as store,
+            client_of(application(store)) as client,
+        ):
+            made = (await client.post("/api/audits", json={"url": SHOP})).json()
+            running.stop()
+            for path in ("/api/health", "/api/audits", f"/api/audits/{made['id']}"):
+                answer = await client.get(path)
+                assert (answer.status_code, answer.json()["code"]) == (503, "unreachable")
+                assert int(answer.headers["Retry-After"]) > 0
+            event = make_event("finding")
+            events = f"/api/audits/{made['id']}/events"
+            assert (await client.post(events, json=[event])).status_code == 503
+            running.start()
+            assert (await client.get("/api/health")).status_code == 200
+            assert len((await client.post(events, json=[event])).json()["ids"]) == 1
+            found = (await client.get(f"/api/audits/{made['id']}")).json()
+            assert len(found["findings"]) == 1

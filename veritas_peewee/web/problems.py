@@ -13,6 +13,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from veritas_peewee.database.failures import is_lost
+from veritas_peewee.database.transactions import is_known
 from veritas_peewee.errors import (
     AuditNotFound,
     InvalidAudit,
@@ -48,6 +50,7 @@ _KINDS: dict[type[StoreError], _Kind] = {
     StoreFull: _Kind(507, "full"),
 }
 _OTHER = _Kind(500, "failed")
+_AWAY = _Kind(503, "unreachable")
 
 
 class Problem(BaseModel):
@@ -66,6 +69,9 @@ def problem_of(error: StoreError) -> Problem:
     """What a client is told of an error of the store; of faults inside it nothing but that."""
     kind = next((kind for cls, kind in _KINDS.items() if isinstance(error, cls)), _OTHER)
     detail = str(error) if kind is not _OTHER else "the store could not do this"
+    # Only where nothing can have been saved: a client that is told to come again writes twice else.
+    if kind is _OTHER and is_lost(error) and is_known(error):
+        kind, detail = _AWAY, "the store's server does not answer: nothing was saved"
     return problem(kind.status, detail, kind.code)
 
 
