@@ -2,12 +2,14 @@
 
 import ast
 import inspect
+import json
 import os
 import re
 import shutil
 import sqlite3
 import subprocess
 import sys
+import tomllib
 import venv
 import zipfile
 
@@ -21,6 +23,8 @@ from veritas_peewee.database.transactions import TransactionEnded
 
 PUBLIC = {"config", "errors", "models", "sync", "testing", "web"}
 """The modules that users import; `veritas_peewee` itself has the rest of what is public."""
+RELEASED = ("cli", "web", "plot", "postgres")
+"""The extras for users; the others are for the project itself."""
 PAGES = [ROOT / "README.md", ROOT / "GUARANTEES.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
@@ -208,10 +212,13 @@ assert not found, found
 def test_a_wheel_installs_into_an_empty_environment_and_works_there(tmp_path):
     source = tmp_path / "source"
     source.mkdir()
-    for name in ("veritas_peewee", "pyproject.toml", "setup.cfg", "README.md", "LICENSE"):
+    for name in (
+        *("veritas_peewee", "data", "pyproject.toml", "setup.cfg", "setup.py"),
+        *("MANIFEST.in", "README.md", "LICENSE"),
+    ):
         if (ROOT / name).is_dir():
             shutil.copytree(
-                ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__")
+                ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "*.db*")
             )
         else:
             shutil.copy(ROOT / name, source / name)
@@ -253,3 +260,22 @@ print(anyio.run(main))
     assert done.returncode == 0, done.stderr
     done = run(binary / "veritas-peewee", "history", "--database", "new/audits.db", cwd=tmp_path)
     assert "example.com" in done.stdout, done.stderr
+    # The samples, and the images that they name, are in the wheel.
+    demo = ("demo", "--copies", "1", "--speed", "0", "--json", "--database", "demo.db")
+    done = run(binary / "veritas-peewee", *demo, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads(done.stdout)["audits"]) == 10
+    assert len(list((tmp_path / "screenshots").rglob("*.png"))) >= 10
+
+
+def test_the_hashed_requirements_are_the_extras_at_the_versions_of_the_constraints():
+    def pins(name):
+        found = re.findall(r"(?m)^([\w.-]+)(?:\[\w+\])?==([\w.]+)", (ROOT / name).read_text())
+        return {re.sub(r"[-_.]+", "-", package.lower()): version for package, version in found}
+
+    hashed, known = pins("requirements-hashed.txt"), pins("constraints.txt")
+    assert {name: version for name, version in hashed.items() if known.get(name) != version} == {}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *(one for extra in RELEASED for one in extras[extra])]
+    assert {re.split(r"[\[<>=]", one)[0] for one in wanted} <= set(hashed)

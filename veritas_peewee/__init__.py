@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from veritas_peewee.web import get_store as get_store
     from veritas_peewee.web import store_lifespan as store_lifespan
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "DATABASE_URL",

@@ -121,7 +121,7 @@ def test_without_a_command_it_shows_its_help(cli: Cli) -> None:
 
 
 def test_version(cli: Cli) -> None:
-    assert cli("--version").out == "veritas-peewee 0.1.0\n"
+    assert cli("--version").out == "veritas-peewee 0.2.0\n"
 
 
 COMMANDS = ["init", "ingest", "history", "compare", "trend", "show", "delete", "demo"]

@@ -128,14 +128,14 @@ async def _play(store: AuditStore, run: Run, sample: Sample, view: demo_view.Vie
 
 
 def _project() -> Path:
-    """The folder whose `data/samples` is to be used."""
-    checkout = Path(__file__).parents[2]
-    for folder in (Path.cwd(), checkout):
+    """The folder whose `data/samples` is to be used: this one, a wheel's, or a checkout."""
+    package = Path(__file__).parents[1]
+    for folder in (Path.cwd(), package, package.parent):
         if (folder / SAMPLES).is_dir():
             return folder
     raise StoreError(
-        f"there are no samples: {SAMPLES} is neither in this folder nor beside the package; "
-        "run the demo in a checkout of the project"
+        f"there are no samples: {SAMPLES} is neither in this folder nor in the package nor "
+        "beside it; install the package anew, or run the demo in a checkout of the project"
     )
 
 
