@@ -22,6 +22,8 @@ DURABILITIES: tuple[Durability, ...] = ("normal", "full")
 
 BUSY_TIMEOUT = 30.0
 """Seconds a connection waits for another process's write lock, if the URL has no `timeout`."""
+COMES_BACK = 30.0
+"""Seconds for which whoever writes or follows waits for a server that went away."""
 _LONGEST_WAIT = 2_000_000
 """Seconds; SQLite counts milliseconds in 32 bits."""
 

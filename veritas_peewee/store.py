@@ -529,8 +529,9 @@ class AuditStore:
         completed, error or disconnected, nobody runs it any more, and all events up to then were
         given; the follower's `ended` says how. Raises AuditNotFound, also when the audit is
         deleted, StoreClosed when the store is closed before the audit has ended, InvalidAudit for
-        an id that this store has not given out, and StaleToken for a token (`event.token`) that is
-        not of its history. With the last event's as `after`, nothing is missed or comes twice.
+        an id that this store has not given out, StaleToken for a token (`event.token`) that is not
+        of its history, and StoreError when a server has been away for half a minute. With the last
+        event's as `after`, nothing is missed or comes twice.
         """
         # `key_of` refuses None, which a follower takes for all audits.
         return self._follow(key_of(audit_id), after, first=0)
@@ -553,8 +554,10 @@ class AuditStore:
         after = first if after is None else check_after(after)
         # Not a method: through it the writer would keep alive a store that nobody uses any more.
         self._opened().on_commit = partial(_tell, self._hub, self._readers is None)
-        end_dead = partial(self.write, disconnecting.disconnect_dead)
-        return Follower(self._hub, self.read, end_dead, self._opened, audit_id, after)
+        patiently = self._hub.patience.run
+        read = partial(patiently, self.read)
+        end_dead = partial(patiently, self.write, disconnecting.disconnect_dead)
+        return Follower(self._hub, read, end_dead, self._opened, audit_id, after)
 
     def stop_following(self) -> None:
         """End all followers as if the store were closed, and those to come; the rest goes on.

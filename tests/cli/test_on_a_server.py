@@ -12,6 +12,7 @@ from tests.support.audits import fill
 from tests.support.command_line import Result, process, run_here, run_program, wait_for
 from tests.support.on_server import by_hand, past_triggers
 from tests.support.places import Databases
+from tests.support.processes import start
 from tests.support.server import serving
 from veritas_peewee import connect, sync
 from veritas_peewee.config import DATABASE_VARIABLE
@@ -105,6 +106,22 @@ def test_watch_shows_what_another_process_records(url, project):
             sync.record(audit_id, {"type": "audit_complete", "elapsed": 1})
             assert b"audit_complete" in watching.stdout.readline()
             assert watching.wait(30) == 0
+
+
+def test_watch_says_that_the_process_of_an_audit_was_killed(url, project):
+    with connect(url):
+        sync.create("https://example.com/", id="one")
+    with start("run_one.py", url) as runner, process("watch", "one", "--database", url) as watching:
+        runner.stdin.write('{"type": "phase_start", "phase": "scout"}\n')
+        runner.stdin.flush()
+        assert b"phase_start" in watching.stdout.readline()
+        runner.kill()
+        runner.wait()
+        # As if half a minute had passed without a sign of life.
+        by_hand(url, "UPDATE store_sessions SET heartbeat = heartbeat - interval '1 hour'")
+        out, err = watching.communicate(timeout=30)
+        assert (watching.returncode, err) == (0, b"")
+        assert out.startswith(b"disconnected  https://example.com/  (the process")
 
 
 # ---- what writes ----

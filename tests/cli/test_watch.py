@@ -13,8 +13,9 @@ from contextlib import contextmanager
 import pytest
 
 from tests.support.command_line import PROGRAM, shown_on
-from tests.support.processes import command, environment
+from tests.support.processes import command, environment, start
 from veritas_peewee import connect
+from veritas_peewee.queries import lookups
 from veritas_peewee.recording import operations, recorder, removal
 
 ENV = environment(TERM="xterm-256color")
@@ -129,6 +130,35 @@ def test_what_cannot_be_watched_is_one_clear_line(path):
         assert told.returncode == 2
         assert told.stderr.count("\n") == 1
         assert "--after" in told.stderr
+
+
+@pytest.mark.parametrize("as_json", [False, True], ids=["for people", "json"])
+def test_the_end_of_an_audit_whose_process_was_killed_is_said(path, as_json):
+    with connect(path):
+        operations.create("https://example.com", id="one")
+    with (
+        start("run_one.py", path) as runner,
+        started(*WATCH, "one", "--database", path, *["--json"] * as_json) as watch,
+    ):
+        # Only from its first phase on an audit has a process that runs it.
+        runner.stdin.write('{"type": "phase_start", "phase": "scout"}\n')
+        runner.stdin.flush()
+        assert "phase_start" in watch.stdout.readline()
+        runner.kill()
+        runner.wait()
+        out, err = watch.communicate(timeout=TIMEOUT)
+        assert watch.returncode == 0
+    why = "the process that was running it has ended without saying so"
+    if as_json:
+        assert (out, err) == ("", f"veritas-peewee: one: disconnected: {why}\n")
+    else:
+        assert (out, err) == (f"disconnected  https://example.com  ({why})\n", "")
+    with connect(path, read_only=True):
+        assert lookups.get("one").status == "running"  # nothing was written
+    with connect(path):
+        pass
+    told = watched(path, "one")  # it is recorded now, and so an end like any other
+    assert told.stdout.splitlines()[-1] == "disconnected  https://example.com"
 
 
 def test_an_audit_that_is_deleted_ends_it_with_an_error(path):

@@ -57,6 +57,21 @@ def test_a_connection_that_cannot_leave_its_pipeline_has_gone(url):
             kept.close()
 
 
+def test_a_connection_that_goes_leaves_its_pipeline(url):
+    with connect(url) as database:
+        connection = database.raw
+        connection.begin_pipeline()
+        pipeline = connection.pipelined
+        connection.execute("BEGIN")
+        connection.settle()
+        by_hand(url, SCRIPT)
+        with pytest.raises(DRIVER_ERRORS):
+            connection.execute("SELECT 1").fetchall()
+        assert connection.closed
+        # When one is collected that nobody left, the driver complains on standard error.
+        assert (pipeline.level, connection.pipelined) == (0, None)
+
+
 def test_only_a_session_without_a_sign_of_life_is_swept(url):
     with connect(url) as database:
         made = [

@@ -15,10 +15,12 @@ from veritas_peewee.cli import terminal
 from veritas_peewee.cli.options import Database, Json, as_usage_errors, complete_id, looked_at
 from veritas_peewee.cli.output import print_line
 from veritas_peewee.cli.render import event_line
-from veritas_peewee.cli.text import PROGRAM, one_line
+from veritas_peewee.cli.text import PROGRAM, complain, one_line
 from veritas_peewee.following import polling
 from veritas_peewee.models import AuditEvent
 from veritas_peewee.queries import lookups
+
+_DIED = "the process that was running it has ended without saying so"
 
 
 def _after(value: str | None) -> str | None:
@@ -48,7 +50,8 @@ def watch(
 ) -> None:
     """Show an audit's events, those to come too, until it ends; without an ID, all new ones.
 
-    With --json each event is a line of JSON. The database is only read.
+    With --json each event is a line of JSON. The database is only read, so that the end of an audit
+    whose process has died is told here, and recorded by the next who opens it to write.
     """
     with looked_at(database), as_usage_errors("--after"):
         position = int(after) if after is not None and after.isdecimal() else after
@@ -56,11 +59,13 @@ def watch(
         if json:
             for event in events:
                 print_line(event)
+            if events.died:
+                complain(f"{id}: {events.ended}: {_DIED}")
         else:
             _show(events, id)
 
 
-def _show(events: Iterator[AuditEvent], audit_id: str | None) -> None:
+def _show(events: polling.Watcher, audit_id: str | None) -> None:
     console = terminal.console(wide=True)
     with _progress(shown=audit_id is not None) as advance:
         for event in events:
@@ -69,10 +74,14 @@ def _show(events: Iterator[AuditEvent], audit_id: str | None) -> None:
             advance(event)
     if audit_id is not None:
         audit = lookups.get(audit_id)
-        ended = Text.assemble(terminal.status(audit.status), "  ")
+        # Not its status, which of a process that has died is still "running".
+        ended = Text.assemble(terminal.status(events.ended), "  ")
         if audit.trust_score is not None:
             ended.append_text(terminal.score(audit.trust_score)).append("  ")
-        terminal.print_line(console, ended.append(one_line(audit.url)), 0)
+        ended.append(one_line(audit.url))
+        if events.died:
+            ended.append(f"  ({_DIED})")
+        terminal.print_line(console, ended, 0)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 
 from peewee import PostgresqlDatabase
 
+from veritas_peewee.config import COMES_BACK as _COMES_BACK
 from veritas_peewee.config import Durability, Location
 from veritas_peewee.database.connection import Role, StoreDatabase
 from veritas_peewee.database.current import current_database
@@ -28,8 +29,6 @@ from veritas_peewee.errors import StoreError
 
 _SIGN = "UPDATE store_state SET writer = ? WHERE writer <> ?"
 _BEGIN_READING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-_COMES_BACK = 30.0
-"""Seconds for which a server that went away is waited for, to ask it what became of a commit."""
 TELL_EVERY = 0.02
 """Seconds between two messages to other processes that there is something new."""
 _TRY_AGAIN = 0.2
@@ -374,13 +373,19 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
     def reconnect(self) -> None:
         """Replace a connection that has gone; StoreError if the server cannot be reached."""
         self._is_new = True
-        scopes = list(self.state.ctx)
+        scopes, lost = list(self.state.ctx), self.state.conn
         with suppress(*DRIVER_ERRORS):
-            if self.state.conn is not None:
-                self.state.conn.close()
+            if lost is not None:
+                lost.close()
         self.dispose()
-        self.connect()
-        self.state.ctx[:] = scopes  # blocks of `with database:`, which end later
+        try:
+            self.connect()
+        except BaseException:
+            if lost is not None:  # else it would count as closed by its caller, and stay so
+                self.state.set_connection(lost)
+            raise
+        finally:
+            self.state.ctx[:] = scopes  # blocks of `with database:`, which end later
         try:
             self.session.begin_again()
         except BaseException:

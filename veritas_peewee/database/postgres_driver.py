@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from typing import Any
 
@@ -261,6 +261,14 @@ class Connection(psycopg.Connection[Any]):
         self.settle()
         self.let_forget()
         self._is_over = True  # also if another one is begun: it is not the one that we began
+
+    def close(self) -> None:
+        stack, self._open, self.pipelined = self._open, None, None
+        super().close()
+        if stack is not None:
+            # It is left here: psycopg would complain on standard error of one that nobody left.
+            with suppress(psycopg.Error):
+                stack.close()
 
     def end_pipeline(self) -> None:
         """Do what `settle` does, and wait for each statement from now on."""

@@ -13,14 +13,17 @@ from collections.abc import Awaitable, Callable
 from operator import attrgetter
 from time import perf_counter
 from typing import Any, Protocol
-from weakref import WeakValueDictionary, ref
+from weakref import WeakKeyDictionary, WeakValueDictionary, ref
 
 import anyio
 from anyio.lowlevel import checkpoint
 
+from veritas_peewee.database.failures import is_lost
+from veritas_peewee.errors import StoreError
 from veritas_peewee.following import feed
 from veritas_peewee.following.feed import PIECE, POLL, TEXT, News
 from veritas_peewee.following.listening import Listener
+from veritas_peewee.following.patience import Patience
 from veritas_peewee.models import AuditEvent
 
 BUSY = 2000
@@ -87,6 +90,8 @@ class Hub:
         """`listener` hears of other processes' commits, if the database tells of them."""
         self.closed = False
         self.listener = listener
+        self.patience = Patience(lambda: self.closed)
+        """With a server that is away; followers read through it."""
         self._channels: WeakValueDictionary[str | None, Channel] = WeakValueDictionary()
         self._cached: deque[tuple[ref[Channel], int, int]] = deque()
         self._cached_text = 0
@@ -95,6 +100,7 @@ class Hub:
         self._waiting: dict[anyio.Event, None] = {}
         self._leader: Waiter | None = None
         self._appointed: anyio.Event | None = None
+        self._failed: WeakKeyDictionary[anyio.Event, StoreError] = WeakKeyDictionary()
         self._alarm: anyio.Event | None = None
         self._writes = self._counted = 0
         self._covered = -1
@@ -151,6 +157,12 @@ class Hub:
                     self._leader = follower
                     try:
                         await self._lead(follower, channel)
+                    except StoreError as error:
+                        if is_lost(error):  # the others need not wait for that server too
+                            for signal in self._waiting:
+                                self._failed[signal] = error
+                                signal.set()
+                        raise
                     finally:
                         self._leader = None
         finally:
@@ -165,6 +177,8 @@ class Hub:
         self._waiting[signal] = channel.waiting[signal] = None
         try:
             await signal.wait()
+            if (error := self._failed.pop(signal, None)) is not None:
+                raise type(error)(str(error)) from error
         finally:
             follower.signal = None
             del self._waiting[signal], channel.waiting[signal]
