@@ -7,6 +7,7 @@ import csv
 import hashlib
 import io
 import json
+import threading
 
 import anyio
 import httpx2
@@ -25,10 +26,11 @@ from veritas_peewee import (
     sync,
 )
 from veritas_peewee.database import postgres
+from veritas_peewee.database.current import current_database
 from veritas_peewee.queries.filters import Filters
 from veritas_peewee.testing import make_audit, make_event, make_png
 from veritas_peewee.threads import reader
-from veritas_peewee.web import exports, limits
+from veritas_peewee.web import exports, health, limits
 
 SHOP = "https://shop.example/"
 
@@ -477,6 +479,59 @@ async def test_the_addresses_of_images_follow_the_path_that_a_proxy_takes_away(s
         found = (await client.get(f"/audits/api/audits/{audit.id}")).json()
         (shot,) = found["screenshots"]
         assert shot["url"].startswith("/audits/api/audits/")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("how", ["away", "standing still"])
+async def test_a_health_check_does_not_wait_for_a_server(how, monkeypatch):
+    """The patience of other reads is ten seconds, and that of what ends one five."""
+    monkeypatch.setattr(health, "WITHIN", 0.5)
+    with a_server() as running:
+        async with (
+            AuditStore.open(running.new_database()) as store,
+            client_of(application(store)) as client,
+        ):
+            assert (await client.get("/api/health")).status_code == 200
+            (running.stop if how == "away" else running.pause)()
+            try:
+                with anyio.fail_after(4):
+                    for _ in range(2):
+                        answer = await client.get("/api/health")
+                        assert (answer.status_code, answer.json()["code"]) == (503, "unreachable")
+                        assert int(answer.headers["Retry-After"]) > 0
+            finally:
+                (running.start if how == "away" else running.go_on)()
+            with anyio.fail_after(30):
+                while (await client.get("/api/health")).status_code != 200:
+                    pass
+            # What ended the health check's read late has ended no other one.
+            assert await store.read(lambda: by_server("SELECT 7 FROM pg_sleep(0.1)")) == [(7,)]
+
+
+def by_server(sql: str) -> list[tuple[object, ...]]:
+    return current_database().execute_sql(sql).fetchall()
+
+
+@pytest.mark.anyio
+async def test_a_health_check_does_not_wait_for_readers_that_are_busy(tmp_path, monkeypatch):
+    monkeypatch.setattr(health, "WITHIN", 0.1)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def busy() -> None:
+        begun.set()
+        go_on.wait(60)
+
+    async with (
+        AuditStore.open(tmp_path / "audits.db", readers=1) as store,
+        client_of(application(store)) as client,
+        anyio.create_task_group() as group,
+    ):
+        group.start_soon(store.read, busy)
+        while not begun.is_set():
+            await anyio.sleep(0.001)
+        answer = await client.get("/api/health")
+        go_on.set()
+        assert (answer.status_code, answer.json()["code"]) == (503, "busy")
 
 
 @pytest.mark.anyio

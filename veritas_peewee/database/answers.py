@@ -23,6 +23,8 @@ class Answers(Transactions):
     once."""
     fails_alone: ClassVar[bool]
     """Whether a statement that fails leaves its transaction as it was before it."""
+    ends_late: ClassVar[bool]
+    """Whether `interrupt` can end another statement than the one that ran when it was called."""
     holds_any_type: ClassVar[bool]
     """Whether other programs can have stored a value of any type in any column."""
     begin_snapshot: ClassVar[str]

@@ -21,6 +21,7 @@ from veritas_peewee.config import Durability, Location
 from veritas_peewee.database.connection import Role, StoreDatabase
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.failures import DRIVER_ERRORS, error_code, is_lost, store_error
+from veritas_peewee.database.postgres_cancelling import cancel_soon
 from veritas_peewee.database.postgres_driver import Connection, connect
 from veritas_peewee.database.postgres_opening import opening_error, prepare, wait_of
 from veritas_peewee.database.server_sessions import BEAT_EVERY, ServerSession
@@ -52,6 +53,7 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
     counts_events = False
     holds_any_type = False
     fails_alone = False
+    ends_late = True
     reads_ahead = True
     begin_snapshot = _BEGIN_READING
     param = "?"  # as in SQLite; the driver's class numbers them
@@ -479,8 +481,7 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
 
     def interrupt(self) -> None:
         if (connection := self.state.conn) is not None:
-            with suppress(*DRIVER_ERRORS):
-                connection.cancel_safe(timeout=5)
+            cancel_soon(connection)
 
     def release_memory(self) -> None:
         """A connection caches nothing here."""

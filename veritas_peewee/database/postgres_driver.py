@@ -9,20 +9,18 @@ import functools
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from datetime import datetime
 from typing import Any
 
 import peewee
 import psycopg
 from psycopg._preparing import PrepareManager
 from psycopg.abc import PQGen
-from psycopg.adapt import Dumper, Loader
 from psycopg.pq import PipelineStatus, TransactionStatus
 from psycopg.waiting import Ready, Wait
 
 from veritas_peewee.database.control import ENDS_ON_SERVER
 from veritas_peewee.database.postgres_errors import LOST, is_loss
-from veritas_peewee.values.moments import format_datetime
+from veritas_peewee.database.postgres_values import register
 
 _PARTS = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*|\$(\w*)\$.*?\$\1\$|\?", re.DOTALL)
 """What a mark could be inside of, and a mark."""
@@ -139,24 +137,6 @@ class _Cursor(psycopg.RawCursor[Any]):
         self.connection.sent += 1
         with _as_peewee(self.connection):
             super().executemany(numbered(query), params_seq, **rest)
-
-
-class _WholeNumber(Loader):
-    """A `numeric`, such as the sum of many whole numbers, as the number that it is."""
-
-    def load(self, data: Any) -> int | float:
-        text = bytes(data).decode()
-        return int(text) if text.lstrip("-").isdecimal() else float(text)
-
-
-class _Moment(Dumper):
-    """A datetime in a caller's own SQL, as the text that the store's columns of times have.
-
-    The server takes it for whatever type is wanted there; in a session in UTC it is the same time.
-    """
-
-    def dump(self, obj: datetime) -> bytes:
-        return (obj.isoformat(" ") if obj.tzinfo is None else format_datetime(obj)).encode()
 
 
 class Connection(psycopg.Connection[Any]):
@@ -300,6 +280,5 @@ def connect(url: str, **options: Any) -> Connection:
     # another one has failed, psycopg believes that it was prepared.
     made._prepared = _Prepared()
     made.prepare_threshold, made.prepared_max = 0, _MOST_PREPARED
-    made.adapters.register_loader("numeric", _WholeNumber)
-    made.adapters.register_dumper(datetime, _Moment)
+    register(made.adapters)
     return made

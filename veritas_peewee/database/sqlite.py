@@ -84,6 +84,7 @@ class SqliteStore(StoreDatabase, SqliteDatabase):
     counts_events = True
     holds_any_type = True
     fails_alone = True
+    ends_late = False
     reads_ahead = False
     begin_snapshot = "BEGIN DEFERRED"
 

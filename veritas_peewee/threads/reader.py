@@ -61,11 +61,16 @@ class Reader:
         self._is_long = is_long
         self._lock = lock
         self._database: StoreDatabase | None = None
+        self._ends_late = False
+        """Whether what ended the last read may yet come, and end another one on this connection."""
         self._steps = 0
 
     def read(self, call: Call, open_database: Callable[[], StoreDatabase]) -> None:
         """Do a read in a snapshot; its outcome is noted in `call`, and nothing is raised."""
         try:
+            if self._ends_late:
+                self._ends_late = False
+                self.close()
             # A connection to a server can have gone while it was idle, and a read can be run again.
             until = perf_counter() + COMES_BACK
             while not self._read(call, open_database, again=perf_counter() < until):
@@ -120,6 +125,7 @@ class Reader:
         if self.call is not None:
             self.call.cancelled = True
             if self._database is not None:
+                self._ends_late = self._database.ends_late
                 self._database.interrupt()
 
     def _go_on(self) -> bool:
