@@ -144,7 +144,7 @@ def _look_at(database: Connection, *, immutable: bool = False) -> Connection:
             database.watch_file()
     except DRIVER_ERRORS as error:
         database.close()
-        raise (store_error(error, location.name) or error) from error
+        raise (store_error(error, location.name, reading=True) or error) from error
     except BaseException:
         database.close()
         raise
@@ -163,6 +163,8 @@ def is_there(location: Location) -> bool:
     try:
         with bound(database):
             return server.is_made(database)
+    except DRIVER_ERRORS as error:
+        raise (store_error(error, location.name, reading=True) or error) from error
     finally:
         database.close()
 

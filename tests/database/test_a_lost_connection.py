@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack
+from time import sleep
 
 import psycopg
 import pytest
@@ -221,3 +222,70 @@ async def test_a_connection_of_a_callers_own_that_has_gone_does_not_run_its_writ
         with pytest.raises(psycopg.OperationalError):
             await store.write(fails)
         assert len(runs) == 1
+
+
+# ---- standing still ----
+
+
+@pytest.fixture
+def long_ones(server, monkeypatch) -> None:
+    """Transactions that last for more than a moment are ended by the server."""
+    (number,) = server.running.ask("SELECT current_setting('server_version_num')::int")
+    if number < postgres.ENDS_LONG_ONES:
+        pytest.skip("this server ends no transaction for how long it lasts")
+    monkeypatch.setattr(postgres, "LONGEST", {"writer": 0.4, "script": 0.4})
+
+
+def test_who_stands_still_in_mid_pipeline_does_not_keep_the_lock(url, long_ones):
+    with connect(url) as still:
+        connection = still.raw
+        connection.begin_pipeline()
+        connection.execute("BEGIN")
+        connection.execute("SELECT pg_advisory_xact_lock(?, 0)", (still.key,))
+        # From here on nothing is heard of it, and the server waits for what is to come.
+        with connect(url):
+            audit = sync.create("https://shop.example/")
+        with pytest.raises(DRIVER_ERRORS) as caught:
+            connection.settle()
+        assert is_lost(caught.value)
+        assert sync.get(audit.id).url == "https://shop.example/"  # on a new connection
+
+
+@pytest.mark.anyio
+async def test_a_write_that_stood_still_is_run_again_and_saved_once(url, long_ones):
+    runs = []
+
+    def stands_still_once():
+        runs.append(sync.create("https://shop.example/").id)
+        if len(runs) == 1:
+            sleep(1)  # longer than it may last
+        return runs[-1]
+
+    async with AuditStore.open(url) as store:
+        assert await store.write(stands_still_once) == runs[1]
+        assert [audit.id for audit in (await store.history()).items] == [runs[1]]
+
+
+@pytest.mark.anyio
+async def test_a_write_that_takes_too_long_by_itself_is_not_tried_for_ever(url, long_ones):
+    runs = []
+
+    def takes_long():
+        runs.append(sync.create("https://shop.example/").id)
+        sleep(1)  # longer than it may last
+        sync.get(runs[-1])
+
+    async with AuditStore.open(url) as store:
+        with pytest.raises(StoreError, match="lasted longer than it may"):
+            await store.write(takes_long)
+        assert len(runs) == 2
+        assert await store.count() == 0
+        await store.create("https://after.example/")
+
+
+def test_what_makes_the_schema_may_take_long(url, long_ones):
+    with connect(url) as database, database.unit():
+        database.may_take_long(once=True)
+        sleep(1)  # longer than another one may last
+        sync.create("https://shop.example/")
+    assert by_hand(url, "SELECT count(*) FROM audits") == [(1,)]

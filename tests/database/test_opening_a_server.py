@@ -3,6 +3,7 @@ password in it."""
 
 from __future__ import annotations
 
+import re
 import socket
 import traceback
 from collections.abc import Iterator
@@ -11,14 +12,17 @@ from urllib.parse import quote
 
 import pytest
 
+from tests.support.command_line import run_here
 from tests.support.on_server import by_hand
 from tests.support.places import Databases
 from tests.support.pooler import pooler
 from tests.support.postgres import Server
 from tests.support.postgres import server as own_server
+from tests.support.processes import ROOT
 from veritas_peewee import AuditStore, ReadOnlyStore, StoreBusy, StoreError, connect, sync
 from veritas_peewee.config import locate
 from veritas_peewee.database.postgres_opening import opening_error
+from veritas_peewee.maintenance.doctor import diagnose
 from veritas_peewee.maintenance.verify import verify
 
 SECRET = "open sesame"
@@ -154,6 +158,86 @@ def test_a_role_that_may_not_make_tables_is_told_so(guarded):
     error = refused(guarded.url().replace("user=postgres", "user=guest"))
     assert isinstance(error, ReadOnlyStore)
     assert "this user may not make the store's tables: GRANT CREATE on the schema" in str(error)
+
+
+def granted(role: str, database: str) -> list[str]:
+    """The statements of the guide for a role."""
+    guide = (ROOT / "docs" / "server.md").read_text()
+    (sql,) = re.findall(r"^```sql\n(.*?)^```", guide, re.MULTILINE | re.DOTALL)
+    lines = [line.rstrip(";") for line in sql.splitlines() if line.endswith(f" TO {role};")]
+    return [line.replace("DATABASE audits", f"DATABASE {database}") for line in lines]
+
+
+READING = ("history", "show one", "search shop", "stats", "trend https://shop.example/", "head",
+           "verify", "watch one", "export --output {folder}/x", "compare one two")  # fmt: skip
+
+
+@pytest.mark.parametrize("role", ["reader", "recorder"])
+def test_the_rights_that_the_guide_names_are_enough_and_no_more(
+    guarded, project, capsys, tmp_path, role
+):
+    url = guarded.new_database()
+    with connect(url):
+        for name in ("one", "two"):
+            sync.create("https://shop.example/", id=name)
+            sync.record(name, {"type": "audit_complete"})
+    name = url.partition("///")[2].partition("?")[0]
+    by_hand(url, f"DROP ROLE IF EXISTS {role}", f"CREATE ROLE {role} LOGIN",
+            f"REVOKE ALL ON DATABASE {name} FROM PUBLIC", "REVOKE ALL ON SCHEMA public FROM PUBLIC",
+            *granted(role, name))  # fmt: skip
+    as_role = url.replace("user=postgres", f"user={role}")
+    for command in READING:
+        words = command.format(folder=tmp_path).split()
+        result = run_here(capsys, *words, "--database", as_role)
+        assert (result.code, result.err) == (0, ""), (command, result)
+    if role == "recorder":
+        records(as_role)
+    else:
+        assert isinstance(refused(as_role), ReadOnlyStore)
+    levels = {one.level for one in diagnose(as_role) if one.name in ("rights", "unseen")}
+    assert levels == ({"ok", "note"} if role == "recorder" else {"warning", "note"})
+    by_hand(url, f"DROP OWNED BY {role}", f"DROP ROLE {role}")
+    guarded.drop_database(url)
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_a_database_that_cannot_hold_every_text_is_refused(guarded, project, capsys, encoding):
+    name = f"in_{encoding.lower()}"
+    by_hand(guarded.url(), f"CREATE DATABASE {name} ENCODING '{encoding}' LOCALE 'C' "
+            "TEMPLATE template0")  # fmt: skip
+    url = guarded.url(name)
+    assert f"the encoding of this database is {encoding}, in which not every text" in str(
+        refused(url)
+    )
+    result = run_here(capsys, "init", "--database", url)
+    assert (result.code, result.err.count("\n")) == (1, 1)
+    assert "createdb --template template0 --encoding UTF8" in result.err
+    assert by_hand(url, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'") == []
+
+
+COMMANDS = ("history", "show one", "search x", "stats", "trend https://one.example/", "head",
+            "verify", "watch one", "export", "show one --json", "compare one two",
+            "delete one --yes", "prune --keep 1 --yes", "verify --fix", "init")  # fmt: skip
+
+
+@pytest.mark.parametrize("lacks", ["every right", "the schema", "a table"])
+def test_every_command_says_what_a_role_without_rights_lacks(guarded, project, capsys, lacks):
+    url = guarded.new_database()
+    with connect(url):
+        for name in ("one", "two"):
+            sync.create("https://one.example/", id=name)
+    if lacks == "the schema":
+        by_hand(url, "REVOKE USAGE ON SCHEMA public FROM PUBLIC")
+    elif lacks == "a table":
+        by_hand(url, "GRANT SELECT ON veritas_migrations TO guest")
+    as_guest = url.replace("user=postgres", "user=guest")
+    for command in COMMANDS:
+        result = run_here(capsys, *command.split(), "--database", as_guest)
+        assert (result.code, result.err.count("\n")) == (1, 1), (command, result)
+        assert "an error of the program" not in result.err, (command, result)
+        wanted = "GRANT USAGE ON SCHEMA" if lacks == "the schema" else "GRANT"
+        assert wanted in result.err, (command, result)
+    guarded.drop_database(url)
 
 
 @pytest.fixture

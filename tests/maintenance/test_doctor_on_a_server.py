@@ -17,7 +17,7 @@ from tests.support.postgres import Server
 from tests.support.postgres import server as own_server
 from veritas_peewee import connect, sync
 from veritas_peewee.files.platform import host_name
-from veritas_peewee.maintenance import server_room
+from veritas_peewee.maintenance import server_room, server_settings
 from veritas_peewee.maintenance.diagnosis import Finding
 from veritas_peewee.maintenance.doctor import diagnose
 
@@ -103,10 +103,45 @@ def test_rights_that_lack_are_named(durable):
             f"REVOKE TEMPORARY ON DATABASE {name} FROM PUBLIC")  # fmt: skip
     findings = found(url.replace("user=postgres", "user=reader"), "rights")
     texts = [one.text for one in findings if one.level == "warning"]
-    assert any(text.startswith("reader lacks INSERT, UPDATE, DELETE on audits") for text in texts)
-    assert any("may make no temporary table" in text for text in texts)
+    assert len(texts) == 2  # not one for each table
+    assert texts[0].startswith("reader lacks INSERT, UPDATE, DELETE on absent_images, audit_cat")
+    assert texts[0].endswith(": GRANT INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO "
+                             "reader, or only read")  # fmt: skip
+    assert "may make no temporary table" in texts[1]
     assert findings[-1].level == "note"
     assert "for its owner" in findings[-1].text
+
+
+def test_a_role_without_rights_is_told_so_in_few_lines(durable):
+    url = durable.new_database()
+    with connect(url):
+        pass
+    stranger = url.replace("user=postgres", "user=stranger")
+    by_hand(url, "DROP ROLE IF EXISTS stranger", "CREATE ROLE stranger LOGIN")
+    lines = [one for one in diagnose(stranger) if one.level in ("warning", "problem")]
+    assert [(one.level, one.name) for one in lines] == [
+        ("problem", "rights"),
+        ("problem", "unseen"),
+    ]
+    assert "lacks SELECT, INSERT, UPDATE, DELETE on absent_images, " in lines[0].text
+    assert ", store_state, veritas_migrations: GRANT SELECT, INSERT" in lines[0].text
+    assert lines[1].text == "without rights to be seen are: schema"
+    by_hand(url, "GRANT SELECT ON veritas_migrations TO stranger")
+    lines = [one for one in diagnose(stranger) if one.level == "problem"]
+    assert lines[1].text == "without rights to be seen are: contents, sessions"
+
+
+def test_a_server_that_ends_no_transaction_for_how_long_it_lasts_is_a_note(url, monkeypatch):
+    assert bool(found(url, "standstill")) == (version_of(url) < server_settings.ENDS_LONG_ONES)
+    monkeypatch.setattr(server_settings, "ENDS_LONG_ONES", 990000)
+    finding = the(url, "standstill")
+    assert finding.level == "note"
+    assert "has no transaction_timeout, which 17 has" in finding.text
+
+
+def version_of(url: str) -> int:
+    ((number,),) = by_hand(url, "SELECT current_setting('server_version_num')::int")
+    return number
 
 
 def test_a_database_without_a_store_is_a_warning(durable):

@@ -83,7 +83,7 @@ def opened(database: str | None) -> Iterator[None]:
 def existing(database: str | None, *, reading: bool = False) -> Iterator[None]:
     """Open a database that must exist; for `reading` it may be one that cannot be written."""
     must_exist(database)
-    with typed(database), ExitStack() as stack:
+    with typed(database, reading=reading), ExitStack() as stack:
         try:
             stack.enter_context(connect(database))
         except ReadOnlyStore:
@@ -120,17 +120,18 @@ def check_exists(database: str | None, hint: str = "") -> None:
 def looked_at(database: str | None) -> Iterator[None]:
     """Open a database that must exist, without changing anything of it."""
     check_exists(database)
-    with typed(database), connect(database, read_only=True):
+    with typed(database, reading=True), connect(database, read_only=True):
         yield
 
 
 @contextmanager
-def typed(database: str | None) -> Iterator[None]:
+def typed(database: str | None, *, reading: bool = False) -> Iterator[None]:
     """Raise the store's own errors for those of the driver."""
     try:
         yield
     except DRIVER_ERRORS as error:
-        raise (store_error(error, locate(database).name) or error) from error
+        name = locate(database).name
+        raise (store_error(error, name, reading=reading) or error) from error
 
 
 @contextmanager

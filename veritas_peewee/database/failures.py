@@ -122,16 +122,28 @@ def store_error(
 def _server_error(
     state: str, error: BaseException, prefix: str, *, reading: bool
 ) -> StoreError | None:
-    kind = postgres_errors.kind_of(state)
-    return None if kind is None else _own(kind, error, prefix, "PostgreSQL", reading)
+    kind = postgres_errors.kind_of(state, reading=reading)
+    if kind is None:
+        return None
+    told = str(error).partition("\n")[0]  # then come the statement, and advice for its author
+    if (words := postgres_errors.words_of(state)) is None:
+        return _own(kind, error, prefix, "PostgreSQL", reading, told)
+    found = kind(f"{prefix}{words} (PostgreSQL: {told})")
+    found.__cause__ = error
+    return found
 
 
 def _own(
-    kind: type[StoreError], error: BaseException, prefix: str, backend: str, reading: bool
+    kind: type[StoreError],
+    error: BaseException,
+    prefix: str,
+    backend: str,
+    reading: bool,
+    told: object = None,
 ) -> StoreError:
     if kind is ReadOnlyStore and reading:
         return ReadOnlyStore("a read may not write: use `store.write` for this")
-    found = kind(f"{prefix}{meaning(kind)} ({backend}: {error})")
+    found = kind(f"{prefix}{meaning(kind)} ({backend}: {told or error})")
     found.__cause__ = error
     return found
 

@@ -20,10 +20,23 @@ from veritas_peewee.config import COMES_BACK as _COMES_BACK
 from veritas_peewee.config import Durability, Location
 from veritas_peewee.database.connection import Role, StoreDatabase
 from veritas_peewee.database.current import current_database
-from veritas_peewee.database.failures import DRIVER_ERRORS, error_code, is_lost, store_error
+from veritas_peewee.database.failures import (
+    DRIVER_ERRORS,
+    error_code,
+    first_failure,
+    is_lost,
+    store_error,
+)
 from veritas_peewee.database.postgres_cancelling import cancel_soon
 from veritas_peewee.database.postgres_driver import Connection, connect
-from veritas_peewee.database.postgres_opening import opening_error, prepare, wait_of
+from veritas_peewee.database.postgres_errors import TOO_LONG
+from veritas_peewee.database.postgres_opening import (
+    ENDS_LONG_ONES,
+    LONGEST,
+    opening_error,
+    prepare,
+    wait_of,
+)
 from veritas_peewee.database.server_sessions import BEAT_EVERY, ServerSession
 from veritas_peewee.database.transactions import OutcomeUnknown, TransactionLost
 from veritas_peewee.errors import StoreError
@@ -72,6 +85,9 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
         self.altered: str | None = None
         """The last transaction in which another program has changed rows."""
         self._told_at, self._has_news = 0.0, False
+        self._began_at = 0.0
+        self._took_too_long = False
+        """Whether the server has ended the last transaction for how long it lasted."""
         self._is_new = False
         """Whether the connection was replaced since the last transaction began."""
         self.beside: PostgresStore | None = None
@@ -98,7 +114,8 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
             **wait_of(self.location),
         )
         try:
-            self.key = prepare(made, self.location, writes=self.writes(self.role))
+            writes, longest = self.writes(self.role), LONGEST.get(self.role)
+            self.key = prepare(made, self.location, writes=writes, longest=longest)
         except BaseException:
             made.close()
             raise
@@ -205,7 +222,7 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
 
     def begin_raw(self, lock_type: str | None) -> None:
         connection = self._living()
-        self._is_new = False
+        self._is_new, self._began_at = False, monotonic()
         if not self.writes(self.role):
             connection.execute(_BEGIN_READING)
             return
@@ -307,6 +324,11 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
         is_ours = self._is_new or not (_is_up(self) and _is_up(self.beside))
         if not ((is_lost and is_ours) or isinstance(error, TransactionLost)):
             return False
+        # A process that stood still can do it now; what takes so long by itself would again.
+        again, self._took_too_long = self._took_too_long, self._has_taken_too_long(error)
+        if again and self._took_too_long:
+            self._took_too_long = False
+            return False
         until = monotonic() + _COMES_BACK
         while not (_is_up(self) and _is_up(self.beside)):
             try:
@@ -318,6 +340,17 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
                 if monotonic() > until:
                     return False
                 sleep(_TRY_AGAIN)
+        return True
+
+    def _has_taken_too_long(self, error: BaseException) -> bool:
+        """Whether the server has ended the transaction for how long it lasted; `error` then says
+        so, for in a pipeline the driver does not hand on what the server said last."""
+        if error_code(error) != TOO_LONG:
+            if self.server_version < ENDS_LONG_ONES or self.role not in LONGEST:
+                return False
+            if monotonic() - self._began_at < LONGEST[self.role]:
+                return False
+            vars(first_failure(error))["sqlstate"] = TOO_LONG
         return True
 
     def was_committed(self, error: BaseException) -> bool:
@@ -431,7 +464,14 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
         """Whether it was told anything since the last call; does not wait."""
         return self.raw.heard()
 
+    def may_take_long(self, *, once: bool = False) -> None:
+        """From now on the server ends no transaction of this connection for how long it lasts;
+        `once`: not the one that is open."""
+        if self.server_version >= ENDS_LONG_ONES:
+            self.raw.execute("SELECT set_config('transaction_timeout', '0', ?)", (once,))
+
     def committed(self) -> None:
+        self._took_too_long = False
         # Not in the transaction: all that tell of themselves there wait for one another.
         if self._told_at + TELL_EVERY <= monotonic():
             self._tell()

@@ -18,6 +18,8 @@ CANCELLED = "57014"
 """The statement was ended by its caller."""
 NOT_ALLOWED = "42501"
 """The user lacks a right."""
+TOO_LONG = "25P04"
+"""The server has ended a transaction, and its connection, for how long it lasted."""
 LOST = "08006"
 """The code given to an error without one: the connection has gone."""
 
@@ -33,8 +35,21 @@ _BY_STATE: dict[str, type[StoreError]] = {
     "XX001": DatabaseCorrupt,  # data_corrupted
     "XX002": DatabaseCorrupt,  # index_corrupted
 }  # by the whole code, else by its class
+_OTHER_ENCODING = (
+    "the database has another encoding than UTF8, in which not every text can be stored or read: "
+    "make one that has it (`createdb --template template0 --encoding UTF8`), and `veritas-peewee "
+    "copy` the store there"
+)
+_WORDS = {
+    TOO_LONG: "a transaction lasted longer than it may, and the server has ended it, because it "
+    "keeps all others from writing: nothing of it was saved; do less in one write",
+    NOT_ALLOWED: "the user of this URL may not do this: let the owner of the tables GRANT it, "
+    "`veritas-peewee doctor` names what is lacking",
+    "22P05": _OTHER_ENCODING,  # untranslatable_character
+    "22021": _OTHER_ENCODING,  # character_not_in_repertoire
+}
 _OF_THE_DATA = ("22", "23", "42")
-_LOSSES = ("08", "57P01", "57P02", "57P03", "57P05", "25P03")
+_LOSSES = ("08", "57P01", "57P02", "57P03", "57P05", "25P03", TOO_LONG)
 
 
 def state_of(error: BaseException) -> str | None:
@@ -71,9 +86,17 @@ def is_loss(state: str) -> bool:
     return state.startswith(_LOSSES)
 
 
-def kind_of(state: str) -> type[StoreError] | None:
-    """The store's class of error for a code; None if the code's cause is not known."""
+def kind_of(state: str, *, reading: bool) -> type[StoreError] | None:
+    """The store's class of error for a code, of a read if `reading`; None if its cause is not
+    known."""
+    if reading and state == NOT_ALLOWED:
+        return StoreError
     known = _BY_STATE.get(state) or _BY_STATE.get(state[:2])
-    if known is None and is_loss(state):
+    if known is None and (is_loss(state) or state in _WORDS):
         return StoreError
     return known
+
+
+def words_of(state: str) -> str | None:
+    """What a code means and what to do, where its class of error does not say that."""
+    return _WORDS.get(state)

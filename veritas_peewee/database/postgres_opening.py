@@ -29,6 +29,11 @@ SYNCED = (
 IDLE_LIMIT = 60
 """Seconds after which the server ends a transaction of ours in which nothing happens: a machine
 that stands still must not hold the lock of all others."""
+LONGEST = {"writer": 600, "script": 3600}
+"""Seconds after which the server ends a transaction of ours, by the role: in a pipeline it does not
+notice that nothing happens in it. Each holds the lock of all others, who wait for half a minute."""
+ENDS_LONG_ONES = 170000
+"""The oldest server that can do that (`transaction_timeout`), as it numbers itself."""
 _CAUSES: tuple[tuple[str, type[StoreError], str], ...] = (
     (r'database "(?P<what>.*?)" does not exist', StoreError,
      "the server has no database {what}: `createdb {what}` makes it there, with the host and user "
@@ -65,11 +70,13 @@ _CAUSES: tuple[tuple[str, type[StoreError], str], ...] = (
 """What libpq says, for which it has no codes: a pattern, the class of the error, and its text."""
 
 
-def prepare(made: Connection, location: Location, *, writes: bool) -> int:
+def prepare(
+    made: Connection, location: Location, *, writes: bool, longest: float | None = None
+) -> int:
     """Give a new connection its settings; returns the first key of its store's advisory locks.
 
-    Raises ReadOnlyStore if the server cannot be written to and `writes`, and StoreError if there is
-    no schema.
+    `longest` is how many seconds a transaction on it may last. Raises ReadOnlyStore if the server
+    cannot be written to and `writes`, and StoreError if there is no schema.
     """
     if writes and made.info.parameter_status("in_hot_standby") == "on":
         raise ReadOnlyStore(
@@ -90,6 +97,8 @@ def prepare(made: Connection, location: Location, *, writes: bool) -> int:
     }
     if writes:
         settings["idle_in_transaction_session_timeout"] = f"{IDLE_LIMIT * 1000}"
+        if longest is not None and made.info.server_version >= ENDS_LONG_ONES:
+            settings["transaction_timeout"] = f"{int(longest * 1000)}"
     else:
         settings["default_transaction_read_only"] = "on"
     calls = ", ".join("set_config(?, ?, false)" for _ in settings)
@@ -99,8 +108,9 @@ def prepare(made: Connection, location: Location, *, writes: bool) -> int:
     (key,) = made.execute(_KEY).fetchone() or (None,)
     if key is None:
         raise StoreError(
-            f"{location.name}: none of the schemas in search_path exists: make one, "
-            "or name another in the URL (?options=-csearch_path%3DNAME)"
+            f"{location.name}: none of the schemas in search_path exists, or this user may use "
+            "none of them: make one, GRANT USAGE ON SCHEMA, or name another in the URL "
+            "(?options=-csearch_path%3DNAME)"
         )
     if writes:
         made.execute(_LISTEN)

@@ -7,8 +7,9 @@ from typing import Any
 
 from veritas_peewee.config import Location
 from veritas_peewee.database.current import bound
-from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
+from veritas_peewee.database.failures import DRIVER_ERRORS, error_code, store_error
 from veritas_peewee.database.postgres import PostgresStore
+from veritas_peewee.database.postgres_errors import NOT_ALLOWED
 from veritas_peewee.errors import StoreBusy, StoreError
 from veritas_peewee.maintenance import server_room, server_settings
 from veritas_peewee.maintenance.diagnosis import Finding
@@ -33,7 +34,10 @@ def examine(location: Location) -> Iterator[Finding]:
             try:
                 is_made = server.is_made(database)
             except (*DRIVER_ERRORS, StoreError) as error:
-                yield _trouble("schema", store_error(error, location.name) or error)
+                if error_code(error) == NOT_ALLOWED:
+                    yield _unseen(["schema"])
+                else:
+                    yield _trouble("schema", store_error(error, location.name) or error)
                 return
             if is_made:
                 yield from _parts(database, (_schema, _contents, *server_room.PARTS))
@@ -49,12 +53,23 @@ def examine(location: Location) -> Iterator[Finding]:
 def _parts(
     database: PostgresStore, parts: tuple[Callable[[PostgresStore], Iterator[Finding]], ...]
 ) -> Iterator[Finding]:
+    unseen = []
     for part in parts:
+        name = part.__name__.strip("_")
         try:
             yield from part(database)
         except (*DRIVER_ERRORS, StoreError) as error:
-            known = store_error(error, database.name) or error
-            yield _trouble(part.__name__.strip("_"), known)
+            if error_code(error) == NOT_ALLOWED:
+                unseen.append(name)
+            else:
+                yield _trouble(name, store_error(error, database.name) or error)
+    if unseen:
+        yield _unseen(unseen)
+
+
+def _unseen(names: list[str]) -> Finding:
+    """What `rights` has the reason for, table by table."""
+    return Finding("problem", "unseen", f"without rights to be seen are: {', '.join(names)}", names)
 
 
 def _trouble(name: str, error: Exception) -> Finding:

@@ -13,6 +13,7 @@ def settle(database: PostgresStore, done: list[str]) -> int:
     Raises ReadOnlyStore if another program's parts act on what we write, or if a table is not as it
     should be in a way that is to be mended by hand.
     """
+    database.may_take_long()
     with database.unit():
         found = server_parts.differences(database)
         server_parts.refuse_acting(database, found)

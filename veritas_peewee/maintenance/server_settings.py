@@ -12,6 +12,7 @@ from veritas_peewee.database.postgres_locks import (
     trouble_of_locks,
     trouble_of_pooler,
 )
+from veritas_peewee.database.postgres_opening import ENDS_LONG_ONES
 from veritas_peewee.maintenance.diagnosis import Finding
 from veritas_peewee.migrations import server, server_catalog
 
@@ -145,12 +146,13 @@ def _standby(database: PostgresStore) -> Iterator[Finding]:
 
 def _rights(database: PostgresStore) -> Iterator[Finding]:
     schema = server_catalog.schema_of(database)
-    ((user, may_create, may_temporary),) = _rows(
+    ((user, quoted_user, quoted_schema, may_create, may_temporary),) = _rows(
         database,
-        "SELECT current_user, has_schema_privilege(quote_ident(?), 'CREATE'), "
+        "SELECT current_user, quote_ident(current_user), quote_ident(?), "
+        "has_schema_privilege(quote_ident(?), 'CREATE'), "
         "has_database_privilege(current_database(), 'TEMPORARY')",
-        schema,
-    )
+        schema, schema,
+    )  # fmt: skip
     tables = _rows(
         database,
         "SELECT c.relname, pg_has_role(c.relowner, 'USAGE'), array_remove(ARRAY("
@@ -158,19 +160,25 @@ def _rights(database: PostgresStore) -> Iterator[Finding]:
         "FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS p), NULL) "
         "FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace "
         "WHERE n.nspname = ? AND c.relname = ANY(?) ORDER BY 1",
-        schema, sorted(server_catalog.names()["table"]),
+        schema, sorted([*server_catalog.names()["table"], server.HISTORY]),
     )  # fmt: skip
     lacking = {table: missing for table, _, missing in tables if missing}
     value = {"user": user, "schema": schema, "create": may_create, "lacking": lacking}
     if not tables and not may_create:
         yield Finding(
             "problem", "rights", f"{user} may not make a store in the schema {schema}: GRANT "
-            f"CREATE ON SCHEMA {schema} TO {user}", value,
+            f"CREATE ON SCHEMA {quoted_schema} TO {quoted_user}", value,
         )  # fmt: skip
-    for table, missing in lacking.items():
+    for missing in dict.fromkeys(map(tuple, lacking.values())):
+        those = [table for table in lacking if tuple(lacking[table]) == missing]
+        where = f"ALL TABLES IN SCHEMA {quoted_schema}"
+        if len(those) < len(tables):
+            where = ", ".join(those)
+        may_read = "SELECT" not in missing
         yield Finding(
-            "warning", "rights", f"{user} lacks {', '.join(missing)} on {table}: GRANT it, or only "
-            "read", value,
+            "warning" if may_read else "problem", "rights", f"{user} lacks {', '.join(missing)} on "
+            f"{', '.join(those)}: GRANT {', '.join(missing)} ON {where} TO {quoted_user}"
+            f"{', or only read' if may_read else ''}", value,
         )  # fmt: skip
     if not may_temporary:
         yield Finding(
@@ -202,4 +210,14 @@ def _keepalives(database: PostgresStore) -> Iterator[Finding]:
     yield Finding("ok" if gone <= 120 else "warning", "keepalives", text, value)
 
 
-PARTS = (_server, _durability, _texts, _locks, _standby, _rights, _keepalives)
+def _long_writes(database: PostgresStore) -> Iterator[Finding]:
+    if database.server_version < ENDS_LONG_ONES:
+        version = database.server_version // 10_000
+        yield Finding(
+            "note", "standstill", f"PostgreSQL {version} has no transaction_timeout, which 17 has: "
+            "a process that stands still in the middle of a write can keep the lock of the store "
+            "until it goes on, or pg_terminate_backend ends its session",
+        )  # fmt: skip
+
+
+PARTS = (_server, _durability, _texts, _locks, _standby, _rights, _keepalives, _long_writes)

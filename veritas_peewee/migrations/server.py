@@ -68,12 +68,20 @@ def _read(database: PostgresStore) -> tuple[set[str], list[str]]:
 def upgrade(database: PostgresStore) -> list[str]:
     """Create or upgrade the schema; returns the applied migrations.
 
-    Raises SchemaTooNew, StoreBusy, or the store's own error for the server's.
+    Raises SchemaTooNew, StoreBusy, StoreError for a server that is too old or a database of another
+    encoding than UTF8, or the store's own error for the server's.
     """
     if database.server_version < OLDEST:
         version = database.server_version // 10_000
         raise StoreError(
             f"{database.location.name}: this is PostgreSQL {version}; the store needs 15 or newer"
+        )
+    encoding = database.raw.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        raise StoreError(
+            f"{database.location.name}: the encoding of this database is {encoding}, in which not "
+            "every text can be stored: make another one (`createdb --template template0 --encoding "
+            "UTF8 NAME`), and `veritas-peewee copy` there what this one holds"
         )
     try:
         needed = pending(database)
@@ -81,6 +89,7 @@ def upgrade(database: PostgresStore) -> list[str]:
             return []
         # One transaction, and one at a time: a second process waits for the lock, and looks again.
         with database.unit():
+            database.may_take_long(once=True)
             _mend_history(database)
             return _run(database) if pending(database) else []
     except DRIVER_ERRORS as error:
