@@ -190,7 +190,30 @@ def _server(url: str, rest: str) -> tuple[str, float]:
             timeout = _seconds(_without_password(url), value)
         else:
             left.append(pair)
+    _check_ports(url, place, query)
     return f"postgresql://{place}" + ("?" + "&".join(left) if left else ""), timeout
+
+
+def _check_ports(url: str, place: str, query: str) -> None:
+    """Raise StoreError for a port that is none; what then looks for it takes it for a host's name,
+    or for a server that cannot be reached."""
+    if "@" in query and "@" not in place:
+        return  # the `?` can be a part of a password
+    found = [
+        tuple(re.sub(r"\[[^\]]*\]", "[]", one).partition(":")[::2])
+        for one in place.rpartition("@")[2].partition("/")[0].split(",")
+    ]
+    ports = (value for name, value in parse_qsl(query) if name == "port")
+    found += [("", port) for value in ports for port in value.split(",")]
+    for host, port in found:
+        if port and not (port.isascii() and port.isdigit() and 0 < int(port[:9]) < 65536):
+            # A text is not shown: where the `@` is missing, it can be a password.
+            shown = f" {port}" if re.fullmatch(r"-?\d+", port) else ""
+            where = f" of {host}" if host else ""
+            raise StoreError(
+                f"database {_without_password(url)!r}: the port{shown}{where} is not a number from "
+                "1 to 65535"
+            )
 
 
 def _seconds(url: str, value: str) -> float:

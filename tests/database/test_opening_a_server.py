@@ -107,6 +107,46 @@ def test_a_host_that_does_not_exist_is_named():
     assert "there is no host of that name" in str(error)
 
 
+WRONG = {
+    "?bad=1": "the URL has a parameter bad, which libpq does not know",
+    "?sslmode=bogus": 'a part of the URL is not right: invalid sslmode value: "bogus"',
+    "?target_session_attrs=x": "a part of the URL is not right: invalid target_session_attrs value",
+    "?host": 'a part of the URL is not right: missing key/value separator "=" in URI',
+    "?application_name=%zz": "a part of the URL is not right: invalid percent-encoded token",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("query", WRONG)
+def test_what_is_wrong_in_a_url_is_said(guarded, query):
+    place = f"postgresql:///postgres{query}"
+    if "host" not in query:
+        place += f"&host={quote(str(guarded.folder), safe='')}"
+    error = refused(place)
+    assert f"{locate(place).name}: {WRONG[query]}" in str(error)
+    assert "be reached" not in str(error)
+
+
+@pytest.mark.parametrize(("place", "port"), {
+    "localhost:99999/x": "port 99999 of localhost", "localhost:0/x": "port 0 of localhost",
+    "localhost:-5/x": "port -5 of localhost", "a:1,b:x/y": "port of b",
+    "u:pw@localhost:notaport/x": "port of localhost", "[::1]:70000/x": "port 70000 of []",
+    "/x?port=70000": "port 70000", "/x?port=1,x": "port", f"u:{SECRET}": "port of u",
+}.items())  # fmt: skip
+def test_a_port_that_is_none_is_named_before_anything_is_looked_for(place, port):
+    with pytest.raises(StoreError) as caught:
+        locate(f"postgresql://{place}")
+    assert f"the {port} is not a number from 1 to 65535" in str(caught.value)
+    assert "pw" not in str(caught.value)
+
+
+@pytest.mark.parametrize("place", [
+    "localhost:1/x", "a:1,b:65535/x", "a,b:/x", "[::1]/x", "[::1]:5432/x", "u:70000@h/x", "/x",
+    "/x?port=1,2", "",
+])  # fmt: skip
+def test_ports_that_are_ones_are_taken(place):
+    assert locate(f"postgresql://{place}").server
+
+
 @pytest.mark.parametrize("place", [
     f"postgresql://u:{SECRET}/more@127.0.0.1:1/x", f"postgresql://u:a@{SECRET}@127.0.0.1:1/x",
     f"postgresql://u:{SECRET}?x@127.0.0.1:1/x", f"postgresql://127.0.0.1:1/x?password={SECRET}%",

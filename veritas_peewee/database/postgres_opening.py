@@ -35,6 +35,10 @@ notice that nothing happens in it. Each holds the lock of all others, who wait f
 ENDS_LONG_ONES = 170000
 """The oldest server that can do that (`transaction_timeout`), as it numbers itself."""
 _CAUSES: tuple[tuple[str, type[StoreError], str], ...] = (
+    (r'invalid URI query parameter: "(?P<what>.*?)"', StoreError,
+     "the URL has a parameter {what}, which libpq does not know: leave it out, or write it right"),
+    (r"invalid (?:integer|\w+) value|invalid percent-encoded|in URI|port numbers? to", StoreError,
+     "a part of the URL is not right: {told}"),
     (r'database "(?P<what>.*?)" does not exist', StoreError,
      "the server has no database {what}: `createdb {what}` makes it there, with the host and user "
      "of this URL"),
@@ -122,15 +126,14 @@ def opening_error(error: BaseException, location: Location) -> StoreError:
 
     To be raised `from None`: libpq can quote a part of a malformed URL, the password too.
     """
+    assert location.server is not None
     told = " ".join(str(error).split())
+    shown = without_secrets(told, location.server).removeprefix("connection is bad: ")
     for pattern, kind, text in _CAUSES:
         if found := re.search(pattern, told, re.IGNORECASE):
             what = found.groupdict().get("what")
-            return kind(f"{location.name}: {text.format(what=what)}")
-    assert location.server is not None
-    return StoreError(
-        f"{location.name}: the server cannot be reached: {without_secrets(told, location.server)}"
-    )
+            return kind(f"{location.name}: {text.format(what=what, told=shown)}")
+    return StoreError(f"{location.name}: the server cannot be reached: {shown}")
 
 
 def wait_of(location: Location) -> dict[str, Any]:
