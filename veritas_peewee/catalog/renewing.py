@@ -11,7 +11,7 @@ from typing import Any
 from veritas_peewee.catalog import entries
 from veritas_peewee.catalog.indexes import index
 from veritas_peewee.database.connection import StoreDatabase
-from veritas_peewee.database.failures import DRIVER_ERRORS, is_of_the_data
+from veritas_peewee.database.failures import DRIVER_ERRORS, is_damage
 
 _logger = logging.getLogger("veritas_peewee")
 
@@ -35,15 +35,20 @@ def renew_all(
     try:
         if any(entries.renew_all(database, audits, findings)):
             write_words(database)
+        database.check_usable()  # a server tells what has failed only when it is asked
     except DRIVER_ERRORS as error:
-        if not is_of_the_data(error):
+        if not is_damage(error):
             raise
-        _leave(database, str(error))
         if not database.in_whole_transaction:
+            _leave(database, str(error))
             raise  # FTS5's error has ended it; what is tried again will leave the catalog alone
-        database.before_going_back()
-        connection.execute("ROLLBACK TO catalog")
-        database.after_going_back()
+        try:
+            database.before_going_back()
+            connection.execute("ROLLBACK TO catalog")
+            database.after_going_back()
+        except DRIVER_ERRORS:  # there is no such savepoint: a statement before it had failed
+            raise error from None
+        _leave(database, str(error))
     connection.execute("RELEASE catalog")
 
 
@@ -55,7 +60,7 @@ def _can_be_written(database: StoreDatabase) -> bool:
             return True
         _leave(database, "its pages are not those of its segments")
     except DRIVER_ERRORS as error:
-        if not is_of_the_data(error):
+        if not is_damage(error):
             raise
         _leave(database, str(error))
     return False

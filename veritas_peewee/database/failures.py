@@ -93,6 +93,14 @@ def is_of_the_data(error: BaseException) -> bool:
     return code is not None and sqlite_errors.is_of_the_data(code)
 
 
+def is_damage(error: BaseException) -> bool:
+    """Whether a statement failed for what it found in the file, or because a page, a table's file
+    or an index on a server is damaged."""
+    code = error_code(error)
+    damaged = isinstance(code, str) and postgres_errors.is_damage(code)
+    return damaged or is_of_the_data(error)
+
+
 def store_error(
     error: BaseException, where: str = "", *, reading: bool = False
 ) -> StoreError | None:

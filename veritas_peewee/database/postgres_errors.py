@@ -49,6 +49,7 @@ _WORDS = {
     "22021": _OTHER_ENCODING,  # character_not_in_repertoire
 }
 _OF_THE_DATA = ("22", "23", "42")
+_DAMAGE = ("XX0", "58P01")  # internal errors are what most damage ends in; undefined_file
 _LOSSES = ("08", "57P01", "57P02", "57P03", "57P05", "25P03", TOO_LONG)
 
 
@@ -74,6 +75,11 @@ def first_state(errors: Iterable[BaseException]) -> str | None:
 def is_of_the_data(state: str) -> bool:
     """Whether a statement that failed with this code met values that it did not expect."""
     return state.startswith(_OF_THE_DATA)
+
+
+def is_damage(state: str) -> bool:
+    """Whether a statement that failed with this code met a damaged page, index or file."""
+    return state.startswith(_DAMAGE)
 
 
 def is_of_the_system(state: str) -> bool:
