@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import sqlite3
 import subprocess
 import sys
 import tomllib
@@ -19,6 +18,7 @@ import veritas_peewee
 from tests.support.processes import ROOT
 from veritas_peewee import AuditStore, StoreError, errors
 from veritas_peewee.config import DATABASE_URL, locate
+from veritas_peewee.database.sqlite_driver import driver
 from veritas_peewee.database.transactions import TransactionEnded
 
 PUBLIC = {"config", "errors", "models", "sync", "testing", "web"}
@@ -92,7 +92,7 @@ def test_the_four_commands_that_verify_a_start(tmp_path):
         "asyncio.run(init_database()); print('Database initialized')", tmp_path,
     ) == "Database initialized"  # fmt: skip
     path = tmp_path / "data" / "veritas_audits.db"
-    with sqlite3.connect(path) as file:
+    with driver.connect(path) as file:
         schema = file.execute("SELECT sql FROM sqlite_master WHERE name = 'audits'").fetchone()[0]
         assert "trust_score" in schema
         assert file.execute("PRAGMA journal_mode").fetchone() == ("wal",)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import runpy
-import sqlite3
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from tests.support.database_files import with_texts_twice
 from tests.support.places import Databases
 from veritas_peewee import Audit, AuditStore, DatabaseCorrupt, connect, migrations
 from veritas_peewee.database.current import current_database
+from veritas_peewee.database.sqlite_driver import driver
 from veritas_peewee.maintenance.repair import repair, repairing
 from veritas_peewee.maintenance.verify import verify
 from veritas_peewee.models import AuditFinding, AuditPattern, CatalogEntry
@@ -192,7 +192,7 @@ def test_a_catalog_that_is_lost_is_told_with_what_makes_it_again(
     path = tmp_path / "audits.db"
     with connect(path):
         kept = ended(narrative="kept words")
-    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+    with closing(driver.connect(path, isolation_level=None)) as other:
         other.execute(statement)
 
     async def use() -> str:
@@ -221,7 +221,7 @@ def test_a_catalog_without_one_of_its_tables_is_made_again_when_it_is_opened(
     path = tmp_path / "audits.db"
     with connect(path):
         kept = ended(narrative="kept words")
-    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+    with closing(driver.connect(path, isolation_level=None)) as other:
         other.execute(f"DROP TABLE {table}")
 
     async def use() -> str:
@@ -243,7 +243,7 @@ def test_what_is_out_of_step_is_named_and_built_again(tmp_path: Path, statement:
     path = tmp_path / "audits.db"
     with connect(path):
         ids = [ended(f"https://s{n}.example/", f"word{n}") for n in range(3)]
-    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+    with closing(driver.connect(path, isolation_level=None)) as other:
         other.executescript(statement)
     with connect(path, read_only=True):
         assert SPOILED[statement] in "; ".join(verify().problems)
@@ -262,7 +262,7 @@ def test_a_page_of_the_index_that_is_not_found_is_named_and_built_again(tmp_path
     words = [f"w{n:05}" for n in range(6000)]
     with connect(path):
         audit_id = ended("https://s.example/", narrative=" ".join(words))
-    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+    with closing(driver.connect(path, isolation_level=None)) as other:
         removed = other.execute("DELETE FROM search_index_idx WHERE pgno / 2 % 2 = 0").rowcount
         assert removed > 2
     with connect(path):
@@ -278,13 +278,13 @@ def test_an_audit_that_was_removed_without_its_entry_is_not_found(tmp_path: Path
     path = tmp_path / "audits.db"
     with connect(path):
         gone, stays = (ended(f"https://s{n}.example/", "timer") for n in range(2))
-    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+    with closing(driver.connect(path, isolation_level=None)) as other:
         other.execute("DELETE FROM audits WHERE id = ?", (gone,))
     with connect(path):
         assert CatalogEntry.select().count() == counting.count() == 1
         assert found("timer") == [stays]
         assert repair() == []
-    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+    with closing(driver.connect(path, isolation_level=None)) as other:
         other.execute("DROP TRIGGER catalog_audit_delete")
         other.execute("DELETE FROM audits WHERE id = ?", (stays,))
     with repairing(path) as done:
@@ -300,7 +300,7 @@ def test_an_older_file_is_indexed_when_it_is_upgraded(tmp_path: Path) -> None:
         audit_id = ended("https://shop.example/", "The cancel link is hidden below the fold")
         seal = Audit.get_by_id(audit_id).seal
     with_texts_twice(path)
-    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+    with closing(driver.connect(path, isolation_level=None)) as other:
         for table in ("search_index", "audit_catalog", "audit_patterns", "audit_counts"):
             other.execute(f"DROP TABLE {table}")
         other.execute("DROP INDEX idx_audits_tier_history")
@@ -325,7 +325,7 @@ def test_a_file_whose_counts_had_no_slices_is_counted_when_it_is_upgraded(tmp_pa
     names = [name for name in CatalogEntry._meta.sorted_field_names if name != "slices"]
     old = ", ".join(CatalogEntry._meta.fields[name].column_name for name in names)
     with_texts_twice(path)
-    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+    with closing(driver.connect(path, isolation_level=None)) as other:
         kept = other.execute(f"SELECT {old} FROM audit_catalog").fetchall()
         for table in ("search_index", "audit_catalog", "audit_patterns", "audit_counts"):
             other.execute(f"DROP TABLE {table}")

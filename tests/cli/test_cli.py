@@ -7,7 +7,6 @@ import inspect
 import json
 import os
 import signal
-import sqlite3
 import struct
 import subprocess
 import sys
@@ -36,6 +35,7 @@ from tests.support.processes import ROOT, environment
 from veritas_peewee import Audit, connect
 from veritas_peewee.cli.filtering import OPTIONS
 from veritas_peewee.cli.text import clean
+from veritas_peewee.database.sqlite_driver import driver
 from veritas_peewee.queries import history, lookups
 from veritas_peewee.queries.filters import Filters
 from veritas_peewee.recording import ingest, operations
@@ -266,7 +266,7 @@ def test_init_creates_then_leaves_alone(cli: Cli, database: Path) -> None:
 
 def test_init_upgrades_an_older_file_and_tells_the_backup(cli: Cli, database: Path) -> None:
     database.parent.mkdir()
-    with closing(sqlite3.connect(database)) as old:
+    with closing(driver.connect(database)) as old:
         old.executescript(ONE_AUDIT)
     told = cli("init", "--json").json
     assert told["action"] == "upgraded"

@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import signal
-import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
@@ -34,6 +33,7 @@ from veritas_peewee import (
     connect,
 )
 from veritas_peewee.cli.app import run
+from veritas_peewee.database.sqlite_driver import driver
 from veritas_peewee.files.durable import leftovers
 from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.ledger.heads import parse_head
@@ -74,7 +74,7 @@ def saved(path: Path, ids: list[str], tmp_path: Path) -> Path:
 
 
 def rows(path: Path, sql: str) -> list[tuple[Any, ...]]:
-    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
+    with closing(driver.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
         return connection.execute(sql).fetchall()
 
 
@@ -92,7 +92,7 @@ def names(folder: Path) -> list[str]:
 def contents(path: Path) -> tuple[list[str], dict[str, bytes]]:
     """All that a store holds, however its file is laid out."""
     assert rows(path, "PRAGMA journal_mode") == [("wal",)]
-    with closing(sqlite3.connect(path)) as connection:
+    with closing(driver.connect(path)) as connection:
         dump = list(connection.iterdump())
     return dump, files_below(path.parent / "screenshots")
 
@@ -138,7 +138,7 @@ def test_a_backup_is_made_of_the_current_database_and_named_after_the_time(path,
 
 
 def test_a_backup_is_of_one_moment_while_a_transaction_is_open(path, ids, tmp_path):
-    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+    with closing(driver.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         other.execute("UPDATE audits SET risk_level = 'not committed'")
         report = backup(tmp_path / "saved", database=path)
@@ -278,7 +278,7 @@ def test_nothing_is_ever_overwritten(path, ids, tmp_path):
 
 
 def test_a_damaged_store_is_backed_up_only_if_that_is_said(path, ids, tmp_path):
-    with closing(sqlite3.connect(path)) as other, other:
+    with closing(driver.connect(path)) as other, other:
         other.execute("UPDATE audits SET risk_level = 'trusted' WHERE id = ?", (ids[0],))
     with pytest.raises(DatabaseCorrupt, match="its row was altered"):
         backup(tmp_path / "saved", database=path)

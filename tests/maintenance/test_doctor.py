@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-import sqlite3
 import subprocess
 import sys
 from contextlib import closing
@@ -20,7 +19,7 @@ from tests.support.processes import held_open
 from veritas_peewee import StoreError, connect
 from veritas_peewee.database import sqlite as module
 from veritas_peewee.database.sqlite import has_wal_reset_bug
-from veritas_peewee.database.sqlite_errors import driver
+from veritas_peewee.database.sqlite_driver import driver
 from veritas_peewee.maintenance.doctor import Finding, diagnose
 from veritas_peewee.migrations import HISTORY, KNOWN
 from veritas_peewee.recording import operations, recorder
@@ -129,7 +128,7 @@ def test_damaged_pages_are_a_problem_wherever_they_are(good, part):
 
 
 def test_a_file_of_another_program_is_a_problem(path):
-    with closing(sqlite3.connect(path)) as other, other:
+    with closing(driver.connect(path)) as other, other:
         other.execute("CREATE TABLE bookmarks (url TEXT)")
     path.chmod(0o600)
     (problem,) = problems(diagnose(path))
@@ -137,14 +136,14 @@ def test_a_file_of_another_program_is_a_problem(path):
 
 
 def test_a_file_of_a_newer_version_is_a_problem(good):
-    with closing(sqlite3.connect(good)) as other, other:
+    with closing(driver.connect(good)) as other, other:
         other.execute(f"INSERT INTO {HISTORY} (name, applied) VALUES ('9999_x', '2030-01-01')")
     (problem,) = problems(diagnose(good))
     assert "newer version" in problem
 
 
 def test_a_file_of_the_older_store_is_told_and_not_upgraded(path):
-    with closing(sqlite3.connect(path)) as other, other:
+    with closing(driver.connect(path)) as other, other:
         other.executescript(ONE_AUDIT)
     path.chmod(0o600)
     before = state(path.parent)
@@ -224,7 +223,7 @@ def test_a_session_that_cannot_be_looked_at_is_told(good, tmp_path, what):
 
 
 def test_a_file_that_is_being_written_without_a_wal_is_not_read_past_its_lock(good):
-    with closing(sqlite3.connect(good, isolation_level=None)) as other:
+    with closing(driver.connect(good, isolation_level=None)) as other:
         other.execute("PRAGMA journal_mode = DELETE")
         other.execute("BEGIN EXCLUSIVE")
         found = diagnose(good)

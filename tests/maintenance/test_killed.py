@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -19,6 +18,7 @@ from tests.support.amount import amount
 from tests.support.audits import add_screenshot
 from tests.support.older_store import ONE_AUDIT
 from veritas_peewee import Audit, connect
+from veritas_peewee.database.sqlite_driver import driver
 from veritas_peewee.files.durable import leftovers
 from veritas_peewee.maintenance.backup import backup, restore
 from veritas_peewee.maintenance.copying import DATABASE
@@ -185,7 +185,7 @@ def test_an_upgrade_of_an_older_file(tmp_path: Path) -> None:
     def prepare() -> None:
         shutil.rmtree(path.parent, ignore_errors=True)
         path.parent.mkdir()
-        with closing(sqlite3.connect(path)) as database:
+        with closing(driver.connect(path)) as database:
             database.executescript(ONE_AUDIT)
 
     def work() -> None:
@@ -196,5 +196,5 @@ def test_an_upgrade_of_an_older_file(tmp_path: Path) -> None:
         assert ids_of(path) == {"old1"}
         assert [name for name in hidden(path.parent) if name.endswith(".partial")] == []
         for copy in path.parent.glob("*.backup-*"):
-            with closing(sqlite3.connect(copy)) as database:
+            with closing(driver.connect(copy)) as database:
                 assert database.execute("SELECT id FROM audits").fetchall() == [("old1",)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import resource
-import sqlite3
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ from tests.support.database_files import verified
 from veritas_peewee import DatabaseCorrupt, StoreError, connect
 from veritas_peewee.catalog import full_text_upkeep
 from veritas_peewee.database.failures import lacking
-from veritas_peewee.database.sqlite_errors import driver
+from veritas_peewee.database.sqlite_driver import driver
 from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.files.platform import Folder
 from veritas_peewee.ledger import seals
@@ -120,7 +119,7 @@ def test_no_memory_is_no_damage(path, monkeypatch) -> None:
 
 def test_the_words_are_compared_where_there_is_no_temporary_folder(path, monkeypatch) -> None:
     """SQLITE_TMPDIR is only one of the folders that SQLite tries, so a driver stands in here."""
-    code = sqlite3.OperationalError("unable to open database file")
+    code = driver.OperationalError("unable to open database file")
     code.sqlite_errorcode = 14
     tried = []
     agrees = full_text_upkeep._agrees_with_new_one

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sqlite3
 from contextlib import closing
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from veritas_peewee import Audit, AuditStore, DatabaseCorrupt, StoreError, conne
 from veritas_peewee.cli.app import run
 from veritas_peewee.database import current
 from veritas_peewee.database.current import current_database
+from veritas_peewee.database.sqlite_driver import driver
 from veritas_peewee.ledger.checking import problem_of
 from veritas_peewee.ledger.heads import HEAD_EVERY, newest_head, parse_head
 from veritas_peewee.ledger.problems import Problems
@@ -298,7 +298,7 @@ def test_a_screenshot_that_is_altered_missing_or_a_link_is_named(path, ids):
 def test_a_page_that_cannot_be_read_does_not_hide_the_rest(path, ids):
     with connect(path):
         fill(60)
-    with closing(sqlite3.connect(path)) as connection:
+    with closing(driver.connect(path)) as connection:
         (root,) = connection.execute(
             "SELECT rootpage FROM sqlite_master WHERE name = 'audit_findings'"
         ).fetchone()

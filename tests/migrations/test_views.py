@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sqlite3
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing
@@ -15,6 +14,7 @@ import pytest
 
 from tests.support.database_files import by_hand, verified
 from veritas_peewee import connect, sync
+from veritas_peewee.database.sqlite_driver import driver
 from veritas_peewee.maintenance.repair import repairing
 from veritas_peewee.migrations.fresh import SEARCH_CONTENT
 from veritas_peewee.migrations.fresh import VIEWS as ALL_VIEWS
@@ -24,14 +24,14 @@ VIEWS = ALL_VIEWS - {SEARCH_CONTENT}
 
 
 @pytest.fixture
-def plain(path: Path, ids: list[str]) -> Iterator[sqlite3.Connection]:
+def plain(path: Path, ids: list[str]) -> Iterator[driver.Connection]:
     """The file as any other program opens it, without a function of ours."""
-    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
-        connection.row_factory = sqlite3.Row
+    with closing(driver.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
+        connection.row_factory = driver.Row
         yield connection
 
 
-def select(plain: sqlite3.Connection, sql: str) -> list[dict[str, Any]]:
+def select(plain: driver.Connection, sql: str) -> list[dict[str, Any]]:
     return [dict(row) for row in plain.execute(sql)]
 
 
@@ -79,7 +79,7 @@ def test_the_latest_audit_of_each_site_whatever_its_address_looks_like(path):
                     (f"a{number}", url, f"2026-01-{number:02} 00:00:00.000000", "x"),
                 )
                 newest[site] = (f"a{number}", url, len(urls))
-    with closing(sqlite3.connect(path)) as plain:
+    with closing(driver.connect(path)) as plain:
         rows = plain.execute("SELECT site, id, url, audits FROM latest_audit_of_each_site")
         assert {site: rest for site, *rest in rows.fetchall()} == {
             site: list(told) for site, told in newest.items()
@@ -94,7 +94,7 @@ def test_the_latest_audit_of_a_site_is_the_one_that_ran_last(path):
                     "elapsed_seconds": 5}  # fmt: skip
             ingest.ingest(told, audit_id=audit_id, url="https://shop.example/")
         trend = sync.trend(host="shop.example").points
-    with closing(sqlite3.connect(path)) as plain:
+    with closing(driver.connect(path)) as plain:
         rows = plain.execute("SELECT id, audits FROM latest_audit_of_each_site").fetchall()
         plan = plain.execute("EXPLAIN QUERY PLAN SELECT * FROM latest_audit_of_each_site")
         assert any("idx_audits_host_time" in step[3] for step in plan)
@@ -105,7 +105,7 @@ def test_the_latest_audit_of_a_site_is_the_one_that_ran_last(path):
 def test_removed_tells_what_is_left(path, ids):
     with connect(path):
         removal.delete(ids[1])
-    with closing(sqlite3.connect(path)) as plain:
+    with closing(driver.connect(path)) as plain:
         ((audit_id, _, removed_at, events),) = plain.execute("SELECT * FROM removed")
         assert (audit_id, events) == (ids[1], 8)
         assert removed_at > "2026"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import random
-import sqlite3
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
@@ -17,6 +16,7 @@ import pytest
 from veritas_peewee import Audit, AuditStore, InvalidAudit, connect
 from veritas_peewee.cli.app import run
 from veritas_peewee.database.current import current_database
+from veritas_peewee.database.sqlite_driver import driver
 from veritas_peewee.maintenance.repair import repair
 from veritas_peewee.maintenance.verify import verify
 from veritas_peewee.models import AuditFinding
@@ -260,7 +260,7 @@ def test_what_another_program_has_for_times_and_scores_is_paged_through(tmp_path
     with connect(tmp_path / "audits.db"):
         rows = list(some_audits(40, seed=3))
         write(rows)
-        with closing(sqlite3.connect(tmp_path / "audits.db")) as other, other:
+        with closing(driver.connect(tmp_path / "audits.db")) as other, other:
             for number, row in enumerate(rows[:20]):
                 column = ("trust_score", "created_at")[number % 2]
                 value = ("much", 5, 5.5, "2026")[number // 2 % 4]
@@ -283,7 +283,7 @@ def test_what_another_program_has_for_times_and_scores_is_counted_where_it_is_fo
     path = tmp_path / "audits.db"
     with connect(path):
         Audit.insert(id="odd", url="https://a.example", status="completed").execute()
-        with closing(sqlite3.connect(path)) as other, other:
+        with closing(driver.connect(path)) as other, other:
             other.execute(f"UPDATE audits SET {column} = ?", (value,))
         repair()
         for filters in ({"min_score": 0}, {"max_score": 0}, {"max_score": 50.5}, {"min_score": 0.5},

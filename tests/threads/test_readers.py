@@ -1,7 +1,6 @@
 """Reads: in one snapshot, never waiting for the writer, never writing."""
 
 import gc
-import sqlite3
 import threading
 import weakref
 from contextvars import ContextVar
@@ -14,6 +13,7 @@ from anyio import to_thread
 from tests.support.writes import count
 from veritas_peewee import Audit, AuditStore, NoDatabase, ReadOnlyStore, StoreClosed
 from veritas_peewee.database.current import current_database
+from veritas_peewee.database.sqlite_driver import driver
 
 
 async def test_a_read_finishes_while_a_write_transaction_is_held_open(file_store):
@@ -184,7 +184,7 @@ async def test_the_database_of_a_read_is_not_left_behind_in_its_thread(file_stor
 
 async def test_a_plain_reader_beside_the_store_sees_what_is_committed(file_store, tmp_path):
     audit = await file_store.create("https://example.com")
-    beside = sqlite3.connect(tmp_path / "audits.db")
+    beside = driver.connect(tmp_path / "audits.db")
     assert beside.execute("SELECT id FROM audits").fetchall() == [(audit.id,)]
     beside.close()
 
@@ -223,11 +223,11 @@ async def test_a_traceback_that_is_collected_later_never_touches_a_busy_connecti
             value
             for frame in frames
             for value in frame.f_locals.values()
-            if isinstance(value, sqlite3.Cursor)
+            if isinstance(value, driver.Cursor)
         ]
         assert cursors
         for cursor in cursors:
-            with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            with pytest.raises(driver.ProgrammingError, match="closed"):
                 cursor.fetchone()
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import sqlite3
 import threading
 
 import anyio
@@ -22,13 +21,14 @@ from veritas_peewee import (
     WriteUndone,
 )
 from veritas_peewee.database.current import current_database
+from veritas_peewee.database.sqlite_driver import driver
 from veritas_peewee.testing import make_event
 
 
 async def test_an_answer_comes_after_the_commit(file_store, tmp_path):
     for n in range(20):
         await file_store.write(add)
-        with sqlite3.connect(tmp_path / "audits.db") as other:
+        with driver.connect(tmp_path / "audits.db") as other:
             assert other.execute("SELECT COUNT(*) FROM audits").fetchone() == (n + 1,)
         other.close()
 
@@ -424,7 +424,7 @@ def test_a_loop_that_goes_away_mid_write_does_not_kill_the_writer(tmp_path, run)
         forget()
     thread.join(60)
     assert not thread.is_alive()
-    with sqlite3.connect(path) as file:
+    with driver.connect(path) as file:
         assert file.execute("SELECT COUNT(*) FROM audits").fetchone() == (2,)
     file.close()
 
@@ -433,7 +433,7 @@ async def test_another_connection_that_holds_the_lock_past_the_timeout_is_store_
     path = tmp_path / "audits.db"
     async with AuditStore.open(path) as store:
         await store.write(lambda: current_database().pragma("busy_timeout", 50))
-        other = sqlite3.connect(path, isolation_level=None)
+        other = driver.connect(path, isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreBusy):
             await store.write(add)

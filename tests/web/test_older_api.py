@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import shlex
-import sqlite3
 import sys
 import threading
 import time
@@ -21,6 +20,7 @@ from tests.support.invariants import check_invariants
 from tests.support.older_store import ONE_AUDIT
 from tests.support.processes import PROGRAMS
 from veritas_peewee import InvalidAudit, StoreBusy, connect, store_lifespan, sync
+from veritas_peewee.database.sqlite_driver import driver
 from veritas_peewee.running import engine as processes
 from veritas_peewee.testing import make_event, make_finding, make_png
 from veritas_peewee.web import add_error_handlers, limits, older_events, older_router
@@ -295,7 +295,7 @@ def test_an_audit_without_events_is_told_from_its_rows(path):
     path.parent.mkdir()
     (path.parent / "screenshots").mkdir()
     (path.parent / "screenshots" / "old.png").write_bytes(make_png())
-    with closing(sqlite3.connect(path)) as file:
+    with closing(driver.connect(path)) as file:
         file.executescript(
             ONE_AUDIT + "INSERT INTO audit_findings (audit_id, pattern_type, severity, confidence,"
             " description) VALUES ('old1', 'p', 'low', 0.5, 'seen');"

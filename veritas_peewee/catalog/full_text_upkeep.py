@@ -13,7 +13,7 @@ from veritas_peewee.config import MEMORY
 from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.failures import DRIVER_ERRORS, lacking, store_error
-from veritas_peewee.database.sqlite_errors import driver
+from veritas_peewee.database.sqlite_driver import connect
 from veritas_peewee.database.statements import execute
 from veritas_peewee.errors import DatabaseCorrupt
 from veritas_peewee.migrations.fresh import fresh_parts
@@ -77,7 +77,7 @@ def _agrees_with_new_one(scratch: str) -> bool:
         raw.execute("DROP TABLE IF EXISTS temp.indexed")
         raw.execute(f"CREATE VIRTUAL TABLE temp.indexed USING fts5vocab(main, {SEARCH_INDEX}, row)")
         try:
-            with closing(driver.connect(scratch)) as again:
+            with closing(connect(scratch)) as again:
                 again.execute(
                     "CREATE VIRTUAL TABLE words USING fts5"
                     f"({', '.join(WORDS)}, content = '', detail = none, {TOKENIZER})"

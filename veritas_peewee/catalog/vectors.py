@@ -18,9 +18,8 @@ from veritas_peewee.database.statements import execute
 from veritas_peewee.models import CatalogEntry
 
 if TYPE_CHECKING:
-    import sqlite3
-
     from veritas_peewee.database.connection import StoreDatabase
+    from veritas_peewee.database.sqlite_driver import Connection
 
 FOLLOWS_ENTRIES = False
 _WEIGHTS = dict(zip(WORDS, "ABCC", strict=True))
@@ -64,9 +63,9 @@ def vectors_of(entries: list[tuple[int, list[str]]]) -> Iterator[tuple[int, str]
         yield entry, " ".join(vector)
 
 
-def _cutter() -> sqlite3.Connection:
+def _cutter() -> Connection:
     """This thread's tables in memory by which FTS5 cuts texts into words."""
-    made: sqlite3.Connection | None = getattr(_of_thread, "cutter", None)
+    made: Connection | None = getattr(_of_thread, "cutter", None)
     if made is None:
         made = _of_thread.cutter = scratch()
         columns = ", ".join(WORDS)

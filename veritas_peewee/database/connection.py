@@ -29,9 +29,10 @@ KEEP_EVERY = 0.1
 LARGEST_STATEMENT = 64
 """The most rows in one statement: in a larger one the cost of each row is the same."""
 _ROLLBACK = re.compile(r"\s*ROLLBACK\b", re.I)
-_CHANGE = re.compile(
+CHANGE = re.compile(
     r"\s*(?:INSERT|REPLACE|UPDATE|DELETE|WITH\b.*\b(?:INSERT|UPDATE|DELETE))\b", re.I | re.S
 )
+"""How a statement begins that changes rows."""
 _left_open: list[object] = []
 _statements = logging.getLogger("peewee")
 
@@ -206,7 +207,7 @@ class StoreDatabase(Answers):
         if self.role in ("script", "viewer"):
             if not self.may_stall:
                 refuse_on_event_loop()
-            if keeper is None or is_open or not _CHANGE.match(sql):
+            if keeper is None or is_open or not CHANGE.match(sql):
                 return super().execute_sql(sql, params)
             with self.unit():  # so that the rows it changes are sealed with it
                 return super().execute_sql(sql, params)

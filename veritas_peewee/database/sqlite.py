@@ -9,11 +9,10 @@ Longer than most modules: one class answers all that `StoreDatabase` asks of SQL
 from __future__ import annotations
 
 import logging
-import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from time import monotonic, sleep
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from peewee import OperationalError, SqliteDatabase
 
@@ -21,12 +20,9 @@ from veritas_peewee.config import BUSY_TIMEOUT, MEMORY, Durability, Location
 from veritas_peewee.database.connection import Role, StoreDatabase
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
-from veritas_peewee.database.sqlite_errors import (
-    code_of,
-    driver,
-    is_odd_text,
-    may_be_committed,
-)
+from veritas_peewee.database.sqlite_cursors import LongRead, Rows
+from veritas_peewee.database.sqlite_driver import OPTIONS, Connection, connect, driver
+from veritas_peewee.database.sqlite_errors import code_of, is_odd_text, may_be_committed
 from veritas_peewee.database.transactions import AS_PEEWEE
 from veritas_peewee.errors import ReadOnlyStore, StoreBusy, StoreError, StoreFull
 from veritas_peewee.files.platform import os_error
@@ -36,44 +32,6 @@ from veritas_peewee.values.odd_text import decoded
 _OPEN_MODE: dict[Role, str] = {"writer": "rw", "script": "rw", "reader": "ro", "viewer": "ro"}
 _logger = logging.getLogger("veritas_peewee")
 _warned: set[tuple[int, object]] = set()
-
-if TYPE_CHECKING:
-    _Cursor = sqlite3.Cursor
-else:
-    _Cursor = driver.Cursor  # of the SQLite that Peewee uses
-
-
-class _Rows(_Cursor):
-    """A cursor that also gives rows with text that is not valid UTF-8, one by one."""
-
-    database: SqliteStore
-
-    def fetchone(self) -> Any:
-        try:
-            return super().fetchone()
-        except driver.OperationalError as error:
-            # The driver has not left the row yet: the next call gives the same one.
-            self.database.accept_odd_text(error)
-            return super().fetchone()
-
-    def __next__(self) -> Any:
-        try:
-            return super().__next__()
-        except driver.OperationalError as error:
-            self.database.accept_odd_text(error)
-            return super().__next__()
-
-
-class _LongRead(_Rows):
-    """A cursor that calls `pause` now and then while many rows are fetched one by one."""
-
-    rows = 0
-
-    def fetchone(self) -> Any:
-        self.rows += 1
-        if not self.rows % 32:
-            self.database.pause()
-        return super().fetchone()
 
 
 class SqliteStore(StoreDatabase, SqliteDatabase):
@@ -117,6 +75,7 @@ class SqliteStore(StoreDatabase, SqliteDatabase):
             uri=location.path is not None,
             check_same_thread=False,
             cached_statements=512,
+            **OPTIONS,
         )
 
     @classmethod
@@ -142,8 +101,8 @@ class SqliteStore(StoreDatabase, SqliteDatabase):
             raise (store_error(error, self.location.name) or error) from error
 
     @property
-    def raw(self) -> sqlite3.Connection:
-        connection: sqlite3.Connection = self.connection()
+    def raw(self) -> Connection:
+        connection: Connection = self.connection()
         return connection
 
     def cursor(self, named_cursor: None = None) -> Any:
@@ -153,7 +112,7 @@ class SqliteStore(StoreDatabase, SqliteDatabase):
         elif self.role == "writer":  # whose reads are by `statements.execute`
             cursor = connection.cursor()
         else:
-            cursor = connection.cursor(_LongRead if self.role == "reader" else _Rows)
+            cursor = connection.cursor(LongRead if self.role == "reader" else Rows)
             cursor.database = self
         self.last_cursor = cursor
         return cursor
@@ -425,7 +384,6 @@ def current_sqlite(what: str, instead: str = "") -> SqliteStore:
     raise StoreError(f"{found.name}: {what} is for a store in a file, not on a server{advice}")
 
 
-def scratch() -> sqlite3.Connection:
+def scratch() -> Connection:
     """A connection to a private database in memory, for a computation; the caller closes it."""
-    made: sqlite3.Connection = driver.connect(MEMORY)
-    return made
+    return connect(MEMORY)

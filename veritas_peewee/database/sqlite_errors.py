@@ -1,12 +1,12 @@
-"""SQLite's driver, and what its error codes mean for the store."""
+"""What SQLite's error codes mean for the store."""
 
 from __future__ import annotations
 
 import os
-from types import ModuleType
 
 import peewee
 
+from veritas_peewee.database.sqlite_driver import driver as driver
 from veritas_peewee.errors import (
     DatabaseCorrupt,
     ReadOnlyStore,
@@ -14,10 +14,6 @@ from veritas_peewee.errors import (
     StoreError,
     StoreFull,
 )
-
-driver: ModuleType = vars(peewee)["sqlite3"]
-"""The driver module that Peewee uses. With a second SQLite library on the same file in one process,
-locks would be lost (sqlite.org/howtocorrupt.html, section 2.2.1)."""
 
 FOREIGN_KEY = 787
 """SQLITE_CONSTRAINT_FOREIGNKEY: a row's parent does not exist."""

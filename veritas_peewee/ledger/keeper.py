@@ -12,7 +12,7 @@ from typing import Any
 
 from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.sqlite import SqliteStore
-from veritas_peewee.database.sqlite_errors import driver
+from veritas_peewee.database.sqlite_driver import driver
 from veritas_peewee.ledger import counter, schema, seals
 from veritas_peewee.ledger.before_change import look, look_at_row, look_at_rows
 from veritas_peewee.ledger.memory import Mark, Remembered, State

@@ -12,7 +12,7 @@ from veritas_peewee.config import DEFAULT_DATABASE, SCREENSHOTS, Location
 from veritas_peewee.database.current import bound
 from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
 from veritas_peewee.database.sqlite import SqliteStore
-from veritas_peewee.database.sqlite_errors import driver
+from veritas_peewee.database.sqlite_driver import connect
 from veritas_peewee.errors import DatabaseCorrupt, StoreError, StoreFull, meaning
 from veritas_peewee.files.platform import create_private, os_error, sync
 
@@ -78,7 +78,7 @@ def copy_database(source: SqliteStore, target: Path, progress: Progress | None) 
             progress("database", total - remaining, total)
 
     try:
-        with closing(driver.connect(target, isolation_level=None)) as copy:
+        with closing(connect(target, isolation_level=None)) as copy:
             # An unfinished copy is thrown away, so it needs no journal, and one fsync at its end.
             copy.execute("PRAGMA journal_mode = OFF")
             copy.execute("PRAGMA synchronous = OFF")

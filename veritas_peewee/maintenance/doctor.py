@@ -11,7 +11,7 @@ from pathlib import Path
 from veritas_peewee import migrations
 from veritas_peewee.config import Location, locate
 from veritas_peewee.database.sqlite import has_wal_reset_bug
-from veritas_peewee.database.sqlite_errors import driver
+from veritas_peewee.database.sqlite_driver import driver
 from veritas_peewee.errors import StoreError
 from veritas_peewee.files.arrivals import left_behind
 from veritas_peewee.files.database_path import check_one_name

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from veritas_peewee.database.failures import DRIVER_ERRORS, first_failure, store_error
 from veritas_peewee.database.sqlite import SqliteStore, current_sqlite
-from veritas_peewee.database.sqlite_errors import driver
+from veritas_peewee.database.sqlite_driver import connect
 from veritas_peewee.errors import DatabaseCorrupt, StoreBusy, StoreError, StoreFull
 from veritas_peewee.files.platform import identity_of, temporary_folder
 
@@ -55,7 +55,7 @@ def rewrite(database: SqliteStore) -> None:
     _check_room(path, temporary, size - free)
     # By a connection of its own: to change `temp_store` drops all temporary triggers.
     with closing(
-        driver.connect(path, timeout=database.location.timeout, isolation_level=None)
+        connect(path, timeout=database.location.timeout, isolation_level=None)
     ) as connection:
         connection.execute("PRAGMA temp_store = FILE")
         connection.execute("PRAGMA wal_autocheckpoint = 0")

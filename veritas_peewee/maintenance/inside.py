@@ -132,11 +132,11 @@ def _counts(database: SqliteStore) -> Iterator[Finding]:
 
 
 def _pages(database: SqliteStore) -> Iterator[Finding]:
-    troubles = [row[0] for row in database.execute_sql("PRAGMA quick_check(5)")]
-    if troubles == ["ok"]:
-        yield Finding("ok", "pages", "the file is sound; `veritas-peewee verify` checks every row")
-    for text in troubles:
-        if text != "ok":
+    for (text,) in database.execute_sql("PRAGMA quick_check(5)"):
+        if text == "ok":
+            sound = "the file is sound; `veritas-peewee verify` checks every row"
+            yield Finding("ok", "pages", sound)
+        else:
             yield Finding("problem", "pages", f"SQLite: {text}")
 
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+
 from veritas_peewee.database.current import current_database
+from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
 from veritas_peewee.database.sqlite import current_sqlite
 from veritas_peewee.database.statements import execute
+from veritas_peewee.errors import DatabaseCorrupt
 from veritas_peewee.ledger import seals
 from veritas_peewee.ledger.problems import Problems
 from veritas_peewee.maintenance import freeing, own_tables
@@ -16,6 +21,9 @@ from veritas_peewee.migrations import history, parts
 
 __all__ = ["give_back_some", "settle", "size"]
 
+_OF_AN_INDEX = re.compile(r"(?<!inverted )\bindex\b")
+"""In a message about an index of SQLite's own, not about the words of FTS5."""
+
 
 # ---- verify ----
 
@@ -23,8 +31,8 @@ __all__ = ["give_back_some", "settle", "size"]
 def check_storage(report: Report) -> None:
     """Check what the backend itself promises: pages, indexes, foreign keys."""
     database = current_database()
-    for (text,) in database.execute_sql("PRAGMA integrity_check(100)").fetchall():
-        if text != "ok":
+    with report.part(database.storage):
+        for text in _troubles():
             report.problems.add(f"SQLite: {text}")
     for table, row, parent, _ in database.execute_sql("PRAGMA foreign_key_check").fetchall():
         report.problems.add(f"row {row} of {table} belongs to a row of {parent} that is missing")
@@ -59,12 +67,29 @@ def check_own_tables(problems: Problems) -> None:
         problems.add(trouble)
 
 
+def _troubles() -> Iterator[str]:
+    """What SQLite finds in the pages, the indexes, and from 3.44 on in the full-text index.
+
+    If it cannot open that one, this ends with its error, after all that is about others.
+    """
+    for (text,) in current_database().each_row("PRAGMA integrity_check(100)", ()):
+        if text != "ok":
+            yield text
+
+
 # ---- repair ----
 
 
 def mend_storage() -> list[str]:
     """Make indexes again that disagree with their tables; returns what was done, in words."""
-    if not any("index" in text for (text,) in execute("PRAGMA integrity_check(100)", ())):
+    found: list[str] = []
+    try:
+        found += _troubles()
+    except DRIVER_ERRORS as error:
+        if not isinstance(store_error(error), DatabaseCorrupt):
+            raise
+        # The full-text index, which is made again with the catalog.
+    if not any(_OF_AN_INDEX.search(text) for text in found):
         return []
     current_database().execute_sql("REINDEX")
     return ["built all indexes again"]

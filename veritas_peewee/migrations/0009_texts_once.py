@@ -10,10 +10,8 @@ And each audit is counted once for the set of its pattern types, in a slice `p` 
 """
 
 import re
-from sqlite3 import DatabaseError
 
-from peewee import DatabaseError as PeeweeError
-
+from veritas_peewee.database.failures import DRIVER_ERRORS
 from veritas_peewee.errors import DatabaseCorrupt
 
 SHADOWS = ("search_index_data", "search_index_idx", "search_index_docsize", "search_index_config")
@@ -260,6 +258,6 @@ def tried(db, *statements):
         with db.atomic():
             for statement in statements:
                 db.execute_sql(statement)
-    except (DatabaseCorrupt, PeeweeError, DatabaseError):
+    except (DatabaseCorrupt, *DRIVER_ERRORS):
         return False
     return True

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
 from veritas_peewee.database.sqlite import SqliteStore
-from veritas_peewee.database.sqlite_errors import driver
+from veritas_peewee.database.sqlite_driver import connect
 from veritas_peewee.errors import ReadOnlyStore, SchemaTooNew, StoreError
 from veritas_peewee.files.durable import appearing
 from veritas_peewee.migrations import history
@@ -161,8 +161,8 @@ def back_up(database: SqliteStore) -> Path | None:
     partial = path.with_name(f".{target.name}.partial")
     with appearing(target, partial):
         with (
-            closing(driver.connect(f"{path.as_uri()}?mode=ro", uri=True)) as source,
-            closing(driver.connect(partial)) as copy,
+            closing(connect(f"{path.as_uri()}?mode=ro", uri=True)) as source,
+            closing(connect(partial)) as copy,
         ):
             source.backup(copy)
             copy.execute("PRAGMA journal_mode = DELETE")
