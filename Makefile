@@ -1,9 +1,20 @@
-# Everything runs in .venv, which is made anew when the dependencies change.
+# Everything runs in .venv, which is made anew when the dependencies change; with another Python, as
+# in `make PYTHON=python3.13 test`, in a folder of its own.
 PYTHON ?= python3
-BIN := .venv/bin
-READY := .venv/.ready
+PYTHONS ?= python3.11 python3.12 python3.13
+VENV ?= .venv$(if $(filter-out python3,$(PYTHON)),-$(notdir $(PYTHON)))
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+# The same with PyPI's pysqlite3, whose SQLite is newer than most Pythons' own.
+NEW := $(VENV)-sqlite/bin
+NEW_READY := $(VENV)-sqlite/.ready
+TESTS = -m pytest -n 2 --dist loadfile
+DIFFERENT = tests/catalog tests/database tests/migrations/test_both_sqlites.py \
+	tests/maintenance/test_lacking_means.py tests/maintenance/test_prune_undated.py \
+	tests/queries/test_odd_stored_values.py tests/store/test_refused_commits.py -k "not server"
 
-.PHONY: demo serve test test-all check docs bench torture mutants format clean
+.PHONY: demo serve test test-all test-sqlite test-sqlite-quick test-pythons check docs bench \
+	torture torture-sqlite mutants format clean
 
 demo: $(READY)  ## run the samples as concurrent audits and show what the store kept
 	$(BIN)/veritas-peewee demo
@@ -13,10 +24,22 @@ serve: $(READY)  ## show what the demo has stored in a browser
 	$(BIN)/veritas-peewee serve --open
 
 test: check  ## every check and every test
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python $(TESTS)
 
 test-all: check  ## the tests with all their cases, of which `make test` runs some (20 minutes)
-	VERITAS_TESTS=all $(BIN)/python -m pytest -n 2 --dist loadfile
+	VERITAS_TESTS=all $(BIN)/python $(TESTS)
+
+test-sqlite: $(NEW_READY)  ## every test with the SQLite of PyPI's pysqlite3
+	$(NEW)/python $(TESTS)
+
+test-sqlite-quick: $(NEW_READY)  ## those tests that have found differences (a minute)
+	$(NEW)/python $(TESTS) $(DIFFERENT)
+
+test-pythons:  ## every test with each of several Pythons: make test-pythons PYTHONS="python3.12 …"
+	set -e; for python in $(PYTHONS); do \
+		$(MAKE) PYTHON=$$python .venv-$$(basename $$python)/.ready; \
+		.venv-$$(basename $$python)/bin/python $(TESTS); \
+	done
 
 check: docs  ## format, lint, types, floors, the guide
 	$(BIN)/ruff format --check .
@@ -27,11 +50,14 @@ check: docs  ## format, lint, types, floors, the guide
 docs: $(READY)  ## the guide as HTML, in build/docs; its examples are run by the tests
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs build/docs
 
-bench: .venv/.bench  ## measure the store against its peers (a few minutes)
+bench: $(VENV)/.bench  ## measure the store against its peers (a few minutes)
 	$(BIN)/python -m benchmarks
 
 torture: $(READY)  ## kill, cut the power, fill the disk, flip bytes; root for some (20 minutes)
 	$(BIN)/python -m torture
+
+torture-sqlite: $(NEW_READY)  ## the same with the SQLite of PyPI's pysqlite3
+	$(NEW)/python -m torture
 
 mutants: $(READY)  ## change the code in small ways, and see that the tests notice (an hour)
 	$(BIN)/python -m mutants --promises
@@ -43,15 +69,25 @@ format: $(READY)
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
-	$(PYTHON) -m venv --clear .venv
+	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 		--editable '.[cli,docs,test,web]' --constraint constraints.txt
 	touch $@
 
-.venv/.bench: $(READY)
+# What is installed already is not installed again.
+$(NEW_READY): $(READY)
+	$(BIN)/python -m venv --clear $(VENV)-sqlite
+	$(NEW)/python -m pip install --quiet --disable-pip-version-check \
+		--editable '.[sqlite]' --constraint constraints.txt
+	$(BIN)/python -c 'import sys, sysconfig; \
+		print(f"import site; site.addsitedir({sysconfig.get_path(sys.argv[1])!r})")' purelib \
+		> "$$($(NEW)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/rest.pth"
+	touch $@
+
+$(VENV)/.bench: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 		--editable '.[bench]' --constraint constraints.txt
 	touch $@
 
 clean:
-	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .venv-* build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

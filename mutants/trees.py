@@ -28,7 +28,7 @@ for the whole suite: a type checker reserves more."""
 _NONE_THERE = 5
 """The exit code of pytest where it has none of the chosen tests: nothing has failed."""
 _LEFT_OUT = shutil.ignore_patterns(
-    ".git", ".venv", "build", "dist", "*.egg-info", "__pycache__", ".*_cache", "*.pyc"
+    ".git", ".venv*", "build", "dist", "*.egg-info", "__pycache__", ".*_cache", "*.pyc"
 )
 
 

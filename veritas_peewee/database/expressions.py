@@ -120,7 +120,7 @@ def blob_as_read(column: Any) -> Any:
 
     In SQLite another program, or a flipped bit, can have made a value a text (and not even UTF-8,
     which would be an error when it is read) or a number. It is read as bytes that name its type, so
-    that it differs from every value that is a BLOB.
+    that it differs from every value that is a BLOB, and which are the same by every SQLite.
     """
     parts: list[Any] = [SQL("CASE typeof("), column, SQL(") WHEN 'blob' THEN "), column]
     parts += [SQL("WHEN 'null' THEN NULL ELSE"), _with_type(column), SQL("END")]
@@ -179,5 +179,7 @@ def is_same(column: Any) -> Any:
 
 
 def _with_type(column: Any) -> NodeList:
-    parts = [SQL("CAST(typeof("), column, SQL(") || ':' || hex("), column, SQL(") AS BLOB)")]
+    # The text of a fraction is not the same in each SQLite: since 3.53 it has up to 17 digits.
+    value = [SQL("|| CASE typeof("), column, SQL(") WHEN 'real' THEN '' ELSE hex("), column]
+    parts = [SQL("CAST(typeof("), column, SQL(") || ':'"), *value, SQL(") END AS BLOB)")]
     return NodeList(parts)
