@@ -7,14 +7,14 @@ that runs a second time would fail, or take what was altered since for what it h
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 from typing import NamedTuple
 
 from veritas_peewee.database.sqlite import SqliteStore
+from veritas_peewee.migrations.scripts import folder
 
 HISTORY = "veritas_migrations"
 COLUMNS = ("id", "name", "applied")
-DIRECTORY = Path(__file__).parent
+DIRECTORY = folder()
 KNOWN = tuple(sorted(path.stem for path in DIRECTORY.glob("[0-9]*.py")))
 LEGACY_TABLES = {"audits", "audit_findings", "audit_screenshots", "audit_events"}
 MADE: dict[str, tuple[tuple[str, str], ...]] = {

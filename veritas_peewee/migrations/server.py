@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
 from typing import Any
 
 from veritas_peewee.database.failures import DRIVER_ERRORS, error_code, store_error
 from veritas_peewee.database.postgres import PostgresStore
 from veritas_peewee.database.postgres_errors import NOT_ALLOWED
 from veritas_peewee.errors import ReadOnlyStore, SchemaTooNew, StoreError
+from veritas_peewee.migrations.scripts import folder
 
 _logger = logging.getLogger("veritas_peewee")
 HISTORY = "veritas_migrations"
-DIRECTORY = Path(__file__).parent / "on_postgres"
+DIRECTORY = folder("on_postgres")
 KNOWN = tuple(sorted(path.stem for path in DIRECTORY.glob("[0-9]*.py")))
 OLDEST = 150000
 """The oldest server that has what the schema uses (`NULLS NOT DISTINCT`), as it numbers itself."""
