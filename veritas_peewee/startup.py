@@ -123,17 +123,20 @@ def _open_viewer(location: Location, *, may_stall: bool = False) -> Connection:
 
 
 def _look_at(database: Connection, *, immutable: bool = False) -> Connection:
-    from veritas_peewee import migrations
-    from veritas_peewee.migrations import lost, server
-
     location = database.location
     if database.backend == "sqlite":
+        from veritas_peewee.migrations import lost
+
         database.explain = lost.explain
     database.connect()
     try:
         if database.backend == "sqlite":
+            from veritas_peewee import migrations
+
             needed = migrations.pending(database)
         else:
+            from veritas_peewee.migrations import server  # which needs a driver
+
             needed = server.pending(database)
         if needed:
             raise StoreError(
