@@ -23,6 +23,9 @@ demo: $(READY)  ## run the samples as concurrent audits and show what the store 
 serve: $(READY)  ## show what the demo has stored in a browser
 	$(BIN)/veritas-peewee serve --open
 
+# Where bytecode is not kept, every worker and every child process compiles all that it imports.
+test test-all: export PYTHONDONTWRITEBYTECODE =
+
 test: check  ## every check and every test
 	$(BIN)/python $(TESTS)
 

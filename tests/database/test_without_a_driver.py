@@ -34,3 +34,15 @@ def test_a_file_is_opened_where_no_driver_is_installed(path: Path, how: str) -> 
         env=environment(), capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert (done.stdout, done.stderr) == ("1\n", "")
+
+
+@pytest.mark.parametrize(("told", "has_it"), [("audits.db", False), ("postgresql:///audits", True)])
+def test_a_process_of_the_tests_has_a_driver_if_it_is_told_of_a_server(
+    told: str, has_it: bool
+) -> None:
+    program = "import peewee; print(peewee.psycopg is not None)"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program, told],
+        env=environment(PYTEST_CURRENT_TEST=""), capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == (f"{has_it}\n", "")

@@ -17,11 +17,15 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = str(Path(veritas_peewee.__file__).parents[1])
 """The folder from which this process imports the package, and other processes must too."""
 PROGRAMS = ROOT / "tests" / "programs"
+_PATHS = os.pathsep.join([PACKAGE, str(Path(__file__).with_name("no_driver"))])
 
 
 def environment(**more: str) -> dict[str, str]:
-    """The environment of a process that must import the same package, with `more` variables."""
-    return {**os.environ, "PYTHONPATH": PACKAGE, **more}
+    """The environment of a process that must import the same package, with `more` variables.
+
+    If it is told of no server it does without the driver of one: see `no_driver`.
+    """
+    return {**os.environ, "PYTHONPATH": _PATHS, **more}
 
 
 def command(program: str, *arguments: object, warnings: str = "error") -> list[str]:
