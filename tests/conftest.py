@@ -3,6 +3,7 @@ closed."""
 
 from __future__ import annotations
 
+import re
 import signal
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -30,9 +31,14 @@ if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # so has `nohup`
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
+ONE_FILE = re.compile(r"tests/(queries|recording|web|test_\w+\.py)\b")
+"""Rooms that do not know whether a store is in memory or in a file, by the ids of their tests."""
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Of the pairs of a place and an event loop leave each test three: two of memory and file, with
-    both of either, and one of the server.
+    both of either, and one of the server. Some rooms are left two: one of memory and file, and of
+    the server the one on the other loop.
 
     Which ones goes by the test's name. The writer is the same in all; `make test-all` has them. A
     test that asks what is SQLite's own has none on the server.
@@ -41,14 +47,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         named: dict[str, Any] = getattr(getattr(item, "callspec", None), "params", {})
         place, loop = named.get("database"), named.get("anyio_backend")
-        turned = crc32(item.nodeid.partition("[")[0].encode()) % 2
+        turned, rest = divmod(crc32(item.nodeid.partition("[")[0].encode()), 2)[::-1]
+        on_file, on_trio = place == "file", loop == "trio"
         if place == "server":
-            unwanted = bool(sqlite_alone(item.nodeid)) or (
-                bool(loop) and not ALL and (loop == "trio") != turned
-            )
+            other_loop = bool(loop) and on_trio != turned
+            unwanted = bool(sqlite_alone(item.nodeid)) or (other_loop and not ALL)
+        elif place and ONE_FILE.match(item.nodeid):
+            unwanted = (on_file != rest % 2 or (bool(loop) and on_trio == turned)) and not ALL
         else:
-            pair = (place == "file") ^ (loop == "trio") ^ turned
-            unwanted = bool(place and loop and pair and not ALL)
+            unwanted = bool(place and loop and on_file ^ on_trio ^ turned and not ALL)
         (left if unwanted else kept).append(item)
     if left:
         config.hook.pytest_deselected(items=left)
