@@ -135,7 +135,7 @@ def _look_at(database: Connection, *, immutable: bool = False) -> Connection:
 
             needed = migrations.pending(database)
         else:
-            from veritas_peewee.migrations import server  # which needs a driver
+            from veritas_peewee.migrations import server  # needs the driver of a server
 
             needed = server.pending(database)
         if needed:
