@@ -409,9 +409,9 @@ class AuditPattern(_Table):
 class AuditCount(_Table):
     """How many ended audits of a bucket have these values and findings of a pattern type.
 
-    The pattern type `""` counts all audits, with findings or without. An empty BLOB represents
-    NULL, which would not be equal to itself. See `catalog.entries.buckets_of`. In the bucket `p`
-    the pattern type is the set of all pattern types of an audit, as JSON.
+    The pattern type `""` counts all audits, with findings or without. In SQLite the text NUL
+    represents NULL, which would not be equal to itself. See `catalog.entries.buckets_of`. In the
+    bucket `p` the pattern type is the set of all pattern types of an audit, as JSON.
     """
 
     slice = CharField(10)

@@ -52,6 +52,7 @@ def with_texts_twice(path: Path) -> None:
     """Bring a file back to what the versions before `0009_texts_once` made of it: each text in the
     catalog's entries too, and indexes of their own for what others cover."""
     scripts = [run_path(str(DIRECTORY / f"{name}.py")) for name in ("0004_search", "0006_slices")]
+    before_other_tools(path)
     made = run_path(str(DIRECTORY / "0009_texts_once.py"))
     entry = "c.id, c.audit_id, c.created_at, c.status, c.risk_level, c.site_type, c.audit_tier"
     by_hand(
@@ -74,3 +75,28 @@ def with_texts_twice(path: Path) -> None:
         *FORMER.values(),
         "DELETE FROM veritas_migrations WHERE name >= '0009_texts_once'",
     )  # fmt: skip
+
+
+def before_other_tools(path: Path) -> None:
+    """Bring a file back to what the versions before `0010_other_tools` made of it: an index that
+    only this library finds, views in SQLite's own grammar, counts under an empty BLOB."""
+    old = run_path(str(DIRECTORY / "0009_texts_once.py"))
+    new = run_path(str(DIRECTORY / "0010_other_tools.py"))
+    sites = run_path(str(DIRECTORY / "0008_words_and_hosts.py"))["VIEW"]
+    again = {text.split()[2]: text for text in old["TRIGGERS"]}
+    names = [text.split()[2] for text in new["TRIGGERS"]]
+    by_hand(
+        path,
+        *(f"DROP TRIGGER {name}" for name in names),
+        *(again[name] for name in names),
+        "DROP VIEW audit_catalog_texts",
+        old["CONTENT"],
+        "DROP VIEW latest_audit_of_each_site",
+        sites.replace("IF NOT EXISTS ", ""),
+        "DROP TABLE search_index",
+        old["INDEX"],
+        "INSERT INTO search_index (search_index) VALUES ('rebuild')",
+        "UPDATE audit_counts SET risk_level = X'' WHERE risk_level = char(0)",
+        "UPDATE audit_counts SET site_type = X'' WHERE site_type = char(0)",
+        "DELETE FROM veritas_migrations WHERE name >= '0010_other_tools'",
+    )

@@ -84,8 +84,9 @@ def json_of_keys(column: str) -> str:
 
 
 def as_key(column: str) -> str:
-    """SQL for a column in the form in which it is part of a key: in SQLite NULL equals no NULL."""
-    return f"COALESCE({column}, X'')" if current_backend() == "sqlite" else column
+    """SQL for a column in the form in which it is part of a key: in SQLite NULL equals no NULL, and
+    the text NUL, which no value can be, represents it."""
+    return f"COALESCE({column}, char(0))" if current_backend() == "sqlite" else column
 
 
 def join_in_order() -> str:

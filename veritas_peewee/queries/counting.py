@@ -176,7 +176,7 @@ def _text(value: object) -> str:
     """A value as the name of a count: text, also if another program has stored something else."""
     if isinstance(value, str):
         return value
-    return NO_VALUE if value is None or value == b"" else str(value)
+    return NO_VALUE if value is None else str(value)
 
 
 def _sorted(counter: Counter[str]) -> Counts:
