@@ -12,6 +12,7 @@ StoreError
 ├── StoreMoved        the file, or its WAL, is no longer the one that is open
 ├── ScreenshotNotFound  there is no such screenshot, or its image is gone
 ├── StaleToken        the event of a token is not in this store's history
+├── NotProven         a proof, signature or time stamp does not prove what it should
 ├── NoDatabase        a query ran where no database is open (also a RuntimeError)
 └── WriteUndone       another write ended the transaction; this one was not saved
 
@@ -81,6 +82,10 @@ class StaleToken(StoreError):
 
 class ScreenshotNotFound(StoreError):
     __doc__ = "There is no such screenshot, or its image is gone."
+
+
+class NotProven(StoreError):
+    __doc__ = "A proof, signature or time stamp does not prove what it should."
 
 
 class NoDatabase(StoreError, RuntimeError):

@@ -487,6 +487,18 @@ class ImportHead(_Table):
         table_name = "import_heads"
 
 
+class TreeBlock(_Table):
+    """A part of the log's tree: the root over 1,024 events. See `evidence.blocks`."""
+
+    number = IntegerField(primary_key=True)
+    last_event = IntegerField()
+    root = BlobField()
+    parts = BlobField()
+
+    class Meta:
+        table_name = "store_tree"
+
+
 TABLES: tuple[type[_Table], ...] = (
     Audit,
     AuditFinding,
@@ -502,6 +514,7 @@ TABLES: tuple[type[_Table], ...] = (
     StoreHead,
     AbsentImage,
     ImportHead,
+    TreeBlock,
 )
 
 

@@ -98,5 +98,6 @@ def before_other_tools(path: Path) -> None:
         "INSERT INTO search_index (search_index) VALUES ('rebuild')",
         "UPDATE audit_counts SET risk_level = X'' WHERE risk_level = char(0)",
         "UPDATE audit_counts SET site_type = X'' WHERE site_type = char(0)",
+        "DROP TABLE store_tree",
         "DELETE FROM veritas_migrations WHERE name >= '0010_other_tools'",
     )

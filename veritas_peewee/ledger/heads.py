@@ -106,7 +106,12 @@ def all_digests() -> Iterator[tuple[int, bytes | None]]:
 
     Nothing else is asked of the database meanwhile.
     """
-    return current_database().each_row(_since_sql(), (0, LARGEST_ID, 0, LARGEST_ID))
+    return digests_after(0)
+
+
+def digests_after(after: int) -> Iterator[tuple[int, bytes | None]]:
+    """As `all_digests`, of the events after an id."""
+    return current_database().each_row(_since_sql(), (after, LARGEST_ID, after, LARGEST_ID))
 
 
 def events_between(after: int, upto: int) -> Iterator[tuple[int, bytes | None]]:

@@ -27,6 +27,7 @@ MADE: dict[str, tuple[tuple[str, str], ...]] = {
     "0008_words_and_hosts": (("latest_audit_of_each_site", "SELECT host AS site"),),
     "0009_texts_once": (("audit_catalog_texts", "FROM audit_catalog AS c"),),
     "0010_other_tools": (("audit_catalog_texts", "c.id AS rowid"),),
+    "0011_tree": (("store_tree", ""),),
 }
 """The tables and columns by which it is seen that a migration was applied, or a view and a part of
 its text. Whoever adds a migration that makes any puts one here."""

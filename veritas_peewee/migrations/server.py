@@ -17,7 +17,7 @@ DIRECTORY = folder("on_postgres")
 KNOWN = tuple(sorted(path.stem for path in DIRECTORY.glob("[0-9]*.py")))
 OLDEST = 150000
 """The oldest server that has what the schema uses (`NULLS NOT DISTINCT`), as it numbers itself."""
-MADE = {"0001_initial": "store_state"}
+MADE = {"0001_initial": "store_state", "0003_tree": "store_tree"}
 """A table by which it is seen that a migration was applied. Whoever adds one puts it here."""
 _TABLES = ("audits", "audit_findings", "audit_screenshots", "audit_events")
 

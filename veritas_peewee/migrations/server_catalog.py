@@ -5,10 +5,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
 from veritas_peewee.database.postgres import PostgresStore
+from veritas_peewee.migrations import on_postgres
 
 # Each part is its kind, its name, its table and its text. `main` stands for the schema's name.
 _PARTS = """
@@ -108,9 +110,16 @@ def quoted(name: str) -> str:
 
 
 @functools.cache
-def first() -> ModuleType:
-    """The script that makes the schema, with the statements for each kind of part."""
-    return import_module("veritas_peewee.migrations.on_postgres.0001_initial")
+def scripts() -> tuple[ModuleType, ...]:
+    """The scripts that make the schema one after the other, with statements for kinds of parts."""
+    found = on_postgres.__path__[0]
+    names = sorted(path.stem for path in Path(found).glob("[0-9]*.py"))
+    return tuple(import_module(f"{on_postgres.__name__}.{name}") for name in names)
+
+
+def statements(kind: str) -> list[str]:
+    """All statements of the scripts for a kind of parts, such as `TABLES`."""
+    return [one for script in scripts() for one in getattr(script, kind, ())]
 
 
 @functools.cache
@@ -121,13 +130,12 @@ def names() -> dict[str, frozenset[str]]:
         made = [one.split() for one in statements if one.startswith(f"CREATE {word} ")]
         return frozenset(words[2].partition("(")[0] for words in made)
 
-    script = first()
     return {
-        "table": of(script.TABLES, "TABLE"),
-        "index": of(script.INDEXES, "INDEX"),
-        "trigger": of(script.TRIGGERS, "TRIGGER"),
-        "view": of(script.VIEWS, "VIEW"),
-        "function": of(script.FUNCTIONS, "FUNCTION"),
+        "table": of(statements("TABLES"), "TABLE"),
+        "index": of(statements("INDEXES"), "INDEX"),
+        "trigger": of(statements("TRIGGERS"), "TRIGGER"),
+        "view": of(statements("VIEWS"), "VIEW"),
+        "function": of(statements("FUNCTIONS"), "FUNCTION"),
     }
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
 from veritas_peewee.database.postgres import PostgresStore
 from veritas_peewee.errors import ReadOnlyStore, StoreError
-from veritas_peewee.migrations.server_catalog import first, parts_in, quoted, schema_of
+from veritas_peewee.migrations.server_catalog import parts_in, quoted, schema_of, statements
 from veritas_peewee.migrations.server_parts import SHOWN, Differences, differences, refuse_acting
 
 _logger = logging.getLogger("veritas_peewee")
@@ -39,7 +39,7 @@ def make_tables(database: PostgresStore, found: Differences) -> list[str]:
     """Make missing tables, without any row; returns what was done, in words."""
     missing = [part.name for part in found.missing if part.kind == "table"]
     with _typed(database, missing):
-        for statement in first().TABLES:
+        for statement in statements("TABLES"):
             words = statement.split()
             table = words[2].partition("(")[0]
             if table in missing and words[0] != "UPDATE":
@@ -79,14 +79,16 @@ def make_derived(database: PostgresStore, found: Differences) -> list[str]:
 
 
 def _make_missing(database: PostgresStore) -> None:
-    script, present = first(), _present(database)
+    present = _present(database)
     # A function is replaced, which its triggers do not notice.
-    for statement in script.FUNCTIONS:
+    for statement in statements("FUNCTIONS"):
         database.execute_sql(statement.replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION", 1))
-    for statement in (*script.INDEXES, *script.TRIGGERS, *script.VIEWS):
-        if statement.split()[2] not in present:
-            database.execute_sql(statement)
-    database.execute_sql(script.DEFAULT)
+    for kind in ("INDEXES", "TRIGGERS", "VIEWS"):
+        for statement in statements(kind):
+            if statement.split()[2] not in present:
+                database.execute_sql(statement)
+    for statement in statements("DEFAULTS"):
+        database.execute_sql(statement)
 
 
 def _present(database: PostgresStore) -> set[str]:

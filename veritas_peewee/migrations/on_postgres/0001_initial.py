@@ -456,11 +456,11 @@ ON e.audit_id = r.audit_id ORDER BY r.removed_at DESC""",
 )
 
 
-DEFAULT = "ALTER TABLE audit_events ALTER COLUMN id SET DEFAULT veritas_next_event()"
+DEFAULTS = ("ALTER TABLE audit_events ALTER COLUMN id SET DEFAULT veritas_next_event()",)
 
 
 def up(migrator, db):
     key = [one for one in FUNCTIONS if "veritas_key()" in one.split(" RETURNS")[0]]
     others = [one for one in FUNCTIONS if one not in key]
-    for statement in (*TABLES, *INDEXES, *key, *others, DEFAULT, *TRIGGERS, *VIEWS):
+    for statement in (*TABLES, *INDEXES, *key, *others, *DEFAULTS, *TRIGGERS, *VIEWS):
         db.execute_sql(statement)
