@@ -488,9 +488,10 @@ class ImportHead(_Table):
 
 
 class TreeBlock(_Table):
-    """A part of the log's tree: the root over 1,024 events. See `evidence.blocks`."""
+    """A part of the log's tree: the root over up to 1,024 events. See `evidence.blocks`."""
 
     number = IntegerField(primary_key=True)
+    leaves = IntegerField()
     last_event = IntegerField()
     root = BlobField()
     parts = BlobField()

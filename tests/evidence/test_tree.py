@@ -43,7 +43,11 @@ def of_others(*, size: int | None = None) -> bytes:
 
 
 def rows() -> list[tuple[Any, ...]]:
-    return execute("SELECT number, last_event FROM store_tree ORDER BY number", ())
+    return execute("SELECT number, leaves, last_event FROM store_tree ORDER BY number", ())
+
+
+def full(blocks: int) -> list[tuple[int, int, int]]:
+    return [(one, BLOCK, (one + 1) * BLOCK) for one in range(blocks)]
 
 
 def test_a_leaf_is_an_event_and_the_root_is_that_of_another_library(script):
@@ -92,14 +96,14 @@ def test_blocks_are_stored_when_asked_and_change_no_root_and_no_proof(script):
     roots = {size: root(size) for size in (1, 63, BLOCK, 2 * BLOCK + 5, 3 * BLOCK - 3)}
     assert rows() == []
     tree.remember(first)
-    assert rows() == [(0, BLOCK), (1, 2 * BLOCK)]
+    assert rows() == [*full(2), (2, BLOCK - 3, 3 * BLOCK - 3)]
     a_log(10)
     now = tree_now()
-    assert [one.number for one in now.new_blocks] == [2]
+    assert [one.number for one in now.new_blocks()] == [2, 3]
     tree.remember(now)
     tree.remember(now)  # as another process would have, by now
-    assert rows() == [(0, BLOCK), (1, 2 * BLOCK), (2, 3 * BLOCK)]
-    assert tree_now().new_blocks == []
+    tree.remember(first)  # which knows less than is stored
+    assert rows() == [*full(3), (3, 7, 3 * BLOCK + 7)]
     assert root() == of_others()
     with snapshot():
         whole = tree.Tree()
@@ -173,6 +177,7 @@ def test_a_reader_makes_the_tree_and_stores_nothing(path):
         "UPDATE store_tree SET root = 'x' WHERE number = 1",
         "UPDATE store_tree SET last_event = 'x' WHERE number = 1",
         "UPDATE store_tree SET last_event = 3 WHERE number = 1",
+        "UPDATE store_tree SET leaves = 1000 WHERE number = 1",
         "DELETE FROM store_tree",
     ],
 )
@@ -184,6 +189,9 @@ def test_what_is_stored_of_the_tree_can_be_lost(path, damage):
     by_hand(path, damage)
     with connect(path):
         assert root() == known == of_others()
+        tree.remember(tree_now())
+        assert rows() == full(3)
+        assert root() == known
 
 
 def test_a_proof_out_of_a_block_whose_events_were_altered_is_refused(path):
@@ -195,6 +203,27 @@ def test_a_proof_out_of_a_block_whose_events_were_altered_is_refused(path):
         assert tree.inclusion_proof(3)
         with pytest.raises(DatabaseCorrupt, match="events from 1025 to 2048 are not those"):
             tree.inclusion_proof(1501)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE audit_events SET digest = zeroblob(32) WHERE id = 1030",
+        "DELETE FROM audit_events WHERE id > 1030",
+        "UPDATE removed_events SET digest = NULL WHERE event_id = 1040",
+    ],
+)
+def test_no_tree_is_made_that_does_not_continue_that_of_the_last_checkpoint(path, damage):
+    with connect(path):
+        a_log(BLOCK + 10)
+        gone = a_log(10)
+        sync.delete(gone)
+        tree.remember(tree_now())
+        a_log(30)
+        assert tree_now().size == BLOCK + 50
+    by_hand(path, "DROP TRIGGER remember_removed_event", damage)
+    with connect(path), pytest.raises(DatabaseCorrupt, match="from 1025 to 1044 are not those"):
+        tree_now()
 
 
 def test_nothing_is_stored_while_an_import_can_still_add_earlier_events(path, tmp_path):
@@ -210,5 +239,5 @@ def test_nothing_is_stored_while_an_import_can_still_add_earlier_events(path, tm
         assert (blocks.is_importing(), rows()) == (True, [])
         current_database().execute_sql("UPDATE import_heads SET open = 0")
         tree.remember(tree_now())
-        assert len(rows()) == 1
+        assert len(rows()) == 2
     assert select(path, "SELECT COUNT(*) FROM store_tree") == [(0,)]

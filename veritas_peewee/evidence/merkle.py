@@ -64,6 +64,14 @@ def levels_of(hashes: Sequence[bytes]) -> list[list[bytes]]:
     return levels
 
 
+def root_over(leaves: Sequence[bytes]) -> bytes:
+    """The root over the hashes of some leaves."""
+    growing = Growing()
+    for leaf in leaves:
+        growing.add(leaf)
+    return growing.root()
+
+
 Subtree = Callable[[int, int], bytes]
 """Gives the root of a complete subtree: from its first leaf, and how many it has, a power of two
 of which the first is a multiple."""

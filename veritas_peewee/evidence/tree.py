@@ -42,24 +42,32 @@ class Tree:
     """The tree over the current database's log, as of one moment.
 
     It is made, and asked, inside `database.current.snapshot()`. To make one reads the digests after
-    the last stored block; `new_blocks` are the blocks that are full by now and not stored yet.
+    the last full block that is stored. Raises DatabaseCorrupt if those up to the newest checkpoint
+    are not the ones of which it was made.
     """
 
     def __init__(self) -> None:
-        found = blocks.stored()
+        found = blocks.full()
         self._ends = [last_event for last_event, _ in found]
         """The id of the last event of each block."""
         self._roots = [root for _, root in found]
         self._tail: list[bytes] = []
         """The hashes of the leaves after the last block."""
-        self.new_blocks: list[Block] = []
+        self._new: list[Block] = []
         self.newest = self._ends[-1] if found else 0
         """The newest event's id."""
+        begun = blocks.begun(len(found), self.newest)
         for event_id, digest in heads.digests_after(self.newest):
             self._tail.append(merkle.leaf_hash(digest or b"?"))
             self.newest = event_id
+            if begun is not None and len(self._tail) == begun.leaves:
+                if merkle.root_over(self._tail) != begun.root:
+                    break
+                begun = None
             if len(self._tail) == BLOCK:
                 self._full(event_id)
+        if begun is not None:
+            raise _not_those(self._ends[-1] if self._ends else 0, begun.last_event)
         self.size = len(self._roots) * BLOCK + len(self._tail)
         """How many leaves it has."""
         self._levels: list[list[bytes]] | None = None
@@ -67,10 +75,16 @@ class Tree:
 
     def _full(self, last_event: int) -> None:
         block = blocks.block_of(len(self._roots), last_event, self._tail)
-        self.new_blocks.append(block)
+        self._new.append(block)
         self._ends.append(last_event)
         self._roots.append(block.root)
         self._tail = []
+
+    def new_blocks(self) -> list[Block]:
+        """The blocks that are not stored yet, the last of which need not be full."""
+        if not self._tail:
+            return self._new
+        return [*self._new, blocks.block_of(len(self._roots), self.newest, self._tail)]
 
     def root(self, size: int | None = None) -> bytes:
         """The root over the first `size` leaves; over all by default.
@@ -147,11 +161,15 @@ class Tree:
         rows = list(heads.events_between(before, last))
         levels = merkle.levels_of([merkle.leaf_hash(digest or b"?") for _, digest in rows])
         if len(rows) != BLOCK or levels[-1][0] != self._roots[number]:
-            raise DatabaseCorrupt(
-                f"{current_database().name}: the events from {before + 1} to {last} are not those "
-                "of which the store's tree was made: `veritas-peewee verify` says which"
-            )
+            raise _not_those(before, last)
         return levels
+
+
+def _not_those(after: int, upto: int) -> DatabaseCorrupt:
+    return DatabaseCorrupt(
+        f"{current_database().name}: the events from {after + 1} to {upto} are not those of which "
+        "the store's tree was made, so nothing can be proven: `veritas-peewee verify` says which"
+    )
 
 
 def _no_size(size: int, most: int) -> InvalidAudit:
@@ -199,5 +217,5 @@ def remember(tree: Tree) -> None:
 
     Not inside a snapshot; without it all goes the same, and takes longer.
     """
-    if tree.new_blocks and current_database().role in ("writer", "script"):
-        blocks.store(tree.new_blocks)
+    if current_database().role in ("writer", "script"):
+        blocks.store(tree.new_blocks())

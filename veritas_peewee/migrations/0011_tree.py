@@ -3,7 +3,8 @@
 
 TABLES = (
     'CREATE TABLE "store_tree" ("number" INTEGER NOT NULL PRIMARY KEY, '
-    '"last_event" INTEGER NOT NULL, "root" BLOB NOT NULL, "parts" BLOB NOT NULL)',
+    '"leaves" INTEGER NOT NULL, "last_event" INTEGER NOT NULL, "root" BLOB NOT NULL, '
+    '"parts" BLOB NOT NULL)',
 )
 
 

@@ -3,7 +3,11 @@
 
 TABLES = (
     """CREATE TABLE store_tree (
-    number bigint PRIMARY KEY, last_event bigint NOT NULL, root bytea NOT NULL, parts bytea NOT NULL
+    number bigint PRIMARY KEY,
+    leaves bigint NOT NULL,
+    last_event bigint NOT NULL,
+    root bytea NOT NULL,
+    parts bytea NOT NULL
 )""",
 )
 
