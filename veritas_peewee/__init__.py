@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from veritas_peewee.errors import DatabaseCorrupt as DatabaseCorrupt
     from veritas_peewee.errors import InvalidAudit as InvalidAudit
     from veritas_peewee.errors import NoDatabase as NoDatabase
+    from veritas_peewee.errors import NotProven as NotProven
     from veritas_peewee.errors import ReadOnlyStore as ReadOnlyStore
     from veritas_peewee.errors import SchemaTooNew as SchemaTooNew
     from veritas_peewee.errors import ScreenshotNotFound as ScreenshotNotFound
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from veritas_peewee.errors import StoreFull as StoreFull
     from veritas_peewee.errors import StoreMoved as StoreMoved
     from veritas_peewee.errors import WriteUndone as WriteUndone
+    from veritas_peewee.evidence.checkpoints import Checkpoint as Checkpoint
     from veritas_peewee.following.follower import Follower as Follower
     from veritas_peewee.ledger.heads import Head as Head
     from veritas_peewee.models import Audit as Audit
@@ -65,6 +67,7 @@ __all__ = [
     "AuditScreenshot",
     "AuditStatus",
     "AuditStore",
+    "Checkpoint",
     "Comparison",
     "CopyReport",
     "DatabaseCorrupt",
@@ -76,6 +79,7 @@ __all__ = [
     "Hit",
     "InvalidAudit",
     "NoDatabase",
+    "NotProven",
     "Page",
     "ReadOnlyStore",
     "SchemaTooNew",
@@ -109,6 +113,7 @@ _MODULES = {
         "DatabaseCorrupt",
         "InvalidAudit",
         "NoDatabase",
+        "NotProven",
         "ReadOnlyStore",
         "SchemaTooNew",
         "ScreenshotNotFound",
@@ -120,6 +125,7 @@ _MODULES = {
         "StoreMoved",
         "WriteUndone",
     ),
+    "evidence.checkpoints": ("Checkpoint",),
     "following.follower": ("Follower",),
     "ledger.heads": ("Head",),
     "models": ("Audit", "AuditEvent", "AuditFinding", "AuditScreenshot"),

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from datetime import datetime
 from functools import cached_property, partial
 from types import CoroutineType, TracebackType
-from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack, overload
 from warnings import warn
 
 import anyio
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from anyio.lowlevel import EventLoopToken
 
     from veritas_peewee.database.connection import StoreDatabase
+    from veritas_peewee.evidence.checkpoints import Checkpoint
     from veritas_peewee.following.follower import Follower
     from veritas_peewee.following.hub import Hub
     from veritas_peewee.ledger.heads import Head
@@ -518,9 +519,31 @@ class AuditStore:
             lambda: sync.trend(url, host=host, since=since, until=until, limit=limit)
         )
 
-    async def head(self) -> Head:
-        """The store's head: what it holds now, in short, for `veritas-peewee verify --against`."""
-        return await self.read(lambda: sync.head())
+    @overload
+    async def head(self, *, key: None = None, name: None = None) -> Head: ...
+
+    @overload
+    async def head(self, *, key: str | os.PathLike[str], name: str | None = None) -> Checkpoint: ...
+
+    async def head(
+        self, *, key: str | os.PathLike[str] | None = None, name: str | None = None
+    ) -> Head | Checkpoint:
+        """What the store holds now, in short, for `veritas-peewee verify --against`: its head, or
+        with a `key` a signed checkpoint, which others can check without this library.
+
+        `key` is the file of a private key (`veritas-peewee keygen`), `name` its name if the file
+        does not say it. Raises StoreError for a file that is not such a key, and while an import or
+        a copy is not complete; InvalidAudit for a name that is missing or wrong; DatabaseCorrupt if
+        events are not what they were at the last checkpoint.
+        """
+        if key is None:
+            return await self.read(lambda: sync.head())
+        from veritas_peewee.evidence import checkpoints
+
+        made, new_blocks = await self.read(checkpoints.signed, key, name)
+        if new_blocks:
+            await self.write(checkpoints.remember, new_blocks)
+        return made
 
     def follow(self, audit_id: str, *, after: int | str | None = None) -> Follower:
         """An audit's events after an event's id or token (None: all), then new ones.

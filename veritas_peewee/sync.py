@@ -16,9 +16,9 @@ nothing, also within a transaction. Results are loaded: using them runs no query
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from veritas_peewee.evidence.checkpoints import head as head
     from veritas_peewee.following.polling import follow as follow
     from veritas_peewee.following.polling import follow_all as follow_all
-    from veritas_peewee.ledger.heads import newest_head as head
     from veritas_peewee.maintenance.verify import verify_audit as verify
     from veritas_peewee.presentation.report import report_html as report
     from veritas_peewee.queries.comparison import compare as compare
@@ -135,9 +135,9 @@ def _load(name: str) -> Any:
 
             return getattr(polling, name)
         case "head":
-            from veritas_peewee.ledger.heads import newest_head
+            from veritas_peewee.evidence.checkpoints import head
 
-            return newest_head
+            return head
         case "export":
             from veritas_peewee.transfer.exporting import export_jsonl
 

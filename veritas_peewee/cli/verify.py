@@ -1,4 +1,4 @@
-"""`verify` and `head`: whether a store still holds everything, as it was."""
+"""`verify`: whether a store still holds everything, as it was."""
 
 from __future__ import annotations
 
@@ -12,45 +12,64 @@ from veritas_peewee.cli.options import Database, Json, looked_at, must_exist, ty
 from veritas_peewee.cli.output import print_json
 from veritas_peewee.cli.text import PROGRAM, complain, in_words, one_line
 from veritas_peewee.errors import DatabaseCorrupt, StoreError
-from veritas_peewee.ledger.heads import Head, newest_head, parse_head
+from veritas_peewee.evidence.checkpoints import is_checkpoint
+from veritas_peewee.evidence.keys import public_key
+from veritas_peewee.ledger.heads import parse_head
 from veritas_peewee.maintenance.repair import repairing, strays
 from veritas_peewee.maintenance.verify import Report
 from veritas_peewee.maintenance.verify import verify as verify_store
-from veritas_peewee.presentation.data import as_dict
 
 UNCHECKED = 3
 """The exit code if nothing is wrong with what could be looked at, and something could not."""
 
-_LONGEST_HEAD = 1000
-"""The most bytes that are read of a file that should hold a head."""
+_LONGEST = 100_000
+"""The most bytes that are read of a file that should hold a head or a checkpoint."""
 
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands of this module."""
     app.command(epilog=f"Example: {PROGRAM} verify --against head.txt")(verify)
-    app.command(epilog=f"Example: {PROGRAM} head > head.txt, and keep it on another machine")(head)
 
 
-def _earlier_head(value: str | None) -> str | None:
+def _kept_text(value: str | None) -> str | None:
+    """The head or the checkpoint that an option means: itself, or what is in a file."""
     if value is None:
         return None
     try:
         text = value
         if os.path.exists(value):  # a pipe too: --against <(ssh safe cat head.txt)
             with open(value, "rb") as file:
-                text = file.read(_LONGEST_HEAD).decode()
-        return str(parse_head(text))
+                text = file.read(_LONGEST).decode()
+        return text if is_checkpoint(text) else str(parse_head(text))
     except (StoreError, OSError, ValueError) as error:
         raise typer.BadParameter(in_words(error)) from None
+
+
+def _key(value: str | None) -> str | None:
+    if value is not None:
+        try:
+            public_key(value)
+        except (StoreError, OSError) as error:
+            raise typer.BadParameter(in_words(error)) from None
+    return value
 
 
 def verify(
     against: Annotated[
         str | None,
         typer.Option(
-            help="A head that was kept elsewhere, or a file that holds it.",
+            help="A head or a signed checkpoint that was kept elsewhere, or a file that holds it.",
             metavar="HEAD",
-            callback=_earlier_head,
+            callback=_kept_text,
+        ),
+    ] = None,
+    key: Annotated[
+        str | None,
+        typer.Option(
+            help="The public key that must have signed the checkpoint: a vkey, or a file of one "
+            "or of a PEM key.",
+            metavar="KEY",
+            callback=_key,
         ),
     ] = None,
     fix: Annotated[
@@ -66,6 +85,11 @@ def verify(
     It ends with 1 if anything is missing or altered, with 3 if nothing is as far as it could be
     looked at, and something could not.
     """
+    if against is not None and key is None and is_checkpoint(against):
+        raise typer.BadParameter(
+            "this is a signed checkpoint: name the key that must have signed it, --key KEY",
+            param_hint="--against",
+        )
     done: list[str] = []
     if fix:
         must_exist(database)
@@ -73,7 +97,7 @@ def verify(
             pass
     try:
         with looked_at(database), progress.whole("audits") as advance:
-            report = verify_store(against=against, files=files, progress=advance)
+            report = verify_store(against=against, key=key, files=files, progress=advance)
             stray = strays()
     except DatabaseCorrupt as error:
         report, stray = Report(), []
@@ -112,13 +136,3 @@ def _print(report: Report, done: list[str]) -> None:
         if report.unchecked:
             found += f", {len(report.unchecked)} that could not be checked here"
         console.print(f"{checked}: {found}")
-
-
-def head(database: Database = None, json: Json = False) -> None:
-    """Print the store's newest position and digest, to be kept elsewhere."""
-    with looked_at(database):
-        found: Head = newest_head()
-    if json:
-        print_json({"head": str(found), **as_dict(found)})
-    else:
-        typer.echo(str(found))

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
+from typing import NamedTuple
 
-from peewee import SQL
+from peewee import SQL, NodeList
 
 from veritas_peewee.database.current import atomic, current_database
 from veritas_peewee.database.expressions import blob_as_read, is_integer
@@ -53,61 +54,57 @@ def parts_of(leaves: Sequence[bytes]) -> bytes:
     return b"".join(merkle.root_over(leaves[start : start + PART]) for start in starts)
 
 
-def full() -> list[tuple[int, bytes]]:
-    """The last event's id and the root of each stored block that is full, in order.
+class Stored(NamedTuple):
+    """What is stored of a block, without its parts."""
 
-    They end before the first one that is missing, or is none that this library wrote.
-    """
-    found: list[tuple[int, bytes]] = []
-    for number, leaves, last_event, root in execute(_roots_sql(), ()):
-        before = found[-1][0] if found else 0
-        if leaves != BLOCK or not _is_sound(number == len(found), before, leaves, last_event, root):
-            break
-        found.append((last_event, root))
-    return found
+    number: int
+    leaves: int
+    last_event: int
+    root: bytes
 
 
-def begun(number: int, before: int) -> Block | None:
-    """The stored block with this number, if it is one that is not full; `before` is the last event
-    of the one before it."""
-    for row in execute(f"{_rows_sql()} LIMIT 1 OFFSET {number}", ()):
-        _, leaves, last_event, root, parts = row
-        sound = _is_sound(row[0] == number, before, leaves, last_event, root)
-        if sound and leaves < BLOCK and _are_parts(leaves, parts):
-            return Block(*row)
-    return None
-
-
-def sound() -> tuple[list[Block], list[int]]:
-    """The stored blocks in order, up to the first that is none that this library wrote; and the
+def stored() -> tuple[list[Stored], list[int]]:
+    """The stored blocks in order, up to the first row that is not one of this library's; and the
     numbers of the rows from that one on."""
-    found: list[Block] = []
+    found: list[Stored] = []
     odd: list[int] = []
-    for row in execute(_rows_sql(), ()):
-        number, leaves, last_event, root, parts = row
-        before = found[-1].last_event if found else 0
-        is_next = not odd and number == len(found) and (not found or found[-1].leaves == BLOCK)
-        if _is_sound(is_next, before, leaves, last_event, root) and _are_parts(leaves, parts):
-            found.append(Block(*row))
+    for *row, parts in execute(_rows_sql(), ()):
+        block = Stored(*row)
+        if not odd and _follows(found[-1] if found else None, block) and _is_sound(block, parts):
+            found.append(block)
         else:
-            odd.append(number)
+            odd.append(block.number)
     return found, odd
 
 
-def _is_sound(is_next: bool, before: int, leaves: object, last: object, root: object) -> bool:
+def _follows(before: Stored | None, block: Stored) -> bool:
+    if before is None:
+        return block.number == 0
     return (
-        is_next
-        and isinstance(leaves, int)
-        and 0 < leaves <= BLOCK
-        and isinstance(last, int)
-        and before + leaves <= last <= heads.LARGEST_ID
-        and isinstance(root, bytes)
-        and len(root) == _HASH
+        before.leaves == BLOCK
+        and block.number == before.number + 1
+        and isinstance(block.last_event, int)
+        and block.last_event > before.last_event
     )
 
 
-def _are_parts(leaves: int, parts: object) -> bool:
-    return isinstance(parts, bytes) and len(parts) == -(-leaves // PART) * _HASH
+def _is_sound(block: Stored, parts: object) -> bool:
+    _, leaves, last_event, root = block
+    return (
+        isinstance(leaves, int)
+        and 0 < leaves <= BLOCK
+        and isinstance(last_event, int)
+        and leaves <= last_event <= heads.LARGEST_ID
+        and isinstance(root, bytes)
+        and len(root) == _HASH
+        and parts == -(-leaves // PART) * _HASH
+    )
+
+
+def stored_parts(number: int) -> bytes:
+    """The parts of the stored block with this number."""
+    ((parts,),) = execute(_parts_sql(), (number,))
+    return bytes(parts)
 
 
 @atomic
@@ -119,15 +116,15 @@ def store(blocks: Sequence[Block]) -> int:
     """
     if not blocks or is_importing():
         return 0
-    stored, odd = sound()
-    kept = len(stored) - (bool(stored) and stored[-1].leaves < BLOCK)
-    after = [one for one in blocks if one.number >= kept]
-    if not after or after[0].number != kept or (kept < len(stored) and after[0] == stored[kept]):
+    there, odd = stored()
+    begun = there.pop() if there and there[-1].leaves < BLOCK else None
+    after = [one for one in blocks if one.number >= len(there)]
+    if not after or after[0].number != len(there):
         return 0
-    if kept < len(stored) and after[0].leaves < stored[kept].leaves:
+    if begun is not None and after[0].leaves <= begun.leaves:
         return 0
-    if odd or kept < len(stored):
-        remove_from(kept)
+    if begun is not None or odd:
+        remove_from(len(there))
     store_rows(TreeBlock, _COLUMNS, [astuple(one) for one in after])
     return len(after)
 
@@ -144,21 +141,18 @@ def is_importing() -> bool:
 
 
 @per_backend
-def _roots_sql() -> str:
-    return _select(TreeBlock.root)
-
-
-@per_backend
 def _rows_sql() -> str:
-    return _select(TreeBlock.root, TreeBlock.parts)
-
-
-def _select(*blobs: object) -> str:
     numbers = [
         SQL(f"CASE WHEN {is_integer(name)} THEN {name} END") for name in ("leaves", "last_event")
     ]
-    query = TreeBlock.select(TreeBlock.number, *numbers, *map(blob_as_read, blobs))
+    length = NodeList((SQL("LENGTH("), blob_as_read(TreeBlock.parts), SQL(")")))
+    query = TreeBlock.select(TreeBlock.number, *numbers, blob_as_read(TreeBlock.root), length)
     return text_of(query.order_by(TreeBlock.number))
+
+
+@per_backend
+def _parts_sql() -> str:
+    return text_of(TreeBlock.select(TreeBlock.parts).where(TreeBlock.number == MARK))
 
 
 @per_backend

@@ -45,6 +45,12 @@ class Growing:
         self._peaks.append(subtree)
         self.size += leaves
 
+    def copy(self) -> Growing:
+        """The same tree, to which other leaves can be added."""
+        other = Growing()
+        other.size, other._peaks = self.size, [*self._peaks]
+        return other
+
     def root(self) -> bytes:
         """The root as it is now."""
         if not self._peaks:

@@ -47,16 +47,16 @@ class Tree:
     """
 
     def __init__(self) -> None:
-        found = blocks.full()
-        self._ends = [last_event for last_event, _ in found]
+        found, _ = blocks.stored()
+        begun = found.pop() if found and found[-1].leaves < BLOCK else None
+        self._ends = [one.last_event for one in found]
         """The id of the last event of each block."""
-        self._roots = [root for _, root in found]
+        self._roots = [one.root for one in found]
         self._tail: list[bytes] = []
         """The hashes of the leaves after the last block."""
         self._new: list[Block] = []
         self.newest = self._ends[-1] if found else 0
         """The newest event's id."""
-        begun = blocks.begun(len(found), self.newest)
         for event_id, digest in heads.digests_after(self.newest):
             self._tail.append(merkle.leaf_hash(digest or b"?"))
             self.newest = event_id
@@ -210,12 +210,3 @@ def consistency_proof(earlier: int, size: int | None = None) -> tuple[bytes, ...
     """
     with snapshot():
         return Tree().consistency(earlier, size)
-
-
-def remember(tree: Tree) -> None:
-    """Store what makes the next tree quick, where the current database can be written.
-
-    Not inside a snapshot; without it all goes the same, and takes longer.
-    """
-    if current_database().role in ("writer", "script"):
-        blocks.store(tree.new_blocks())

@@ -7,6 +7,8 @@ from itertools import pairwise
 
 from veritas_peewee.database.expressions import text_as_bytes
 from veritas_peewee.database.statements import rows_of
+from veritas_peewee.evidence.checkpoints import Checkpoint
+from veritas_peewee.evidence.walk import TreeWalk
 from veritas_peewee.ledger import continued, kept_ids
 from veritas_peewee.ledger.heads import (
     HEAD_EVERY,
@@ -21,15 +23,19 @@ from veritas_peewee.maintenance.upkeep import upkeep
 from veritas_peewee.models import StoreHead
 
 
-def check_log(problems: Problems, notes: list[str], earlier: Head | None) -> Head:
-    """Check the current database's log, also against a head that it had earlier.
+def check_log(problems: Problems, notes: list[str], against: Head | Checkpoint | None) -> Head:
+    """Check the current database's log, also against a head or a checkpoint of it that was kept.
 
     Adds what is wrong to `problems` and what only costs something to `notes`; returns the head
     that the store has now.
     """
     taken = _check_imports(problems)
-    walk = _Walk(problems, taken[-1] if taken else None, earlier)
+    checkpoint = against if isinstance(against, Checkpoint) else None
+    earlier = against.head if isinstance(against, Checkpoint) else against
+    tree = TreeWalk(None if checkpoint is None else checkpoint.size)
+    walk = _Walk(problems, taken[-1] if taken else None, earlier, tree)
     walk.through()
+    problems += tree.problems()
     upkeep().check_own_tables(problems)
     notes += walk.notes
     if taken and taken[-1].open and walk.newest <= taken[-1].position:
@@ -38,8 +44,9 @@ def check_log(problems: Problems, notes: list[str], earlier: Head | None) -> Hea
             "--skip-existing, and it is completed"
         )
     head = newest_head()
+    is_it = checkpoint is None or _compare_tree(problems, checkpoint, tree)
     if earlier is not None:
-        _compare(problems, notes, earlier, walk, head, taken)
+        _compare(problems, notes, earlier, walk, head, taken, is_it)
     return head
 
 
@@ -58,7 +65,10 @@ def _check_imports(problems: Problems) -> list[Taken]:
 class _Walk:
     """The walk through the digests of all events, in which every head is computed again."""
 
-    def __init__(self, problems: Problems, taken: Taken | None, earlier: Head | None) -> None:
+    def __init__(
+        self, problems: Problems, taken: Taken | None, earlier: Head | None, tree: TreeWalk
+    ) -> None:
+        self.tree = tree
         self.problems = problems
         self.taken = taken
         self.earlier = earlier
@@ -90,6 +100,7 @@ class _Walk:
             self._gap(event_id)
             self.newest = max(event_id, self.newest)
             self.since.update(digest or b"?")
+            self.tree.add(event_id, digest)
             if self.taken is not None and event_id <= self.start:
                 total += kept_ids.total_of([(event_id, digest)])
             if self.earlier is not None and event_id == self.earlier.position:
@@ -155,6 +166,19 @@ def _stored_heads() -> dict[int, bytes]:
     return dict(rows_of(StoreHead.select(StoreHead.event_id, text_as_bytes(StoreHead.digest))))
 
 
+def _compare_tree(problems: Problems, checkpoint: Checkpoint, tree: TreeWalk) -> bool:
+    """Whether the log begins with what the checkpoint was signed of."""
+    if tree.wanted_root is None:
+        problems.add(f"the log had {checkpoint.size} events when the checkpoint was signed, and "
+                     f"has {tree.size}: the newest of them are gone")  # fmt: skip
+        return False
+    if tree.wanted_root != checkpoint.root_hash:
+        problems.add(f"the first {checkpoint.size} events of the log are not those of which the "
+                     "checkpoint was signed: events were altered, or are gone")  # fmt: skip
+        return False
+    return True
+
+
 def _compare(
     problems: Problems,
     notes: list[str],
@@ -162,11 +186,17 @@ def _compare(
     walk: _Walk,
     now: Head,
     taken: list[Taken],
+    is_the_tree: bool,
 ) -> None:
-    """What has gone since the store had the head `earlier`."""
+    """What has gone since the store had the head `earlier`.
+
+    Unless `is_the_tree`, it is reported already that the log is another one.
+    """
     newest = max(walk.newest, now.position)
     known = [(one.position, one.digest) for one in taken]
-    if earlier.position > newest:
+    if not is_the_tree:
+        pass
+    elif earlier.position > newest:
         problems.add(f"the events from {newest + 1} to {earlier.position} are gone: the head "
                      f"that was kept is of event {earlier.position}")  # fmt: skip
     elif walk.earlier_digest != earlier.digest:

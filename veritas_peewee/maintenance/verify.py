@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,6 +12,10 @@ from peewee import SQL
 from veritas_peewee.catalog import checking, entries
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.statements import MARK, execute, per_backend, text_of
+from veritas_peewee.errors import InvalidAudit
+from veritas_peewee.evidence import checkpoints, keys
+from veritas_peewee.evidence.checkpoints import Checkpoint
+from veritas_peewee.evidence.keys import PublicKey
 from veritas_peewee.ledger import seals
 from veritas_peewee.ledger.checking import Flaw, flaws
 from veritas_peewee.ledger.digests import fields_of
@@ -32,25 +37,40 @@ Progress = Callable[[int, int], object]
 
 def verify(
     *,
-    against: str | Head | None = None,
+    against: str | Head | Checkpoint | None = None,
+    key: str | os.PathLike[str] | PublicKey | None = None,
     files: bool = True,
     progress: Progress | None = None,
 ) -> Report:
     """Check the current database and, unless `files` is false, every screenshot file.
 
-    `against` is an earlier head of this store, stored elsewhere: whatever has gone since is a
-    problem. `progress` is called with how many audits have been checked, of how many. The check
-    is of one consistent snapshot; writers continue meanwhile, and an image that they remove is not
-    a problem. Whatever is in the file, the check comes to its end. Raises StoreError for a text
-    that is not a head.
+    `against` is an earlier head or checkpoint of this store, stored elsewhere: whatever has gone
+    since is a problem. The text of a checkpoint needs the `key` that must have signed it: a vkey,
+    or the file of one or of a public key in PEM. `progress` is called with how many audits have
+    been checked, of how many. The check is of one consistent snapshot; writers continue meanwhile,
+    and an image that they remove is not a problem. Whatever is in the file, the check comes to its
+    end. Raises StoreError for a text that is not a head, NotProven for one that is not a checkpoint
+    signed by the key, and InvalidAudit where the key is missing.
     """
-    earlier = parse_head(against) if isinstance(against, str) else against
+    earlier = _kept(against, key) if isinstance(against, str) else against
     report = Report()
     try:
         _check(report, earlier, files, progress)
     except CallersError as error:
         raise error.args[0] from None
     return report
+
+
+def _kept(text: str, key: str | os.PathLike[str] | PublicKey | None) -> Head | Checkpoint:
+    if not checkpoints.is_checkpoint(text):
+        return parse_head(text)
+    if key is None:
+        raise InvalidAudit(
+            "key: a checkpoint is worth its signature: name the key that must have signed it"
+        )
+    return checkpoints.read_checkpoint(
+        text, key if isinstance(key, PublicKey) else keys.public_key(key)
+    )
 
 
 def verify_audit(audit_id: str) -> list[str]:
@@ -70,7 +90,9 @@ def verify_audit(audit_id: str) -> list[str]:
     return [*report.problems, *report.unchecked]
 
 
-def _check(report: Report, earlier: Head | None, files: bool, progress: Progress | None) -> None:
+def _check(
+    report: Report, earlier: Head | Checkpoint | None, files: bool, progress: Progress | None
+) -> None:
     database = current_database()
     # Even the end of a read transaction can fail on a damaged file.
     with report.part(what := database.storage), database.looking():

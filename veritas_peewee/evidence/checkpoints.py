@@ -1,0 +1,150 @@
+"""Checkpoints (C2SP `tlog-checkpoint`): the size and the root of the log's tree, signed.
+
+The store's head is on a line of its own, so that one text is enough for `verify --against`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from base64 import b64decode, b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import overload
+
+from veritas_peewee.database.current import current_database, snapshot
+from veritas_peewee.errors import NotProven, StoreError
+from veritas_peewee.evidence import blocks, keys, notes
+from veritas_peewee.evidence.blocks import Block
+from veritas_peewee.evidence.keys import PublicKey
+from veritas_peewee.evidence.tree import Tree
+from veritas_peewee.ledger.heads import Head, newest_head, parse_head
+from veritas_peewee.values.plain import shown
+
+_logger = logging.getLogger("veritas_peewee")
+_SIZE = re.compile(r"0|[1-9]\d{0,17}")
+LONGEST = 100_000
+"""The most bytes that a checkpoint has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What the store's log was when it was signed."""
+
+    origin: str
+    """Whose log it is: the name of the key that signed it."""
+    size: int
+    """How many leaves the tree has: the events so far, removed ones among them."""
+    root: str
+    """The tree's root, in base64."""
+    head: Head | None
+    """The store's head at that moment; None if the checkpoint has none that this version reads."""
+    note: str
+    """The whole text with its signatures, as a file has it."""
+
+    @property
+    def root_hash(self) -> bytes:
+        """The tree's root, in 32 bytes."""
+        return b64decode(self.root)
+
+    def __str__(self) -> str:
+        return self.note
+
+
+@overload
+def head(*, key: None = None, name: None = None) -> Head: ...
+
+
+@overload
+def head(*, key: str | os.PathLike[str], name: str | None = None) -> Checkpoint: ...
+
+
+def head(
+    *, key: str | os.PathLike[str] | None = None, name: str | None = None
+) -> Head | Checkpoint:
+    """What the current database holds, in short: its head, or with a `key` a signed checkpoint.
+
+    Keep it where this machine cannot lose it: `veritas-peewee verify --against` then reports what
+    is gone, the newest writes too. `key` is the file of a private key (`veritas-peewee keygen`),
+    `name` its name if the file does not say it. The first checkpoint of a store reads the digest of
+    each event, later ones those that came since. Raises StoreError for a file that is not such a
+    key, and while an import or a copy is not complete; InvalidAudit for a name that is missing or
+    wrong; DatabaseCorrupt if events are not what they were at the last checkpoint.
+    """
+    if key is None:
+        return newest_head()
+    made, new_blocks = signed(key, name)
+    if current_database().role == "script":
+        remember(new_blocks)
+    return made
+
+
+def remember(new_blocks: Sequence[Block]) -> None:
+    """Store what makes the next checkpoint quick. If that fails, the log says so, and the next one
+    takes longer."""
+    try:
+        blocks.store(new_blocks)
+    except StoreError as error:
+        _logger.warning("what makes the next checkpoint quick could not be stored: %s", error)
+
+
+def signed(
+    key: str | os.PathLike[str], name: str | None = None
+) -> tuple[Checkpoint, Sequence[Block]]:
+    """A checkpoint as `head` makes it, and what to give to `remember` where it can be written."""
+    signer = keys.signing_key(key, name)
+    with snapshot():
+        if blocks.is_importing():
+            raise StoreError(
+                "an import or a copy is not complete, so events can still come among those that "
+                "are there: run it again (an import with --skip-existing), then sign"
+            )
+        tree, now = Tree(), newest_head()
+        root = b64encode(tree.root()).decode()
+    text = f"{signer.name}\n{tree.size}\n{root}\n{now}\n"
+    made = Checkpoint(signer.name, tree.size, root, now, notes.signed(text, signer))
+    return made, tree.new_blocks()
+
+
+def is_checkpoint(text: str | bytes) -> bool:
+    """Whether a text is meant as a signed checkpoint, and not as a head."""
+    return len(text.split()) > 1
+
+
+def read_checkpoint(note: str | bytes, key: PublicKey | None) -> Checkpoint:
+    """The checkpoint that a text is; its signature is checked unless `key` is None.
+
+    Raises NotProven for a text that is not a checkpoint, is not signed by the key, or was altered,
+    and says which.
+    """
+    data = note.encode() if isinstance(note, str) else note
+    text, signer = (notes.split(data)[0], None) if key is None else notes.checked(data, key)
+    origin, *rest = text.removesuffix("\n").split("\n")
+    if "" in (origin, *rest) or len(rest) < 2:
+        raise NotProven("it is not a checkpoint: that begins with origin, size and root")
+    if signer not in (None, origin):
+        raise NotProven(f"it is of {shown(origin)}, and signed as {shown(signer)}")
+    size, root, *more = rest
+    if not _SIZE.fullmatch(size):
+        raise NotProven(f"{shown(size)} is not the size of a tree")
+    if not _is_root(root):
+        raise NotProven(f"{shown(root)} is not the root of a tree")
+    return Checkpoint(origin, int(size), root, _head_in(more), data.decode())
+
+
+def _is_root(text: str) -> bool:
+    try:
+        data = b64decode(text, validate=True)
+    except ValueError:
+        return False
+    return len(data) == 32 and b64encode(data).decode() == text
+
+
+def _head_in(lines: list[str]) -> Head | None:
+    for line in lines:
+        try:
+            return parse_head(line)
+        except StoreError:
+            continue
+    return None
