@@ -64,7 +64,7 @@ def test_a_public_key_is_read_from_a_line_a_file_and_pem(tmp_path, key, signs):
     with pytest.raises(InvalidAudit, match="a PEM file has no name"):
         _ = keys.public_key(pem).vkey
     assert keys.named(keys.public_key(pem), NAME).vkey == made.vkey
-    with pytest.raises(InvalidAudit, match="the key is named audits.example.org/store, not 'x'"):
+    with pytest.raises(InvalidAudit, match=r"the key is named audits.example.org/store, not 'x'"):
         keys.named(made, "x")
 
 
@@ -85,7 +85,7 @@ def test_a_name_that_no_key_can_have_is_refused(tmp_path, name):
 
 
 def test_a_key_of_another_name_is_refused(key):
-    with pytest.raises(InvalidAudit, match="is named audits.example.org/store, not 'other'"):
+    with pytest.raises(InvalidAudit, match=r"is named audits.example.org/store, not 'other'"):
         keys.signing_key(key, "other")
 
 
@@ -114,13 +114,13 @@ def test_what_is_no_key_is_refused(tmp_path, key, signs):
     path.write_text("head\n")
     with pytest.raises(StoreError, match="not a private key for Ed25519"):
         keys.signing_key(path, NAME)
-    with pytest.raises(StoreError, match="neither a vkey .* nor a public key"):
+    with pytest.raises(StoreError, match=r"neither a vkey .* nor a public key"):
         keys.public_key(path)
     path.write_text(keys.public_key(key).pem)
     with pytest.raises(StoreError, match="is a public key: the private one signs"):
         keys.signing_key(path, NAME)
     path.write_bytes(openssl("rsa", "-pubout", input=openssl("genpkey", "-algorithm", "rsa")))
-    with pytest.raises(StoreError, match="neither a vkey .* nor a public key"):
+    with pytest.raises(StoreError, match=r"neither a vkey .* nor a public key"):
         keys.public_key(path)
 
 

@@ -30,7 +30,9 @@ from veritas_peewee import (
     Severity,
     as_dict,
     connect,
+    sync,
 )
+from veritas_peewee.evidence import keys
 from veritas_peewee.ledger.heads import newest_head
 from veritas_peewee.maintenance.backup import backup, restore
 from veritas_peewee.maintenance.diagnosis import Finding
@@ -131,6 +133,8 @@ def results(path: Path, ids: list[str], tmp_path: Path) -> list[Any]:
     """One of each thing that the facade and maintenance return."""
     found = anyio.run(from_the_facade, path, ids, tmp_path)
     with connect(path):
+        keys.make_key(tmp_path / "store.key", "audits.example.org")
+        found.append(sync.head(key=tmp_path / "store.key"))
         found += [verify(), newest_head(), export_csv(tmp_path / "all.csv"), prune(keep_newest=0)]
     found += [backup(tmp_path / "backup", database=path), diagnose(path)]
     found.append(restore(tmp_path / "backup", tmp_path / "restored.db"))

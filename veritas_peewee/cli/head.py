@@ -9,8 +9,9 @@ import typer
 
 from veritas_peewee.cli.options import Database, Json, as_usage_errors, existing, looked_at
 from veritas_peewee.cli.output import print_json
-from veritas_peewee.cli.text import PROGRAM
-from veritas_peewee.evidence import checkpoints, keys
+from veritas_peewee.cli.text import PROGRAM, one_line
+from veritas_peewee.errors import NotProven
+from veritas_peewee.evidence import checkpoints, keys, timestamps
 from veritas_peewee.presentation.data import as_dict
 
 _Name = Annotated[
@@ -38,13 +39,52 @@ def head(
         ),
     ] = None,
     name: _Name = None,
+    timestamp_request: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write a request (RFC 3161) to stamp this checkpoint beside it, for an authority.",
+            metavar="CHECKPOINT",
+        ),
+    ] = None,
+    timestamp: Annotated[
+        Path | None,
+        typer.Option(
+            help="Check this reply of an authority, and keep it beside the --checkpoint.",
+            metavar="REPLY",
+        ),
+    ] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="The checkpoint that was stamped.", metavar="FILE")
+    ] = None,
+    authority: Annotated[
+        Path | None,
+        typer.Option(help="The certificates that the authority has, in PEM.", metavar="FILE"),
+    ] = None,
     database: Database = None,
     json: Json = False,
 ) -> None:
     """Print the store's newest position and digest, to be kept elsewhere.
 
-    Signed it is a checkpoint (C2SP): the size and the root of the log's tree, and the head.
+    Signed it is a checkpoint (C2SP): the size and the root of the log's tree, and the head. A time
+    stamp proves when it was there; how its request is sent is yours to choose.
     """
+    if timestamp is None and (checkpoint, authority) != (None, None):
+        raise typer.BadParameter("--checkpoint and --authority belong to --timestamp REPLY")
+    if sum(one is not None for one in (signed, timestamp_request, timestamp)) > 1:
+        raise typer.BadParameter(
+            "one at a time: --signed, then --timestamp-request, then --timestamp"
+        )
+    if timestamp_request is not None:
+        _ask_for_time(timestamp_request, json)
+        return
+    if timestamp is not None:
+        if checkpoint is None or authority is None:
+            raise typer.BadParameter(
+                "needs what was stamped and by whom: --checkpoint FILE --authority FILE",
+                param_hint="--timestamp",
+            )
+        _keep_time(timestamp, checkpoint, authority, json)
+        return
     if name is not None and signed is None:
         raise typer.BadParameter("is the name of a key: give --signed KEY too", param_hint="--name")
     if signed is None:
@@ -62,6 +102,33 @@ def head(
         print_json(made)
     else:
         typer.echo(made.note, nl=False)
+
+
+def _ask_for_time(checkpoint: Path, json: bool) -> None:
+    try:
+        checkpoints.read_checkpoint(timestamps.read_file(checkpoint), None)
+    except NotProven as error:
+        raise NotProven(f"{checkpoint}: {error}") from None
+    written = timestamps.write_request(checkpoint)
+    if json:
+        print_json({"request": str(written)})
+        return
+    reply = f"{checkpoint}{timestamps.REPLY}"
+    typer.echo(
+        f"{one_line(written)}: written; it is sent to an authority for example with\n"
+        "  curl -H 'Content-Type: application/timestamp-query' --data-binary "
+        f"@{one_line(written)} URL > {one_line(reply)}"
+    )
+
+
+def _keep_time(reply: Path, checkpoint: Path, authority: Path, json: bool) -> None:
+    kept, found = timestamps.keep_reply(reply, checkpoint, authority)
+    if json:
+        print_json({"reply": str(kept), **as_dict(found)})
+    else:
+        time = found.time.strftime("%Y-%m-%d %H:%M:%S")
+        whose = f" by {one_line(found.authority)}" if found.authority else ""
+        typer.echo(f"{one_line(kept)}: {one_line(checkpoint)} was there at {time} UTC{whose}")
 
 
 def keygen(
