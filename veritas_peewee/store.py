@@ -532,14 +532,17 @@ class AuditStore:
         with a `key` a signed checkpoint, which others can check without this library.
 
         `key` is the file of a private key (`veritas-peewee keygen`), `name` its name if the file
-        does not say it. Raises StoreError for a file that is not such a key, and while an import or
-        a copy is not complete; InvalidAudit for a name that is missing or wrong; DatabaseCorrupt if
-        events are not what they were at the last checkpoint.
+        does not say it. Each audit that has ended since the last checkpoint gets an event that
+        states its rows (`audit_sealed`). Raises StoreError for a file that is not such a key, and
+        while an import or a copy is not complete; InvalidAudit for a name that is missing or wrong;
+        DatabaseCorrupt if events are not what they were at the last checkpoint.
         """
         if key is None:
             return await self.read(lambda: sync.head())
-        from veritas_peewee.evidence import checkpoints
+        from veritas_peewee.evidence import checkpoints, statements
 
+        for some in await self.read(checkpoints.to_state, key, name):
+            await self.write(statements.state, some)
         made, new_blocks = await self.read(checkpoints.signed, key, name)
         if new_blocks:
             await self.write(checkpoints.remember, new_blocks)

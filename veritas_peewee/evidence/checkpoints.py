@@ -15,7 +15,7 @@ from typing import overload
 
 from veritas_peewee.database.current import current_database, snapshot
 from veritas_peewee.errors import NotProven, StoreError
-from veritas_peewee.evidence import blocks, keys, notes
+from veritas_peewee.evidence import blocks, keys, notes, statements
 from veritas_peewee.evidence.blocks import Block
 from veritas_peewee.evidence.keys import PublicKey
 from veritas_peewee.evidence.tree import Tree
@@ -67,17 +67,30 @@ def head(
 
     Keep it where this machine cannot lose it: `veritas-peewee verify --against` then reports what
     is gone, the newest writes too. `key` is the file of a private key (`veritas-peewee keygen`),
-    `name` its name if the file does not say it. The first checkpoint of a store reads the digest of
-    each event, later ones those that came since. Raises StoreError for a file that is not such a
-    key, and while an import or a copy is not complete; InvalidAudit for a name that is missing or
-    wrong; DatabaseCorrupt if events are not what they were at the last checkpoint.
+    `name` its name if the file does not say it. Where the database can be written, each audit that
+    has ended since the last checkpoint gets an event that states its rows (`audit_sealed`). The
+    first checkpoint of a store reads the digest of each event, later ones those that came since.
+    Raises StoreError for a file that is not such a key, and while an import or a copy is not
+    complete; InvalidAudit for a name that is missing or wrong; DatabaseCorrupt if events are not
+    what they were at the last checkpoint.
     """
     if key is None:
         return newest_head()
+    if current_database().role != "script":
+        return signed(key, name)[0]
+    for some in to_state(key, name):
+        statements.state(some)
     made, new_blocks = signed(key, name)
-    if current_database().role == "script":
-        remember(new_blocks)
+    remember(new_blocks)
     return made
+
+
+def to_state(key: str | os.PathLike[str], name: str | None = None) -> list[list[str]]:
+    """The ids of the audits whose rows are to be stated before a checkpoint is signed, as many
+    together as one transaction takes. Raises the errors of `head` for the key."""
+    keys.signing_key(key, name)
+    ids, most = statements.to_state(), statements.AT_ONCE
+    return [ids[start : start + most] for start in range(0, len(ids), most)]
 
 
 def remember(new_blocks: Sequence[Block]) -> None:

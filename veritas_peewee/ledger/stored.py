@@ -12,7 +12,7 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 from veritas_peewee.database.connection import StoreDatabase
-from veritas_peewee.database.current import snapshot
+from veritas_peewee.database.current import current_database, snapshot
 from veritas_peewee.database.expressions import is_among
 from veritas_peewee.database.statements import MARK, execute, execute_up_to, per_backend, text_of
 from veritas_peewee.ledger.digests import covered, fields_of
@@ -64,6 +64,22 @@ def read_stored(audit_id: str) -> StoredAudit | None:
         return StoredAudit(
             rows[0], execute(findings, key), execute(screenshots, key), execute(events, key)
         )
+
+
+def read_rows(audit_id: str) -> StoredAudit | None:
+    """As `read_stored`, without the log: its `events` are empty."""
+    audit, findings, screenshots, _ = _texts()
+    with snapshot():
+        rows = execute(audit, (audit_id,))
+        if not rows:
+            return None
+        found = execute(findings, (audit_id,)), execute(screenshots, (audit_id,))
+        return StoredAudit(rows[0], *found, [])
+
+
+def each_event(audit_id: str) -> Iterator[Row]:
+    """The events of an audit one by one; nothing else is asked of the database meanwhile."""
+    return current_database().each_row(_texts()[3], (audit_id,))
 
 
 def read_each(audit_ids: Iterable[str]) -> Iterator[list[StoredAudit]]:

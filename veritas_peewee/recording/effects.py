@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
+from veritas_peewee.evidence.statements import SEALED
 from veritas_peewee.models import Audit, AuditStatus
 from veritas_peewee.recording import finding_rows, result_effects
 from veritas_peewee.recording.output import IMAGE_EVENT, RESULT_EVENT, Event
@@ -163,6 +164,7 @@ KINDS: dict[str, Kind] = {
     RESULT_EVENT: Kind(result_effects.engine_result, heavy=True, has_url=True),
     "audit_disconnected": Kind(_audit_disconnected, closes=True),
     "audit_update": Kind(_audit_update, closes=True),
+    SEALED: Kind(),  # it states the rows as they are
 }
 
 UNKNOWN = Kind()

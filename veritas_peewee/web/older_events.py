@@ -16,6 +16,7 @@ import anyio
 from anyio import to_thread
 
 from veritas_peewee.errors import AuditNotFound, StoreClosed, StoreError
+from veritas_peewee.evidence.statements import SEALED
 from veritas_peewee.models import Audit, AuditEvent
 from veritas_peewee.queries.lookups import OPTIONS_EVENT
 from veritas_peewee.recording.forms import IMAGE_EVENT, NOTES, NOTES_EVENT, RESULT_EVENT
@@ -33,7 +34,7 @@ COMPLETE, ERROR = "audit_complete", "audit_error"
 _DISCONNECTED = "audit_disconnected"
 _LAST = ("stats_update", AUDIT_RESULT)
 """What a result is told by, whatever was told before."""
-_NOT_TOLD = frozenset({"audit_update", OPTIONS_EVENT, NOTES_EVENT})
+_NOT_TOLD = frozenset({"audit_update", OPTIONS_EVENT, NOTES_EVENT, SEALED})
 
 
 async def texts_of(

@@ -1,0 +1,167 @@
+"""What the log states of an audit's rows before a checkpoint is signed."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.audits import fill
+from tests.support.database_files import by_hand, select
+from veritas_peewee import Audit, AuditFinding, Checkpoint, connect, sync
+from veritas_peewee.evidence import statements
+from veritas_peewee.evidence.statements import SEALED, is_stated
+from veritas_peewee.maintenance.verify import verify
+from veritas_peewee.recording import recorder
+
+
+def signed(key: Path) -> Checkpoint:
+    return sync.head(key=key)
+
+
+def stated(audit_id: str) -> list[Any]:
+    return [event.data for event in sync.events(audit_id, types=[SEALED])]
+
+
+def kinds(audit_id: str) -> list[str]:
+    return [event.event_type for event in sync.events(audit_id)]
+
+
+def test_the_rows_of_each_audit_that_has_ended_are_stated_as_they_are(script, key):
+    *ended, running = fill()
+    before = {one: kinds(one) for one in (*ended, running)}
+    signed(key)
+    assert kinds(running) == before[running]
+    for one in ended:
+        assert kinds(one) == [*before[one], SEALED]
+        (found,) = stated(one)
+        audit = sync.get(one)
+        assert (found["version"], found["seal"]) == (1, audit.seal)
+        assert found["sealed_events"] == len(before[one])
+        assert found["audit"]["id"] == one
+        assert found["audit"]["trust_score"] == audit.trust_score
+        assert json.loads(found["audit"]["signal_scores"]) == audit.signal_scores
+        assert [one["description"] for one in found["findings"]] == ["finding 0", "finding 1"]
+        assert [one["sha256"] for one in found["screenshots"]] == [audit.screenshots[0].sha256]
+        assert is_stated(one)
+    assert is_stated(running) is None
+
+
+def test_what_is_stated_is_not_stated_again(script, key):
+    ended, *_ = fill()
+    first = signed(key)
+    assert signed(key).note == first.note
+    assert len(stated(ended)) == 1
+
+
+def test_an_audit_to_which_more_is_recorded_is_stated_again(script, key):
+    ended, other, *_ = fill()
+    signed(key)
+    sync.update(ended, narrative="It was worse.")
+    assert is_stated(ended) is False
+    signed(key)
+    assert [one["audit"]["narrative"] for one in stated(ended)] == [None, "It was worse."]
+    assert is_stated(ended)
+    assert len(stated(other)) == 1
+
+
+def test_a_change_without_an_event_is_a_note(script, key):
+    ended, *_ = fill()
+    signed(key)
+    AuditFinding.update(description="another").where(AuditFinding.audit == ended).execute()
+    report = verify()
+    assert report.problems == []
+    assert report.notes == [
+        f"audit {ended}: its rows are not those that its log states: they were changed since, "
+        "without an event"
+    ]
+
+
+def test_rows_that_were_forged_with_their_seals_differ_from_what_the_log_states(path, key):
+    """Whoever can make seals anew cannot make anew what a signed checkpoint covers."""
+    with connect(path):
+        ended, *_ = fill()
+        signed(key)
+    with connect(path):  # as one who has this library
+        Audit.update(trust_score=99.0).where(Audit.id == ended).execute()
+    with connect(path, read_only=True):
+        report = verify()
+    assert report.problems == []
+    assert f"audit {ended}: its rows are not those that its log states" in report.notes[0]
+
+
+def test_replaying_a_log_with_statements_gives_the_same_rows(script, key):
+    ended, *_ = fill()
+    recorder.record(ended, {"type": "audit_complete", "elapsed": 7})
+    signed(key)
+    again = sync.create("https://shop0.example/").id
+    recorder.replay(again, sync.events(ended))
+    for one in ("status", "trust_score", "risk_level", "elapsed_seconds", "narrative", "errors"):
+        assert getattr(sync.get(again), one) == getattr(sync.get(ended), one)
+    assert len(sync.get(again).findings) == len(sync.get(ended).findings)
+
+
+def test_statements_go_along_with_an_export(path, tmp_path, key):
+    with connect(path):
+        ended, *_ = fill()
+        signed(key)
+        sync.export(tmp_path / "all.jsonl")
+        said = stated(ended)
+    with connect(tmp_path / "other" / "audits.db"):
+        sync.import_(tmp_path / "all.jsonl")
+        assert stated(ended) == said
+        assert is_stated(ended)
+        assert verify().problems == []
+
+
+def test_an_audit_that_is_not_as_it_was_written_is_not_stated(path, key, caplog):
+    with connect(path):
+        ended, other, *_ = fill()
+    by_hand(path, f"UPDATE audits SET trust_score = 99 WHERE id = '{ended}'")
+    with connect(path), caplog.at_level(logging.WARNING):
+        signed(key)
+        assert (len(stated(ended)), len(stated(other))) == (0, 1)
+    assert f"the rows of audit {ended} are not stated in its log" in caplog.text
+
+
+def test_older_audits_of_an_upgraded_file_are_stated_by_the_first_checkpoint(path, key):
+    with connect(path):
+        ended, *_ = fill()
+    by_hand(path, "DROP TABLE store_tree", "DELETE FROM veritas_migrations WHERE name > '0010'")
+    with connect(path):
+        assert stated(ended) == []
+        signed(key)
+        assert len(stated(ended)) == 1
+    assert select(path, "SELECT COUNT(*) FROM store_tree") == [(1,)]
+
+
+def test_who_only_reads_signs_and_states_nothing(path, key):
+    with connect(path):
+        ended, *_ = fill()
+    with connect(path, read_only=True):
+        made = signed(key)
+        assert stated(ended) == []
+    with connect(path, read_only=True):
+        assert verify(against=made).problems == []
+
+
+async def test_the_store_states_in_turns_and_then_signs(store, key, monkeypatch):
+    monkeypatch.setattr(statements, "AT_ONCE", 2)
+    ids = await store.write(fill)
+    made = await store.head(key=key)
+    for one in ids[:-1]:
+        assert [event.event_type for event in await store.events(one)][-1] == SEALED
+    newest = await store.head()
+    assert made.head == newest
+    assert (await store.head(key=key)).note == made.note
+
+
+async def test_a_key_that_cannot_sign_states_nothing(store, tmp_path):
+    ids = await store.write(fill)
+    (tmp_path / "none").write_text("no key")
+    with pytest.raises(Exception, match="not a private key"):
+        await store.head(key=tmp_path / "none", name="x")
+    assert SEALED not in [event.event_type for event in await store.events(ids[0])]
