@@ -20,6 +20,7 @@ from veritas_peewee.files.platform import host_name
 from veritas_peewee.maintenance import server_room, server_settings
 from veritas_peewee.maintenance.diagnosis import Finding
 from veritas_peewee.maintenance.doctor import diagnose
+from veritas_peewee.migrations import server
 
 
 @pytest.fixture
