@@ -9,6 +9,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
+from shutil import copyfile
 from typing import Any
 from zlib import crc32
 
@@ -84,9 +85,27 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         yield ":memory:" if request.param == "memory" else str(tmp_path / "audits.db")
 
 
+@pytest.fixture(scope="session")
+def new_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty store in a file, to copy: to make its schema takes longer than most tests."""
+    path = tmp_path_factory.mktemp("new") / "audits.db"
+    with connect(path, on_event_loop=True):  # also if a test of one asks first
+        pass
+    return path
+
+
 @pytest.fixture
-async def store(database: str) -> AsyncIterator[AuditStore]:
-    async with AuditStore.open(database) as opened:
+def made(database: str, new_file: Path) -> str:
+    """The store under test, whose schema is made."""
+    if database.endswith(".db"):
+        copyfile(new_file, database)
+        Path(database).chmod(0o600)
+    return database
+
+
+@pytest.fixture
+async def store(made: str) -> AsyncIterator[AuditStore]:
+    async with AuditStore.open(made) as opened:
         yield opened
         await opened.read(check_invariants)
 
@@ -99,9 +118,9 @@ async def file_store(tmp_path: Path) -> AsyncIterator[AuditStore]:
 
 
 @pytest.fixture
-def script(database: str) -> Iterator[Any]:
+def script(made: str) -> Iterator[Any]:
     """A database opened by a script, for sync code in this thread."""
-    with connect(database) as opened:
+    with connect(made) as opened:
         yield opened
         check_invariants()
 

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tests.support.amount import amount
 from tests.support.audits import VOCABULARY, ended, found
 from veritas_peewee import Audit, AuditStore, InvalidAudit, connect
 from veritas_peewee.catalog.full_text import MARKS
@@ -123,7 +124,7 @@ def test_a_long_text_full_of_matches_is_searched_as_soon_as_others(script: Any) 
         assert wanted in marked(hit), text
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=amount(25, 100), deadline=None)
 @given(
     pieces=st.lists(
         st.tuples(st.text(st.sampled_from("ab é漢\n."), max_size=120), st.booleans()), max_size=30
@@ -286,7 +287,7 @@ def some_audits(tmp_path_factory: pytest.TempPathFactory) -> Any:
         yield opened
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=amount(25, 100), deadline=None)
 @given(text=ANY_TEXT)
 @example("a" * 100_000)
 @example('"' * 100_000)
@@ -304,7 +305,7 @@ def test_text_of_any_shape_never_gives_a_syntax_error(some_audits: Any, text: st
             assert 0 <= begin <= end <= len(hit.snippet.text)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=amount(25, 100), deadline=None)
 @given(text=ANY_TEXT)
 @example("»--url:")
 def test_a_text_that_was_stored_is_found_by_itself(some_audits: Any, text: str) -> None:
@@ -370,7 +371,7 @@ def told_audits(tmp_path_factory: pytest.TempPathFactory) -> Any:
         yield told
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=amount(25, 100), deadline=None)
 @given(
     asked=st.one_of(st.lists(TERMS, min_size=1, max_size=3), ANY_TEXT),
     filters=SOME_FILTERS,

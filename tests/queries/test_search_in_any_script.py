@@ -10,6 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tests.support.amount import amount
 from tests.support.audits import ended, found
 from tests.support.database_files import opened, with_texts_twice
 from veritas_peewee import connect
@@ -140,7 +141,7 @@ def test_a_long_text_is_marked_as_it_was_written(script: Any) -> None:
     assert set(texts) == {"Ё́лка", "игла́"}
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=amount(25, 100), deadline=None)
 @given(
     text=st.text(st.one_of(st.characters(), st.sampled_from("aé각\u1100\u1161\u11a8\u0301\ufb01ｶﾞ")))
 )

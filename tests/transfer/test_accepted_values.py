@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.support.amount import amount
 from tests.support.audits import fill
 from tests.support.forging import forged
 from tests.support.older_store import ONE_AUDIT
@@ -192,7 +193,7 @@ def columns(**values: Any) -> Any:
     return st.fixed_dictionaries({}, optional=values)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=amount(20, 60), deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     columns(
         id=st.text("abc./ é", min_size=1, max_size=4), url=odd_text, status=st.sampled_from(

@@ -20,6 +20,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.support.amount import amount
 from tests.support.audits import fill, insert_screenshot
 from tests.support.database_files import files_below, verified
 from tests.support.events import event, result
@@ -119,7 +120,7 @@ def pair(tmp_path_factory):
 
 
 @settings(
-    max_examples=60,
+    max_examples=amount(20, 60),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

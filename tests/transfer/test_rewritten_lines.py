@@ -15,6 +15,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tests.support.amount import amount
 from tests.support.database_files import select
 from veritas_peewee import connect, sync
 from veritas_peewee.maintenance.verify import verify
@@ -184,7 +185,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=amount(25, 100), deadline=None)
 @given(values=st.lists(VALUES, max_size=4))
 @example([{"b": 1.0, "a": 1}, {"a": 1, "b": 1.0}])
 def test_any_value_has_its_spelling_back_or_is_known_to_have_none(values: list[Any]) -> None:

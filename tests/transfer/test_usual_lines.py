@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.support.amount import amount
 from tests.support.audits import fill
 from tests.support.forging import forged
 from tests.transfer.test_usual_values import TEXTS
@@ -77,7 +78,7 @@ def test_whatever_a_column_holds_is_taken_only_if_the_thorough_way_takes_it(line
     assert taken > 30
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=amount(50, 200), deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_a_line_that_was_altered_is_taken_only_if_the_thorough_way_takes_it(line, data):
     text = json.dumps(line, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"

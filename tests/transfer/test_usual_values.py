@@ -13,6 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tests.support.amount import amount
 from tests.support.audits import fill
 from tests.support.database_files import by_hand
 from veritas_peewee import connect
@@ -135,7 +136,7 @@ def test_no_value_is_usual_that_the_thorough_checks_refuse(
     assert taken > 10
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=amount(75, 300), deadline=None)
 @given(
     st.integers(0, 3), st.integers(0, 50), st.integers(0, 30),
     st.sampled_from(VALUES) | st.text(max_size=5) | st.floats() | st.integers(),
@@ -186,7 +187,7 @@ def test_of_odd_json_none_is_usual(field: Any) -> None:
         check_form(field, text)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=amount(100, 400), deadline=None)
 @given(st.sampled_from(JSON_FIELDS), json_value, st.sampled_from(writers))
 def test_json_is_usual_only_if_the_column_takes_it_and_would_write_it_so(
     field: Any, value: Any, write: Callable[[Any], str]
@@ -194,7 +195,7 @@ def test_json_is_usual_only_if_the_column_takes_it_and_would_write_it_so(
     check_form(field, write(value))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=amount(75, 300), deadline=None)
 @given(json_value)
 def test_the_quick_encoder_is_python_s(value: Any) -> None:
     encoder = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
