@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import re
 import sys
+import threading
 from contextlib import contextmanager
 
 import pytest
+from anyio import to_thread
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
@@ -104,6 +106,62 @@ def test_an_audit_that_cannot_be_claimed_yet_is_run_later(path, monkeypatch, kin
         place = client.post("/new", data=FORM).headers["location"]
         assert ended(client, place.rpartition("/")[2])["status"] == "completed"
         assert not failures
+
+
+def test_no_more_engines_are_started_at_once_than_may_run(path):
+    go_on = threading.Event()
+
+    async def waits(audit, send):
+        await to_thread.run_sync(go_on.wait, 60)
+        await engine(audit, send)
+
+    with serving(path, engine=waits, engines=2) as client:
+        assert "At most 2 run at once here." in seen(client.get("/new"), referrer=OURS).text
+        begun = [client.post("/new", data=FORM) for _ in range(2)]
+        wrong = client.post("/new", data={"url": "no address"})
+        refused = client.post("/new", data=FORM)
+        for answer in (wrong, refused):
+            page = seen(answer, 503, OURS)
+            assert "2 engines run or wait here, and no more are started at once" in page.text
+            assert int(answer.headers["Retry-After"]) > 0
+        given = next(one for one in page.all("input") if one["id"] == "url")
+        assert given["value"] == SHOP  # what was given is there still
+        assert count(client) == 2
+        go_on.set()
+        for one in begun:
+            ended(client, one.headers["location"].rpartition("/")[2])
+        # A wrong address costs no place.
+        for _ in range(3):
+            assert client.post("/new", data={"url": "no address"}).status_code == 422
+        again = client.post("/new", data=FORM).headers["location"]
+        assert ended(client, again.rpartition("/")[2])["status"] == "completed"
+
+
+def test_an_audit_of_the_older_api_waits_for_its_turn(path):
+    go_on, ran = threading.Event(), []
+
+    async def waits(audit, send):
+        ran.append(audit.id)
+        await to_thread.run_sync(go_on.wait, 60)
+        await engine(audit, send)
+
+    with serving(path, engine=waits, engines=1) as client:
+        first = client.post("/new", data=FORM).headers["location"].rpartition("/")[2]
+        second = client.post("/api/audit/start", json={"url": SHOP}).json()
+        with client.websocket_connect(
+            f"ws://localhost:8000{second['ws_url']}", headers={"Origin": ORIGIN}
+        ) as socket:
+            assert client.post("/new", data=FORM).status_code == 503
+            go_on.set()
+            while socket.receive_json()["type"] != "audit_complete":
+                pass
+        assert ran == [first, second["audit_id"]]
+
+
+@pytest.mark.parametrize("number", [0, -1, True, "8"])
+def test_a_number_of_engines_that_is_none_is_refused(path, number):
+    with pytest.raises(InvalidAudit, match="engines: must be a whole number from 1 on"):
+        create_app(path, engine=engine, writable=True, engines=number)
 
 
 def test_without_a_tier_it_is_the_usual_one(path):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import threading
 from urllib.parse import parse_qs, urlsplit
 
+import anyio
 import pytest
 from fastapi import FastAPI
 
@@ -15,7 +17,7 @@ from tests.support.web import application, client_of
 from veritas_peewee import AuditStore, StoreBusy, StoreError
 from veritas_peewee.queries.filters import Filters
 from veritas_peewee.testing import make_audit, make_event, make_finding
-from veritas_peewee.web import api_router, pages_list, pages_router
+from veritas_peewee.web import api_router, pages_integrity, pages_list, pages_router
 
 SHOP = "https://shop.example/"
 SAMPLES = ROOT / "data" / "samples"
@@ -468,6 +470,31 @@ async def test_audits_are_compared_and_pairs_stepped_through(client, store):
     for query in ("", f"?ids={ids[0]}", f"?ids={ids[0]}&ids={ids[0]}", "?ids=" + "x," * 30):
         assert "ids" in (await page_of(client, f"/compare{query}", 422)).text
     await page_of(client, f"/compare?ids={ids[0]}&ids=none", 404)
+
+
+async def test_few_wait_for_an_examination_and_others_are_told_to_come_again(
+    file_store, monkeypatch
+):
+    go_on = threading.Event()
+    monkeypatch.setattr(pages_integrity, "diagnose", lambda given: [] if go_on.wait(60) else None)
+    answers = []
+
+    async def ask(client) -> None:
+        answers.append(await client.get("/integrity?examine=1"))
+        if len(answers) == 3:  # these were refused while the first is under way
+            go_on.set()
+
+    async with client_of(application(file_store)) as client:
+        with anyio.fail_after(60):
+            async with anyio.create_task_group() as group:
+                for _ in range(pages_integrity.MOST_WAIT + 4):
+                    group.start_soon(ask, client)
+        assert [one.status_code for one in answers[:3]] == [503] * 3
+        for one in answers[:3]:
+            assert int(one.headers["Retry-After"]) > 0
+            assert "is being examined for others" in one.text
+        assert {one.status_code for one in answers[3:]} == {200}
+        assert (await client.get("/integrity?examine=1")).status_code == 200
 
 
 async def test_the_head_the_removals_and_the_health_are_shown(client, store):

@@ -69,7 +69,8 @@ def test_what_the_last_verification_found_is_shown_with_when_and_of_what(path, p
         found = verified(client).text
         assert NOBODY not in found
         audits = 2 if place == "file" else 0
-        assert f"by this server since it started: the whole store, {audits} audits" in found
+        assert f"since it was started: the whole store, {audits} audits" in found
+        assert "by the process that answers here" in found
         assert "All is there, as it was written." in found
         store = client.app.state.veritas_store
         assert f"Head: {client.portal.call(store.head)}" in found

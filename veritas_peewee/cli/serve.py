@@ -40,6 +40,9 @@ def serve(
             help="What runs an audit, with {url}, {tier} … in it; needs --writable.",
         ),
     ] = None,
+    engines: Annotated[
+        int, typer.Option(min=1, metavar="N", help="How many engines run at once.")
+    ] = 8,
     token_file: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Answer only requests with the token in this file."),
@@ -79,8 +82,9 @@ def serve(
     names = [*LOCAL, host, *(allowed_host or ())]
     try:
         app = create_app(
-            database, engine=engine, writable=writable, token=token, allowed_hosts=names
-        )
+            database, engine=engine, engines=engines, writable=writable, token=token,
+            allowed_hosts=names,
+        )  # fmt: skip
     except InvalidAudit as error:
         raise typer.BadParameter(str(error), param_hint="--engine") from None
     except ValueError as error:

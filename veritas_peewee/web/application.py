@@ -12,7 +12,7 @@ from starlette.types import ASGIApp
 from veritas_peewee import __version__
 from veritas_peewee.running.engine import Command
 from veritas_peewee.web.api import api_router
-from veritas_peewee.web.engines import EngineFunction
+from veritas_peewee.web.engines import ENGINES, EngineFunction, EngineRunner
 from veritas_peewee.web.guard import LOCAL, Guard
 from veritas_peewee.web.headers import Secured
 from veritas_peewee.web.lifespan import store_lifespan
@@ -37,6 +37,7 @@ def create_app(
     database: Any = None,
     *,
     engine: Command | EngineFunction | None = None,
+    engines: int = ENGINES,
     writable: bool = False,
     token: str | None = None,
     allowed_hosts: Collection[str] = LOCAL,
@@ -45,11 +46,11 @@ def create_app(
 
     `database` is what `AuditStore.open` takes. Unless `writable`, only reading is allowed. With an
     `engine`, as of `older_router`, it also has a page that starts an audit, and the older backend's
-    API. With a `token`, of at least 16 characters of ASCII, each request must bring it: as
-    `Authorization: Bearer …`, or from a browser once as `?token=…`. A request is refused if it
-    comes under a host's name that is not in `allowed_hosts`, or from a page of another origin.
-    Raises ValueError for a token that is short or that no request can bring, and for an engine of
-    an application that is not `writable`.
+    API; at most `engines` run at once in this process. With a `token`, of at least 16 characters of
+    ASCII, each request must bring it: as `Authorization: Bearer …`, or from a browser once as
+    `?token=…`. A request is refused if it comes under a host's name that is not in `allowed_hosts`,
+    or from a page of another origin. Raises ValueError for a token that is short or that no request
+    can bring, and for an engine of an application that is not `writable`.
     """
     if engine is not None and not writable:
         raise ValueError("engine: only a writable application can run one")
@@ -66,10 +67,12 @@ def create_app(
         docs_url=None,
         redoc_url=None,
     )
+    runner = None
     if engine is not None:  # first, because `/audits/history` is no audit's id there
-        app.include_router(older_router(engine), prefix=API)
+        runner = EngineRunner(engine, engines)
+        app.include_router(older_router(runner), prefix=API)
     app.include_router(api_router(), prefix=API)
-    app.include_router(pages_router(api_prefix=API, engine=engine))
+    app.include_router(pages_router(api_prefix=API, engine=runner))
     add_error_handlers(app)
     app.add_middleware(
         Guard, hosts=allowed_hosts, token=token, writable=writable, harmless=(VERIFY,)

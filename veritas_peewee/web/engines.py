@@ -7,7 +7,9 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
-from veritas_peewee.errors import AuditNotFound, InvalidAudit
+import anyio
+
+from veritas_peewee.errors import AuditNotFound, InvalidAudit, StoreBusy
 from veritas_peewee.models import Audit
 from veritas_peewee.queries import lookups
 from veritas_peewee.recording import operations, recorder
@@ -20,6 +22,8 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 """Records one event of an engine, leniently."""
 EngineFunction = Callable[[Audit, Send], Awaitable[object]]
 
+ENGINES = 8
+"""How many engines an application runs at once, if it does not say so."""
 MODULES = "security_modules"
 """The option with the names of the security modules that an engine is to use."""
 _NAMES = ("url", "tier", "verdict_mode", "audit_id", MODULES)
@@ -29,14 +33,40 @@ _NAMED = re.compile(rf"\{{({'|'.join(_NAMES)})\}}")
 class EngineRunner:
     """Runs queued audits, each by whoever of all processes claims it first."""
 
-    def __init__(self, engine: Command | EngineFunction) -> None:
+    def __init__(self, engine: Command | EngineFunction, most: int = ENGINES) -> None:
         """`engine` is a command, in whose words `{url}`, `{tier}`, `{verdict_mode}`, `{audit_id}`
-        and `{security_modules}` are filled in, or an async function of an audit and `send`.
+        and `{security_modules}` are filled in, or an async function of an audit and `send`; `most`
+        run at once, in this process.
 
-        Raises InvalidAudit if it is neither.
+        Raises InvalidAudit for anything else.
         """
+        if isinstance(most, bool) or not isinstance(most, int) or most < 1:
+            raise invalid("engines", "must be a whole number from 1 on", most)
+        self.most = most
+        self.turns = anyio.Semaphore(most)
+        """One for each engine that runs; those who wait for one come in order."""
+        self.begun = 0
+        """How many run, wait for their turn, or were promised one."""
         self._function = engine if callable(engine) else None
         self._words = [] if callable(engine) else words_of(engine)
+
+    def promise(self) -> None:
+        """Count one more that is to run at once; raises StoreBusy if there is no turn for it."""
+        if self.begun >= self.most:
+            raise StoreBusy(
+                f"{self.most} engines run or wait here, and no more are started at once: start it "
+                "again when one has ended"
+            )
+        self.begun += 1
+
+    async def run_in_turn(self, store: AuditStore, audit_id: str) -> None:
+        """Do what `run` does, once there is a turn."""
+        self.begun += 1
+        try:
+            async with self.turns:
+                await self.run(store, audit_id)
+        finally:
+            self.begun -= 1
 
     async def run(self, store: AuditStore, audit_id: str) -> None:
         """Run an audit if it is queued still, and end it by what happened."""
@@ -57,6 +87,11 @@ class EngineRunner:
 
         assert self._function is not None
         await self._function(await store.read(_with_options, audit_id), send)
+
+
+def runner_of(engine: Command | EngineFunction | EngineRunner, most: int) -> EngineRunner:
+    """The runner of an engine, which may be one already, shared with other routes."""
+    return engine if isinstance(engine, EngineRunner) else EngineRunner(engine, most)
 
 
 def _with_options(audit_id: str) -> Audit:

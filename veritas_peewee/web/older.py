@@ -17,11 +17,13 @@ from veritas_peewee.values.states import AuditStatus
 from veritas_peewee.web.answers import Answer
 from veritas_peewee.web.background import background_of
 from veritas_peewee.web.engines import (
+    ENGINES,
     MODULES,
     EngineFunction,
     EngineRunner,
     check_value,
     joined,
+    runner_of,
 )
 from veritas_peewee.web.limits import LimitedRoute
 from veritas_peewee.web.older_data import comparison_of, in_history, status_of
@@ -35,7 +37,9 @@ MOST = 100
 """The most audits that are compared, and the most modules that are named."""
 
 
-def older_router(engine: Command | EngineFunction | None = None) -> APIRouter:
+def older_router(
+    engine: Command | EngineFunction | EngineRunner | None = None, *, engines: int = ENGINES
+) -> APIRouter:
     """The API of the older backend, to be included under `/api`.
 
     The first viewer of a queued audit has `engine` run it, in the background of the application,
@@ -44,9 +48,10 @@ def older_router(engine: Command | EngineFunction | None = None) -> APIRouter:
     `{tier}`, `{verdict_mode}`, `{audit_id}` and `{security_modules}` (with commas) are filled in.
     Or it is an async function `engine(audit, send)`, which awaits `send(event)` for each event;
     `audit.options` has the `security_modules`. An exception in it is the audit's error. Without an
-    engine an audit waits for whoever runs it. Raises InvalidAudit for anything else.
+    engine an audit waits for whoever runs it. At most `engines` run at once in this process; the
+    audits of others wait for their turn. Raises InvalidAudit for anything else.
     """
-    runner = None if engine is None else EngineRunner(engine)
+    runner = None if engine is None else runner_of(engine, engines)
     router = APIRouter(route_class=_OlderRoute, tags=["older"])
     router.post("/audit/start", response_model=Started)(start_audit)
     router.get("/audit/{audit_id}/status")(audit_status)
@@ -57,7 +62,7 @@ def older_router(engine: Command | EngineFunction | None = None) -> APIRouter:
     async def stream_audit(audit_id: AuditId, socket: WebSocket, store: Store) -> None:
         def begin() -> None:
             assert runner is not None
-            background_of(socket).start(audit_id, runner.run, store, audit_id)
+            background_of(socket).start(audit_id, runner.run_in_turn, store, audit_id)
 
         await socket.accept()
         await play(socket, texts_of(store, audit_id, begin if runner else None))

@@ -17,21 +17,23 @@ from veritas_peewee.web import (
     pages_new,
     pages_site,
 )
-from veritas_peewee.web.engines import EngineFunction, EngineRunner
+from veritas_peewee.web.engines import ENGINES, EngineFunction, EngineRunner, runner_of
 
 
 def pages_router(
     *,
     api_prefix: str = "/api",
-    engine: Command | EngineFunction | None = None,
+    engine: Command | EngineFunction | EngineRunner | None = None,
+    engines: int = ENGINES,
     dependencies: Sequence[Depends] | None = None,
 ) -> APIRouter:
     """The pages of the store, for an application that has `api_router` under `api_prefix`.
 
     With an `engine`, as of `older_router`, there is also a page that starts an audit, for everybody
-    who reaches it. `dependencies` are run before each page: your authentication, which must also
-    let the browser read the API. The application needs `store_lifespan`. Raises InvalidAudit if
-    `engine` is neither a command nor a function.
+    who reaches it; while `engines` run in this process, it starts none. `dependencies` are run
+    before each page: your authentication, which must also let the browser read the API. The
+    application needs `store_lifespan`. Raises InvalidAudit if `engine` is neither a command nor a
+    function, or `engines` no number from 1 on.
     """
 
     class Route(pages_frame.PageRoute):
@@ -43,6 +45,6 @@ def pages_router(
     for part in (pages_list, pages_audit, pages_site, pages_compare, pages_integrity):
         part.add_to(router, Route.api_prefix)
     if engine is not None:
-        pages_new.add_to(router, Route.api_prefix, EngineRunner(engine))
+        pages_new.add_to(router, Route.api_prefix, runner_of(engine, engines))
     router.include_router(pages_frame.static)
     return router

@@ -10,6 +10,7 @@ from fastapi import APIRouter, HTTPException, Query, Request
 from starlette.responses import Response
 
 from veritas_peewee import sync
+from veritas_peewee.errors import StoreBusy
 from veritas_peewee.ledger.heads import Head
 from veritas_peewee.maintenance.diagnosis import Finding
 from veritas_peewee.maintenance.doctor import diagnose
@@ -23,13 +24,15 @@ from veritas_peewee.web.verification import verification_of
 
 PATH = "/integrity"
 """The page's path; a POST to it begins a verification."""
+MOST_WAIT = 3
+"""How many wait at most for the examination of the store that is under way."""
 MOST = 20
 """How many removed audits are shown."""
 
 
 def add_to(router: APIRouter, api_prefix: str) -> None:
     """Add the page of this module."""
-    one_at_once = CapacityLimiter(1)
+    examining = _Examining()
 
     @router.get(PATH, name="pages.integrity")
     async def integrity(
@@ -39,7 +42,7 @@ def add_to(router: APIRouter, api_prefix: str) -> None:
     ) -> Response:
         frame, verification = Frame(request, api_prefix), verification_of(store)
         head, removed, number = await store.read(_read)
-        health = await _health(store, one_at_once) if examine else None
+        health = await examining.health(store) if examine else None
         return answer(
             html_of(
                 "integrity.html",
@@ -70,8 +73,22 @@ def _read() -> tuple[Head, list[RemovedAudit], int]:
     return sync.head(), list(newest), RemovedAudit.select().count()
 
 
-async def _health(store: AuditStore, limiter: CapacityLimiter) -> list[Finding]:
-    """What `veritas-peewee doctor` says."""
-    if store.location.in_memory:
-        return [Finding("note", "database", "it is in memory: there is no file to examine")]
-    return await to_thread.run_sync(diagnose, store.location.given, limiter=limiter)
+class _Examining:
+    """One examination at a time, for few who wait: each reads the whole file."""
+
+    def __init__(self) -> None:
+        self._one_at_once = CapacityLimiter(1)
+        self._asked = 0
+
+    async def health(self, store: AuditStore) -> list[Finding]:
+        """What `veritas-peewee doctor` says; raises StoreBusy if too many wait for it."""
+        if store.location.in_memory:
+            return [Finding("note", "database", "it is in memory: there is no file to examine")]
+        if self._asked > MOST_WAIT:
+            raise StoreBusy("the store is being examined for others: ask again in a moment")
+        self._asked += 1
+        try:
+            given = store.location.given
+            return await to_thread.run_sync(diagnose, given, limiter=self._one_at_once)
+        finally:
+            self._asked -= 1

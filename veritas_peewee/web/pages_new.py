@@ -24,6 +24,8 @@ USUAL = "standard_audit"
 AGAIN = 2.0
 """Seconds after which an audit that could not be claimed is claimed again; then twice as long."""
 LONGEST_PAUSE = 60.0
+ENGINE_ENDS = 30
+"""Seconds after which a client may ask again whether an engine has ended."""
 LONGEST = 1 << 16
 """The most bytes of a form."""
 _FORM = "application/x-www-form-urlencoded"
@@ -40,7 +42,8 @@ def add_to(router: APIRouter, api_prefix: str, runner: EngineRunner) -> None:
     """Add the page of this module; `runner` runs the audits that are made with it."""
 
     def form(frame: Frame, url: str = "", tier: str = USUAL, fault: Fault | None = None) -> str:
-        return html_of("new.html", frame, url=url, tier=tier, tiers=TIERS, fault=fault)
+        most = runner.most
+        return html_of("new.html", frame, url=url, tier=tier, tiers=TIERS, fault=fault, most=most)
 
     @router.get("/new", name="pages.new")
     async def new(request: Request) -> Response:
@@ -54,26 +57,39 @@ def add_to(router: APIRouter, api_prefix: str, runner: EngineRunner) -> None:
         url, tier = given.get("url", "").strip(), given.get("audit_tier", USUAL)
         background = background_of(request)  # raises StoreClosed before anything is stored
         try:
+            runner.promise()
+        except StoreBusy as error:
+            page = form(frame, url, tier, Fault("", str(error)))
+            return answer(page, 503, {**WITH_FORM, "Retry-After": str(ENGINE_ENDS)})
+        try:
             if tier not in TIERS:
                 raise invalid("audit_tier", f"must be one of {', '.join(TIERS)}", tier)
             audit = await store.create(url, audit_tier=tier)
+            background.start(audit.id, _run, runner, store, audit.id)
         except InvalidAudit as error:
+            runner.begun -= 1
             field, _, text = str(error).partition(": ")
             page = form(frame, url, tier, Fault(field, text))
             return answer(page, 422, WITH_FORM)
-        background.start(audit.id, _run, runner, store, audit.id)
+        except BaseException:
+            runner.begun -= 1
+            raise
         return Response(None, 303, {"Location": frame.audit(audit.id)})
 
 
 async def _run(runner: EngineRunner, store: AuditStore, audit_id: str) -> None:
-    """Run a queued audit; while the file is locked, try again to claim it."""
+    """Run a queued audit, as was promised; while the file is locked, try again to claim it."""
     pause = AGAIN
-    while True:
-        try:
-            return await runner.run(store, audit_id)  # does nothing unless the audit is queued
-        except StoreBusy:
-            await anyio.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
+    try:
+        async with runner.turns:
+            while True:
+                try:
+                    return await runner.run(store, audit_id)  # nothing unless it is queued
+                except StoreBusy:
+                    await anyio.sleep(pause)
+                    pause = min(2 * pause, LONGEST_PAUSE)
+    finally:
+        runner.begun -= 1
 
 
 async def _given(request: Request) -> dict[str, str]:
