@@ -8,12 +8,14 @@ READY := $(VENV)/.ready
 # The same with PyPI's pysqlite3, whose SQLite is newer than most Pythons' own.
 NEW := $(VENV)-sqlite/bin
 NEW_READY := $(VENV)-sqlite/.ready
+# An environment of its own, as large as all the rest: pandas, polars, DuckDB, Datasette.
+TOOLS := .venv-tools/.ready
 TESTS = -m pytest -n 2 --dist loadfile
 DIFFERENT = tests/catalog tests/database tests/migrations/test_both_sqlites.py \
 	tests/maintenance/test_lacking_means.py tests/maintenance/test_prune_undated.py \
 	tests/queries/test_odd_stored_values.py tests/store/test_refused_commits.py -k "not server"
 
-.PHONY: demo serve test test-all test-sqlite test-sqlite-quick test-pythons check docs bench \
+.PHONY: demo serve test test-all test-sqlite test-sqlite-quick test-pythons tools check docs bench \
 	torture torture-sqlite mutants format clean
 
 demo: $(READY)  ## run the samples as concurrent audits and show what the store kept
@@ -43,6 +45,8 @@ test-pythons:  ## every test with each of several Pythons: make test-pythons PYT
 		$(MAKE) PYTHON=$$python .venv-$$(basename $$python)/.ready; \
 		.venv-$$(basename $$python)/bin/python $(TESTS); \
 	done
+
+tools: $(TOOLS)  ## what people open the file with; once it is there, the tests try it (750 MB)
 
 check: docs  ## format, lint, types, floors, the guide
 	$(BIN)/ruff format --check .
@@ -85,6 +89,12 @@ $(NEW_READY): $(READY)
 	$(BIN)/python -c 'import sys, sysconfig; \
 		print(f"import site; site.addsitedir({sysconfig.get_path(sys.argv[1])!r})")' purelib \
 		> "$$($(NEW)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/rest.pth"
+	touch $@
+
+$(TOOLS): pyproject.toml constraints.txt
+	$(PYTHON) -m venv --clear .venv-tools
+	.venv-tools/bin/python -m pip install --quiet --disable-pip-version-check \
+		--editable '.[cli,tools]' --constraint constraints.txt
 	touch $@
 
 $(VENV)/.bench: $(READY)

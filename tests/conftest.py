@@ -15,7 +15,7 @@ from zlib import crc32
 
 import pytest
 
-from tests.support import places
+from tests.support import places, tools
 from tests.support.amount import ALL
 from tests.support.audits import fill
 from tests.support.invariants import check_invariants
@@ -64,8 +64,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Say which server was tried, or that none was."""
+    """Say which server was tried, or that none was, and whether other tools were."""
     places.summarize(terminalreporter)
+    tools.summarize(terminalreporter)
 
 
 @pytest.fixture(scope="session")
