@@ -203,7 +203,7 @@ def test_a_role_that_may_not_make_tables_is_told_so(guarded):
 def granted(role: str, database: str) -> list[str]:
     """The statements of the guide for a role."""
     guide = (ROOT / "docs" / "server.md").read_text()
-    (sql,) = re.findall(r"^```sql\n(.*?)^```", guide, re.MULTILINE | re.DOTALL)
+    (sql,) = re.findall(r"^```text\n(-- .*?)^```", guide, re.MULTILINE | re.DOTALL)
     lines = [line.rstrip(";") for line in sql.splitlines() if line.endswith(f" TO {role};")]
     return [line.replace("DATABASE audits", f"DATABASE {database}") for line in lines]
 
