@@ -161,7 +161,9 @@ def _last_head_sql() -> str:
     taken = ImportHead.select(ImportHead.position, text_as_bytes(ImportHead.digest))
     taken = taken.where(SQL(is_integer("position")), ImportHead.position <= MARK)
     taken = taken.order_by(ImportHead.id.desc()).limit(SQL("1"))
-    return f"SELECT * FROM ({text_of(own)}) UNION ALL SELECT * FROM ({text_of(taken)})"
+    return (
+        f"SELECT * FROM ({text_of(own)}) AS own UNION ALL SELECT * FROM ({text_of(taken)}) AS taken"
+    )
 
 
 @per_backend

@@ -122,7 +122,7 @@ def _are_few(conditions: Conditions) -> bool:
 @per_backend
 def _site_sql(column: str) -> str:
     site = Audit.select(SQL("1")).where(Audit._meta.fields[column] == MARK).limit(MARK)
-    return f"SELECT COUNT(*) FROM ({text_of(site)})"
+    return f"SELECT COUNT(*) FROM ({text_of(site)}) AS site"
 
 
 @per_backend
