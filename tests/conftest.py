@@ -19,6 +19,7 @@ from tests.support import places, tools
 from tests.support.amount import ALL
 from tests.support.audits import fill
 from tests.support.invariants import check_invariants
+from tests.support.loops import UVLOOP
 from tests.support.processes import ROOT
 from tests.support.sqlite_alone import sqlite_alone
 from torture.hostile import no_hang
@@ -39,7 +40,7 @@ ONE_FILE = re.compile(r"tests/(queries|recording|web|test_\w+\.py)\b")
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Of the pairs of a place and an event loop leave each test three: two of memory and file, with
     both of either, and one of the server. Some rooms are left two: one of memory and file, and of
-    the server the one on the other loop.
+    the server the one on the other loop. On uvloop, where a module has it, those of files run.
 
     Which ones goes by the test's name. The writer is the same in all; `make test-all` has them. A
     test that asks what is SQLite's own has none on the server.
@@ -50,10 +51,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         place, loop = named.get("database"), named.get("anyio_backend")
         turned, rest = divmod(crc32(item.nodeid.partition("[")[0].encode()), 2)[::-1]
         on_file, on_trio = place == "file", loop == "trio"
-        if place == "server":
+        if loop == UVLOOP and place != "file":
+            unwanted = place == "server" or (place == "memory" and not ALL)
+        elif place == "server":
             other_loop = bool(loop) and on_trio != turned
             unwanted = bool(sqlite_alone(item.nodeid)) or (other_loop and not ALL)
-        elif place and ONE_FILE.match(item.nodeid):
+        elif place and loop != UVLOOP and ONE_FILE.match(item.nodeid):
             unwanted = (on_file != rest % 2 or (bool(loop) and on_trio == turned)) and not ALL
         else:
             unwanted = bool(place and loop and on_file ^ on_trio ^ turned and not ALL)

@@ -13,6 +13,7 @@ from anyio import to_thread
 from anyio.lowlevel import checkpoint
 
 from tests.support.amount import amount
+from tests.support.loops import anyio_backend
 from tests.support.processes import start
 from veritas_peewee import (
     Audit,
@@ -27,6 +28,7 @@ from veritas_peewee.following import feed, hub, polling
 from veritas_peewee.queries import lookups
 from veritas_peewee.recording import operations, recorder, removal
 
+on_each_loop = anyio_backend()
 LOG = {"type": "log_entry"}
 END = {"type": "audit_complete"}
 

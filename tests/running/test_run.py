@@ -10,12 +10,14 @@ import threading
 import anyio
 import pytest
 
+from tests.support.loops import anyio_backend
 from tests.support.processes import PROGRAMS
 from veritas_peewee import AuditNotFound, InvalidAudit
 from veritas_peewee.files.platform import has_pidfd
 from veritas_peewee.running import engine as engines
 from veritas_peewee.testing import make_png
 
+on_each_loop = anyio_backend()
 RESULT = {"type": "audit_result", "result": {"status": "completed", "trust_score": 46}}
 BEGIN = {"type": "phase_start", "phase": "scout"}
 END = {"type": "audit_complete", "elapsed": 3}

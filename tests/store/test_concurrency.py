@@ -4,10 +4,14 @@ import anyio
 import pytest
 
 from tests.support.amount import amount
+from tests.support.loops import anyio_backend
 from veritas_peewee import Audit, AuditEvent, AuditFinding, AuditScreenshot, AuditStore
 from veritas_peewee.testing import make_event
 
 EVENTS, FINDINGS, SHOTS = 12, 4, 2
+
+
+on_each_loop = anyio_backend()
 
 
 @pytest.mark.parametrize("audits", [10, amount(300, 1000)])

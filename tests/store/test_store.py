@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import anyio
 import pytest
 
+from tests.support.loops import anyio_backend
 from veritas_peewee import (
     Audit,
     AuditFinding,
@@ -20,6 +21,8 @@ from veritas_peewee import (
 )
 from veritas_peewee.database.current import current_database
 from veritas_peewee.testing import make_event
+
+on_each_loop = anyio_backend()
 
 
 async def test_an_audit_survives_a_restart(tmp_path, finding):

@@ -10,6 +10,7 @@ import peewee
 import pytest
 import trio
 
+from tests.support.loops import anyio_backend
 from tests.support.writes import Gate, add, count, outcome
 from veritas_peewee import (
     Audit,
@@ -23,6 +24,8 @@ from veritas_peewee import (
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.sqlite_driver import driver
 from veritas_peewee.testing import make_event
+
+on_each_loop = anyio_backend()
 
 
 async def test_an_answer_comes_after_the_commit(file_store, tmp_path):
