@@ -6,16 +6,19 @@ import json
 import shutil
 import sqlite3
 from base64 import b64decode
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from tests.evidence.conftest import NAME
+from tests.ledger.test_any_order_of_changes import Changes
+from tests.support.amount import amount
 from tests.support.audits import fill
 from tests.support.command_line import run_here
 from tests.support.database_files import by_hand, select
 from veritas_peewee import Checkpoint, InvalidAudit, NotProven, StoreError, as_dict, connect, sync
-from veritas_peewee.database.current import current_database, snapshot
+from veritas_peewee.database.current import bound, current_database, snapshot
 from veritas_peewee.database.statements import execute
 from veritas_peewee.evidence import checkpoints, keys, merkle
 from veritas_peewee.evidence.blocks import BLOCK
@@ -23,6 +26,7 @@ from veritas_peewee.evidence.tree import Tree
 from veritas_peewee.ledger import heads
 from veritas_peewee.maintenance.backup import backup
 from veritas_peewee.maintenance.prune import prune
+from veritas_peewee.maintenance.repair import repair
 from veritas_peewee.maintenance.restore import restore
 from veritas_peewee.maintenance.verify import Report, verify
 from veritas_peewee.testing import make_event
@@ -118,11 +122,31 @@ def test_nothing_is_a_problem_against_checkpoints_a_year_apart(path, key):
         assert against(path, one, key).notes == []
 
 
+@pytest.mark.parametrize("seed", range(amount(2, 8)))
+def test_in_any_order_of_changes_each_checkpoint_continues_those_before(path, key, seed):
+    changes, kept = Changes(seed), []
+    with connect(path) as one, connect(path) as two:
+        for number in range(40):
+            with bound(changes.random.choice([one, two])):
+                changes.step()
+                if number % 4 == 0:
+                    kept.append(signed(key))
+        with snapshot():
+            now = Tree()
+            for earlier, later in pairwise(kept):
+                between = now.consistency(earlier.size, later.size)
+                merkle.check_consistency(
+                    earlier.size, later.size, between, earlier.root_hash, later.root_hash
+                )
+        for checkpoint in kept[::3]:
+            assert verify(files=False, against=checkpoint).problems == []
+
+
 def test_a_store_that_was_restored_from_an_older_backup_is_named(path, tmp_path, key):
     with connect(path):
         fill(2)
-        backup(tmp_path / "older.db")
         old = signed(key)
+        backup(tmp_path / "older.db")
         a_log(40)
         kept = signed(key)
     restore(tmp_path / "older.db", path, force=True)
@@ -206,6 +230,27 @@ def test_rows_of_the_tree_that_are_not_what_was_stored_are_named(path, key, dama
     by_hand(path, damage)
     with connect(path, read_only=True):
         assert said in verify().problems
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE store_tree SET root = 'x' WHERE number = 1",
+        "DELETE FROM store_tree WHERE number = 0",
+        "INSERT INTO store_tree VALUES (-1, 1, 9999, zeroblob(32), zeroblob(32))",
+    ],
+)
+def test_odd_rows_of_the_tree_are_removed_and_stored_anew(path, key, damage):
+    with connect(path):
+        a_log(BLOCK + 20)
+        made = signed(key)
+    rows = select(path, "SELECT * FROM store_tree ORDER BY number")
+    by_hand(path, damage)
+    with connect(path):
+        assert any("rows of store_tree: the next checkpoint" in text for text in repair())
+        assert verify().problems == []
+        assert signed(key).note == made.note
+    assert select(path, "SELECT * FROM store_tree ORDER BY number") == rows
 
 
 def test_events_that_are_gone_without_their_heads_are_named(path, key):

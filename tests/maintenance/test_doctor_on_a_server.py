@@ -20,7 +20,7 @@ from veritas_peewee.files.platform import host_name
 from veritas_peewee.maintenance import server_room, server_settings
 from veritas_peewee.maintenance.diagnosis import Finding
 from veritas_peewee.maintenance.doctor import diagnose
-from veritas_peewee.migrations import server
+from veritas_peewee.migrations.server import KNOWN
 
 
 @pytest.fixture
@@ -163,7 +163,7 @@ def test_what_another_program_did_to_the_schema_is_named(url):
             "CREATE INDEX mine ON audits (risk_level)")  # fmt: skip
     levels = {(one.level, one.text.split(" is ")[0]) for one in found(url, "schema")}
     assert levels == {
-        ("ok", f"of this version ({server.KNOWN[-1]})"),
+        ("ok", f"of this version ({KNOWN[-1]})"),
         ("problem", "the rule nothing on audits"),
         ("problem", "the index idx_audits_url_time on audits"),
         ("note", "the index mine on audits"),

@@ -10,7 +10,7 @@ import pytest
 from tests.support.audits import fill
 from tests.support.on_server import by_hand, past_triggers, verified
 from tests.support.places import Databases
-from veritas_peewee import AuditNotFound, ReadOnlyStore, connect, sync
+from veritas_peewee import AuditNotFound, ReadOnlyStore, StoreError, connect, sync
 from veritas_peewee.ledger.heads import newest_head
 from veritas_peewee.maintenance.repair import repairing, strays
 from veritas_peewee.migrations import server_catalog, server_parts
@@ -290,6 +290,17 @@ def test_the_record_of_migrations_is_made_again_and_none_runs_twice(url, ids, st
     with connect(url):
         pass
     assert "lacked 0001_initial" in caplog.text
+    assert verified(url).problems == []
+
+
+def test_a_schema_of_the_version_before_is_brought_up_and_looked_at(url, ids):
+    by_hand(url, "DROP TABLE store_tree",
+            "DELETE FROM veritas_migrations WHERE name > '0001_initial'",
+            "DROP INDEX idx_audits_url_time")  # fmt: skip
+    with pytest.raises(StoreError, match="has an older schema"), connect(url, read_only=True):
+        pass
+    with connect(url):
+        operations.create("https://again.example/")
     assert verified(url).problems == []
 
 

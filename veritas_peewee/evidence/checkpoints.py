@@ -87,10 +87,19 @@ def head(
 
 def to_state(key: str | os.PathLike[str], name: str | None = None) -> list[list[str]]:
     """The ids of the audits whose rows are to be stated before a checkpoint is signed, as many
-    together as one transaction takes. Raises the errors of `head` for the key."""
+    together as one transaction takes. Raises the errors of `head`."""
     keys.signing_key(key, name)
+    _check_complete()
     ids, most = statements.to_state(), statements.AT_ONCE
     return [ids[start : start + most] for start in range(0, len(ids), most)]
+
+
+def _check_complete() -> None:
+    if blocks.is_importing():
+        raise StoreError(
+            "an import or a copy is not complete, so events can still come among those that are "
+            "there: run it again (an import with --skip-existing), then sign"
+        )
 
 
 def remember(new_blocks: Sequence[Block]) -> None:
@@ -108,11 +117,7 @@ def signed(
     """A checkpoint as `head` makes it, and what to give to `remember` where it can be written."""
     signer = keys.signing_key(key, name)
     with snapshot():
-        if blocks.is_importing():
-            raise StoreError(
-                "an import or a copy is not complete, so events can still come among those that "
-                "are there: run it again (an import with --skip-existing), then sign"
-            )
+        _check_complete()
         tree, now = Tree(), newest_head()
         root = b64encode(tree.root()).decode()
     text = f"{signer.name}\n{tree.size}\n{root}\n{now}\n"

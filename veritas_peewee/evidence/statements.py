@@ -94,6 +94,8 @@ def state(audit_ids: Sequence[str]) -> int:
     One that is not as it was written is left out, with a warning in the log: `verify` names it.
     """
     made = []
+    if blocks.is_importing():
+        return 0  # an event of our own would end the import
     for audit_id in audit_ids:
         if (
             not execute(_ended_sql(one=True), (audit_id,))

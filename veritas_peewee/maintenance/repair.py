@@ -12,6 +12,7 @@ from veritas_peewee.catalog import rebuilding
 from veritas_peewee.database.current import atomic, current_database
 from veritas_peewee.database.statements import execute, rows_of, update_sql
 from veritas_peewee.errors import StoreError
+from veritas_peewee.evidence import blocks
 from veritas_peewee.files.durable import is_temporary
 from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.ledger.checking import is_other_image
@@ -60,8 +61,18 @@ def _rebuild() -> list[str]:
     done += [f"screenshot {one}: its image is there by now" for one in _no_longer_absent()]
     if number := upkeep().fill_hosts():
         done.append(f"gave {number} audits the host of their url")
+    done += _without_odd_rows_of_the_tree()
     done += [f"removed the image {file}, which no row names" for file in upkeep().remove_unnamed()]
     return [*done, *rebuilding.rebuild()]
+
+
+def _without_odd_rows_of_the_tree() -> list[str]:
+    """Remove what another program has put where the log's tree is stored, and what follows it."""
+    _, odd = blocks.stored()
+    if not odd:
+        return []
+    blocks.remove_from(min(odd))
+    return [f"removed {len(odd)} rows of store_tree: the next checkpoint stores them anew"]
 
 
 def _no_longer_absent() -> list[int]:

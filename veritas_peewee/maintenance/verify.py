@@ -12,7 +12,7 @@ from peewee import SQL
 from veritas_peewee.catalog import checking, entries
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.statements import MARK, execute, per_backend, text_of
-from veritas_peewee.errors import InvalidAudit
+from veritas_peewee.errors import InvalidAudit, NotProven
 from veritas_peewee.evidence import checkpoints, keys
 from veritas_peewee.evidence.checkpoints import Checkpoint
 from veritas_peewee.evidence.keys import PublicKey
@@ -69,9 +69,11 @@ def _kept(text: str, key: str | os.PathLike[str] | PublicKey | None) -> Head | C
         raise InvalidAudit(
             "key: a checkpoint is worth its signature: name the key that must have signed it"
         )
-    return checkpoints.read_checkpoint(
-        text, key if isinstance(key, PublicKey) else keys.public_key(key)
-    )
+    known = key if isinstance(key, PublicKey) else keys.public_key(key)
+    try:
+        return checkpoints.read_checkpoint(text, known)
+    except NotProven as error:
+        raise NotProven(f"the checkpoint that was kept proves nothing: {error}") from error
 
 
 def verify_audit(audit_id: str) -> list[str]:
