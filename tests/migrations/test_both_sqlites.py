@@ -69,7 +69,9 @@ def test_it_is_changed_and_verified_here(made_by: str, path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("first", "then"), [("sqlite3", "pysqlite3"), ("pysqlite3", "sqlite3")], ids="-".join
+    ("first", "then"),
+    [("sqlite3", "pysqlite3"), ("pysqlite3", "sqlite3")],
+    ids=["Python's first", "pysqlite3's first"],
 )
 def test_two_sqlites_take_turns(path: Path, first: str, then: str) -> None:
     path.parent.mkdir()

@@ -43,15 +43,16 @@ def give_back(database: SqliteStore, vacuum: bool) -> None:
 def rewrite(database: SqliteStore) -> None:
     """Write the whole file anew, without its free space.
 
-    SQLite first makes a copy in its temporary folder, not in memory, and then writes that into the
-    WAL. Raises StoreFull if there is too little room for either.
+    SQLite first makes a copy in its temporary folder, or in memory if it was built to make no
+    temporary files, as pysqlite3's is; then it writes that into the WAL. Raises StoreFull if there
+    is too little room in a folder.
     """
     path = database.location.path
     if path is None:
         database.execute_sql("VACUUM")
         return
     size, free = size_of(database)
-    temporary = temporary_folder()
+    temporary = temporary_folder() if makes_files(database) else None
     _check_room(path, temporary, size - free)
     # By a connection of its own: to change `temp_store` drops all temporary triggers.
     with closing(
@@ -72,10 +73,17 @@ def rewrite(database: SqliteStore) -> None:
             raise kind(_no_room(path, temporary, f"SQLite: {first_failure(error)}")) from error
 
 
-def _check_room(path: Path, temporary: Path, needed: int) -> None:
+def makes_files(database: SqliteStore) -> bool:
+    """Whether this SQLite can keep temporary databases in files."""
+    options = database.execute_sql("PRAGMA compile_options").fetchall()
+    return ("TEMP_STORE=3",) not in options
+
+
+def _check_room(path: Path, temporary: Path | None, needed: int) -> None:
     """Raise StoreFull unless there is room for a copy in either folder."""
-    together = identity_of(path.parent)[0] == identity_of(temporary)[0]
-    for folder in (temporary, path.parent):
+    folders = [path.parent] if temporary is None else [temporary, path.parent]
+    together = len({identity_of(folder)[0] for folder in folders}) < len(folders)
+    for folder in folders:
         free = shutil.disk_usage(folder).free
         if free < needed * (1 + together):
             needed_mb, free_mb = needed * (1 + together) / 1e6, free / 1e6
@@ -83,11 +91,11 @@ def _check_room(path: Path, temporary: Path, needed: int) -> None:
             raise StoreFull(_no_room(path, temporary, what))
 
 
-def _no_room(path: Path, temporary: Path, why: str) -> str:
-    return (
-        f"{path}: was not rewritten: {why}; SQLITE_TMPDIR names another folder for the copy, which "
-        f"is made in {temporary}"
-    )
+def _no_room(path: Path, temporary: Path | None, why: str) -> str:
+    where = "this SQLite makes the copy in memory"
+    if temporary is not None:
+        where = f"SQLITE_TMPDIR names another folder for the copy, which is made in {temporary}"
+    return f"{path}: was not rewritten: {why}; {where}"
 
 
 def give_back_some() -> bool:
