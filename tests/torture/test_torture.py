@@ -56,7 +56,7 @@ def test_every_fault_is_run_here_too_or_is_known_not_to_be() -> None:
     # These take a minute each.
     by_hand = {
         "script", "server-crash", "server-paused", "server-opened", "server-replaced",
-        "server-full",
+        "server-full", "strangers",
     }  # fmt: skip
     assert set(FAULTS) - set(ROUNDS) - {"power-removal"} == by_hand | elsewhere
 

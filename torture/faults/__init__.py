@@ -16,6 +16,7 @@ from torture.faults import (
     rollback,
     server,
     signals,
+    strangers,
     upgrade,
 )
 
@@ -37,5 +38,6 @@ __all__ = [
     "rollback",
     "server",
     "signals",
+    "strangers",
     "upgrade",
 ]
