@@ -31,6 +31,10 @@ def renew_all(
     if database.leaves_derived:
         return
     connection = database.state.conn
+    if database.hopes:  # an error can be another part's: it is told apart when all is run again
+        if any(entries.renew_all(database, audits, findings)):
+            write_words(database)
+        return
     connection.execute("SAVEPOINT catalog")
     try:
         if any(entries.renew_all(database, audits, findings)):

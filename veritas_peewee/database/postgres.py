@@ -212,7 +212,15 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
         connection = self.state.conn
         return connection is not None and connection.in_transaction
 
+    def confirm(self) -> None:
+        if not self.hopes:
+            self.state.conn.settle()
+
     def check_usable(self) -> None:
+        if self.is_spoilt:
+            raise StoreError(f"{self.name}: a part of the transaction has failed")
+        if self.hopes:
+            return  # a COMMIT that is sent after a failure is not done
         self.state.conn.settle()
         if self.state.conn.has_failed:
             raise StoreError(
@@ -369,9 +377,11 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
         return bool(is_made)
 
     def run_undo(self, first: int) -> None:
-        # The writer runs again what a connection that has gone was doing: its files stay.
+        # The writer runs again what a connection that has gone was doing, and what it did in hope:
+        # its files stay.
         connection = self.state.conn
-        if self.role == "writer" and (self._is_new or connection is None or connection.closed):
+        has_gone = self._is_new or connection is None or connection.closed
+        if self.role == "writer" and (has_gone or self.hopes):
             del self.undo[first:]
         else:
             super().run_undo(first)

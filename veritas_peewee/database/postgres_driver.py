@@ -27,6 +27,8 @@ _PARTS = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*|\$(\w*)\$.*?\$
 
 _MOST_PREPARED = 400
 """Statements that a connection has prepared."""
+_HELD = 16
+"""Statements of a pipeline that are sent together, at most."""
 
 
 @functools.lru_cache(4096)
@@ -98,12 +100,14 @@ class _Cursor(psycopg.RawCursor[Any]):
 
     def fetchone(self) -> Any:
         with _as_peewee(self.connection):
+            self.connection.send_all()
             row = super().fetchone()
         self._has_come()
         return row
 
     def fetchall(self) -> Any:
         with _as_peewee(self.connection):
+            self.connection.send_all()
             rows = super().fetchall()
         self._has_come()
         return rows
@@ -125,7 +129,6 @@ class _Cursor(psycopg.RawCursor[Any]):
                 super().execute(query, None, **{**rest, "prepare": False})
             else:
                 super().execute(numbered(query), params, **rest)
-            self.connection.send_all()
         is_sent = self.connection.pipelined is not None and not self.connection.ends
         if is_sent and ENDS_ON_SERVER.match(query):
             self.connection.controlled()
@@ -137,6 +140,27 @@ class _Cursor(psycopg.RawCursor[Any]):
         self.connection.sent += 1
         with _as_peewee(self.connection):
             super().executemany(numbered(query), params_seq, **rest)
+
+
+class _Together(psycopg.Pipeline):
+    """A pipeline that sends some statements at once, or what there is when an answer is waited for:
+    psycopg sends each by itself, and the server wakes for each."""
+
+    _held = 0
+
+    def _communicate_gen(self) -> PQGen[None]:
+        is_end = False
+        while self.command_queue:
+            command = self.command_queue.popleft()
+            is_end = is_end or command == self.pgconn.pipeline_sync
+            self._held += 1
+            command()
+        if is_end:
+            self._held = 0
+            yield from super()._communicate_gen()
+        elif self._held >= _HELD:
+            self._held = 0
+            self.pgconn.flush()
 
 
 class Connection(psycopg.Connection[Any]):
@@ -201,6 +225,8 @@ class Connection(psycopg.Connection[Any]):
         """From now on send statements without waiting for each."""
         stack = ExitStack()
         with _as_peewee(self):  # a connection that is closed
+            if self._pipeline is None:
+                self._pipeline = _Together(self)
             self.pipelined, self._open = stack.enter_context(self.pipeline()), stack
         self._is_over = False
 
@@ -210,7 +236,7 @@ class Connection(psycopg.Connection[Any]):
         psycopg begins to send, and then only waits for answers, while the server waits for the rest
         of a large value.
         """
-        if self.pipelined is not None and self.pgconn.flush():
+        if self.pipelined is not None and not self.closed and self.pgconn.flush():
             self.wait(self._sent())
 
     def _sent(self) -> PQGen[None]:
@@ -223,6 +249,7 @@ class Connection(psycopg.Connection[Any]):
         # How the transaction is, is told by a `sync` alone: after a roll-back it is still the old.
         if self.pipelined is not None and (self.sent > self.came or self.has_failed):
             with _as_peewee(self):
+                self.send_all()
                 self.pipelined.sync()
             self._is_over = self.info.transaction_status is TransactionStatus.IDLE
             self.came = self.sent

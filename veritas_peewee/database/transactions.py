@@ -66,6 +66,13 @@ class Transactions(peewee.Database):
         """Whether the transaction that was begun is no longer the one that is open."""
         self.is_undone = True
         """Whether nothing of the unit that failed last can have been committed."""
+        self.hopes = False
+        """Whether no statement is waited for: what fails is told where the transaction ends, undoes
+        all of it, and has it run again without hope. Parts of it are not told apart till then."""
+        self.careful = 0
+        """How many of the next transactions are not to hope."""
+        self.is_spoilt = False
+        """Whether a part of a transaction that hopes has failed."""
         self.undo: list[Callable[[], object]] = []
         """The `after_rollback` callbacks of the open transaction."""
         self.cursors: list[Any] = []
@@ -121,6 +128,10 @@ class Transactions(peewee.Database):
     def after_going_back(self) -> None:
         """The transaction has gone back to a savepoint, and goes on."""
 
+    def confirm(self) -> None:
+        """Wait until what was sent is known to have been done, and raise its error if not; in a
+        transaction that hopes, that is told at its end."""
+
     def check_usable(self) -> None:
         """Raise StoreError if a statement of the open transaction, or of the part of it since the
         last savepoint, has failed, and the backend therefore keeps nothing of it."""
@@ -139,7 +150,7 @@ class Transactions(peewee.Database):
     def begin(self, lock_type: str | None = None) -> None:
         self._refuse_in_unit("BEGIN")
         self.undo.clear()
-        self.lost = False
+        self.lost = self.is_spoilt = False
         self.begin_raw(lock_type)
         if self.keeper is not None:
             try:
@@ -191,6 +202,7 @@ class Transactions(peewee.Database):
                     with AS_PEEWEE:
                         raise
                 self.lost = False
+            self.hopes = False
             self.undo.clear()
             self.check_written()
             return
@@ -315,7 +327,9 @@ class Transactions(peewee.Database):
 class Unit:
     """The scope that `Transactions.unit` gives; Peewee's `atomic()` can be used inside it."""
 
-    __slots__ = ("callbacks", "cursors", "database", "depth", "mark", "outermost", "undo")
+    __slots__ = (
+        "callbacks", "cursors", "database", "depth", "is_marked", "mark", "outermost", "undo"
+    )  # fmt: skip
 
     def __init__(self, database: Transactions) -> None:
         self.database = database
@@ -324,12 +338,14 @@ class Unit:
         database = self.database
         state = database.state
         self.outermost = not state.transactions or database.is_manual
+        self.is_marked = not (self.outermost or database.hopes)
         if self.outermost:
             database.begin()
         else:
             # Outside a transaction, a savepoint would begin one of its own.
             database.refuse_after_end()
-            state.conn.execute("SAVEPOINT unit")
+            if self.is_marked:
+                state.conn.execute("SAVEPOINT unit")
         self.callbacks = len(state.commit_callbacks)
         self.undo = len(database.undo)
         keeper = database.keeper
@@ -368,8 +384,9 @@ class Unit:
         if self.outermost:
             self.database.finish(commit=True)
         elif self.database.in_whole_transaction:
-            self.database.check_usable()
-            self._end("RELEASE unit")
+            if self.is_marked:
+                self.database.check_usable()
+                self._end("RELEASE unit")
         else:
             raise TransactionEnded
 
@@ -391,6 +408,8 @@ class Unit:
         try:
             if self.outermost:
                 database.finish(commit=False)
+            elif not self.is_marked:
+                database.is_spoilt = True
             else:
                 try:
                     if database.in_whole_transaction:

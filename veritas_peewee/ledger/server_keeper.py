@@ -16,6 +16,7 @@ from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.failures import DRIVER_ERRORS
 from veritas_peewee.ledger import counter, seals
 from veritas_peewee.ledger.before_change import look_at_row, state_of
+from veritas_peewee.ledger.heads import HEAD_EVERY
 from veritas_peewee.ledger.keeper import Keeping
 from veritas_peewee.ledger.memory import Mark, Remembered, State
 from veritas_peewee.ledger.sent_alone import NEWEST
@@ -72,11 +73,14 @@ class ServerKeeper(Keeping):
     def began(self, others_wrote: bool) -> None:
         self.begin()
         if others_wrote:
-            known = self.known.copy()
+            known, due = self.known.copy(), self.next_head
             self.others_wrote()
             # What others of ours have changed they have sealed, if it was right.
             if self._server.altered == self._altered:
                 self.known |= known
+                # Who passes a full thousand stores its head.
+                if due - HEAD_EVERY <= self._server.newest < due:
+                    self.next_head = due
         self._altered = self._server.altered
         self.newest = self._server.newest
         self.reported.clear()

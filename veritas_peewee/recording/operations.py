@@ -12,7 +12,6 @@ from veritas_peewee.database.current import atomic, current_database
 from veritas_peewee.database.statements import (
     MARK,
     execute,
-    insert_values,
     per_backend,
     store_rows,
     stored_forms,
@@ -94,6 +93,7 @@ def create(
         row = seals.first_row(values)
         values["seal"] = seals.first_seal(row)
         insert(Audit, values)
+        current_database().confirm()
     except IntegrityError as error:
         raise InvalidAudit(f"id: there is already an audit {audit.id!r}") from error
     seals.begin(audit.id, values["seal"], row)
@@ -159,14 +159,14 @@ def sealed(audit_id: str) -> Audit:
     return lookups.get(audit_id)
 
 
-def insert(model: Any, values: dict[str, Any]) -> int:
-    """Insert one row of checked values through the model's prepared SQL; returns its rowid."""
+def insert(model: Any, values: dict[str, Any]) -> None:
+    """Insert one row of checked values through the model's prepared SQL."""
     names = tuple(values)
     row = list(values.values())
     for position, convert in stored_forms(model, names):
         if row[position] is not None:
             row[position] = convert(row[position])
-    return insert_values(model, names, row)[0]
+    store_rows(model, names, [tuple(row)])
 
 
 STATE = (

@@ -28,25 +28,34 @@ _logger = logging.getLogger("veritas_peewee")
 
 TRIES = 30
 """How often a batch is run whose connection goes each time."""
+CAREFUL = 10
+"""How many batches are run with care after one that was not, and failed."""
 
 
 def commit(
-    database: StoreDatabase, batch: list[Job], tries: int = TRIES
+    database: StoreDatabase, batch: list[Job], tries: int = TRIES, *, in_hope: bool | None = None
 ) -> tuple[list[Job], list[Job], bool]:
     """Run a batch in one transaction; returns the jobs whose outcome is to be delivered, those
     that were withdrawn before they began, and whether the batch was committed.
 
     Afterwards every job of the batch is done or withdrawn. Jobs in neither list were answered by
     a thread that closes the store. If the connection has gone and nothing was saved, the batch is
-    run again, `tries` times in all.
+    run again, `tries` times in all. A batch that is run `in_hope` waits for no statement, and if
+    anything fails it is undone and run again, each job by itself.
     """
     began = perf_counter()
     done: list[Job] = []
     committed, outcome = False, "not committed"
     database.lost, database.is_undone = False, True
     database.settle()
+    database.hopes = hopes = _can_hope(database, batch) if in_hope is None else in_hope
     try:
-        if len(batch) == 1:
+        if hopes:
+            done = move(batch, QUEUED, RUNNING)
+            done = batch if len(batch) == len(done) == 1 else done
+            if done:
+                _run_in_hope(database, done)
+        elif len(batch) == 1:
             if move(batch, QUEUED, RUNNING):
                 done = batch
                 _run_alone(database, batch[0])
@@ -67,8 +76,12 @@ def commit(
             committed, outcome = True, "committed"
     except BaseException as error:
         # BEGIN or COMMIT failed, or a write ended the transaction.
+        database.hopes = False
         if tries > 1 and database.can_begin_again(error):
             return _commit_again(database, batch, done, tries - 1)
+        if hopes and database.is_undone and is_known(error) and not database.is_lost(error):
+            database.careful = CAREFUL
+            return _commit_again(database, batch, done, tries)
         if done is batch:
             is_hidden = database.lost and not isinstance(error, OutcomeUnknown)
             failure = first_failure(error) if is_hidden else error
@@ -80,6 +93,7 @@ def commit(
         if not (database.is_undone and is_known(error)):
             outcome = "not known whether committed"
         _fail_all(database, done, error)
+    database.hopes = False
     move(done, RUNNING, DONE)
     gone = [] if len(done) == len(batch) else withdrawn(batch)
     for job in gone:
@@ -91,6 +105,29 @@ def commit(
     return done, gone, committed
 
 
+def _can_hope(database: StoreDatabase, batch: list[Job]) -> bool:
+    """Whether it pays to wait for no statement of a batch, and its jobs can be run twice."""
+    if database.careful:
+        database.careful -= 1
+        return False
+    if not database.reads_ahead or (len(batch) == 1 and batch[0].alone):
+        return False
+    return all(job.is_ours for job in batch)
+
+
+def _run_in_hope(database: StoreDatabase, jobs: list[Job]) -> None:
+    with database.unit():
+        for together, run in groupby(jobs, attrgetter("together")):
+            some = list(run)
+            if together is not None and len(some) > 1:
+                results = together([job.args for job in some])
+                for job, result in zip(some, results, strict=True):
+                    job.result = result
+            else:
+                for job in some:
+                    job.run()
+
+
 def _commit_again(
     database: StoreDatabase, batch: list[Job], done: list[Job], tries: int
 ) -> tuple[list[Job], list[Job], bool]:
@@ -100,7 +137,7 @@ def _commit_again(
     for job in move(left, RUNNING, QUEUED):
         job.result = job.error = None
     move(over, RUNNING, DONE)
-    again, gone, committed = commit(database, left, tries)
+    again, gone, committed = commit(database, left, tries, in_hope=False)
     return over + again, gone, committed
 
 
