@@ -743,6 +743,7 @@ async def _submit(
         undo=prepared.discard if prepared.files else None,
         together=recorder.apply_together,
         alone=recorder.is_single(prepared),
+        about=audit_id if type(audit_id) is str else None,
         has_slot=has_slot,
     )
     return event_id

@@ -42,6 +42,7 @@ def insert_screenshot(audit_id: str, columns: dict[str, object]) -> None:
     """Add a screenshot's row, as an effect does."""
     with current.current_database().unit():
         row = operations.screenshot_row(audit_id, columns, recorder.utc_now())
+        operations.note_screenshots({audit_id: [row]})
         operations.add_screenshots({audit_id: [row]})
 
 

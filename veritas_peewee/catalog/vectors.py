@@ -32,16 +32,15 @@ _FIRST = {column: number * (_COLUMN + 90) + 1 for number, column in enumerate(WO
 """The first place of each column; the last of all is below 16,384, as a `tsvector` needs it."""
 _MOST_PLACES, _LONGEST = 255, 2000
 _ENTRIES = CatalogEntry._meta.table_name
+_PUT = f"UPDATE {_ENTRIES} SET words = CAST(? AS tsvector) WHERE id = ?"
 _TERM = re.compile(r'"([^"]*)"( \*)?')
 
 
 def add_words(database: StoreDatabase, entries: list[tuple[int, list[str]]]) -> None:
     """Put the words of entries, each with its id and its texts, into the index."""
-    if entries:
-        database.state.conn.executemany(
-            f"UPDATE {_ENTRIES} SET words = CAST(? AS tsvector) WHERE id = ?",
-            [(vector, entry) for entry, vector in vectors_of(entries)],
-        )
+    # Not by `executemany`, which in a pipeline waits for an answer.
+    for entry, vector in vectors_of(entries):
+        database.state.conn.execute(_PUT, (vector, entry))
 
 
 def vectors_of(entries: list[tuple[int, list[str]]]) -> Iterator[tuple[int, str]]:

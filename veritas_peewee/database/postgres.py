@@ -82,6 +82,9 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
         self.last_writer = 0
         self.newest = 0
         """The newest id that was given, as the transaction has found it; see `count_by`."""
+        self.seen: list[tuple[Any, ...]] = []
+        """What the transaction has found of those that were expected; none if this connection wrote
+        last."""
         self.altered: str | None = None
         """The last transaction in which another program has changed rows."""
         self._told_at, self._has_news = 0.0, False
@@ -238,9 +241,10 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
             connection.begin_pipeline()
             connection.execute("BEGIN")
             connection.execute("SELECT pg_advisory_xact_lock(?, 0)", (self.key,))
-            begun = connection.execute(self._begun) if self._begun else None
-            if begun is not None and (row := begun.fetchone()) is not None:
-                self.last_writer, self.altered, self.newest = row
+            begun = self._begin_by(connection).fetchall() if self._begun else ()
+            if begun:
+                self.last_writer, self.altered, self.newest = begun[0][:3]
+            self.seen = [row[3:] for row in begun if row[3] is not None]
         except BaseException:
             with suppress(*DRIVER_ERRORS):
                 self.before_going_back()
@@ -281,10 +285,20 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
         self.state.conn.settle()
         self.state.conn.let_forget()
 
-    def count_by(self, newest: str) -> None:
+    def count_by(self, newest: str, seen: str) -> None:
         """The schema is there: from now on each transaction that writes reads, as it begins, who
-        wrote last, and by the SQL expression `newest` the newest id that was given."""
-        self._begun = f"SELECT writer, altered::text, {newest} FROM store_state"
+        wrote last, by the SQL expression `newest` the newest id that was given, and by the query
+        `seen` three columns of each of those that are `expected`, for which it has two marks: this
+        connection's number, and their names."""
+        self._begun = (
+            f"SELECT writer, altered::text, {newest}, seen.* FROM store_state "
+            f"LEFT JOIN LATERAL ({seen}) AS seen ON true"
+        )
+
+    def _begin_by(self, connection: Connection) -> Any:
+        assert self._begun is not None
+        names = [one for one in self.expected if one.isascii() and "\0" not in one]
+        return connection.execute(self._begun, (self.number, names))
 
     def others_wrote(self) -> bool:
         return self.last_writer != self.number
@@ -303,7 +317,7 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
         try:
             connection.execute("BEGIN")
             connection.execute("SELECT pg_advisory_xact_lock(?, 0)", (self.key,))
-            begun = connection.execute(self._begun)
+            begun = self._begin_by(connection)
             found = connection.execute(sql, values)
             connection.execute(_SIGN, (self.number, self.number))
             connection.execute("COMMIT")

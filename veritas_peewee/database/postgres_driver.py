@@ -69,10 +69,14 @@ def _as_peewee(connection: Any) -> Any:
     try:
         yield
     except psycopg.Error as error:
-        made = translated(error, connection)
-        if made.sqlstate is not None and is_loss(made.sqlstate):
-            connection.close()  # it may still wait for what will never come
-        raise made from error
+        raise _peewees(error, connection) from error
+
+
+def _peewees(error: psycopg.Error, connection: Any) -> _Told:
+    made = translated(error, connection)
+    if made.sqlstate is not None and is_loss(made.sqlstate):
+        connection.close()  # it may still wait for what will never come
+    return made
 
 
 def translated(error: psycopg.Error, connection: Any = None) -> _Told:
@@ -99,16 +103,20 @@ class _Cursor(psycopg.RawCursor[Any]):
         return self._rowcount
 
     def fetchone(self) -> Any:
-        with _as_peewee(self.connection):
+        try:
             self.connection.send_all()
             row = super().fetchone()
+        except psycopg.Error as error:
+            raise _peewees(error, self.connection) from error
         self._has_come()
         return row
 
     def fetchall(self) -> Any:
-        with _as_peewee(self.connection):
+        try:
             self.connection.send_all()
             rows = super().fetchall()
+        except psycopg.Error as error:
+            raise _peewees(error, self.connection) from error
         self._has_come()
         return rows
 
@@ -120,19 +128,35 @@ class _Cursor(psycopg.RawCursor[Any]):
         return iter(self.fetchall())
 
     def execute(self, query: Any, params: Any = None, **rest: Any) -> Any:
-        if self.connection.watch is not None:
-            self.connection.watch(query)
-        self.connection.sent += 1
-        self.number = self.connection.sent
-        with _as_peewee(self.connection):
+        # No block of a context's: each statement of a batch comes by here.
+        connection = self.connection
+        if connection.watch is not None:
+            connection.watch(query)
+        connection.sent += 1
+        self.number = connection.sent
+        try:
             if not params:
                 super().execute(query, None, **{**rest, "prepare": False})
+            elif connection.pipelined is not None:
+                self._put(numbered(query), params, rest)
             else:
                 super().execute(numbered(query), params, **rest)
-        is_sent = self.connection.pipelined is not None and not self.connection.ends
+        except psycopg.Error as error:
+            raise _peewees(error, connection) from error
+        is_sent = connection.pipelined is not None and not connection.ends
         if is_sent and ENDS_ON_SERVER.match(query):
-            self.connection.controlled()
+            connection.controlled()
         return self
+
+    def _put(self, query: str, params: Any, options: dict[str, Any]) -> None:
+        """Put a statement into the pipeline, which takes no waiting."""
+        with self._conn.lock:
+            steps = self._execute_gen(query, params, **options)
+            try:
+                first = next(steps)
+            except StopIteration:
+                return
+            self._conn.wait(_going_on(steps, first))
 
     def executemany(self, query: Any, params_seq: Iterable[Any], **rest: Any) -> None:
         if self.connection.watch is not None:
@@ -140,6 +164,14 @@ class _Cursor(psycopg.RawCursor[Any]):
         self.connection.sent += 1
         with _as_peewee(self.connection):
             super().executemany(numbered(query), params_seq, **rest)
+
+
+def _going_on(steps: PQGen[Any], first: Any) -> PQGen[Any]:
+    while True:
+        try:
+            first = steps.send((yield first))
+        except StopIteration as end:
+            return end.value
 
 
 class _Together(psycopg.Pipeline):
@@ -185,8 +217,10 @@ class Connection(psycopg.Connection[Any]):
         return self.info.transaction_status is TransactionStatus.INERROR
 
     def cursor(self, *args: Any, **options: Any) -> Any:
-        with _as_peewee(self):  # one that is closed
+        try:
             return super().cursor(*args, **options)
+        except psycopg.Error as error:  # of one that is closed
+            raise _peewees(error, self) from error
 
     def executemany(self, sql: str, rows: Iterable[Any]) -> None:
         self.cursor().executemany(sql, rows)

@@ -69,6 +69,8 @@ class Transactions(peewee.Database):
         self.hopes = False
         """Whether no statement is waited for: what fails is told where the transaction ends, undoes
         all of it, and has it run again without hope. Parts of it are not told apart till then."""
+        self.expected: list[str] = []
+        """Names of what the next transaction is about, by which more can be read as it begins."""
         self.careful = 0
         """How many of the next transactions are not to hope."""
         self.is_spoilt = False

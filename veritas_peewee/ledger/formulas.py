@@ -20,11 +20,16 @@ def is_unfinished(values: list[Any]) -> bool:
 
 def first_row(values: dict[str, Any]) -> bytes:
     """A new audit's row as `marked` makes it, from its checked values by column."""
+    return marked(first_values(values))
+
+
+def first_values(values: dict[str, Any]) -> list[Any]:
+    """What a seal covers of a new audit's row, as stored values."""
     names = covered(Audit)
     row = [values[name] for name in names]
     for position, convert in stored_forms(Audit, names):
         row[position] = convert(row[position])
-    return marked(row)
+    return row
 
 
 def running_seal(values: list[Any], children: Children) -> str:

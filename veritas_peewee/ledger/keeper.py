@@ -56,6 +56,7 @@ class Keeping(Remembered):
     def touched_rows(self, audit_id: str) -> None:
         """A finding or screenshot is about to be added without a digest, changed or removed."""
         self.forget_contents(audit_id)
+        self.followed.pop(audit_id, None)
         if audit_id != self._going:
             look_at_rows(self._database, self, audit_id)
             self.audits[audit_id] = None
@@ -77,6 +78,7 @@ class Keeping(Remembered):
     def new(self, audit_id: str) -> None:
         """An audit was added without a seal, or by an import."""
         self.known[audit_id] = State.ROWS
+        self.followed.pop(audit_id, None)
         self.set_children(audit_id, None)
         self.audits[audit_id] = None
 
@@ -89,6 +91,7 @@ class Keeping(Remembered):
         self._going = None
         self.removed = True
         self.chain.pop(audit_id, None)
+        self.followed.pop(audit_id, None)
         self.known.pop(audit_id, None)
         self.stored.pop(audit_id, None)
         self.set_children(audit_id, None)

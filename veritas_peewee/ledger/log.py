@@ -103,6 +103,10 @@ def append_events(events: list[tuple[str, str, str]], when: datetime) -> list[in
             if not memory.gives_ids:
                 _compile_alone(database)
             return append_events(events, when)
+    if memory.followed:
+        for audit_id, _, _ in events:
+            if (followed := memory.followed.get(audit_id)) is not None:
+                followed.events += 1
     _added(database, memory, ids, digests)
     return ids
 

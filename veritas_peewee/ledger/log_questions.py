@@ -42,6 +42,9 @@ def _last_event_sql() -> str:
 
 def findings_reported(audit_id: str, before: int) -> bool:
     """Whether a `finding` event older than the event `before` has reported a finding with an id."""
+    followed = remembered(current_database()).followed.get(audit_id)
+    if followed is not None:
+        return any(first < before for first in followed.reported.values())
     return bool(execute(_findings_reported_sql(), (audit_id, before)))
 
 
@@ -61,7 +64,10 @@ def finding_reported(audit_id: str, finding_id: str, before: int) -> bool:
 
     `finding_id` is the engine's own id of the finding.
     """
-    known = remembered(current_database()).reported
+    memory = remembered(current_database())
+    if (followed := memory.followed.get(audit_id)) is not None:
+        return followed.reported.get(finding_id, before) < before
+    known = memory.reported
     if known and (audit_id, finding_id) in known:
         first = known[audit_id, finding_id]
         return first is not None and first < before

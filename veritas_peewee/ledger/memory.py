@@ -11,6 +11,7 @@ from veritas_peewee.database.failures import store_error
 from veritas_peewee.errors import DatabaseCorrupt
 from veritas_peewee.ledger.children import Children
 from veritas_peewee.ledger.contents import MOST_CHAINS, Contents
+from veritas_peewee.ledger.followed import MOST_ROWS, Followed
 from veritas_peewee.ledger.trace import Trace
 
 MOST_SHORT = 4096
@@ -74,6 +75,8 @@ class Remembered(Contents):
         """What is known of audits that were changed, or looked at before a change."""
         self.stored: dict[str, list[Any]] = {}
         """The rows of unfinished audits as `stored.audit_row` gives them, if they are cached."""
+        self.followed: dict[str, Followed] = {}
+        """Audits of which nothing has to be read; none where reading takes no time."""
         self.long_rows: dict[str, None] = {}
         """The audits whose row is cached though it is long; the one changed last is at the end."""
         self.children: dict[str, Children | None] = {}
@@ -114,6 +117,11 @@ class Remembered(Contents):
         self.touched(audit_id)
         if (children := self.children.get(audit_id)) is not None:
             self.set_children(audit_id, children.with_rows(table, digests))
+        if (followed := self.followed.get(audit_id)) is not None:
+            rows = followed.findings if table == "audit_findings" else followed.screenshots
+            rows += digests
+            if len(rows) > MOST_ROWS:
+                del self.followed[audit_id]
 
     def is_cached(self, audit_id: str) -> bool:
         """Whether an unfinished audit's row is one that is cached."""
@@ -184,6 +192,7 @@ class Remembered(Contents):
         self.accepted.clear()
         if max(len(self.known), len(self.children), len(self.stored)) > MOST_CHAINS:
             self.known.clear()
+            self.followed.clear()
             self.children.clear()
             self.stored.clear()
 
@@ -193,6 +202,7 @@ class Remembered(Contents):
         self.trace.newest = None
         self.next_head, self.since_head, self.newest = 0, None, None
         self.reported.clear()
+        self.followed.clear()
         self.forget_contents()
 
     def takes_back(self) -> None:
@@ -209,6 +219,7 @@ class Remembered(Contents):
         self.chain.clear()
         self.known.clear()
         self.stored.clear()
+        self.followed.clear()
         self.next_head, self.newest = 0, None
         self.forget_contents()
 

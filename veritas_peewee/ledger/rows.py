@@ -14,9 +14,11 @@ from veritas_peewee.database.statements import update_sql
 from veritas_peewee.ledger.digests import marked
 from veritas_peewee.ledger.formulas import is_unfinished
 from veritas_peewee.ledger.memory import Remembered, State, remembered
-from veritas_peewee.ledger.seals import host_in, seal_running
+from veritas_peewee.ledger.seals import host_in, is_followed, seal_ended, seal_running
 from veritas_peewee.ledger.stored import AT, SEAL, stored_audit
 from veritas_peewee.models import Audit
+
+_URL, _SEALED_EVENTS = AT["url"], AT["sealed_events"]
 
 
 def current(database: StoreDatabase, audit_id: str) -> list[Any] | None:
@@ -49,7 +51,7 @@ def write(database: StoreDatabase, audit_id: str, columns: dict[str, Any]) -> bo
     memory = remembered(database)
     before, children = memory.stored.get(audit_id), memory.children.get(audit_id)
     known = memory.known.get(audit_id)
-    if before is None or children is None or known is None or known is State.WRONG:
+    if before is None or known is None or known is State.WRONG:
         return _update(
             database, audit_id, columns, is_there=before is not None or known is not None
         )
@@ -58,7 +60,19 @@ def write(database: StoreDatabase, audit_id: str, columns: dict[str, Any]) -> bo
     row = list(before)
     for name, value in columns.items():
         row[AT[name]] = value
-    if "url" in columns or not is_unfinished(row):  # the host, or the catalog, follows it
+    if row[_URL] != before[_URL]:  # the host follows it
+        return _update(database, audit_id, columns, is_there=True)
+    if not is_unfinished(row):
+        sealed = seal_ended(memory, audit_id, before, row[:SEAL])
+        if sealed is None:
+            return _update(database, audit_id, columns, is_there=True)
+        row[SEAL], row[_SEALED_EVENTS] = sealed
+        own = {"seal": sealed[0], "sealed_events": sealed[1]}
+        _update(database, audit_id, columns | own, is_there=True)
+        memory.changes += 1
+        memory.stored[audit_id] = row
+        return True
+    if children is None:
         return _update(database, audit_id, columns, is_there=True)
     row[SEAL] = seal_running(memory, audit_id, row[:SEAL], children)
     _update(database, audit_id, columns | {"seal": row[SEAL]}, is_there=True)
@@ -69,6 +83,15 @@ def write(database: StoreDatabase, audit_id: str, columns: dict[str, Any]) -> bo
     else:
         memory.stored.pop(audit_id, None)
     return True
+
+
+def counted(database: StoreDatabase, audit_id: str) -> int | None:
+    """How many screenshots a running audit has, with those that are about to be inserted, if its row
+    is to be written with that number first; None where a trigger is to count them."""
+    memory = remembered(database)
+    if not (is_followed(memory, audit_id) and is_unfinished(memory.stored[audit_id])):
+        return None
+    return len(memory.followed[audit_id].screenshots)
 
 
 def _update(

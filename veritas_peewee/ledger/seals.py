@@ -14,7 +14,7 @@ from typing import Any
 import peewee
 
 from veritas_peewee.catalog import renewing
-from veritas_peewee.catalog.entries import FROM_FINDINGS
+from veritas_peewee.catalog.entries import FROM_FINDINGS, READ
 from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.expressions import blob_as_read, is_integer
@@ -26,8 +26,10 @@ from veritas_peewee.ledger.children import Children, read_digests, totals
 from veritas_peewee.ledger.digests import covered as covered
 from veritas_peewee.ledger.digests import digest_of as digest_of
 from veritas_peewee.ledger.digests import marked
+from veritas_peewee.ledger.followed import Followed
 from veritas_peewee.ledger.formulas import (
     ended_seal,
+    first_values,
     is_older_seal,
     is_unfinished,
     running_seal,
@@ -55,7 +57,7 @@ def renew(database: StoreDatabase, memory: Remembered) -> None:
     ended: Entries = {}
     audits = memory.take_audits()
     if database.reads_ahead:
-        unread = [one for one in audits if not is_read(memory, one)]
+        unread = [one for one in audits if not (is_read(memory, one) or is_followed(memory, one))]
         with reading(database, unread, ROW, events=True):
             _renew_audits(database, memory, audits, ended)
     else:
@@ -85,6 +87,17 @@ def is_read(memory: Remembered, audit_id: str) -> bool:
     )
 
 
+def is_followed(memory: Remembered, audit_id: str) -> bool:
+    """Whether an audit that ends, or has ended, can be sealed by what is remembered of it."""
+    return (
+        audit_id in memory.followed
+        and audit_id in memory.stored
+        and audit_id in memory.chain
+        and audit_id not in memory.changed_rows
+        and memory.known.get(audit_id) in (State.ROW, State.ROWS)
+    )
+
+
 def _renew_audit(
     database: StoreDatabase, memory: Remembered, audit_id: str, ended: Entries
 ) -> None:
@@ -101,6 +114,7 @@ def _renew_audit(
             if (stored := memory.stored.get(audit_id)) is not None:
                 stored[SEAL] = seal
         return
+    followed = memory.followed.get(audit_id) if is_followed(memory, audit_id) else None
     memory.changed_rows.discard(audit_id)
     try:
         found = memory.stored.pop(audit_id, None) or audit_row(database, audit_id)
@@ -112,7 +126,7 @@ def _renew_audit(
         memory.changes += 1
         return
     *values, old_seal, old_count, old_host = found
-    sealed = _sealed(database, memory, audit_id, values)
+    sealed = _sealed(database, memory, audit_id, values, followed)
     if sealed is not None and sealed != (old_seal, old_count):
         update = update_sql(Audit, "seal", "sealed_events")
         database.state.conn.execute(update, (*sealed, audit_id))
@@ -123,11 +137,29 @@ def _renew_audit(
         memory.stored[audit_id] = [*values, *sealed, host_in(values)]
     # An audit that never ended has no entry; to look for one would slow down every event.
     if old_count or not is_unfinished(values):
-        ended[audit_id] = dict(zip(covered(Audit), values, strict=True))
+        columns = dict(zip(covered(Audit), values, strict=True))
+        if followed is None or sealed is None or is_unfinished(values):
+            ended[audit_id] = columns
+            return
+        memory.stored[audit_id] = [*values, *sealed, host_in(values)]
+        memory.followed[audit_id] = followed
+        entry = entry_of(sealed[0], columns, followed)
+        if followed.entry != entry:
+            ended[audit_id] = columns
+            followed.entry = entry
+
+
+def entry_of(seal: str, columns: dict[str, Any], followed: Followed) -> tuple[object, ...]:
+    """What an audit's entry in the catalog is made of, after the seal with which it was so."""
+    return (seal, len(followed.findings), *(columns[name] for name in READ))
 
 
 def _sealed(
-    database: StoreDatabase, memory: Remembered, audit_id: str, values: list[Any]
+    database: StoreDatabase,
+    memory: Remembered,
+    audit_id: str,
+    values: list[Any],
+    followed: Followed | None,
 ) -> tuple[str, int | None] | None:
     """An audit's seal as it is now, and how many events it covers; None if it is not to be renewed.
 
@@ -141,14 +173,16 @@ def _sealed(
         if children is None:
             children = totals(None, read_digests(database, audit_id))
         return seal_running(memory, audit_id, values, children), None
-    digests = read_digests(database, audit_id)
+    digests = followed.digests if followed else read_digests(database, audit_id)
     if memory.known.get(audit_id) is State.ROW:
         if children is None or not children.same_rows(totals(None, digests)):
             memory.note_wrong(database, audit_id)
             return None
         memory.known[audit_id] = State.ROWS
     memory.set_children(audit_id, None)
-    if database.ahead is not None and audit_id in database.ahead.events:
+    if followed:
+        count, last = followed.events, memory.chain[audit_id] if followed.events else None
+    elif database.ahead is not None and audit_id in database.ahead.events:
         count, last = database.ahead.events[audit_id]
     else:
         count, last = database.state.conn.execute(_events_sql(), (audit_id, audit_id)).fetchone()
@@ -221,17 +255,47 @@ def seal_running_of_before(
         database.state.conn.execute(update_sql(Audit, "seal"), (new, audit_id))
 
 
+def seal_ended(
+    memory: Remembered, audit_id: str, before: list[Any], values: list[Any]
+) -> tuple[str, int] | None:
+    """The seal of an audit that ends with these values, or had ended, and how many events it
+    covers, by what is remembered of it; None if that is not enough."""
+    if not is_followed(memory, audit_id):
+        return None
+    followed, children = memory.followed[audit_id], memory.children.get(audit_id)
+    if children is not None:
+        if not children.same_rows(totals(None, followed.digests)):
+            return None
+    elif is_unfinished(before) or memory.known[audit_id] is not State.ROWS:
+        return None
+    last = memory.chain[audit_id] if followed.events else None
+    seal = ended_seal(values, followed.digests, followed.events, last)
+    old = followed.entry
+    if old is not None and old[0] == before[SEAL]:  # what it was made of is still the same
+        followed.entry = (seal, *old[1:])
+    memory.known[audit_id] = State.ROWS
+    memory.set_children(audit_id, None)
+    memory.touched(audit_id)  # its entry in the catalog is to be looked at
+    return seal, followed.events
+
+
 def first_seal(row: bytes) -> str:
     """The seal of a new audit, which has nothing but its `first_row` yet."""
     return running_seal_of(row, Children(None))
 
 
-def begin(audit_id: str, seal: str, row: bytes) -> None:
-    """Note that an audit was just added with its `first_row` and its `first_seal`."""
+def begin(audit_id: str, row: bytes, columns: dict[str, Any]) -> None:
+    """Note that an audit was just added with these checked values, of which `row` is the
+    `first_row`."""
+    seal = columns["seal"]
     memory = remembered(current_database())
     memory.known[audit_id] = State.ROWS
     memory.chain[audit_id] = audit_id.encode()
     memory.set_children(audit_id, Children(seal, row=memory.if_cached(audit_id, row)))
+    if current_database().reads_ahead:
+        memory.stored[audit_id] = [*first_values(columns), seal, None, columns["host"]]
+        memory.add_contents(audit_id, set())
+        memory.followed[audit_id] = Followed()
 
 
 def add_rows(audit_id: str, model: type[peewee.Model], digests: list[bytes]) -> None:

@@ -19,6 +19,12 @@ NEWEST = (
     "GREATEST((SELECT max(id) FROM audit_events), (SELECT max(event_id) FROM removed_events), 0)"
 )
 """The newest id that an event was given, as a server finds it by an index."""
+SEEN = (
+    "SELECT a.id, a.seal, (SELECT e.digest FROM audit_events AS e WHERE e.audit_id = a.id "
+    "ORDER BY e.id DESC LIMIT 1) AS last FROM audits AS a "
+    "WHERE a.id = ANY(CASE WHEN writer <> ? THEN CAST(? AS text[]) END)"
+)
+"""The seal and the end of the log of some audits, if another connection wrote last."""
 
 
 def append(database: PostgresStore, memory: Remembered, row: list[Any], before: bytes) -> list[int]:

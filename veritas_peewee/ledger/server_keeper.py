@@ -16,10 +16,14 @@ from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.failures import DRIVER_ERRORS
 from veritas_peewee.ledger import counter, seals
 from veritas_peewee.ledger.before_change import look_at_row, state_of
+from veritas_peewee.ledger.contents import MOST_CHAINS
+from veritas_peewee.ledger.followed import Aside
+from veritas_peewee.ledger.formulas import is_unfinished
 from veritas_peewee.ledger.heads import HEAD_EVERY
 from veritas_peewee.ledger.keeper import Keeping
 from veritas_peewee.ledger.memory import Mark, Remembered, State
-from veritas_peewee.ledger.sent_alone import NEWEST
+from veritas_peewee.ledger.sent_alone import NEWEST, SEEN
+from veritas_peewee.ledger.stored import SEAL
 from veritas_peewee.models import AuditFinding, AuditScreenshot
 
 if TYPE_CHECKING:
@@ -49,6 +53,8 @@ class ServerKeeper(Keeping):
         self._server = database
         self._beside = beside
         self._altered: str | None = None
+        self._aside: dict[str, Aside] = {}
+        """What was known of audits before others wrote."""
         self._may_be_told = False
 
     def install(self) -> None:
@@ -61,10 +67,12 @@ class ServerKeeper(Keeping):
         if not self.appending and self.unchained_after is None and _ADDS.match(sql):
             self.unchained_after = counter.newest_id(self._database)
             self.newest = None
+            self.followed.clear()
         elif not self.own_change and _CHANGES.match(sql) and not _BRINGS_ITS_OWN.match(sql):
             # What it changes is told once it has run; until then nothing is taken for known.
             if self.changing is None:
                 self.stored.clear()
+                self.followed.clear()
                 self.forget_contents()
             else:
                 self.stored.pop(self.changing, None)
@@ -73,17 +81,50 @@ class ServerKeeper(Keeping):
     def began(self, others_wrote: bool) -> None:
         self.begin()
         if others_wrote:
-            known, due = self.known.copy(), self.next_head
-            self.others_wrote()
-            # What others of ours have changed they have sealed, if it was right.
             if self._server.altered == self._altered:
-                self.known |= known
-                # Who passes a full thousand stores its head.
-                if due - HEAD_EVERY <= self._server.newest < due:
-                    self.next_head = due
+                self._others_of_ours_wrote()
+            else:
+                self._aside.clear()
+                self.others_wrote()
         self._altered = self._server.altered
         self.newest = self._server.newest
         self.reported.clear()
+
+    def _others_of_ours_wrote(self) -> None:
+        aside = self._aside
+        if len(aside) > MOST_CHAINS:
+            aside.clear()
+        for audit_id, row in self.stored.items():
+            if (last := self.chain.get(audit_id)) is not None:
+                contents = self.contents.get(audit_id)
+                aside[audit_id] = Aside(
+                    row, last, self.followed.get(audit_id),
+                    contents if isinstance(contents, set) else None,
+                )  # fmt: skip
+        known, due = self.known.copy(), self.next_head
+        self.others_wrote()
+        # What others of ours have changed they have sealed, if it was right.
+        self.known |= known
+        # Who passes a full thousand stores its head.
+        if due - HEAD_EVERY <= self._server.newest < due:
+            self.next_head = due
+        for audit_id, seal, last in self._server.seen:
+            if (one := aside.pop(audit_id, None)) is not None:
+                self._take_back(audit_id, one, seal, audit_id.encode() if last is None else last)
+
+    def _take_back(self, audit_id: str, one: Aside, seal: str | None, last: bytes) -> None:
+        """Know an audit again, if nobody has changed it."""
+        if seal is None or one.row[SEAL] != seal or one.last != last:
+            return
+        if is_unfinished(one.row):
+            children = self.children.get(audit_id)
+            if children is None or children.seal != seal:
+                return
+        self.stored[audit_id], self.chain[audit_id] = one.row, last
+        if one.followed is not None:
+            self.followed[audit_id] = one.followed
+        if one.contents is not None:
+            self.add_contents(audit_id, one.contents)
 
     def seal(self) -> None:
         self._read_changes()
@@ -129,6 +170,7 @@ class ServerKeeper(Keeping):
             else:
                 self.known[audit_id] = State.ROWS  # None: it was added by this transaction
         self.stored.pop(audit_id, None)
+        self.followed.pop(audit_id, None)
         if its_rows:
             self.forget_contents(audit_id)
             self.set_children(audit_id, None)
@@ -167,6 +209,6 @@ def keep(database: PostgresStore, beside: PostgresStore) -> ServerKeeper:
     """
     keeper = ServerKeeper(database, beside)
     keeper.install()
-    database.count_by(NEWEST)
+    database.count_by(NEWEST, SEEN)
     database.keeper = keeper
     return keeper

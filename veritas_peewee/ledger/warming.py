@@ -26,7 +26,11 @@ def warm(
     if not database.reads_ahead:
         return
     memory = remembered(database)
-    asked = [one for one in findings if all(type(text) is str and "\0" not in text for text in one)]
+    asked = [
+        one for one in findings
+        if one[0] not in memory.followed
+        and all(type(text) is str and "\0" not in text for text in one)
+    ]  # fmt: skip
     if asked:
         pairs = json.dumps([{"audit": audit_id, "finding": own} for audit_id, own in asked])
         answers = database.raw.execute(_REPORTED, (pairs,))

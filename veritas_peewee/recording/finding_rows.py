@@ -39,8 +39,10 @@ def add_reported(rows: Projection, event: Event) -> None:
     finding_id = finding.get("id")
     if isinstance(finding_id, str) and finding_id:
         there = known.is_reported(finding_id, rows.event_id)
-        known.report(finding_id)
+        known.report(finding_id, rows.event_id)
     else:
+        if finding_id:
+            known.report(finding_id, rows.event_id)
         there = known.is_there(row)
     if not there:
         known.add(row)

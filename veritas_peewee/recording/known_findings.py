@@ -84,9 +84,15 @@ class KnownFindings:
             return False
         return log_questions.finding_reported(self.audit_id, finding_id, before)
 
-    def report(self, finding_id: str) -> None:
+    def report(self, finding_id: object, event_id: int) -> None:
         """Take a finding as reported by an event of this call."""
-        self._reported.add(finding_id)
+        followed = self._memory.followed
+        if isinstance(finding_id, str):
+            self._reported.add(finding_id)
+            if (one := followed.get(self.audit_id)) is not None:
+                one.reported.setdefault(finding_id, event_id)
+        else:
+            followed.pop(self.audit_id, None)  # the log takes a number for its text
 
     # ---- by content ----
 

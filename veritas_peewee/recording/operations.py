@@ -19,6 +19,7 @@ from veritas_peewee.database.statements import (
 )
 from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.ledger import log, rows, seals
+from veritas_peewee.ledger.memory import remembered
 from veritas_peewee.ledger.stored import AT
 from veritas_peewee.models import Audit, AuditRunner, AuditScreenshot, AuditStatus
 from veritas_peewee.queries import lookups
@@ -96,7 +97,7 @@ def create(
         current_database().confirm()
     except IntegrityError as error:
         raise InvalidAudit(f"id: there is already an audit {audit.id!r}") from error
-    seals.begin(audit.id, values["seal"], row)
+    seals.begin(audit.id, row, values)
     if event:
         log.append_event(audit.id, OPTIONS_EVENT, event, now)
     audit.__data__ = values
@@ -292,9 +293,24 @@ def screenshot_row(audit_id: str, values: dict[str, Any], when: datetime) -> tup
     return (*stored, seals.digest_of(stored))
 
 
-def add_screenshots(new: dict[str, list[tuple[Any, ...]]]) -> None:
-    """Insert rows that `screenshot_row` has made, by their audit's id."""
+def note_screenshots(new: dict[str, list[tuple[Any, ...]]]) -> None:
+    """Note that rows that `screenshot_row` has made are about to be inserted, by audit."""
     for audit_id, made in new.items():
         seals.add_rows(audit_id, AuditScreenshot, [row[-1] for row in made])
+
+
+def counted(audit_id: str) -> int | None:
+    """How many screenshots an audit has, with those that were noted; None if its row is not to be
+    written with that number, because a trigger does so."""
+    return rows.counted(current_database(), audit_id)
+
+
+def add_screenshots(new: dict[str, list[tuple[Any, ...]]], *, are_counted: bool = False) -> None:
+    """Insert rows that `note_screenshots` has noted."""
     columns = (*seals.covered(AuditScreenshot), "digest")
-    store_rows(AuditScreenshot, columns, [row for made in new.values() for row in made])
+    memory = remembered(current_database())
+    memory.own_change = are_counted
+    try:
+        store_rows(AuditScreenshot, columns, [row for made in new.values() for row in made])
+    finally:
+        memory.own_change = False

@@ -145,7 +145,16 @@ def write_all(projections: Iterable[Projection]) -> None:
     known_findings.write_all([one._findings for one in projections if one._findings is not None])
     added = {one.audit_id: one._screenshots for one in projections if one._screenshots}
     if added:
+        operations.note_screenshots(added)
+    # Where the row that is written counts them, its seal is that of all of it.
+    counts = {audit_id: operations.counted(audit_id) for audit_id in added}
+    is_counted = None not in counts.values()
+    if added and not is_counted:
         operations.add_screenshots(added)
     for one in projections:
+        if is_counted and one.audit_id in counts:
+            one._columns["screenshots_count"] = counts[one.audit_id]
         if one._columns:
             operations.write_row(one.audit_id, one._columns, one._runs)
+    if added and is_counted:
+        operations.add_screenshots(added, are_counted=True)

@@ -107,9 +107,14 @@ def _apply(
 def _findings_of(events: Iterable[tuple[str, PreparedEvent]]) -> Iterator[tuple[str, str]]:
     """The findings that events report under an id of the engine's, each with its audit."""
     for audit_id, one in events:
-        found = one.event.get("finding") if one.kind == "finding" else None
-        if isinstance(found, dict) and isinstance(own := found.get("id"), str) and own:
-            yield audit_id, own
+        found: Any = ()
+        if one.kind == "finding":
+            found = (one.event.get("finding"),)
+        elif one.kind == RESULT_EVENT and isinstance(result := one.event.get("result"), dict):
+            found = result.get("findings")
+        for each in found if isinstance(found, list | tuple) else ():
+            if isinstance(each, dict) and isinstance(own := each.get("id"), str) and own:
+                yield audit_id, own
 
 
 def take_over(one: PreparedEvent) -> None:

@@ -48,6 +48,7 @@ def commit(
     committed, outcome = False, "not committed"
     database.lost, database.is_undone = False, True
     database.settle()
+    database.expected = list({job.about for job in batch if job.about is not None})
     database.hopes = hopes = _can_hope(database, batch) if in_hope is None else in_hope
     try:
         if hopes:

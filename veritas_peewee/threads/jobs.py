@@ -45,8 +45,8 @@ class Job:
     """A call for the writer and, once its batch has ended, its outcome."""
 
     __slots__ = (
-        "alone", "answered", "args", "error", "fn", "result", "state", "submitted", "together",
-        "undo",
+        "about", "alone", "answered", "args", "error", "fn", "result", "state", "submitted",
+        "together", "undo",
     )  # fmt: skip
 
     def __init__(
@@ -57,12 +57,14 @@ class Job:
         together: Together | None,
         answered: anyio.Event | asyncio.Future[None],
         alone: bool = False,
+        about: str | None = None,
     ) -> None:
         self.fn = fn
         self.args = args
         self.undo = undo
         self.together = together
         self.alone = alone  # whether it is a single statement, whole or absent by itself
+        self.about = about  # the name of what it writes to, if that is one thing
         self.answered = answered  # what its caller waits for
         self.state = QUEUED
         self.result: Any = None

@@ -97,6 +97,7 @@ class Writer:
         undo: Callable[[], object] | None = None,
         together: Together | None = None,
         alone: bool = False,
+        about: str | None = None,
         has_slot: bool = False,
     ) -> Any:
         """Run `fn(*args)` in a savepoint and return its result once it is committed.
@@ -104,7 +105,8 @@ class Writer:
         If the caller is cancelled before the job has begun, the job never runs; after that it
         continues as if nobody had cancelled. `undo` is called if the job is to have no effect.
         `together` can do at once, whole or absent, what `fn` would do for each of several tuples
-        of arguments; `alone`: `fn` is a single statement; `has_slot`: the caller has a slot.
+        of arguments; `alone`: `fn` is a single statement; `about`: the name of what it writes to;
+        `has_slot`: the caller has a slot.
         Raises StoreClosed, the error of `fn`, or WriteUndone.
         """
         if not has_slot and not self.take_slot():
@@ -118,7 +120,7 @@ class Writer:
                         undo()
                 raise
         answered = self._loop.answer()
-        job = Job(fn, args, undo, together, answered, alone)
+        job = Job(fn, args, undo, together, answered, alone, about)
         queued = False
         try:
             with self._lock:

@@ -291,7 +291,8 @@ BEGIN
     IF TG_OP <> 'DELETE' THEN
         UPDATE audits SET screenshots_count =
             (SELECT COUNT(*) FROM audit_screenshots WHERE audit_id = audits.id)
-            WHERE id IN (SELECT audit_id FROM new_rows);
+            WHERE id IN (SELECT audit_id FROM new_rows) AND screenshots_count IS DISTINCT FROM
+            (SELECT COUNT(*) FROM audit_screenshots WHERE audit_id = audits.id);
     END IF;
     IF TG_OP <> 'INSERT' THEN
         UPDATE audits SET screenshots_count =
