@@ -308,28 +308,15 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
         if self.last_writer != self.number:
             self.state.conn.execute(_SIGN, (self.number, self.number))
 
-    def send_alone(self, sql: str, values: Any) -> tuple[list[tuple[Any, ...]], bool]:
-        """Run one statement as a transaction of its own, all of which is sent at once; returns its
-        rows, and whether others have written since this connection last did."""
-        connection = self._living()
-        assert self._begun is not None
-        connection.begin_pipeline()
-        try:
-            connection.execute("BEGIN")
-            connection.execute("SELECT pg_advisory_xact_lock(?, 0)", (self.key,))
-            begun = self._begin_by(connection)
-            found = connection.execute(sql, values)
-            connection.execute(_SIGN, (self.number, self.number))
-            connection.execute("COMMIT")
-            rows = found.fetchall()
-            self.last_writer = (begun.fetchone() or (0,))[0]
-        except BaseException:
-            if not connection.closed:
-                self.before_going_back()
-                self.end_raw("ROLLBACK")
-            raise
-        connection.end_pipeline()
-        return rows, self.others_wrote()
+    def send_alone(self, sql: str, values: Any) -> tuple[list[Any], bool]:
+        """Run a statement that takes the lock, signs and commits by itself; returns the row that it
+        gives, but for its last two values, and whether others have written since this connection
+        last did: these values are who wrote last, and in which transaction another program did.
+        Its first two marks are for the key of the lock and this connection's number."""
+        cursor: Any = self._living().execute(sql, (self.key, self.number, *values))
+        *row, self.last_writer, self.altered = cursor.fetchone()
+        self.seen = []
+        return row, self.others_wrote()
 
     def is_lost(self, error: BaseException) -> bool:
         return is_lost(error)

@@ -86,8 +86,8 @@ def write(database: StoreDatabase, audit_id: str, columns: dict[str, Any]) -> bo
 
 
 def counted(database: StoreDatabase, audit_id: str) -> int | None:
-    """How many screenshots a running audit has, with those that are about to be inserted, if its row
-    is to be written with that number first; None where a trigger is to count them."""
+    """How many screenshots a running audit has, with those that are about to be inserted, if its
+    row is to be written with that number first; None where a trigger is to count them."""
     memory = remembered(database)
     if not (is_followed(memory, audit_id) and is_unfinished(memory.stored[audit_id])):
         return None

@@ -1,10 +1,8 @@
-"""A lone event on a server: its transaction is sent as a whole, one way there and back."""
+"""A lone event on a server: its transaction is one statement, one way there and back."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-
-from peewee import SQL
 
 from veritas_peewee.database.failures import DRIVER_ERRORS
 from veritas_peewee.database.statements import MARK, per_backend, text_of
@@ -36,7 +34,7 @@ def append(database: PostgresStore, memory: Remembered, row: list[Any], before: 
     """
     last = None if before == row[0].encode() else before
     try:
-        found, others_wrote = database.send_alone(_sql(), (*row, row[0], last))
+        (event_id,), others_wrote = database.send_alone(_APPEND, (*row, last))
     except DRIVER_ERRORS as error:
         if not database.is_lost(error):
             raise
@@ -50,20 +48,15 @@ def append(database: PostgresStore, memory: Remembered, row: list[Any], before: 
         return [event_id for (event_id,) in ids]
     if others_wrote:
         memory.others_wrote()
-        if found:  # its own log is known: what was inserted says so
+        if event_id is not None:  # its own log is known: what was inserted says so
             memory.chain[row[0]] = row[-1]
-    return [event_id for (event_id,) in found]
+    return [] if event_id is None else [event_id]
 
 
-@per_backend
-def _sql() -> str:
-    last = AuditEvent.select(AuditEvent.digest).where(AuditEvent.audit == MARK)
-    last = last.order_by(AuditEvent.id.desc()).limit(SQL("1"))
-    return (
-        "INSERT INTO audit_events (id, audit_id, event_type, data, timestamp, digest) "
-        f"SELECT {NEWEST} + 1, ?, ?, ?, ?, ? WHERE ({text_of(last)}) IS NOT DISTINCT FROM "
-        "CAST(? AS bytea) RETURNING id"
-    )
+_APPEND = (
+    "SELECT * FROM veritas_append(CAST(? AS integer), CAST(? AS bigint), ?, ?, ?, ?, "
+    "CAST(? AS bytea), CAST(? AS bytea))"
+)
 
 
 @per_backend

@@ -84,11 +84,14 @@ class ServerKeeper(Keeping):
             if self._server.altered == self._altered:
                 self._others_of_ours_wrote()
             else:
-                self._aside.clear()
                 self.others_wrote()
         self._altered = self._server.altered
         self.newest = self._server.newest
         self.reported.clear()
+
+    def others_wrote(self) -> None:
+        self._aside.clear()
+        super().others_wrote()
 
     def _others_of_ours_wrote(self) -> None:
         aside = self._aside
@@ -102,7 +105,7 @@ class ServerKeeper(Keeping):
                     contents if isinstance(contents, set) else None,
                 )  # fmt: skip
         known, due = self.known.copy(), self.next_head
-        self.others_wrote()
+        super().others_wrote()
         # What others of ours have changed they have sealed, if it was right.
         self.known |= known
         # Who passes a full thousand stores its head.

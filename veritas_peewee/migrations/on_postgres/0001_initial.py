@@ -236,6 +236,9 @@ END"""
 INSERT = "    INSERT INTO pg_temp.veritas_touched (kind, audit_id, row_id)"
 
 
+RETURNED = "TABLE (event_id bigint, writer bigint, altered text)"
+
+
 def _tells(name, lines):
     return function(f"veritas_{name}()", "trigger", TELL.format(lines=lines))
 
@@ -255,6 +258,28 @@ BEGIN
                        (SELECT max(event_id) FROM removed_events), 0) + 1;
     PERFORM set_config('veritas.newest_event', newest::text, true);
     RETURN newest;
+END"""),
+    # A lone event of a connection of ours, in one statement: under the lock each statement in here
+    # sees what was committed before. No id if the log does not end with the digest `last`.
+    function("veritas_append(key integer, me bigint, owner text, kind text, content text, "
+             "moment text, chained bytea, last bytea)", RETURNED, """
+DECLARE
+    made bigint;
+    state store_state;
+BEGIN
+    PERFORM pg_advisory_xact_lock(key, 0);
+    SELECT * INTO state FROM store_state;
+    IF (SELECT e.digest FROM audit_events AS e WHERE e.audit_id = owner ORDER BY e.id DESC LIMIT 1)
+            IS NOT DISTINCT FROM last THEN
+        made := GREATEST((SELECT max(e.id) FROM audit_events AS e),
+                         (SELECT max(r.event_id) FROM removed_events AS r), 0) + 1;
+        INSERT INTO audit_events (id, audit_id, event_type, data, timestamp, digest)
+            VALUES (made, owner, kind, content, moment, chained);
+        IF state.writer <> me THEN
+            UPDATE store_state SET writer = me;
+        END IF;
+    END IF;
+    RETURN QUERY SELECT made, state.writer, state.altered::text;
 END"""),
     # The first key of our advisory locks: stores in other schemas have others.
     function("veritas_key()", "integer",
