@@ -8,7 +8,7 @@ from typing import Any
 from veritas_peewee.database import current
 from veritas_peewee.queries import images
 from veritas_peewee.queries.search import search
-from veritas_peewee.recording import operations, recorder
+from veritas_peewee.recording import operations, recorder, screenshot_rows
 from veritas_peewee.testing import make_event, make_finding, make_png
 
 VOCABULARY = ("hidden", "hide", "cost", "timer", "décide", "価格")
@@ -41,9 +41,9 @@ def add_screenshot(audit_id: str, index: int, image: bytes) -> None:
 def insert_screenshot(audit_id: str, columns: dict[str, object]) -> None:
     """Add a screenshot's row, as an effect does."""
     with current.current_database().unit():
-        row = operations.screenshot_row(audit_id, columns, recorder.utc_now())
-        operations.note_screenshots({audit_id: [row]})
-        operations.add_screenshots({audit_id: [row]})
+        row = screenshot_rows.screenshot_row(audit_id, columns, recorder.utc_now())
+        screenshot_rows.note_screenshots({audit_id: [row]})
+        screenshot_rows.add_screenshots({audit_id: [row]})
 
 
 def fill(audits: int = 3) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from time import monotonic, sleep
 from typing import Any, ClassVar, Literal, TypeVar
@@ -83,8 +83,10 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
         self.newest = 0
         """The newest id that was given, as the transaction has found it; see `count_by`."""
         self.seen: list[tuple[Any, ...]] = []
-        """What the transaction has found of those that were expected; none if this connection wrote
-        last."""
+        """What the transaction has found of those that were expected; if this connection wrote
+        last, only of those that are `unsure`."""
+        self.unsure: Container[str] = ()
+        """Of what others may have changed since it was known."""
         self.altered: str | None = None
         """The last transaction in which another program has changed rows."""
         self._told_at, self._has_news = 0.0, False
@@ -288,8 +290,8 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
     def count_by(self, newest: str, seen: str) -> None:
         """The schema is there: from now on each transaction that writes reads, as it begins, who
         wrote last, by the SQL expression `newest` the newest id that was given, and by the query
-        `seen` three columns of each of those that are `expected`, for which it has two marks: this
-        connection's number, and their names."""
+        `seen` three columns of each of those that are `expected`, for which it has three marks:
+        this connection's number, their names, and the names of those that are `unsure`."""
         self._begun = (
             f"SELECT writer, altered::text, {newest}, seen.* FROM store_state "
             f"LEFT JOIN LATERAL ({seen}) AS seen ON true"
@@ -298,7 +300,8 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
     def _begin_by(self, connection: Connection) -> Any:
         assert self._begun is not None
         names = [one for one in self.expected if one.isascii() and "\0" not in one]
-        return connection.execute(self._begun, (self.number, names))
+        unsure = [one for one in names if one in self.unsure]
+        return connection.execute(self._begun, (self.number, names, unsure))
 
     def others_wrote(self) -> bool:
         return self.last_writer != self.number

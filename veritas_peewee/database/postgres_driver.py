@@ -8,10 +8,9 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 
-import peewee
 import psycopg
 from psycopg._preparing import PrepareManager
 from psycopg.abc import PQGen
@@ -19,7 +18,9 @@ from psycopg.pq import PipelineStatus, TransactionStatus
 from psycopg.waiting import Ready, Wait
 
 from veritas_peewee.database.control import ENDS_ON_SERVER
-from veritas_peewee.database.postgres_errors import LOST, is_loss
+from veritas_peewee.database.postgres_pipeline import Together, going_on
+from veritas_peewee.database.postgres_told import as_peewee, peewees
+from veritas_peewee.database.postgres_told import translated as translated
 from veritas_peewee.database.postgres_values import register
 
 _PARTS = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*|\$(\w*)\$.*?\$\1\$|\?", re.DOTALL)
@@ -27,8 +28,6 @@ _PARTS = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*|\$(\w*)\$.*?\$
 
 _MOST_PREPARED = 400
 """Statements that a connection has prepared."""
-_HELD = 16
-"""Statements of a pipeline that are sent together, at most."""
 
 
 @functools.lru_cache(4096)
@@ -44,49 +43,6 @@ def numbered(sql: str) -> str:
         return f"${number}"
 
     return _PARTS.sub(mark, sql)
-
-
-class _Told(Exception):
-    """An error of the server's or of the connection, with its SQLSTATE.
-
-    Peewee's own wrapper, which goes by the name of a class and of its first base, leaves it alone.
-    """
-
-    sqlstate: str | None = None
-
-
-_KINDS: dict[str, type[_Told]] = {
-    name: type(f"Server{name}", (_Told, getattr(peewee, name)), {"__module__": __name__})
-    for name in (
-        "DataError", "IntegrityError", "InterfaceError", "InternalError", "NotSupportedError",
-        "OperationalError", "ProgrammingError", "DatabaseError",
-    )
-}  # fmt: skip
-
-
-@contextmanager
-def _as_peewee(connection: Any) -> Any:
-    try:
-        yield
-    except psycopg.Error as error:
-        raise _peewees(error, connection) from error
-
-
-def _peewees(error: psycopg.Error, connection: Any) -> _Told:
-    made = translated(error, connection)
-    if made.sqlstate is not None and is_loss(made.sqlstate):
-        connection.close()  # it may still wait for what will never come
-    return made
-
-
-def translated(error: psycopg.Error, connection: Any = None) -> _Told:
-    """Peewee's error for one of psycopg's."""
-    kind = next(_KINDS[one.__name__] for one in type(error).__mro__ if one.__name__ in _KINDS)
-    made = kind(str(error).strip())
-    made.sqlstate = error.sqlstate
-    if made.sqlstate is None and (connection is None or connection.closed):
-        made.sqlstate = LOST
-    return made
 
 
 class _Cursor(psycopg.RawCursor[Any]):
@@ -107,7 +63,7 @@ class _Cursor(psycopg.RawCursor[Any]):
             self.connection.send_all()
             row = super().fetchone()
         except psycopg.Error as error:
-            raise _peewees(error, self.connection) from error
+            raise peewees(error, self.connection) from error
         self._has_come()
         return row
 
@@ -116,7 +72,7 @@ class _Cursor(psycopg.RawCursor[Any]):
             self.connection.send_all()
             rows = super().fetchall()
         except psycopg.Error as error:
-            raise _peewees(error, self.connection) from error
+            raise peewees(error, self.connection) from error
         self._has_come()
         return rows
 
@@ -142,7 +98,7 @@ class _Cursor(psycopg.RawCursor[Any]):
             else:
                 super().execute(numbered(query), params, **rest)
         except psycopg.Error as error:
-            raise _peewees(error, connection) from error
+            raise peewees(error, connection) from error
         is_sent = connection.pipelined is not None and not connection.ends
         if is_sent and ENDS_ON_SERVER.match(query):
             connection.controlled()
@@ -156,43 +112,14 @@ class _Cursor(psycopg.RawCursor[Any]):
                 first = next(steps)
             except StopIteration:
                 return
-            self._conn.wait(_going_on(steps, first))
+            self._conn.wait(going_on(steps, first))
 
     def executemany(self, query: Any, params_seq: Iterable[Any], **rest: Any) -> None:
         if self.connection.watch is not None:
             self.connection.watch(query)
         self.connection.sent += 1
-        with _as_peewee(self.connection):
+        with as_peewee(self.connection):
             super().executemany(numbered(query), params_seq, **rest)
-
-
-def _going_on(steps: PQGen[Any], first: Any) -> PQGen[Any]:
-    while True:
-        try:
-            first = steps.send((yield first))
-        except StopIteration as end:
-            return end.value
-
-
-class _Together(psycopg.Pipeline):
-    """A pipeline that sends some statements at once, or what there is when an answer is waited for:
-    psycopg sends each by itself, and the server wakes for each."""
-
-    _held = 0
-
-    def _communicate_gen(self) -> PQGen[None]:
-        is_end = False
-        while self.command_queue:
-            command = self.command_queue.popleft()
-            is_end = is_end or command == self.pgconn.pipeline_sync
-            self._held += 1
-            command()
-        if is_end:
-            self._held = 0
-            yield from super()._communicate_gen()
-        elif self._held >= _HELD:
-            self._held = 0
-            self.pgconn.flush()
 
 
 class Connection(psycopg.Connection[Any]):
@@ -220,7 +147,7 @@ class Connection(psycopg.Connection[Any]):
         try:
             return super().cursor(*args, **options)
         except psycopg.Error as error:  # of one that is closed
-            raise _peewees(error, self) from error
+            raise peewees(error, self) from error
 
     def executemany(self, sql: str, rows: Iterable[Any]) -> None:
         self.cursor().executemany(sql, rows)
@@ -230,7 +157,7 @@ class Connection(psycopg.Connection[Any]):
         if self.pipelined is not None:  # then they can only come together
             yield from self.execute(sql, params)
             return
-        with _as_peewee(self):
+        with as_peewee(self):
             rows = self.cursor().stream(numbered(sql), params or None)
             for row in rows:
                 try:
@@ -242,7 +169,7 @@ class Connection(psycopg.Connection[Any]):
 
     def heard(self) -> bool:
         """Whether a NOTIFY has come since the last call; does not wait."""
-        with _as_peewee(self):
+        with as_peewee(self):
             return bool(list(self.notifies(timeout=0)))
 
     # ---- many statements in one round trip ----
@@ -258,9 +185,9 @@ class Connection(psycopg.Connection[Any]):
     def begin_pipeline(self) -> None:
         """From now on send statements without waiting for each."""
         stack = ExitStack()
-        with _as_peewee(self):  # a connection that is closed
+        with as_peewee(self):  # a connection that is closed
             if self._pipeline is None:
-                self._pipeline = _Together(self)
+                self._pipeline = Together(self)
             self.pipelined, self._open = stack.enter_context(self.pipeline()), stack
         self._is_over = False
 
@@ -282,7 +209,7 @@ class Connection(psycopg.Connection[Any]):
         """Wait for all statements that were sent; raises the error of the first that failed."""
         # How the transaction is, is told by a `sync` alone: after a roll-back it is still the old.
         if self.pipelined is not None and (self.sent > self.came or self.has_failed):
-            with _as_peewee(self):
+            with as_peewee(self):
                 self.send_all()
                 self.pipelined.sync()
             self._is_over = self.info.transaction_status is TransactionStatus.IDLE
@@ -315,7 +242,7 @@ class Connection(psycopg.Connection[Any]):
         """Do what `settle` does, and wait for each statement from now on."""
         stack, self._open, self.pipelined = self._open, None, None
         if stack is not None:
-            with _as_peewee(self):
+            with as_peewee(self):
                 try:
                     stack.close()
                 finally:  # also of an error that does not say that the connection has gone

@@ -41,5 +41,6 @@ class Aside(NamedTuple):
 
     row: list[Any]
     last: bytes
+    state: Any
     followed: Followed | None
     contents: set[bytes] | None

@@ -32,6 +32,11 @@ def first_values(values: dict[str, Any]) -> list[Any]:
     return row
 
 
+def first_seal(row: bytes) -> str:
+    """The seal of a new audit, which has nothing but its `first_row` yet."""
+    return running_seal_of(row, Children(None))
+
+
 def running_seal(values: list[Any], children: Children) -> str:
     """The seal of an audit that has not ended: over its row's stored values, and its rows."""
     return running_seal_of(marked(values), children)

@@ -12,9 +12,10 @@ from typing import Any
 from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.statements import update_sql
 from veritas_peewee.ledger.digests import marked
+from veritas_peewee.ledger.ending import is_followed, seal_ended
 from veritas_peewee.ledger.formulas import is_unfinished
 from veritas_peewee.ledger.memory import Remembered, State, remembered
-from veritas_peewee.ledger.seals import host_in, is_followed, seal_ended, seal_running
+from veritas_peewee.ledger.seals import host_in, seal_running
 from veritas_peewee.ledger.stored import AT, SEAL, stored_audit
 from veritas_peewee.models import Audit
 

@@ -14,7 +14,7 @@ from typing import Any
 import peewee
 
 from veritas_peewee.catalog import renewing
-from veritas_peewee.catalog.entries import FROM_FINDINGS, READ
+from veritas_peewee.catalog.entries import FROM_FINDINGS
 from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.expressions import blob_as_read, is_integer
@@ -26,6 +26,7 @@ from veritas_peewee.ledger.children import Children, read_digests, totals
 from veritas_peewee.ledger.digests import covered as covered
 from veritas_peewee.ledger.digests import digest_of as digest_of
 from veritas_peewee.ledger.digests import marked
+from veritas_peewee.ledger.ending import entry_of, is_followed
 from veritas_peewee.ledger.followed import Followed
 from veritas_peewee.ledger.formulas import (
     ended_seal,
@@ -35,7 +36,6 @@ from veritas_peewee.ledger.formulas import (
     running_seal,
     running_seal_of,
 )
-from veritas_peewee.ledger.formulas import first_row as first_row
 from veritas_peewee.ledger.memory import Remembered, State, cannot_be_read, remembered
 from veritas_peewee.ledger.stored import AT, FINDING, ROW, SEAL, audit_row
 from veritas_peewee.ledger.stored import stored_audit as stored_audit
@@ -87,17 +87,6 @@ def is_read(memory: Remembered, audit_id: str) -> bool:
     )
 
 
-def is_followed(memory: Remembered, audit_id: str) -> bool:
-    """Whether an audit that ends, or has ended, can be sealed by what is remembered of it."""
-    return (
-        audit_id in memory.followed
-        and audit_id in memory.stored
-        and audit_id in memory.chain
-        and audit_id not in memory.changed_rows
-        and memory.known.get(audit_id) in (State.ROW, State.ROWS)
-    )
-
-
 def _renew_audit(
     database: StoreDatabase, memory: Remembered, audit_id: str, ended: Entries
 ) -> None:
@@ -142,16 +131,10 @@ def _renew_audit(
             ended[audit_id] = columns
             return
         memory.stored[audit_id] = [*values, *sealed, host_in(values)]
-        memory.followed[audit_id] = followed
         entry = entry_of(sealed[0], columns, followed)
         if followed.entry != entry:
             ended[audit_id] = columns
             followed.entry = entry
-
-
-def entry_of(seal: str, columns: dict[str, Any], followed: Followed) -> tuple[object, ...]:
-    """What an audit's entry in the catalog is made of, after the seal with which it was so."""
-    return (seal, len(followed.findings), *(columns[name] for name in READ))
 
 
 def _sealed(
@@ -253,35 +236,6 @@ def seal_running_of_before(
     new = running_seal(values, totals(None, read_digests(database, audit_id)))
     if seal != new and is_older_seal(seal, values, None):
         database.state.conn.execute(update_sql(Audit, "seal"), (new, audit_id))
-
-
-def seal_ended(
-    memory: Remembered, audit_id: str, before: list[Any], values: list[Any]
-) -> tuple[str, int] | None:
-    """The seal of an audit that ends with these values, or had ended, and how many events it
-    covers, by what is remembered of it; None if that is not enough."""
-    if not is_followed(memory, audit_id):
-        return None
-    followed, children = memory.followed[audit_id], memory.children.get(audit_id)
-    if children is not None:
-        if not children.same_rows(totals(None, followed.digests)):
-            return None
-    elif is_unfinished(before) or memory.known[audit_id] is not State.ROWS:
-        return None
-    last = memory.chain[audit_id] if followed.events else None
-    seal = ended_seal(values, followed.digests, followed.events, last)
-    old = followed.entry
-    if old is not None and old[0] == before[SEAL]:  # what it was made of is still the same
-        followed.entry = (seal, *old[1:])
-    memory.known[audit_id] = State.ROWS
-    memory.set_children(audit_id, None)
-    memory.touched(audit_id)  # its entry in the catalog is to be looked at
-    return seal, followed.events
-
-
-def first_seal(row: bytes) -> str:
-    """The seal of a new audit, which has nothing but its `first_row` yet."""
-    return running_seal_of(row, Children(None))
 
 
 def begin(audit_id: str, row: bytes, columns: dict[str, Any]) -> None:

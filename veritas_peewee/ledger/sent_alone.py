@@ -20,9 +20,11 @@ NEWEST = (
 SEEN = (
     "SELECT a.id, a.seal, (SELECT e.digest FROM audit_events AS e WHERE e.audit_id = a.id "
     "ORDER BY e.id DESC LIMIT 1) AS last FROM audits AS a "
-    "WHERE a.id = ANY(CASE WHEN writer <> ? THEN CAST(? AS text[]) END)"
+    "WHERE a.id = ANY(CASE WHEN writer <> ? THEN CAST(? AS text[]) "
+    "ELSE CAST(? AS text[]) END)"
 )
-"""The seal and the end of the log of some audits, if another connection wrote last."""
+"""The seal and the end of the log of audits: of the first ones that are named if another connection
+wrote last, else of the second."""
 
 
 def append(database: PostgresStore, memory: Remembered, row: list[Any], before: bytes) -> list[int]:

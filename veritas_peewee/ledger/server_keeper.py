@@ -55,6 +55,7 @@ class ServerKeeper(Keeping):
         self._altered: str | None = None
         self._aside: dict[str, Aside] = {}
         """What was known of audits before others wrote."""
+        database.unsure = self._aside
         self._may_be_told = False
 
     def install(self) -> None:
@@ -85,6 +86,7 @@ class ServerKeeper(Keeping):
                 self._others_of_ours_wrote()
             else:
                 self.others_wrote()
+        self._know_again()
         self._altered = self._server.altered
         self.newest = self._server.newest
         self.reported.clear()
@@ -98,21 +100,22 @@ class ServerKeeper(Keeping):
         if len(aside) > MOST_CHAINS:
             aside.clear()
         for audit_id, row in self.stored.items():
-            if (last := self.chain.get(audit_id)) is not None:
+            last, state = self.chain.get(audit_id), self.known.get(audit_id)
+            if last is not None and state in (State.ROW, State.ROWS):
                 contents = self.contents.get(audit_id)
                 aside[audit_id] = Aside(
-                    row, last, self.followed.get(audit_id),
+                    row, last, state, self.followed.get(audit_id),
                     contents if isinstance(contents, set) else None,
                 )  # fmt: skip
-        known, due = self.known.copy(), self.next_head
+        due = self.next_head
         super().others_wrote()
-        # What others of ours have changed they have sealed, if it was right.
-        self.known |= known
         # Who passes a full thousand stores its head.
         if due - HEAD_EVERY <= self._server.newest < due:
             self.next_head = due
+
+    def _know_again(self) -> None:
         for audit_id, seal, last in self._server.seen:
-            if (one := aside.pop(audit_id, None)) is not None:
+            if (one := self._aside.pop(audit_id, None)) is not None:
                 self._take_back(audit_id, one, seal, audit_id.encode() if last is None else last)
 
     def _take_back(self, audit_id: str, one: Aside, seal: str | None, last: bytes) -> None:
@@ -124,6 +127,7 @@ class ServerKeeper(Keeping):
             if children is None or children.seal != seal:
                 return
         self.stored[audit_id], self.chain[audit_id] = one.row, last
+        self.known[audit_id] = one.state
         if one.followed is not None:
             self.followed[audit_id] = one.followed
         if one.contents is not None:

@@ -18,10 +18,9 @@ from veritas_peewee.database.statements import (
     text_of,
 )
 from veritas_peewee.errors import InvalidAudit
-from veritas_peewee.ledger import log, rows, seals
-from veritas_peewee.ledger.memory import remembered
+from veritas_peewee.ledger import formulas, log, rows, seals
 from veritas_peewee.ledger.stored import AT
-from veritas_peewee.models import Audit, AuditRunner, AuditScreenshot, AuditStatus
+from veritas_peewee.models import Audit, AuditRunner, AuditStatus
 from veritas_peewee.queries import lookups
 from veritas_peewee.queries.lookups import OPTIONS_EVENT
 from veritas_peewee.recording.collected import KINDS, Collected
@@ -91,8 +90,8 @@ def create(
     )
     try:
         values = {name: getattr(audit, name) for name in Audit._meta.sorted_field_names}
-        row = seals.first_row(values)
-        values["seal"] = seals.first_seal(row)
+        row = formulas.first_row(values)
+        values["seal"] = formulas.first_seal(row)
         insert(Audit, values)
         current_database().confirm()
     except IntegrityError as error:
@@ -284,33 +283,3 @@ def _runner_sql() -> tuple[str, str, str]:
     ended = AuditRunner.delete().where(AuditRunner.audit == MARK)
     asked = AuditRunner.select(AuditRunner.session).where(AuditRunner.audit == MARK)
     return text_of(begun), text_of(ended), text_of(asked)
-
-
-def screenshot_row(audit_id: str, values: dict[str, Any], when: datetime) -> tuple[Any, ...]:
-    """The stored row of a screenshot, from its checked values; its file is on disk already."""
-    row = {"audit": audit_id, **values, "created_at": format_datetime(when)}
-    stored = tuple([row[name] for name in seals.covered(AuditScreenshot)])
-    return (*stored, seals.digest_of(stored))
-
-
-def note_screenshots(new: dict[str, list[tuple[Any, ...]]]) -> None:
-    """Note that rows that `screenshot_row` has made are about to be inserted, by audit."""
-    for audit_id, made in new.items():
-        seals.add_rows(audit_id, AuditScreenshot, [row[-1] for row in made])
-
-
-def counted(audit_id: str) -> int | None:
-    """How many screenshots an audit has, with those that were noted; None if its row is not to be
-    written with that number, because a trigger does so."""
-    return rows.counted(current_database(), audit_id)
-
-
-def add_screenshots(new: dict[str, list[tuple[Any, ...]]], *, are_counted: bool = False) -> None:
-    """Insert rows that `note_screenshots` has noted."""
-    columns = (*seals.covered(AuditScreenshot), "digest")
-    memory = remembered(current_database())
-    memory.own_change = are_counted
-    try:
-        store_rows(AuditScreenshot, columns, [row for made in new.values() for row in made])
-    finally:
-        memory.own_change = False

@@ -12,7 +12,7 @@ from typing import Any
 
 from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.ledger import log_questions
-from veritas_peewee.recording import known_findings, operations
+from veritas_peewee.recording import known_findings, operations, screenshot_rows
 from veritas_peewee.recording.known_findings import KnownFindings
 from veritas_peewee.recording.output import Event
 from veritas_peewee.values.plain import shown
@@ -136,7 +136,7 @@ class Projection:
 
     def add_screenshot(self, values: dict[str, Any], when: datetime) -> None:
         """Add a screenshot with these checked values, taken at `when`."""
-        self._screenshots.append(operations.screenshot_row(self.audit_id, values, when))
+        self._screenshots.append(screenshot_rows.screenshot_row(self.audit_id, values, when))
 
 
 def write_all(projections: Iterable[Projection]) -> None:
@@ -145,16 +145,16 @@ def write_all(projections: Iterable[Projection]) -> None:
     known_findings.write_all([one._findings for one in projections if one._findings is not None])
     added = {one.audit_id: one._screenshots for one in projections if one._screenshots}
     if added:
-        operations.note_screenshots(added)
+        screenshot_rows.note_screenshots(added)
     # Where the row that is written counts them, its seal is that of all of it.
-    counts = {audit_id: operations.counted(audit_id) for audit_id in added}
+    counts = {audit_id: screenshot_rows.counted(audit_id) for audit_id in added}
     is_counted = None not in counts.values()
     if added and not is_counted:
-        operations.add_screenshots(added)
+        screenshot_rows.add_screenshots(added)
     for one in projections:
         if is_counted and one.audit_id in counts:
             one._columns["screenshots_count"] = counts[one.audit_id]
         if one._columns:
             operations.write_row(one.audit_id, one._columns, one._runs)
     if added and is_counted:
-        operations.add_screenshots(added, are_counted=True)
+        screenshot_rows.add_screenshots(added, are_counted=True)
