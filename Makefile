@@ -76,6 +76,8 @@ format: $(READY)
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	@test ! -L $(VENV) || { echo "$(VENV) is a link, and what it leads to would be emptied:" \
+		"remove the link, or give make a VENV of its own" >&2; exit 1; }
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
 		--editable '.[cli,docs,test,web]' --constraint constraints.txt
