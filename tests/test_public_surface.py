@@ -192,14 +192,16 @@ with connect(":memory:"):
     sync.get(audit.id)
 """
     loaded = set(python(code.format(used), ROOT).split())
-    for room in ("threads", "following", "transfer", "maintenance", "presentation", "web", "cli"):
+    for room in (
+        "threads", "following", "transfer", "maintenance", "presentation", "web", "cli", "evidence",
+    ):  # fmt: skip
         assert not {name for name in loaded if name.startswith(f"veritas_peewee.{room}")}
     for module in ("search", "counting", "comparison", "trends"):
         assert f"veritas_peewee.queries.{module}" not in loaded
 
 
 def test_importing_the_package_brings_in_no_extra():
-    extras = "fastapi|starlette|typer|rich|click|trio|sqlalchemy"
+    extras = "fastapi|starlette|typer|rich|click|trio|sqlalchemy|cryptography|rfc3161_client"
     code = f"""
 import re, sys
 from veritas_peewee import *

@@ -24,12 +24,11 @@ from veritas_peewee.ledger import log, log_questions
 from veritas_peewee.ledger.checking import flaws
 from veritas_peewee.ledger.stored import AUDIT, FINDING, SCREENSHOT, Row, each_event, read_rows
 from veritas_peewee.models import Audit, AuditEvent, AuditRunner
+from veritas_peewee.values.details import SEALED as SEALED
 from veritas_peewee.values.moments import utc_now
 from veritas_peewee.values.plain import encode_json
 from veritas_peewee.values.states import FINAL
 
-SEALED = "audit_sealed"
-"""The type of the event."""
 VERSION = 1
 """The form of what it states."""
 AT_ONCE = 50

@@ -16,12 +16,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from veritas_peewee.evidence.statements import SEALED
 from veritas_peewee.models import Audit, AuditStatus
 from veritas_peewee.recording import finding_rows, result_effects
 from veritas_peewee.recording.output import IMAGE_EVENT, RESULT_EVENT, Event
 from veritas_peewee.recording.projection import Projection
 from veritas_peewee.recording.result import TIMES
+from veritas_peewee.values.details import SEALED
 from veritas_peewee.values.plain import named, shown
 
 

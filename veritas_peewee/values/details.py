@@ -7,6 +7,8 @@ from typing import Any
 
 AUDIT_RESULT, ENGINE_RESULT = "audit_result", "engine_result"
 """The types of the events that bring a result: the backend's, and the engine's own."""
+SEALED = "audit_sealed"
+"""The type of the event by which the store states an audit's rows."""
 
 _LIFTED: dict[str, tuple[str, ...]] = {
     "recommendations": ("judge_decision", "recommendations"),

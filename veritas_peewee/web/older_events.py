@@ -16,12 +16,11 @@ import anyio
 from anyio import to_thread
 
 from veritas_peewee.errors import AuditNotFound, StoreClosed, StoreError
-from veritas_peewee.evidence.statements import SEALED
 from veritas_peewee.models import Audit, AuditEvent
 from veritas_peewee.queries.lookups import OPTIONS_EVENT
 from veritas_peewee.recording.forms import IMAGE_EVENT, NOTES, NOTES_EVENT, RESULT_EVENT
 from veritas_peewee.store import AuditStore
-from veritas_peewee.values.details import AUDIT_RESULT
+from veritas_peewee.values.details import AUDIT_RESULT, SEALED
 from veritas_peewee.values.states import AuditStatus, Ended
 from veritas_peewee.web.answers import json_text
 from veritas_peewee.web.older_data import Data, error_of, finding_data, result_of
