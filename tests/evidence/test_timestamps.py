@@ -135,6 +135,17 @@ def test_a_request_that_was_refused_is_named(kept, authority):
         timestamps.check(refused, b"x", authority.certificates.read_bytes())
 
 
+def test_a_stamp_that_was_granted_with_changes_is_for_openssl_to_check(kept, authority):
+    data = kept.read_bytes()
+    granted = authority.answer(timestamps.new_request(data))
+    status, changed = bytes.fromhex("3003020100"), bytes.fromhex("3003020101")
+    assert granted.count(status, 0, 16) == 1
+    with pytest.raises(StoreError, match=r"granted it with changes.*openssl ts -verify"):
+        timestamps.check(
+            granted.replace(status, changed, 1), data, authority.certificates.read_bytes()
+        )
+
+
 def test_another_reply_is_not_written_over(kept, authority):
     first, second = kept.with_name("first"), kept.with_name("second")
     for file in (first, second):

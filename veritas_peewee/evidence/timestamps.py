@@ -77,6 +77,11 @@ def check(reply: bytes, data: bytes, authorities: bytes, request: bytes | None =
     if read.status not in (0, 1):
         state = _STATES[read.status] if 0 <= read.status < len(_STATES) else str(read.status)
         raise NotProven(f"the authority did not stamp it: its reply is `{state}`")
+    if read.status == 1:  # a stamp all the same, but `rfc3161-client` looks at no such reply
+        raise StoreError(
+            "the authority has granted it with changes, which cannot be checked here: openssl ts "
+            "-verify -data CHECKPOINT -in CHECKPOINT.tsr -CAfile CA.pem -attime SECONDS"
+        )
     info = read.tst_info
     digest = _HASHES.get(info.message_imprint.hash_algorithm.dotted_string)
     if digest is None or digest(data).digest() != info.message_imprint.message:
