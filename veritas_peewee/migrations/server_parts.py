@@ -17,7 +17,7 @@ from veritas_peewee.errors import ReadOnlyStore, StoreError
 from veritas_peewee.migrations.fresh import our_columns
 from veritas_peewee.migrations.server_catalog import Part, names, parts_in, schema_of, scripts
 
-DIGEST = "92034022042dddd2e1fab4fe5ec7fbcf"
+DIGEST = "53bdcf13c7bd61b20aaa08469d8bb3c3"
 """The digest of the schema as it was just made, but for its views."""
 VIEWS = frozenset(("1a2ff278edd4d93e67350769710ae29c", "d7b87ed86eb06433ef028d35958c8c63"))
 """The digests of its views, which servers word in different ways: from 16 on, and 15. Whoever
