@@ -22,6 +22,7 @@ from sybil import Document, Example, Region, Sybil
 from sybil.parsers.markdown.lexers import RawFencedCodeBlockLexer
 
 from tests.support.postgres import Server, programs, server
+from tests.support.tools import tool
 
 TIMEOUT = 60.0
 _BLOCK = re.compile(r"(?P<language>[\w{}-]*)[ \t]*(?P<name>\S*)$\n", re.MULTILINE)
@@ -237,6 +238,9 @@ def test_each_example_does_what_the_page_shows(page: Path, request: pytest.Fixtu
         running = request.getfixturevalue("own_server")
         path = f"{Path(sys.executable).parent}:{programs()}:{os.environ['PATH']}"
         environment = {"PATH": path, "PGHOST": str(running.folder), "PGUSER": "postgres"}
+    if page.stem == "tools":
+        path = f"{Path(tool('python')).parent}:{os.environ['PATH']}"
+        environment = {"PATH": path}
     document.namespace["shell"] = shell = Shell(**environment)
     try:
         for example in document.examples():
