@@ -12,6 +12,7 @@ import pytest
 from tests.support.audits import fill
 from tests.support.database_files import by_hand, select
 from veritas_peewee import Audit, AuditFinding, Checkpoint, connect, sync
+from veritas_peewee.database.statements import execute
 from veritas_peewee.evidence import statements
 from veritas_peewee.evidence.statements import SEALED, is_stated
 from veritas_peewee.maintenance.verify import verify
@@ -91,6 +92,15 @@ def test_rows_that_were_forged_with_their_seals_differ_from_what_the_log_states(
         report = verify()
     assert report.problems == []
     assert f"audit {ended}: its rows are not those that its log states" in report.notes[0]
+
+
+def test_which_audits_have_ended_is_asked_of_the_new_events_alone(path):
+    with connect(path):
+        fill()
+        rows = execute(f"EXPLAIN QUERY PLAN {statements._ended_sql(one=False)}", (3,))
+    plan = [row[-1] for row in rows]
+    assert any("USING INTEGER PRIMARY KEY (rowid>?)" in step for step in plan), plan
+    assert not any(step.startswith("SCAN") for step in plan), plan
 
 
 def test_replaying_a_log_with_statements_gives_the_same_rows(script, key):

@@ -9,7 +9,6 @@ to which more is recorded afterwards is stated again with the next checkpoint.
 
 from __future__ import annotations
 
-import functools
 import logging
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 from peewee import SQL
 
 from veritas_peewee.database.current import atomic, current_database
+from veritas_peewee.database.expressions import passed_over
 from veritas_peewee.database.statements import MARK, execute, per_backend, text_of
 from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.evidence import blocks
@@ -135,15 +135,16 @@ def _newest_sql() -> str:
     return text_of(query.order_by(AuditEvent.id.desc()).limit(SQL("1")))
 
 
-@functools.cache
+@per_backend
 def _ended_sql(one: bool) -> str:
     """SQL for the ids of audits that have ended and that nobody runs: that of one, or those with
     events after an id."""
     names = ", ".join(f"'{status}'" for status in FINAL)
-    audits, events, runners = (model._meta.table_name for model in (Audit, AuditEvent, AuditRunner))
-    grown = f"JOIN (SELECT DISTINCT audit_id FROM {events} WHERE id > ?) AS e ON e.audit_id = a.id"
+    # By the ids of the new events: in the order of an index of audits all events would be read.
+    grown = AuditEvent.select(passed_over(AuditEvent._meta.fields["audit"]))
+    asked = "a.id = ?" if one else f"a.id IN ({text_of(grown.where(AuditEvent.id > MARK))})"
     return (
-        f"SELECT a.id FROM {audits} AS a {'' if one else grown} "
-        f"WHERE a.status IN ({names}) {'AND a.id = ?' if one else ''} "
-        f"AND NOT EXISTS (SELECT 1 FROM {runners} AS r WHERE r.audit_id = a.id) ORDER BY a.id"
+        f"SELECT a.id FROM {Audit._meta.table_name} AS a WHERE {asked} AND a.status IN ({names}) "
+        f"AND NOT EXISTS (SELECT 1 FROM {AuditRunner._meta.table_name} AS r "
+        "WHERE r.audit_id = a.id) ORDER BY a.id"
     )
