@@ -136,6 +136,8 @@ def test_no_page_for_users_names_an_inner_module_in_code(page, inner):
     text = page.read_text()
     code = re.findall(r"(?ms)^```.*?^```$|`[^`\n]+`", text)
     for part in code:
+        if part.startswith("```{literalinclude}"):  # a file is shown, and its path is not
+            continue
         for module in re.findall(r"\bveritas_peewee[./](\w+)", part):
             assert module in PUBLIC | set(veritas_peewee.__all__), part
         for names in re.findall(r"from veritas_peewee import (?:\(([^)]+)\)|(.+))", part):

@@ -27,9 +27,11 @@ from veritas_peewee import (
     NoDatabase,
     ReadOnlyStore,
     StoreError,
+    check_bag,
     connect,
     sync,
 )
+from veritas_peewee.evidence.keys import make_key
 from veritas_peewee.following.polling import Watcher
 from veritas_peewee.testing import make_audit, make_event
 
@@ -333,6 +335,23 @@ def export(world: World) -> None:
         sync.export(world.folder / "audits.jsonl")
 
 
+def export_bag(world: World) -> None:
+    make_key(world.folder / "store.key", "audits.example/store")
+    checkpoint = sync.head(key=world.folder / "store.key")
+    shown = []
+    made = sync.export_bag(
+        world.ended,
+        world.folder / "bag",
+        checkpoint=checkpoint,
+        progress=lambda done, total: shown.append((done, total)),
+    )
+    assert (made.ok, len(made.images), shown[-1]) == (True, 1, (4, 4))
+    found = check_bag(world.folder / "bag", world.folder / "store.key")
+    assert (found.audit_id, found.images) == (world.ended, made.images)
+    with pytest.raises(StoreError, match="is there already"):
+        sync.export_bag(world.ended, world.folder / "bag", checkpoint=checkpoint)
+
+
 def report(world: World) -> None:
     page = sync.report(world.ended)
     assert "https://shop.example/" in page
@@ -349,7 +368,7 @@ def screenshot(world: World) -> None:
 WRITES = (create, record, record_many, ingest, update, update_status, delete, import_, claim)
 READS = (
     get, details, events, history, search, count, facets, compare, trend, follow, follow_all,
-    head, export, report, screenshot, verify,
+    head, export, export_bag, report, screenshot, verify,
 )  # fmt: skip
 
 

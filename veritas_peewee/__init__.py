@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from veritas_peewee.errors import StoreFull as StoreFull
     from veritas_peewee.errors import StoreMoved as StoreMoved
     from veritas_peewee.errors import WriteUndone as WriteUndone
+    from veritas_peewee.evidence.bag_check import BagReport as BagReport
+    from veritas_peewee.evidence.bag_check import check_bag as check_bag
     from veritas_peewee.evidence.checkpoints import Checkpoint as Checkpoint
     from veritas_peewee.following.follower import Follower as Follower
     from veritas_peewee.ledger.heads import Head as Head
@@ -67,6 +69,7 @@ __all__ = [
     "AuditScreenshot",
     "AuditStatus",
     "AuditStore",
+    "BagReport",
     "Checkpoint",
     "Comparison",
     "CopyReport",
@@ -97,6 +100,7 @@ __all__ = [
     "WriteUndone",
     "WriterStats",
     "as_dict",
+    "check_bag",
     "connect",
     "copy_store",
     "export_csv",
@@ -125,6 +129,7 @@ _MODULES = {
         "StoreMoved",
         "WriteUndone",
     ),
+    "evidence.bag_check": ("BagReport", "check_bag"),
     "evidence.checkpoints": ("Checkpoint",),
     "following.follower": ("Follower",),
     "ledger.heads": ("Head",),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import datetime
 from functools import cached_property, partial
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from veritas_peewee.database.connection import StoreDatabase
     from veritas_peewee.evidence.checkpoints import Checkpoint
+    from veritas_peewee.evidence.keys import PublicKey
     from veritas_peewee.following.follower import Follower
     from veritas_peewee.following.hub import Hub
     from veritas_peewee.ledger.heads import Head
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from veritas_peewee.threads.offload import in_thread
     from veritas_peewee.threads.readers import Readers
     from veritas_peewee.threads.writer import Writer
+    from veritas_peewee.transfer.bags import BagExport
     from veritas_peewee.transfer.exporting import ExportReport
     from veritas_peewee.transfer.exporting import Progress as ExportProgress
     from veritas_peewee.transfer.files import Target
@@ -654,9 +656,45 @@ class AuditStore:
             partial(sync.export, target, ids=ids, images=images, order=order, **filters), progress
         )
 
-    async def _apart(
-        self, export: Callable[..., ExportReport], progress: ExportProgress | None = None
-    ) -> ExportReport:
+    async def export_bag(
+        self,
+        audit_id: str,
+        target: Target,
+        *,
+        checkpoint: Checkpoint | bytes,
+        timestamp: bytes | None = None,
+        certificates: bytes | None = None,
+        key: PublicKey | str | os.PathLike[str] | None = None,
+        images: bool = True,
+        without: Collection[str] = (),
+        progress: ExportProgress | None = None,
+    ) -> BagExport:
+        """Write an audit as a bag (BagIt 1.0), which anybody can check; returns what is in it.
+
+        `target` is a new folder, a file if its name ends in .zip, or a stream of bytes, which gets
+        a zip file. `checkpoint` is what `head(key=…)` gives, or the bytes of its file; with `key`,
+        the public one that signed it, its signature is checked first. `timestamp` is the reply of a
+        time stamp authority (RFC 3161) over the checkpoint's file, `certificates` are those of the
+        authority (PEM). Images are left out unless `images`, or if they are `without`, by name.
+        Raises AuditNotFound; NotProven if the checkpoint is not signed by the key, is not of this
+        log, or is older than the audit's newest event; DatabaseCorrupt if the audit is not as it
+        was written; InvalidAudit for a name that none of its images has; StoreError if the target
+        exists or cannot be written.
+        """
+        export = partial(
+            sync.export_bag,
+            audit_id,
+            target,
+            checkpoint=checkpoint,
+            timestamp=timestamp,
+            certificates=certificates,
+            key=key,
+            images=images,
+            without=without,
+        )
+        return await self._apart(export, progress)
+
+    async def _apart(self, export: Callable[..., T], progress: ExportProgress | None = None) -> T:
         """Run an export on a connection of its own, whose snapshots last only while some audits are
         read; in memory there is none, and it runs as a read."""
         from anyio import to_thread

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from veritas_peewee.recording.recorder import record as record
     from veritas_peewee.recording.recorder import record_many as record_many
     from veritas_peewee.recording.removal import delete as delete
+    from veritas_peewee.transfer.bags import export_bag as export_bag
     from veritas_peewee.transfer.exporting import export_jsonl as export
     from veritas_peewee.transfer.importing import import_jsonl as import_
 
@@ -51,6 +52,7 @@ __all__ = [
     "details",
     "events",
     "export",
+    "export_bag",
     "facets",
     "follow",
     "follow_all",
@@ -142,6 +144,10 @@ def _load(name: str) -> Any:
             from veritas_peewee.transfer.exporting import export_jsonl
 
             return export_jsonl
+        case "export_bag":
+            from veritas_peewee.transfer.bags import export_bag
+
+            return export_bag
         case "import_":
             from veritas_peewee.transfer.importing import import_jsonl
 

@@ -212,7 +212,7 @@ def _examples(document: Document) -> Iterator[Region]:
             region.parsed, region.evaluator = (name, text), _write
         elif language == "console":
             region.parsed, region.evaluator = list(_commands(text)), _run
-        elif language in ("text", "{toctree}", "{include}"):
+        elif language in ("text", "{toctree}", "{include}", "{literalinclude}"):
             continue
         else:
             line = document.text[: region.start].count("\n") + 1

@@ -27,7 +27,7 @@ assert faults
 ROUNDS = {
     "kill": 3, "full": 2, "rollback": 4, "damage": 4, "upgrade": 4, "backup": 1, "power": 1,
     "alterations": amount(20, 60), "beside": amount(3, 8), "broken": 16,
-    "import-race": 2, "followers": 1, "server-kill": 1, "server-cut": 2,
+    "bags": amount(9, 200), "import-race": 2, "followers": 1, "server-kill": 1, "server-cut": 2,
 }  # fmt: skip
 if ALL:  # ten machines without power, for what test_order sees call by call
     ROUNDS["power-removal"] = 1

@@ -4,6 +4,7 @@ from torture import hostile, hostile_files, processes
 from torture.faults import (
     alterations,
     backup,
+    bags,
     beside,
     broken,
     damage,
@@ -23,6 +24,7 @@ from torture.faults import (
 __all__ = [
     "alterations",
     "backup",
+    "bags",
     "beside",
     "broken",
     "damage",

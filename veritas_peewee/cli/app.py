@@ -61,6 +61,7 @@ MODULES = {
     "prune": ["prune"],
     "watch": ["watch"],
     "transfer": ["export", "import"],
+    "bag": ["check"],
     "copy": ["copy"],
     "serve": ["serve"],
     "demo": ["demo"],

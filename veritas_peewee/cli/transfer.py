@@ -12,6 +12,15 @@ import typer
 from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, TimeRemainingColumn
 
 from veritas_peewee.cli import progress, terminal
+from veritas_peewee.cli.bag import (
+    BagParts,
+    CertificatesFile,
+    CheckpointFile,
+    Key,
+    TimestampFile,
+    Without,
+    write_bag,
+)
 from veritas_peewee.cli.filtering import By, OrderBy, filtered
 from veritas_peewee.cli.options import (
     Database,
@@ -46,6 +55,7 @@ class Format(StrEnum):
     JSONL = "jsonl"
     CSV = "csv"
     HTML = "html"
+    BAG = "bag"
 
 
 class What(StrEnum):
@@ -61,7 +71,8 @@ def add_to(app: typer.Typer) -> None:
     app.command(
         epilog=f"Examples: {PROGRAM} export --output audits.jsonl.gz\n\n"
         f"{PROGRAM} export --format csv --what findings --since 2026-01-01 > findings.csv\n\n"
-        f"{PROGRAM} export --format html vrts_0a1b2c3d4e5 --output report.html"
+        f"{PROGRAM} export --format html vrts_0a1b2c3d4e5 --output report.html\n\n"
+        f"{PROGRAM} export --format bag vrts_0a1b2c3d4e5 --checkpoint checkpoint --output bag"
     )(export)
     app.command("import", epilog=f"Example: {PROGRAM} import audits.jsonl.gz")(import_)
 
@@ -78,19 +89,28 @@ def export(
     ] = None,
     format: Annotated[
         Format,
-        typer.Option(help="jsonl can be imported again; csv is a table; html a page an audit."),
+        typer.Option(
+            help="jsonl can be imported again; csv is a table; html a page an audit; bag one audit "
+            "with the proof that others can check."
+        ),
     ] = Format.JSONL,
     output: Annotated[
         str | None,
         typer.Option(
-            help="A new file (.gz: packed), for several pages a folder; else standard output.",
+            help="A new file (.gz: packed), for several pages a folder, for a bag a folder or a "
+            "file .zip; else standard output.",
             metavar="PATH",
         ),
     ] = None,
     what: Annotated[
         What | None, typer.Option(help="The rows of a csv table.", show_default="audits")
     ] = None,
-    images: Annotated[bool, typer.Option(help="Take the screenshots along (jsonl).")] = True,
+    images: Annotated[bool, typer.Option(help="Take the screenshots along (jsonl, bag).")] = True,
+    checkpoint: CheckpointFile = None,
+    timestamp: TimestampFile = None,
+    certificates: CertificatesFile = None,
+    key: Key = None,
+    without: Without = None,
     *,
     filters: Filters,
     order: By = OrderBy.NEWEST,
@@ -107,6 +127,11 @@ def export(
         raise typer.BadParameter(
             "what was done can be told only beside a file", param_hint="--json"
         )
+    parts = BagParts(checkpoint, timestamp, certificates, key, images, without or [])
+    if format is Format.BAG:
+        write_bag(ids, _target(output), output, parts, any(filters.values()), database, json)
+        return
+    parts.refuse()
     target: Target | None = None if format is Format.HTML else _target(output)
     options: dict[str, Any] = {"ids": ids or None, "order": order.value, **filters}
     with (

@@ -45,8 +45,13 @@ def link(before: bytes, event_type: str, timestamp: str | None, data: str | None
 
     For the first event of a log `before` is the audit's id in UTF-8.
     """
+    return sha256(before + hashed(event_type, timestamp, data)).digest()
+
+
+def hashed(event_type: str, timestamp: str | None, data: str | None) -> bytes:
+    """What an event's digest covers of the event itself, byte for byte."""
     text = f"\0{event_type}\0{timestamp or ''}\0{data or ''}"
-    return sha256(before + text.encode(errors="surrogatepass")).digest()
+    return text.encode(errors="surrogatepass")
 
 
 def append_event(audit_id: str, event_type: str, text: str, when: datetime) -> int:

@@ -5,7 +5,7 @@ The page has its screenshots inside, no script, and loads nothing; every text in
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 
 from veritas_peewee.database.current import snapshot
@@ -30,19 +30,24 @@ def report_html(audit_id: str) -> str:
     return "".join(report_parts(audit_id))
 
 
-def report_parts(audit_id: str) -> Iterator[str]:
-    """The text of `report_html` piece by piece, so that one image at a time is in memory."""
+def report_parts(audit_id: str, left_out: Mapping[str, str] | None = None) -> Iterator[str]:
+    """The text of `report_html` piece by piece, so that one image at a time is in memory.
+
+    `left_out` has the reasons why images are not shown, by their files.
+    """
     with snapshot():  # so that exactly the rows that are checked are shown
         audit = lookups.get(audit_id)
         events = lookups.events(audit_id)
         stored = read_stored(audit_id)
     problem = None if stored is None else problem_of(stored)
     with Present() as present:
-        yield from page_parts(audit, events, problem, partial(_picture, present))
+        yield from page_parts(audit, events, problem, partial(_picture, present, left_out or {}))
 
 
-def _picture(present: Present, shot: AuditScreenshot) -> Picture:
+def _picture(present: Present, left_out: Mapping[str, str], shot: AuditScreenshot) -> Picture:
     """A screenshot's image, checked against its row."""
+    if reason := left_out.get(shot.file_path):
+        return Picture(None, None, reason)
     if (images := images_if_any()) is None:
         return Picture(None, None)
     row = tuple([shot.__data__.get(name) for name in SCREENSHOT])

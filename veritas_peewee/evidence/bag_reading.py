@@ -1,0 +1,158 @@
+"""The files of a bag that somebody else has made: in a folder, or in a zip file.
+
+Nothing is unpacked, no link is followed, and what is larger than any bag is not read: a bag comes
+from those whom it is to convince nobody of.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO, Protocol, cast
+
+from veritas_peewee.errors import NotProven, StoreError
+from veritas_peewee.files.platform import Folder, is_regular
+from veritas_peewee.values.plain import shown
+
+MOST_FILES = 100_000
+MOST_BYTES = 1 << 34
+"""The most files of a bag, and the most bytes of all of them, that are read."""
+_DEEPEST = 12
+_PIECE = 1 << 20
+
+
+class Bag(Protocol):
+    """The files of a bag, by their paths in it."""
+
+    sizes: dict[str, int]
+    """How many bytes each of them has."""
+
+    def open(self, name: str) -> BinaryIO:
+        """A file of it, open for reading; OSError or NotProven."""
+
+
+@contextmanager
+def opened(path: str | os.PathLike[str]) -> Iterator[Bag]:
+    """The bag in a folder or a zip file.
+
+    Raises StoreError if there is none to read, NotProven if what is there is no bag: a link, a
+    device, too many files or too large ones, a packed entry.
+    """
+    place = Path(path)
+    with ExitStack() as stack:
+        try:
+            if place.is_dir():
+                folder = stack.enter_context(Folder.open(place, follow_links=True))
+                bag: Bag = _InFolder(folder)
+            elif place.exists() and not place.is_file():  # to open a pipe can take for ever
+                raise StoreError(f"{place}: is neither a folder nor a file")
+            else:
+                archive = stack.enter_context(zipfile.ZipFile(place))
+                bag = _InZip(archive, place.stat().st_size)
+        except OSError as error:
+            raise StoreError(f"{place}: cannot be read: {error.strerror or error}") from error
+        except (zipfile.BadZipFile, NotImplementedError) as error:
+            raise StoreError(f"{place}: is neither a folder nor a whole zip file") from error
+        _check_amount(bag.sizes)
+        yield bag
+
+
+def pieces(bag: Bag, name: str) -> Iterator[bytes]:
+    """A file of a bag piece by piece; NotProven if it cannot be read to its end."""
+    size = bag.sizes[name]
+    try:
+        with bag.open(name) as file:
+            while size and (piece := file.read(min(_PIECE, size))):
+                size -= len(piece)
+                yield piece
+    except (OSError, EOFError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+        raise NotProven(f"{name}: cannot be read: {error}") from error
+    if size:
+        raise NotProven(f"{name}: is cut off")
+
+
+def content(bag: Bag, name: str, most: int) -> bytes:
+    """A file of a bag; NotProven if it has more than `most` bytes."""
+    if bag.sizes[name] > most:
+        raise NotProven(f"{name}: is larger than that of any bag")
+    return b"".join(pieces(bag, name))
+
+
+def _check_amount(sizes: dict[str, int]) -> None:
+    if len(sizes) > MOST_FILES:
+        raise NotProven(f"it has more than {MOST_FILES} files: that is no bag")
+    if sum(sizes.values()) > MOST_BYTES:
+        raise NotProven(f"its files have more than {MOST_BYTES} bytes: that is no bag")
+
+
+class _InFolder:
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder
+        self.sizes: dict[str, int] = {}
+        self._add(folder, "", 0)
+
+    def _add(self, folder: Folder, before: str, depth: int) -> None:
+        for name in folder.names():
+            path = f"{before}{name}"
+            if folder.is_file(name):
+                self.sizes[path] = folder.state(name).size
+                if len(self.sizes) > MOST_FILES:
+                    return
+                continue
+            try:
+                below = folder.folder(name)
+            except OSError as error:
+                raise NotProven(
+                    f"it holds what is neither a file nor a folder: {path!a}"
+                ) from error
+            with below:
+                if depth == _DEEPEST:
+                    raise NotProven(f"its folders are nested too deeply: {path!a}")
+                self._add(below, f"{path}/", depth + 1)
+
+    def open(self, name: str) -> BinaryIO:
+        *folders, last = name.split("/")
+        with ExitStack() as stack:
+            at = self._folder
+            for one in folders:
+                at = stack.enter_context(at.folder(one))
+            handle = at.open_to_read(last)
+        if not is_regular(handle):  # it has been replaced since
+            with suppress(OSError):
+                os.close(handle)
+            raise NotProven(f"{name}: is no file any more")
+        return open(handle, "rb")
+
+
+class _InZip:
+    def __init__(self, archive: zipfile.ZipFile, size: int) -> None:
+        self._archive = archive
+        self._entries: dict[str, zipfile.ZipInfo] = {}
+        for entry in archive.infolist():
+            if entry.is_dir():
+                continue
+            top, _, name = entry.filename.partition("/")
+            kind = entry.external_attr >> 28
+            if entry.compress_type != zipfile.ZIP_STORED or entry.flag_bits & 1:
+                raise NotProven(
+                    f"{shown(entry.filename)} is packed or encrypted in it: unpack it, and check "
+                    "the folder"
+                )
+            if not top or not name or kind not in (0, 8) or name in self._entries:
+                raise NotProven(f"{shown(entry.filename)} is in no bag, or is in it twice")
+            self._entries[name] = entry
+            if len({one.filename.partition("/")[0] for one in (entry, self._first)}) > 1:
+                raise NotProven("it holds more than one folder: a bag is one")
+        self.sizes = {name: entry.file_size for name, entry in self._entries.items()}
+        if sum(self.sizes.values()) > size:  # entries that lie over one another
+            raise NotProven("its entries say that they have more bytes than there are")
+
+    @property
+    def _first(self) -> zipfile.ZipInfo:
+        return next(iter(self._entries.values()))
+
+    def open(self, name: str) -> BinaryIO:
+        return cast(BinaryIO, self._archive.open(self._entries[name]))
