@@ -73,7 +73,6 @@ def with_texts_twice(path: Path) -> None:
         *(f"CREATE INDEX idx_audits_{name} ON audits ({name})"
           for name in ("created_at", "status", "url")),
         *FORMER.values(),
-        "DROP TABLE store_tree",
         "DELETE FROM veritas_migrations WHERE name >= '0009_texts_once'",
     )  # fmt: skip
 
