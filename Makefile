@@ -15,8 +15,8 @@ DIFFERENT = tests/catalog tests/database tests/migrations/test_both_sqlites.py \
 	tests/maintenance/test_lacking_means.py tests/maintenance/test_prune_undated.py \
 	tests/queries/test_odd_stored_values.py tests/store/test_refused_commits.py -k "not server"
 
-.PHONY: demo serve test test-all test-sqlite test-sqlite-quick test-pythons tools check docs bench \
-	torture torture-sqlite mutants format clean
+.PHONY: demo serve test test-all test-sqlite test-sqlite-quick test-pythons \
+	test-without-posix tools check docs bench torture torture-sqlite mutants format clean
 
 demo: $(READY)  ## run the samples as concurrent audits and show what the store kept
 	$(BIN)/veritas-peewee demo
@@ -48,10 +48,14 @@ test-pythons:  ## every test with each of several Pythons: make test-pythons PYT
 
 tools: $(TOOLS)  ## what people open the file with; once it is there, the tests try it (750 MB)
 
+test-without-posix: $(READY)  ## the tests on Linux with what only POSIX has taken away (20 minutes)
+	PYTHONPATH=tests/windows_simulated $(BIN)/python -m pytest -n 2 --dist loadfile -k "not server"
+
 check: docs  ## format, lint, types, floors, the guide
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/mypy --platform win32 veritas_peewee
 	$(BIN)/lint-imports
 
 docs: $(READY)  ## the guide as HTML, in build/docs; its examples are run by the tests

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 import signal
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import nullcontext
@@ -20,6 +21,7 @@ from tests.support.amount import ALL
 from tests.support.audits import fill
 from tests.support.invariants import check_invariants
 from tests.support.loops import UVLOOP
+from tests.support.posix_alone import POSIX_ALONE, posix_alone
 from tests.support.processes import ROOT
 from tests.support.sqlite_alone import sqlite_alone
 from torture.hostile import no_hang
@@ -29,8 +31,15 @@ from veritas_peewee.testing import make_event, make_finding
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell has what it starts in the background ignore Ctrl-C, and programs would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # so has `nohup`
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # so has `nohup`
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """On Windows leave out what needs a module that only POSIX has; see `tests/support`."""
+    if sys.platform != "win32" or not collection_path.is_relative_to(ROOT):
+        return None
+    return bool(posix_alone(collection_path.relative_to(ROOT).as_posix())) or None
 
 
 ONE_FILE = re.compile(r"tests/(queries|recording|web|test_\w+\.py)\b")
@@ -64,12 +73,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left:
         config.hook.pytest_deselected(items=left)
         items[:] = kept
+    if sys.platform == "win32":
+        for item in items:
+            if reason := posix_alone(item.nodeid):
+                item.add_marker(pytest.mark.skip(reason=f"on Windows: {reason}"))
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Say which server was tried, or that none was, and whether other tools were."""
     places.summarize(terminalreporter)
     tools.summarize(terminalreporter)
+    if sys.platform == "win32":
+        files = sum("::" not in name for name in POSIX_ALONE)
+        terminalreporter.line(
+            f"{files} files and {len(POSIX_ALONE) - files} tests are left out on Windows, "
+            "with reasons: tests/support/posix_alone.py"
+        )
 
 
 @pytest.fixture(scope="session")

@@ -244,7 +244,7 @@ def _expanded(path: str, name: str) -> str:
     """A path in which `~` is the user's folder; StoreError, which begins with `name`, if there is
     no such user."""
     expanded = os.path.expanduser(path)
-    if expanded == path and re.match(r"~[^/]*/|~$", path):
+    if expanded == path and path.startswith("~") and (path == "~" or os.path.dirname(path)):
         raise StoreError(f"{name}: nobody knows that user's folder; write ./~ for a file named so")
     return expanded
 

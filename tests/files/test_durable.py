@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from veritas_peewee.files import durable, platform
+from veritas_peewee.files import durable, platform, posix
 from veritas_peewee.files.durable import (
     appearing,
     appearing_folder,
@@ -105,7 +105,7 @@ def test_without_locks_on_folders_nothing_is_taken_for_dead(folder, monkeypatch)
     def no_lock(handle: int, how: int) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
-    monkeypatch.setattr(platform.fcntl, "flock", no_lock)
+    monkeypatch.setattr(posix.fcntl, "flock", no_lock)
     dead = folder / ".x.0123456789abcdef.partial"
     dead.mkdir()
     assert leftovers(folder) == []

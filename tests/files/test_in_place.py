@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from veritas_peewee.files import platform
+from veritas_peewee.files import posix
 from veritas_peewee.files.platform import identity_of, in_place
 
 OLD = 10**9
@@ -38,7 +38,7 @@ def replace(file):
     "how", ["removed", "renamed", "replaced", "folder renamed", "other folder"]
 )
 def test_whatever_happens_to_one_of_them_is_seen(files, monkeypatch, settled, which, how):
-    monkeypatch.setattr(platform, "_STEP", 0 if settled else 10**18)
+    monkeypatch.setattr(posix, "_STEP", 0 if settled else 10**18)
     are_in_place = asked(files)
     assert are_in_place()
     assert are_in_place()

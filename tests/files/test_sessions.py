@@ -178,15 +178,16 @@ def test_a_session_that_leaves_audits_running_beside_others_leaves_the_proof_of_
 
 
 def test_a_session_is_visible_only_when_it_is_locked(folder, monkeypatch):
+    posix = pytest.importorskip("veritas_peewee.files.posix", reason="Windows cannot rename it")
     folder.mkdir(parents=True, exist_ok=True)
     seen = []
-    lock = sessions.lock
+    lock = posix.lock
 
     def slow_lock(handle):
         seen.append([name for name in os.listdir(folder) if not name.startswith(".")])
         lock(handle)
 
-    monkeypatch.setattr(sessions, "lock", slow_lock)
+    monkeypatch.setattr(posix, "lock", slow_lock)
     session = Session(folder)
     assert look(folder, session.id) is State.ALIVE
     session.close()

@@ -38,7 +38,7 @@ from veritas_peewee.files.durable import leftovers
 from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.ledger.heads import parse_head
 from veritas_peewee.maintenance import backup as backups
-from veritas_peewee.maintenance import restore as restoring
+from veritas_peewee.maintenance import swapping
 from veritas_peewee.maintenance.backup import BackupReport, backup, restore
 from veritas_peewee.maintenance.copying import DATABASE
 from veritas_peewee.maintenance.verify import verify
@@ -486,14 +486,14 @@ def test_a_restore_that_fails_leaves_the_images_of_whoever_was_faster(
     exported, target = tmp_path / "all.jsonl", tmp_path / "new" / "audits.db"
     with connect(path, read_only=True):
         export_jsonl(exported)
-    link = restoring._link
+    link = swapping._link
 
     def late(new: Path, name: Path) -> None:
         with connect(name):
             assert import_jsonl(exported).ok
         link(new, name)
 
-    monkeypatch.setattr(restoring, "_link", late)
+    monkeypatch.setattr(swapping, "_link", late)
     with pytest.raises(StoreError):
         restore(saved, target)
     monkeypatch.undo()
@@ -582,7 +582,7 @@ def test_a_failure_at_the_last_moment_leaves_the_old_store(path, ids, saved, mon
     def fails(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(f"{restore.__module__}._swap", fails)
+    monkeypatch.setattr(f"{restore.__module__}.swap", fails)
     with pytest.raises(StoreFull):
         restore(saved, path, force=True)
     assert names(path.parent) == ["audits.db", "screenshots"]
@@ -595,9 +595,9 @@ def test_a_failure_at_the_last_moment_leaves_the_old_store(path, ids, saved, mon
 
 def test_who_opens_the_old_file_in_the_last_instant_keeps_it(path, ids, saved, monkeypatch):
     from veritas_peewee.files.platform import Holder
-    from veritas_peewee.maintenance import restore as module
+    from veritas_peewee.maintenance import swapping
 
-    monkeypatch.setattr(module, "holders", lambda *_: [Holder(1, "another")])
+    monkeypatch.setattr(swapping, "holders", lambda *_: [Holder(1, "another")])
     inode = path.stat().st_ino
     with pytest.raises(StoreBusy, match="process 1 has just opened it"):
         restore(saved, path)

@@ -9,11 +9,10 @@ import sys
 from pathlib import Path
 
 from veritas_peewee.files import platform
-from veritas_peewee.maintenance import restore as restoring
+from veritas_peewee.maintenance import swapping
 from veritas_peewee.maintenance.backup import backup, restore
 
 what, database, folder = sys.argv[1:4]
-swapping = False
 
 
 def told(part: str, done: int, total: int) -> None:
@@ -30,5 +29,5 @@ def sync(path: Path) -> None:
 if what == "backup":
     backup(folder, database=database, progress=told)
 else:
-    restoring.sync = sync
+    swapping.sync = sync
     restore(folder, database, force="--force" in sys.argv, progress=told)

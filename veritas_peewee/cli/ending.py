@@ -12,7 +12,9 @@ from threading import Timer
 from typing import Any
 
 # A terminal that goes away, and whoever asks a process to end: a supervisor, a shutdown, `kill`.
-_ASKED = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+# On Windows a console that is closed, a shutdown and Ctrl-Break are SIGBREAK.
+_NAMES = ("SIGTERM", "SIGHUP", "SIGBREAK")
+_ASKED = tuple(getattr(signal, name) for name in _NAMES if hasattr(signal, name))
 _logger = logging.getLogger("veritas_peewee")
 _SOON = 0.05
 """Seconds after which an interrupt that a finalizer has swallowed comes again."""

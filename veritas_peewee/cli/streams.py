@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, NoReturn, TextIO, cast
 
+from veritas_peewee.files.platform import is_closed_pipe
+
 
 class OutputFailed(Exception):
     """The standard output could not be written."""
@@ -103,7 +105,7 @@ class _Guarded:
 
 
 def _output_failed(error: OSError) -> NoReturn:
-    if isinstance(error, BrokenPipeError):
+    if is_closed_pipe(error):
         raise ReaderGone from None
     reason = error.strerror or error
     raise OutputFailed(f"the standard output cannot be written: {reason}") from error

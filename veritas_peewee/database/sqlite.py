@@ -25,6 +25,7 @@ from veritas_peewee.database.sqlite_driver import OPTIONS, Connection, connect, 
 from veritas_peewee.database.sqlite_errors import code_of, is_odd_text, may_be_committed
 from veritas_peewee.database.transactions import AS_PEEWEE
 from veritas_peewee.errors import ReadOnlyStore, StoreBusy, StoreError, StoreFull
+from veritas_peewee.files.database_path import uri_of
 from veritas_peewee.files.platform import os_error
 from veritas_peewee.values.odd_text import decoded
 
@@ -59,7 +60,7 @@ class SqliteStore(StoreDatabase, SqliteDatabase):
         self._begin = f"BEGIN {lock_type}"
         name = MEMORY
         if location.path is not None:
-            name = f"{location.path.as_uri()}?mode={_OPEN_MODE[role]}"
+            name = f"{uri_of(location.path)}?mode={_OPEN_MODE[role]}"
             name += "&immutable=1" * immutable
         super().__init__(
             location,

@@ -19,7 +19,15 @@ from typing import NamedTuple
 from veritas_peewee.errors import InvalidAudit, StoreError
 from veritas_peewee.files.durable import claimed, leftovers, locked_folder, make_folders, write_new
 from veritas_peewee.files.images import ScreenshotFolder, check_image
-from veritas_peewee.files.platform import OF_THE_PATH, FileState, Folder, Identity, os_error
+from veritas_peewee.files.platform import (
+    OF_THE_PATH,
+    FileState,
+    Folder,
+    Held,
+    Identity,
+    let_go,
+    os_error,
+)
 from veritas_peewee.values.image_files import check_path, joined, split_path
 
 
@@ -34,7 +42,7 @@ class Arrivals:
         self.folder = folder
         self._database = database
         self._path: Path | None = None
-        self._handle = -1
+        self._held: Held | None = None
         self._audits = 0
 
     def audit(self) -> Arrival:
@@ -46,7 +54,7 @@ class Arrivals:
         """A folder in it; OSError if it cannot be made."""
         if self._path is None:
             make_folders(self.folder.root, mode=0o700)
-            self._path, self._handle = locked_folder(self.folder.root / _name(self._database))
+            self._path, self._held = locked_folder(self.folder.root / _name(self._database))
         return ScreenshotFolder(self._path / part)
 
     def make_ready(self, arriving: Iterable[Arrival]) -> None:
@@ -72,9 +80,9 @@ class Arrivals:
 
     def leave(self) -> None:
         """Leave the folder, if it exists, to the next import or to `verify --fix`."""
-        if self._handle >= 0:
-            os.close(self._handle)
-            self._handle = -1
+        if self._held is not None:
+            let_go(self._held)
+            self._held = None
 
     def __del__(self) -> None:
         # If the outcome of a transaction is not known, what may go is asked of the rows, later.

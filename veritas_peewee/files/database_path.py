@@ -65,6 +65,12 @@ def _names_of_a_restore(path: Path) -> Iterator[str]:
                     yield from [file.path for file in files if file.is_file(follow_symlinks=False)]
 
 
+def uri_of(path: Path) -> str:
+    """The URI by which SQLite opens a file; it refuses one with a server's name in it."""
+    uri = path.as_uri()
+    return uri if uri.startswith("file:///") else uri.replace("file://", "file:////", 1)
+
+
 def create_empty(path: Path) -> None:
     """Create an empty file for its owner alone; SQLite gives its WAL the same mode."""
     make_folders(path.parent)

@@ -12,12 +12,16 @@ from pathlib import Path
 from typing import BinaryIO
 
 from veritas_peewee.files.platform import (
+    OPEN_KEEPS_NAME,
     Folder,
+    Held,
     create_or_empty,
     create_private,
     flush_disks,
+    let_go,
     lock,
     lock_folder,
+    rename,
     sync,
     try_lock_file,
     try_lock_folder,
@@ -120,9 +124,12 @@ def appearing_stream(path: Path, *, replace: bool = False) -> Iterator[BinaryIO]
     left = re.compile(rf"\..+{_UNFINISHED}|{re.escape(beginning)}[0-9a-f]{{8}}\.partial")
     for entry in _entries(path.parent, left.fullmatch):
         if (dead := try_lock_file(entry)) is not None:
+            if OPEN_KEEPS_NAME:
+                os.close(dead)
             with suppress(OSError):
                 os.unlink(entry)
-            os.close(dead)
+            if not OPEN_KEEPS_NAME:
+                os.close(dead)
     handle, partial = -1, path
     while handle < 0 or not os.path.lexists(
         partial
@@ -168,11 +175,11 @@ def appearing_folder(path: Path) -> Iterator[Path]:
 
 def _rename_durably(partial: Path, path: Path) -> None:
     """Give a file or folder its name, on disk; if it cannot be brought to disk it is taken back."""
-    os.rename(partial, path)
+    rename(partial, path)
     try:
         sync(path.parent)
     except BaseException:
-        os.rename(path, partial)
+        rename(path, partial)
         raise
 
 
@@ -189,23 +196,23 @@ def partial_folder(beside: Path) -> Iterator[Path]:
             # makes another folder.
             if dead:
                 shutil.rmtree(left, ignore_errors=True)
-    folder, handle = locked_folder(beside)
+    folder, held = locked_folder(beside)
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-        os.close(handle)
+        let_go(held)
 
 
-def locked_folder(beside: Path) -> tuple[Path, int]:
-    """A new private folder beside a path, and the descriptor that holds it locked."""
+def locked_folder(beside: Path) -> tuple[Path, Held]:
+    """A new private folder beside a path, and what holds it locked until `let_go`."""
     while True:
         folder = beside.with_name(f".{beside.name[:100]}.{os.urandom(8).hex()}.partial")
         folder.mkdir(mode=0o700)
         # Where folders cannot be locked, no process takes a folder for a dead one's either.
-        handle = lock_folder(folder)  # None if another process has just removed it as a dead one's
-        if handle is not None:
-            return folder, handle
+        held = lock_folder(folder)  # None if another process has just removed it as a dead one's
+        if held is not None:
+            return folder, held
 
 
 def leftovers(parent: Path, beginning: str = "") -> list[Path]:
@@ -230,12 +237,12 @@ def _entries(parent: Path, is_ours: Callable[[str], object]) -> list[Path]:
 @contextmanager
 def claimed(folder: Path) -> Iterator[bool]:
     """Whether the process that made the folder is dead; if so, it is locked inside the block."""
-    handle = try_lock_folder(folder)
+    held = try_lock_folder(folder)
     try:
-        yield handle is not None
+        yield held is not None
     finally:
-        if handle is not None:
-            os.close(handle)
+        if held is not None:
+            let_go(held)
 
 
 def sync_folders(folder: Path) -> None:

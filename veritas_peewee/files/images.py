@@ -7,16 +7,25 @@ no name, id or link leads outside the screenshot folder, not even one that is pu
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from errno import EINVAL
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 from veritas_peewee.errors import InvalidAudit, ScreenshotNotFound, StoreError
 from veritas_peewee.files.durable import make_folders, write_whole
-from veritas_peewee.files.platform import FileState, Folder, is_regular, os_error, reason_of
+from veritas_peewee.files.platform import (
+    FileState,
+    Folder,
+    is_regular,
+    os_error,
+    path_parts,
+    reason_of,
+)
 from veritas_peewee.values.image_files import EXTENSIONS, joined, split_path
 from veritas_peewee.values.plain import check_text, shown
 
@@ -25,6 +34,7 @@ MAX_BYTES = 50 * 1024 * 1024
 
 _HEADER = 16
 """The number of bytes at the beginning of a file that show its type."""
+_logger = logging.getLogger("veritas_peewee")
 _SAFE_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 
 
@@ -60,23 +70,22 @@ def check_image(data: bytes, name: str) -> str:
     raise InvalidAudit(f"{name}: is not a PNG, JPEG or WebP image")
 
 
-def read_image(path: str) -> bytes:
-    """The bytes of the image at a path that an engine's result names; a relative one begins in the
-    working directory.
+def read_image(path: str, base: str = "") -> bytes:
+    """The bytes of the image at a path that an engine's result names; a relative one begins at
+    `base`, and this in the working directory.
 
     Only a regular file is read, and of a file that is not an image only the beginning: a result
     that names a device or a secret must not bring it into the store. Links on the way are not
     followed, except in the root folder, where only the system can have made them (macOS's /tmp and
     /var). Raises InvalidAudit for anything else, OSError if the file cannot be read.
     """
-    path = check_text("url", path)
-    parts = [part for part in path.split("/") if part not in ("", ".")]
+    begins, parts = path_parts(check_text("url", path), base)
     if not parts:
         raise InvalidAudit("not a regular file")
-    folder = Folder.open("/" if path.startswith("/") else ".", to_read=True)
+    folder = Folder.open(begins, to_read=True)
     try:
         for number, part in enumerate(parts[:-1]):
-            at_root = not number and path.startswith("/")
+            at_root = not number and begins != "."
             below = folder.folder(part, follow_links=at_root, to_read=True)
             folder.close()
             folder = below
@@ -156,6 +165,8 @@ class ScreenshotFolder:
                     if attempt == 9:
                         raise
         except OSError as error:
+            if error.errno == EINVAL:  # Windows has no folder of that name
+                raise InvalidAudit(f"audit id {shown(audit_id)} cannot name a folder") from error
             raise os_error(error, self.root / audit_id, "given a screenshot") from error
         return stored
 
@@ -241,7 +252,12 @@ class ScreenshotFolder:
             with suppress(OSError, InvalidAudit):
                 folder, name = split_path(file)
                 with self.opened(folder) as handle:
-                    handle.remove(name)
+                    try:
+                        handle.remove(name)
+                    except PermissionError as error:
+                        why = f"{reason_of(error)}; `verify --fix` removes it later"
+                        _logger.warning("%s: cannot be removed: %s", self.root / file, why)
+                        continue
                 gone.append(file)
                 self.remove_empty([folder])
         return gone

@@ -19,14 +19,14 @@ from pathlib import Path
 
 from veritas_peewee.errors import StoreError
 from veritas_peewee.files.platform import (
+    OPEN_KEEPS_NAME,
     Folder,
     Identity,
     after_fork_in_child,
-    create_private,
     host_name,
     identity_of,
     is_regular,
-    lock,
+    new_locked,
     os_error,
     try_lock_shared,
 )
@@ -116,25 +116,12 @@ class Session:
         self._process = os.getpid()
 
     def _lock(self, folder: Path, name: str) -> bool:
-        hidden = folder / f".{name}"
         folder.mkdir(mode=0o700, exist_ok=True)
+        told = f"{host_name()} {os.getpid()}\n".encode()
         try:
-            handle = create_private(hidden)
+            handle, identity = new_locked(folder, name, told)
         except FileNotFoundError:
             return False
-        try:
-            lock(handle)
-            os.write(handle, f"{host_name()} {os.getpid()}\n".encode())
-            identity = identity_of(hidden)
-            # Visible only once it is locked: nobody can find it unlocked while its owner lives.
-            hidden.rename(folder / name)
-        except BaseException as error:
-            os.close(handle)
-            with suppress(OSError):
-                hidden.unlink()
-            if isinstance(error, FileNotFoundError):
-                return False
-            raise
         if self._handle >= 0:
             os.close(self._handle)
         self._handle, self._identity = handle, identity
@@ -148,12 +135,15 @@ class Session:
         missing one would prove nothing. The next opening removes it.
         """
         if self._handle >= 0:
+            if OPEN_KEEPS_NAME:
+                os.close(self._handle)
             # A forked child has a copy of the handle, but the session is its parent's.
             if self._process == os.getpid() and self._id is not None:
                 if not (beside_others and self._running):
                     _remove(self.folder, [self._id])
                 _tidy(self.folder)
-            os.close(self._handle)
+            if not OPEN_KEEPS_NAME:
+                os.close(self._handle)
         self._handle, self._id, self._identity = -1, None, None
         self._running.clear()
 

@@ -18,6 +18,7 @@ from veritas_peewee.files.database_path import check_one_name
 from veritas_peewee.files.durable import leftovers
 from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.files.platform import (
+    HAS_MODES,
     holders,
     holders_of_removed,
     identity_of,
@@ -136,8 +137,13 @@ def _access(path: Path) -> Iterator[Finding]:
                     "warning", "permissions",
                     f"{one}: others can read it (mode {mode}): chmod 600", mode,
                 )  # fmt: skip
-    if private:
+    if private and HAS_MODES:
         yield Finding("ok", "permissions", "nobody else can read the database")
+    elif private:
+        yield Finding(
+            "note", "permissions", "who can read the database is in the folder's access list, "
+            "which is not looked at"
+        )  # fmt: skip
     if not os.access(path, os.R_OK | os.W_OK) or not os.access(path.parent, os.W_OK):
         yield Finding("warning", "permissions", f"{path}: this user cannot write here")
 

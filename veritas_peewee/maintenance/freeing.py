@@ -11,7 +11,7 @@ from veritas_peewee.database.failures import DRIVER_ERRORS, first_failure, store
 from veritas_peewee.database.sqlite import SqliteStore, current_sqlite
 from veritas_peewee.database.sqlite_driver import connect
 from veritas_peewee.errors import DatabaseCorrupt, StoreBusy, StoreError, StoreFull
-from veritas_peewee.files.platform import identity_of, temporary_folder
+from veritas_peewee.files.platform import TEMPORARY_VARIABLE, identity_of, temporary_folder
 
 FREE_SECONDS = 0.02
 """Seconds for which one transaction gives pages back; the pause after it is as long."""
@@ -94,7 +94,9 @@ def _check_room(path: Path, temporary: Path | None, needed: int) -> None:
 def _no_room(path: Path, temporary: Path | None, why: str) -> str:
     where = "this SQLite makes the copy in memory"
     if temporary is not None:
-        where = f"SQLITE_TMPDIR names another folder for the copy, which is made in {temporary}"
+        where = (
+            f"{TEMPORARY_VARIABLE} names another folder for the copy, which is made in {temporary}"
+        )
     return f"{path}: was not rewritten: {why}; {where}"
 
 

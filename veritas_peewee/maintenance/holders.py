@@ -67,7 +67,7 @@ def alone(location: Location, force: bool) -> Iterator[SqliteStore | None]:
                 yield database
         except BaseException:
             # Not once it has been replaced: the WAL would be made for the new file.
-            if identity_of(path) == identity:
+            if not database.is_closed() and identity_of(path) == identity:
                 database.raw.execute("ROLLBACK")
                 database.raw.execute(f"PRAGMA journal_mode = {mode}")
             raise

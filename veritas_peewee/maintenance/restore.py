@@ -17,11 +17,11 @@ from veritas_peewee.database.event_loop import on_event_loop
 from veritas_peewee.database.failures import DRIVER_ERRORS
 from veritas_peewee.database.sqlite import SqliteStore
 from veritas_peewee.database.statements import rows_of
-from veritas_peewee.errors import DatabaseCorrupt, NoDatabase, StoreBusy, StoreError
+from veritas_peewee.errors import DatabaseCorrupt, NoDatabase, StoreError
 from veritas_peewee.files.database_path import SET_ASIDE
 from veritas_peewee.files.durable import make_folders, partial_folder, sync_folders
 from veritas_peewee.files.images import ScreenshotFolder
-from veritas_peewee.files.platform import Identity, holders, identity_of, sync
+from veritas_peewee.files.platform import Identity, identity_of, rename, sync
 from veritas_peewee.ledger import evidence
 from veritas_peewee.ledger.heads import Head
 from veritas_peewee.maintenance.continuing import BESIDE, continue_ids
@@ -36,6 +36,7 @@ from veritas_peewee.maintenance.copying import (
 )
 from veritas_peewee.maintenance.holders import alone
 from veritas_peewee.maintenance.newer import State, newer_than, state_of_store
+from veritas_peewee.maintenance.swapping import swap
 from veritas_peewee.maintenance.verified import Report, refuse_unless_whole
 from veritas_peewee.maintenance.verify import verify
 from veritas_peewee.models import AuditScreenshot
@@ -134,8 +135,8 @@ def _put(
         try:
             _bring_images(new, location, wanted, added, progress)
             if aside is not None:
-                os.rename(retained, aside)
-            _swap(new.path, path, aside)
+                rename(retained, aside)
+            swap(new.path, path, aside, old)
         except BaseException:
             _remove_images(location, old, added)
             raise
@@ -159,7 +160,7 @@ def _aside(path: Path) -> Iterator[Path | None]:
         if _identity(path) == there:
             for end in BESIDE:
                 with suppress(FileNotFoundError):
-                    os.rename(aside / f"{DATABASE}{end}", f"{path}{end}")
+                    rename(aside / f"{DATABASE}{end}", f"{path}{end}")
             shutil.rmtree(aside, ignore_errors=True)
         raise
 
@@ -171,7 +172,7 @@ def _identity(path: Path) -> Identity | None:
         return None
 
 
-# ---- images, and the swap ----
+# ---- images ----
 
 
 def _folder(location: Location) -> ScreenshotFolder:
@@ -245,7 +246,8 @@ def _remove_images(location: Location, old: SqliteStore | None, files: list[str]
     path, folder = location.path, _folder(location)
     assert path is not None
     try:
-        if old is not None and _identity(path) == old.file.identity:
+        is_held = old is not None and not old.is_closed()
+        if is_held and old is not None and _identity(path) == old.file.identity:
             folder.remove([file for file in files if not is_named(file)])
         elif os.path.lexists(path):
             with opened(SqliteStore(location, "script")):
@@ -258,33 +260,3 @@ def _remove_images(location: Location, old: SqliteStore | None, files: list[str]
             path,
             exc_info=True,
         )
-
-
-def _swap(new: Path, path: Path, aside: Path | None) -> None:
-    """Give the new file its name in one step; the old one has a second name by then."""
-    if aside is not None:
-        for end in BESIDE:
-            # SQLite would take a WAL that stays for that of the new file.
-            if os.path.lexists(f"{path}{end}"):
-                os.rename(f"{path}{end}", aside / f"{DATABASE}{end}")
-    there = identity_of(path) if path.exists() else None
-    if there is None or aside is None:
-        _link(new, path)  # which fails if another process has made a file there
-    else:
-        _link(path, aside / DATABASE)
-        os.rename(new, path)
-        # A process that opened the old file just before waits for our lock; no other can now.
-        if others := [one for one in holders(path, there) if one.pid != os.getpid()]:
-            os.rename(aside / DATABASE, path)
-            raise StoreBusy(f"{path}: process {others[0].pid} has just opened it; stop it first")
-        sync(aside)
-    sync(path.parent)
-
-
-def _link(path: Path, other: Path) -> None:
-    try:
-        os.link(path, other)
-    except FileExistsError:
-        raise
-    except OSError:  # a file system without links
-        os.rename(path, other)

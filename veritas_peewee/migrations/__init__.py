@@ -13,6 +13,7 @@ from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
 from veritas_peewee.database.sqlite import SqliteStore
 from veritas_peewee.database.sqlite_driver import connect
 from veritas_peewee.errors import ReadOnlyStore, SchemaTooNew, StoreError
+from veritas_peewee.files.database_path import uri_of
 from veritas_peewee.files.durable import appearing
 from veritas_peewee.migrations import history
 from veritas_peewee.migrations.history import DIRECTORY, LEGACY_TABLES, History
@@ -161,7 +162,7 @@ def back_up(database: SqliteStore) -> Path | None:
     partial = path.with_name(f".{target.name}.partial")
     with appearing(target, partial):
         with (
-            closing(connect(f"{path.as_uri()}?mode=ro", uri=True)) as source,
+            closing(connect(f"{uri_of(path)}?mode=ro", uri=True)) as source,
             closing(connect(partial)) as copy,
         ):
             source.backup(copy)

@@ -203,12 +203,12 @@ def _store_image(
         if data is not None:
             image = _decode(data)
         elif source:
-            image = read_image(os.path.join(base, source))
+            image = read_image(source, base)
         else:
             return {**event, "data": {"error": f"{where}: has neither data nor a url"}}
     except OSError as error:
         name = source if len(source or "") <= 300 else shown(source)
-        place = "" if str(source).startswith("/") else " (in the working directory)"
+        place = "" if os.path.isabs(str(source)) else " (in the working directory)"
         problem = f"{where}: {name} cannot be read: {reason_of(error)}{place}"
         return {**event, "data": {"error": problem}}
     except InvalidAudit as error:

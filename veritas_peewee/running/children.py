@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Self, TypeVarTuple
+
+assert sys.platform != "win32"
 
 Ts = TypeVarTuple("Ts")
 

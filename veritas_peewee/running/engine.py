@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import os
-import shlex
 import signal
 import subprocess
 import sys
@@ -22,7 +21,13 @@ from anyio.abc import ByteReceiveStream, Process
 from veritas_peewee.database.event_loop import asyncio_loop
 from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.files.inputs import MAX_INPUT
-from veritas_peewee.files.platform import end_group, group_is_there, has_pidfd
+from veritas_peewee.files.platform import (
+    NEW_GROUP,
+    end_group,
+    group_is_there,
+    has_pidfd,
+    words_of_command,
+)
 from veritas_peewee.values.plain import invalid
 
 GRACE = 5.0
@@ -42,7 +47,7 @@ def words_of(command: object) -> list[str]:
     words: list[Any] = []
     if isinstance(command, str):
         with suppress(ValueError):  # a quote without its end
-            words = shlex.split(command)
+            words = words_of_command(command)
     elif isinstance(command, Iterable):
         words = list(command)
     if not words or not all(isinstance(word, str) and "\0" not in word for word in words):
@@ -70,7 +75,7 @@ class Engine:
         with _without_a_thread():
             # A group of its own: an engine starts browsers, and all of them are to end with it.
             process = await anyio.open_process(
-                words, stdin=subprocess.DEVNULL, cwd=cwd, env=env, start_new_session=True
+                words, stdin=subprocess.DEVNULL, cwd=cwd, env=env, **NEW_GROUP
             )
         return cls(process)
 
@@ -122,17 +127,17 @@ class Engine:
     async def _end(self, wait: Callable[[], Awaitable[object]]) -> None:
         """Tell all that is left to end, and kill what has not after GRACE; `wait` for the first."""
         try:
-            end_group(self.process.pid, kill=False)
+            end_group(self.process, kill=False)
             with anyio.move_on_after(GRACE):
                 await wait()
                 # A browser that the engine has started may take longer to end than the engine,
                 # and nothing announces its end.
                 for _ in range(_LOOKS):
-                    if not group_is_there(self.process.pid):
+                    if not group_is_there(self.process):
                         break
                     await anyio.sleep(GRACE / _LOOKS)
         finally:
-            end_group(self.process.pid, kill=True)
+            end_group(self.process, kill=True)
 
     async def _await_exit(self) -> None:
         self.code = await self.process.wait()
@@ -188,8 +193,9 @@ class Engine:
 
 def _without_a_thread() -> AbstractContextManager[None]:
     """A block in which a process is started for whose end no thread waits."""
-    if sys.version_info < (3, 12) and asyncio_loop() is not None and has_pidfd():
-        from veritas_peewee.running.children import watched_by_descriptor
+    if sys.platform != "win32" and sys.version_info < (3, 12):
+        if asyncio_loop() is not None and has_pidfd():
+            from veritas_peewee.running.children import watched_by_descriptor
 
-        return watched_by_descriptor()
+            return watched_by_descriptor()
     return nullcontext()
