@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from veritas_peewee.cli.options import Database, must_exist
+from veritas_peewee.cli.options import Database, as_usage_errors, must_exist
 from veritas_peewee.cli.text import PROGRAM, complain
 from veritas_peewee.errors import InvalidAudit, StoreError
+from veritas_peewee.evidence.keys import signing_key
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -51,6 +52,13 @@ def serve(
         list[str] | None,
         typer.Option(metavar="NAME", help="A name of this server besides localhost."),
     ] = None,
+    key: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Offer signed checkpoints, and audits as bags, signed with this private key.",
+        ),
+    ] = None,
     open_browser: Annotated[
         bool, typer.Option("--open", help="Show it in the browser of this machine.")
     ] = False,
@@ -69,6 +77,9 @@ def serve(
             "whoever reaches this address could change audits: give --token-file",
             param_hint="--writable",
         )
+    if key is not None:
+        with as_usage_errors("--key"):
+            signing_key(key)
     if not writable:
         must_exist(database)
     try:
@@ -82,8 +93,8 @@ def serve(
     names = [*LOCAL, host, *(allowed_host or ())]
     try:
         app = create_app(
-            database, engine=engine, engines=engines, writable=writable, token=token,
-            allowed_hosts=names,
+            database, engine=engine, engines=engines, writable=writable, key=key,
+            token=token, allowed_hosts=names,
         )  # fmt: skip
     except InvalidAudit as error:
         raise typer.BadParameter(str(error), param_hint="--engine") from None

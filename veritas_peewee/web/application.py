@@ -18,6 +18,7 @@ from veritas_peewee.web.headers import Secured
 from veritas_peewee.web.lifespan import store_lifespan
 from veritas_peewee.web.older import older_router
 from veritas_peewee.web.pages import pages_router
+from veritas_peewee.web.pages_evidence import BAG, CHECKPOINT, KeyFile
 from veritas_peewee.web.pages_integrity import PATH as VERIFY
 from veritas_peewee.web.problems import add_error_handlers
 
@@ -39,6 +40,7 @@ def create_app(
     engine: Command | EngineFunction | None = None,
     engines: int = ENGINES,
     writable: bool = False,
+    key: KeyFile | None = None,
     token: str | None = None,
     allowed_hosts: Collection[str] = LOCAL,
 ) -> FastAPI:
@@ -46,11 +48,13 @@ def create_app(
 
     `database` is what `AuditStore.open` takes. Unless `writable`, only reading is allowed. With an
     `engine`, as of `older_router`, it also has a page that starts an audit, and the older backend's
-    API; at most `engines` run at once in this process. With a `token`, of at least 16 characters of
-    ASCII, each request must bring it: as `Authorization: Bearer …`, or from a browser once as
-    `?token=…`. A request is refused if it comes under a host's name that is not in `allowed_hosts`,
-    or from a page of another origin. Raises ValueError for a token that is short or that no request
-    can bring, and for an engine of an application that is not `writable`.
+    API; at most `engines` run at once in this process. With a `key`, the file of a private one
+    (`veritas-peewee keygen`), the pages offer a signed checkpoint, and each audit as a bag that
+    anybody can check. With a `token`, of at least 16 characters of ASCII, each request must bring
+    it: as `Authorization: Bearer …`, or from a browser once as `?token=…`. A request is refused if
+    it comes under a host's name that is not in `allowed_hosts`, or from a page of another origin.
+    Raises ValueError for a token that is short or that no request can bring, and for an engine of
+    an application that is not `writable`; StoreError for a file that is not a key.
     """
     if engine is not None and not writable:
         raise ValueError("engine: only a writable application can run one")
@@ -72,9 +76,13 @@ def create_app(
         runner = EngineRunner(engine, engines)
         app.include_router(older_router(runner), prefix=API)
     app.include_router(api_router(), prefix=API)
-    app.include_router(pages_router(api_prefix=API, engine=runner))
+    app.include_router(pages_router(api_prefix=API, engine=runner, key=key))
     add_error_handlers(app)
     app.add_middleware(
-        Guard, hosts=allowed_hosts, token=token, writable=writable, harmless=(VERIFY,)
+        Guard,
+        hosts=allowed_hosts,
+        token=token,
+        writable=writable,
+        harmless=(VERIFY, CHECKPOINT, BAG),
     )
     return app

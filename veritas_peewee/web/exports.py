@@ -69,7 +69,7 @@ class _Download(Response):
         self._store, self._begin = store, begin
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with _one_of_few(self._store):
+        with one_of_few(self._store):
             await self._send_all(receive, send)
 
     async def _send_all(self, receive: Receive, send: Send) -> None:
@@ -121,7 +121,7 @@ class _Download(Response):
 
 
 @contextmanager
-def _one_of_few(store: AuditStore) -> Iterator[None]:
+def one_of_few(store: AuditStore) -> Iterator[None]:
     """Counts an export while it is sent; raises StoreBusy if there are too many."""
     if _under_way.get(store, 0) >= MOST:
         raise StoreBusy(f"{MOST} exports are being sent already")

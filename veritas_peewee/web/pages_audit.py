@@ -26,7 +26,7 @@ from veritas_peewee.queries.lookups import last_events
 from veritas_peewee.queries.progress import PHASES, Progress, progress
 from veritas_peewee.values.plain import plain_text
 from veritas_peewee.values.states import FINAL
-from veritas_peewee.web.pages_frame import Frame, answer, html_of
+from veritas_peewee.web.pages_frame import WITH_FORM, Frame, answer, html_of
 from veritas_peewee.web.parameters import AuditId, Store
 
 EVENTS = 100
@@ -97,7 +97,7 @@ def add_to(router: APIRouter, api_prefix: str) -> None:
                 problems=sync.verify(audit_id) if ended else None,
             )
 
-        return answer(await store.read(read))
+        return answer(await store.read(read), headers=WITH_FORM if frame.vkey else None)
 
 
 def _log(audit_id: str, after: int | None, before: int | None) -> Log:

@@ -120,6 +120,7 @@ class Frame:
         self.api = f"{request.scope.get('root_path', '')}{api_prefix}"
         can_start = getattr(request.scope.get("route"), "can_start", False)
         self.new = f"{self.root}/new" if can_start else None
+        self.vkey: str | None = getattr(request.scope.get("route"), "vkey", None)
         self.asked = {
             name: text
             for name in (*Filters.__annotations__, *_MORE)
@@ -180,6 +181,8 @@ class PageRoute(Route):
     api_prefix = ""
     can_start = False
     """Whether there is an engine, and so a page that starts an audit."""
+    vkey: str | None = None
+    """The public key whose private one signs what the pages offer; None if there is none."""
 
     def answering(self, handle: Handler) -> Handler:
         async def shown(request: Request) -> Response:
