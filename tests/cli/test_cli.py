@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import inspect
 import json
 import os
@@ -11,7 +10,6 @@ import struct
 import subprocess
 import sys
 import tempfile
-import termios
 from collections.abc import Callable
 from contextlib import closing
 from functools import partial
@@ -31,6 +29,7 @@ from tests.support.command_line import (
     wait_for,
 )
 from tests.support.older_store import ONE_AUDIT
+from tests.support.posix_modules import fcntl, termios
 from tests.support.processes import ROOT, environment
 from veritas_peewee import Audit, connect
 from veritas_peewee.cli.filtering import OPTIONS
@@ -421,7 +420,7 @@ UNPRIVILEGED = """
 import contextlib, io, os, sys
 from veritas_peewee import connect
 from veritas_peewee.cli.app import program, run
-if os.geteuid() == 0:
+if getattr(os, "geteuid", os.getpid)() == 0:
     program()  # what is loaded late cannot be found by another user
     with connect(":memory:"):
         pass

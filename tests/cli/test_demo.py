@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.support.command_line import DEADLINE, process, wait_for
+from tests.support.processes import KILLED
 from veritas_peewee import Audit, AuditEvent, AuditScreenshot, AuditStatus, connect
 from veritas_peewee.cli import demo
 from veritas_peewee.cli.app import run
@@ -139,8 +140,8 @@ def test_killed_midway_nothing_acknowledged_is_lost(
             time.sleep(0.01)
         with process("demo", "--speed", "60", "--ack", ack, "--database", database) as started:
             wait_for(lambda: len(acknowledged(ack)) >= moment)
-            os.kill(started.pid, signal.SIGKILL)
-            assert started.wait(DEADLINE) == -signal.SIGKILL
+            os.kill(started.pid, 9)
+            assert started.wait(DEADLINE) == KILLED
         promised = set(acknowledged(ack))
         assert len(promised) >= moment
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from contextlib import contextmanager
 import pytest
 
 from tests.support.command_line import PROGRAM, shown_on
+from tests.support.posix_modules import pty
 from tests.support.processes import command, environment, start
 from veritas_peewee import connect
 from veritas_peewee.queries import lookups

@@ -13,6 +13,7 @@ from tests.support.command_line import run_here, run_program
 from tests.support.database_files import by_hand, select
 from tests.support.processes import environment, held_open
 from veritas_peewee import InvalidAudit, StoreBusy, connect
+from veritas_peewee.config import database_url, locate
 from veritas_peewee.database.current import current_database
 from veritas_peewee.errors import StoreError
 from veritas_peewee.files import durable, platform
@@ -85,6 +86,14 @@ def test_a_command_as_a_text_has_its_backslashes():
     assert found == ["python", r"C:\Program Files\veritas\engine.py", "--url", r"x\y", ""]
     with pytest.raises(ValueError, match="quotation"):
         words_of_command('python "x')
+
+
+def test_a_drive_is_no_scheme_of_a_url():
+    for given in (r"C:\x\v.db", "C:/x/v.db", "sqlite:///C:/x/v.db", r"sqlite:///C:\x\v.db"):
+        found = str(locate(given).path).replace("/", "\\")
+        assert found.endswith(r"C:\x\v.db"), found
+        assert database_url(given).startswith("sqlite:///C:")
+    assert locate("sqlite:///C:/x/v.db?timeout=5").timeout == 5
 
 
 def test_a_database_on_a_share_is_opened_by_its_path():
@@ -223,6 +232,14 @@ def test_a_folder_that_a_dead_process_was_making_is_removed_with_its_lock(tmp_pa
     with durable.partial_folder(tmp_path / "b"):
         pass
     assert os.listdir(tmp_path) == []
+
+
+def test_a_lock_whose_folder_is_gone_is_removed_by_the_next(tmp_path):
+    (tmp_path / ".a.0123456789abcdef.partial.lock").touch()
+    (tmp_path / ".notes.lock").touch()
+    with durable.partial_folder(tmp_path / "b"):
+        assert not (tmp_path / ".a.0123456789abcdef.partial.lock").exists()
+    assert os.listdir(tmp_path) == [".notes.lock"]
 
 
 def test_an_image_that_somebody_has_open_is_left_and_the_log_says_so(tmp_path, caplog, monkeypatch):

@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import re
-import resource
 import stat
 import threading
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ import pytest
 
 from tests.support.amount import amount
 from tests.support.invariants import check_closed
+from tests.support.posix_modules import resource
 from veritas_peewee import (
     Audit,
     AuditEvent,

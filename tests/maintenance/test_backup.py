@@ -6,7 +6,6 @@ import functools
 import json
 import os
 import shutil
-import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -21,7 +20,7 @@ from tests.support.amount import amount
 from tests.support.audits import add_screenshot
 from tests.support.command_line import run_program
 from tests.support.database_files import files_below
-from tests.support.processes import held_open, start
+from tests.support.processes import KILLED, held_open, start
 from veritas_peewee import (
     Audit,
     AuditStore,
@@ -340,7 +339,7 @@ def test_a_killed_backup_leaves_no_target_and_the_next_one_clears_up(path, ids, 
         assert_whole(other.database, 3)
         assert leftovers(tmp_path) == []
         process.kill()
-    assert process.returncode == -signal.SIGKILL
+    assert process.returncode == KILLED
     assert not target.exists()
     assert len(leftovers(tmp_path)) == 1
     assert_whole(backup(target, database=path).database, 3)
@@ -356,7 +355,7 @@ def test_a_killed_restore_leaves_the_old_store_or_the_new_one(path, ids, saved, 
     with start("back_up.py", "restore", path, saved, "--force") as process:
         wait_for(process, part)
         process.kill()
-    assert process.returncode == -signal.SIGKILL
+    assert process.returncode == KILLED
     assert_whole(path, 3 if part == "sync" else 4)
     if part != "sync":
         assert not [name for name in names(path.parent) if "replaced" in name]

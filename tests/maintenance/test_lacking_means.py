@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ import pytest
 from tests.support.audits import fill
 from tests.support.command_line import run_here
 from tests.support.database_files import verified
+from tests.support.posix_modules import resource
 from veritas_peewee import DatabaseCorrupt, StoreError, connect
 from veritas_peewee.catalog import full_text_upkeep
 from veritas_peewee.database.failures import lacking

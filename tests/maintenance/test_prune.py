@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import resource
+import os
 import shutil
-import signal
 import threading
 from collections import namedtuple
 from concurrent.futures import ProcessPoolExecutor
@@ -25,7 +24,8 @@ from peewee import fn
 from tests.support.amount import amount
 from tests.support.images import stored_images
 from tests.support.invariants import check_invariants
-from tests.support.processes import start
+from tests.support.posix_modules import resource
+from tests.support.processes import KILLED, start
 from veritas_peewee import Audit, AuditStore, InvalidAudit, StoreError, StoreFull, connect
 from veritas_peewee.cli.app import run
 from veritas_peewee.database import sqlite
@@ -521,9 +521,9 @@ def test_a_prune_that_is_killed_leaves_no_half_audit_and_no_row_without_its_file
     with start("prune_until_killed.py", path) as process:
         assert process.stdout is not None
         told = [int(process.stdout.readline()) for _ in range(pieces)]
-        process.send_signal(signal.SIGKILL)
+        os.kill(process.pid, 9)
         process.stdout.read()
-    assert process.returncode == -signal.SIGKILL
+    assert process.returncode == KILLED
     with connect(path) as database:
         check_invariants()
         left = ids()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import stat
 import subprocess
 from collections.abc import Callable
@@ -30,7 +29,7 @@ from tests.support.older_models import (
     OlderStatus,
     write_with_the_older_code,
 )
-from tests.support.processes import start
+from tests.support.processes import KILLED, start
 from torture.legacy import DDL
 from veritas_peewee import (
     Audit,
@@ -1211,7 +1210,7 @@ def test_an_upgrade_that_is_killed_leaves_the_old_schema_or_the_new_one(
         rows[table] = select(legacy, f"SELECT id FROM {table}")
     number = 1 + round(part * (points[unit] - 1))
     code, out, _ = run("open_and_die.py", legacy, unit, number)
-    assert (code, out) == (-signal.SIGKILL, "")
+    assert (code, out) == (KILLED, "")
 
     after = schema(legacy)
     if after == old_schema:
@@ -1237,7 +1236,7 @@ def test_a_creation_that_is_killed_is_completed_by_the_next_open(
     assert code == 0
     number = 1 + round(part * (int(out) - 1))
     code, _, _ = run("open_and_die.py", path, "statement", number)
-    assert code == -signal.SIGKILL
+    assert code == KILLED
     with connect(path):
         operations.create("https://example.com")
     assert schema(path) == schema(fresh)

@@ -5,7 +5,6 @@ usage: flood.py DATABASE BACKEND CALLS record|wait
 Prints the bytes by which the peak of the memory has grown, and the events that are stored.
 """
 
-import resource
 import sys
 
 import anyio
@@ -17,6 +16,8 @@ path, backend, calls, mode = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.arg
 
 def peak() -> int:
     unit = 1 if sys.platform == "darwin" else 1024
+    import resource  # of POSIX alone
+
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 

@@ -5,7 +5,6 @@ usage: open_and_die.py PATH statement|step|backup NUMBER    (0: live)
 
 import itertools
 import os
-import signal
 import sys
 from typing import Any
 
@@ -23,7 +22,7 @@ def point(*_: object) -> int:
     global passed
     passed = next(points)
     if passed == number:
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), 9)
     return 0
 
 

@@ -6,7 +6,6 @@ usage: open_as.py DATABASE [--user ID] [--files N]
 import argparse
 import importlib
 import os
-import resource
 import sys
 
 from veritas_peewee import Audit, StoreError, connect
@@ -28,6 +27,8 @@ if chosen.user is not None:
     os.setuid(chosen.user)
 if chosen.files is not None:
     used = len(os.listdir("/dev/fd")) - 1
+    import resource  # of POSIX alone
+
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (used + chosen.files, hard))
 try:

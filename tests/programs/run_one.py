@@ -8,7 +8,6 @@ Each is answered by a line. HOURS are added to the times of what it records.
 
 import json
 import os
-import signal
 import sys
 from datetime import timedelta
 
@@ -30,7 +29,7 @@ async def main():
         print("open", flush=True)
         while (step := (await anyio.to_thread.run_sync(sys.stdin.readline)).strip()) != "close":
             if step == "kill":
-                os.kill(os.getpid(), signal.SIGKILL)
+                os.kill(os.getpid(), 9)
             told = await (
                 store.claim("one") if step == "claim" else store.record("one", json.loads(step))
             )

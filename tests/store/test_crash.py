@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-import signal
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -16,7 +15,7 @@ import pytest
 from tests.support.amount import amount
 from tests.support.database_files import by_hand, select
 from tests.support.invariants import check_closed
-from tests.support.processes import start
+from tests.support.processes import KILLED, start
 from veritas_peewee import (
     Audit,
     AuditNotFound,
@@ -97,10 +96,10 @@ def record_and_kill(path: Path, backend: str, lines: int) -> list[list[str]]:
     process = start("record_until_killed.py", path, backend)
     assert process.stdout is not None
     told = [process.stdout.readline() for _ in range(lines)]
-    process.send_signal(signal.SIGKILL)
+    os.kill(process.pid, 9)
     told += process.stdout.readlines()  # what was in the pipe was acknowledged too
     kill(process)
-    assert process.returncode == -signal.SIGKILL
+    assert process.returncode == KILLED
     return [line.split() for line in told if line.endswith("\n")]
 
 

@@ -13,7 +13,6 @@ Each test lets one operation end in one way, alone or in a batch with others. Th
 from __future__ import annotations
 
 import contextlib
-import resource
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
@@ -29,6 +28,7 @@ import pytest
 from tests.support.amount import one_in
 from tests.support.images import stored_images
 from tests.support.on_server import by_hand
+from tests.support.posix_modules import resource
 from tests.support.writes import Gate, Unreliable
 from veritas_peewee import Audit, AuditStore, StoreError, connect, sync
 from veritas_peewee.database.current import current_database

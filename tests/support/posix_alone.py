@@ -5,9 +5,88 @@ What Windows itself is to do instead is in tests/files/test_on_windows.py.
 
 from __future__ import annotations
 
-_FORK = "no process can be forked"
+_FORK = "no process is forked"
+_USERS = "it acts as another user, or goes by the modes of files, which access lists replace"
+_PIPES = "it makes a pipe with the name of a file"
+_LIMITS = "it limits a process's files, memory or descriptors"
+_OPEN = "it removes, renames or replaces what is open"
+_FOLDERS = "it asks when the entries of a folder are on disk, which nobody can wait for"
+_BESIDE = "it counts what is in a folder, and a folder that is locked has a file beside it"
+_LOOKS = "the time in a folder's entry says nothing there"
+_SWAPPED = "a folder is known by its path: GUARANTEES.md says what that does not promise"
+_MODES = "it asks for the mode of a file"
+_TEMP = "it names the temporary folder by SQLITE_TMPDIR, which SQLite asks for on POSIX"
+_ROOT = "a link in the root folder is followed where only the system can have made it"
+_SERVER = "the tests' own server is started by what only POSIX has"
 
-POSIX_ALONE: dict[str, str] = {}
+POSIX_ALONE: dict[str, str] = {
+    "tests/files/test_durable.py::test_a_file_is_on_disk_before_it_has_its_name": _FOLDERS,
+    "tests/files/test_durable.py::"
+    "test_a_folder_is_on_disk_with_all_that_is_in_it_before_it_has_its_name": _FOLDERS,
+    "tests/files/test_durable.py::test_a_stream_is_on_disk_before_it_has_its_name": _FOLDERS,
+    "tests/files/test_failing_calls.py::"
+    "test_whatever_call_fails_no_row_is_without_its_file[import]": _BESIDE,
+    "tests/files/test_hostile_files.py::test_a_link_in_the_root_folder_is_the_systems_own": _ROOT,
+    "tests/files/test_hostile_files.py::"
+    "test_an_image_behind_folders_that_may_only_be_entered_is_read": _USERS,
+    "tests/files/test_hostile_files.py::test_hostile_paths_links_and_files_lead_nowhere": _PIPES,
+    "tests/files/test_in_place.py::test_a_time_that_is_old_spares_the_looks_at_the_files": _LOOKS,
+    "tests/files/test_order.py::test_a_backup_has_its_name_when_all_of_it_is_on_disk": _FOLDERS,
+    "tests/files/test_order.py::test_a_restored_store_is_on_disk_before_it_is_reported": _FOLDERS,
+    "tests/files/test_order.py::test_a_store_answers_when_an_image_and_its_row_are_there": _FOLDERS,
+    "tests/files/test_order.py::test_a_store_imports_in_the_same_order": _FOLDERS,
+    "tests/files/test_order.py::test_an_export_has_its_name_when_it_is_on_disk": _FOLDERS,
+    "tests/files/test_order.py::test_an_image_is_on_disk_before_its_row": _FOLDERS,
+    "tests/files/test_order.py::"
+    "test_the_images_of_an_import_have_names_of_their_own_until_its_rows_are_in": _FOLDERS,
+    "tests/files/test_order.py::"
+    "test_the_name_of_the_wal_is_on_disk_before_the_first_files_go": _FOLDERS,
+    "tests/files/test_order.py::"
+    "test_what_a_restored_store_does_not_name_goes_after_it_is_on_disk": _FOLDERS,
+    "tests/files/test_screenshots.py::"
+    "test_a_folder_swapped_for_a_link_at_any_instant_never_leads_outside": _SWAPPED,
+    "tests/files/test_screenshots.py::"
+    "test_a_folder_swapped_for_a_link_is_never_read_or_emptied_through_it": _OPEN,
+    "tests/files/test_screenshots.py::test_a_folder_that_forbids_writing_is_read_only": _USERS,
+    "tests/files/test_screenshots.py::"
+    "test_a_full_disk_is_a_typed_error_and_leaves_no_half_image": _LIMITS,
+    "tests/files/test_screenshots.py::"
+    "test_a_pipe_in_place_of_an_image_is_an_error_and_does_not_hang": _PIPES,
+    "tests/files/test_screenshots.py::"
+    "test_an_image_that_cannot_be_read_is_a_note_in_errors": _PIPES,
+    "tests/files/test_screenshots.py::"
+    "test_an_ingest_notes_images_that_cannot_be_read_and_keeps_the_rest": _PIPES,
+    "tests/files/test_sessions.py::"
+    "test_a_dead_process_s_session_is_removed_and_another_s_is_not": _FORK,
+    "tests/files/test_sessions.py::"
+    "test_a_session_s_file_that_is_gone_is_made_again_under_the_same_id": _OPEN,
+    "tests/files/test_sessions.py::"
+    "test_a_store_that_was_copied_without_its_sessions_says_that_its_audits_ended": _OPEN,
+    "tests/files/test_sessions.py::"
+    "test_the_audits_of_a_living_process_survive_the_removal_of_the_folder": _OPEN,
+    "tests/files/test_sessions.py::test_what_another_user_may_not_look_at_is_not_dead": _USERS,
+    "tests/files/test_sessions.py::"
+    "test_what_ends_the_audits_of_the_dead_in_a_transaction_sweeps_after_it": _FORK,
+    "tests/files/test_sessions.py::test_what_is_not_ours_in_the_folder_stays": _PIPES,
+    "tests/files/test_sessions.py::"
+    "test_whoever_has_no_descriptor_left_declares_nobody_dead": _LIMITS,
+    "tests/files/test_sessions.py::"
+    "test_whoever_writes_notices_that_its_session_s_file_is_gone": _OPEN,
+    "tests/maintenance/test_doctor.py::test_a_file_that_others_can_read_is_a_warning": _MODES,
+    "tests/maintenance/test_killed.py": _FORK,
+    "tests/maintenance/test_lacking_means.py::"
+    "test_without_descriptors_nothing_is_called_damaged": _LIMITS,
+    "tests/maintenance/test_prune.py::test_a_copy_that_fails_on_the_way_changes_nothing": _LIMITS,
+    "tests/maintenance/test_prune.py::"
+    "test_without_room_for_a_copy_it_says_where_and_changes_nothing": _TEMP,
+    "tests/recording/test_images_in_a_table.py": _SERVER,
+    "tests/recording/test_removal.py::"
+    "test_a_store_that_has_left_the_wal_has_the_end_of_each_journal_on_disk": _FOLDERS,
+    "tests/recording/test_removal.py::"
+    "test_an_undone_delete_and_an_undone_import_leave_what_was_there": _BESIDE,
+    "tests/store/test_endings.py": _LIMITS,
+    "tests/transfer/test_copy.py::test_the_command_says_what_was_copied_and_what_is_wrong": _USERS,
+}
 """By a test's file, or `file::test`, or that with one case, `file::test[case]`."""
 
 

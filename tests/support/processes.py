@@ -16,6 +16,8 @@ import veritas_peewee
 ROOT = Path(__file__).parents[2]
 PACKAGE = str(Path(veritas_peewee.__file__).parents[1])
 """The folder from which this process imports the package, and other processes must too."""
+KILLED = 9 if sys.platform == "win32" else -9
+"""How a process ends that was killed; `os.kill(pid, 9)` does it, by whatever name."""
 PROGRAMS = ROOT / "tests" / "programs"
 _PATHS = os.pathsep.join([PACKAGE, str(Path(__file__).with_name("no_driver"))])
 

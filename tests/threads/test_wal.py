@@ -246,7 +246,7 @@ def die_with_a_wal(path: Path) -> None:
         "    db.pragma('wal_autocheckpoint', 0)\n"
         "    for n in range(200):\n"
         "        operations.create(f'https://example.com/{n}')\n"
-        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    os.kill(os.getpid(), 9)\n"
     )
     subprocess.run([sys.executable, "-c", program, str(path)], env=environment())
 

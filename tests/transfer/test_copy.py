@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import json
-import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -20,7 +19,7 @@ from tests.support.command_line import run_here
 from tests.support.database_files import by_hand
 from tests.support.invariants import check_invariants
 from tests.support.places import Databases
-from tests.support.processes import start
+from tests.support.processes import KILLED, start
 from veritas_peewee import Audit, AuditEvent, AuditScreenshot, connect, copy_store, sync
 from veritas_peewee.config import locate
 from veritas_peewee.database.current import current_database
@@ -160,7 +159,7 @@ def test_a_killed_copy_is_sound_and_is_continued(
     head = filled(source)
     with start("copy_until_killed.py", source, target, when, number) as process:
         process.communicate(timeout=60)
-        assert process.returncode == -signal.SIGKILL
+        assert process.returncode == KILLED
     with connect(target, read_only=True):
         there = Audit.select().count()
         assert verify().problems == []
@@ -183,7 +182,7 @@ def test_a_thousand_audits_come_over_through_two_kills(new: New, kind: str, othe
                     process.kill()
                     break
             process.stdout.read()
-        assert process.returncode == -signal.SIGKILL
+        assert process.returncode == KILLED
     report = copy_store(source, target)
     assert (report.problems, report.audits + report.skipped) == ([], 1006)
     assert 700 <= report.skipped < 1006

@@ -7,7 +7,6 @@ import gzip
 import io
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -24,7 +23,7 @@ from tests.support.amount import amount
 from tests.support.audits import fill, insert_screenshot
 from tests.support.database_files import files_below, verified
 from tests.support.events import event, result
-from tests.support.processes import environment
+from tests.support.processes import KILLED, environment
 from veritas_peewee import AuditStore, StoreError, connect
 from veritas_peewee.database import current
 from veritas_peewee.database.current import current_database
@@ -232,14 +231,14 @@ def test_an_audit_that_is_there_is_refused_or_skipped(exported, other):
         assert (rows(), newest_head()) == (before, head)
 
 
-KILLED = """
+KILLED_IMPORT = """
 import os, signal, sys
 from veritas_peewee import connect
 from veritas_peewee.transfer import importing
 importing.UNIT_AUDITS = 1
 point, path, exported = sys.argv[1:]
 def die(*args):
-    os.kill(os.getpid(), signal.SIGKILL)
+    os.kill(os.getpid(), 9)
 with connect(path):
     if point == "files":
         steps = iter(range(2))
@@ -252,11 +251,11 @@ with connect(path):
 @pytest.mark.parametrize("point", ["files", "commit"])
 def test_an_import_that_was_killed_left_whole_audits_and_is_completed(path, exported, other, point):
     done = subprocess.run(
-        [sys.executable, "-c", KILLED, point, str(other), str(exported)],
+        [sys.executable, "-c", KILLED_IMPORT, point, str(other), str(exported)],
         env=environment(),
         timeout=60,
     )
-    assert done.returncode == -signal.SIGKILL
+    assert done.returncode == KILLED
     report = verified(other)
     assert (report.problems, report.audits) == ([], 1 if point == "files" else 2)
     assert any("an import or a copy is under way" in note for note in report.notes)

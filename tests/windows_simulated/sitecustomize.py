@@ -226,11 +226,34 @@ class Popen(subprocess.Popen):
         else:
             super().send_signal(signal.SIGKILL if number == signal.SIGTERM else number)
 
+    def _handle_exitstatus(self, *given, **named):
+        super()._handle_exitstatus(*given, **named)
+        if self.returncode == -signal.SIGKILL:
+            self.returncode = 9
+
     def terminate(self):
         self.send_signal(signal.SIGKILL)
 
 
 # ---- what the project sees ----
+
+
+class SeenSys(types.ModuleType):
+    """`sys` as the project sees it; what others set in it is seen at once."""
+
+    def __init__(self):
+        super().__init__("sys")
+        self.__dict__.update(platform="win32", _before={})
+
+    def __getattr__(self, name):
+        return getattr(sys, name)
+
+    def __setattr__(self, name, value):
+        self._before.setdefault(name, getattr(sys, name, None))
+        setattr(sys, name, value)
+
+    def __delattr__(self, name):
+        setattr(sys, name, self._before.pop(name))
 
 
 class Seen(types.ModuleType):
@@ -288,7 +311,7 @@ def simulate() -> None:
                 "fsync": fsync, "read": read, "write": write, "kill": kill,
             },
         ),
-        sys=Seen(sys, (), {"platform": "win32"}),
+        sys=SeenSys(),
         signal=Seen(
             signal, HIDDEN["signal"], {"CTRL_BREAK_EVENT": CTRL_BREAK_EVENT, "SIGBREAK": SIGBREAK}
         ),

@@ -28,7 +28,6 @@ import argparse
 import base64
 import os
 import random
-import resource
 import signal
 import struct
 import sys
@@ -218,6 +217,8 @@ if __name__ == "__main__":
         vars(os)["fsync"] = lambda handle: None
     if chosen.file_limit:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        import resource  # of POSIX alone
+
         _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (chosen.file_limit, hard))
     try:

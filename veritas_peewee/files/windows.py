@@ -223,7 +223,9 @@ def new_locked(folder: Path, name: str, content: bytes) -> tuple[int, Identity]:
 
 def rename(path: str | os.PathLike[str], new_path: str | os.PathLike[str]) -> None:
     _check_name(os.path.basename(new_path))
-    _patiently(lambda: os.replace(path, new_path))
+    # A folder takes nothing's place, and FileExistsError says so.
+    move = os.rename if os.path.isdir(path) else os.replace
+    _patiently(lambda: move(path, new_path))
 
 
 def _remove(path: str | os.PathLike[str]) -> None:
@@ -307,7 +309,16 @@ def _open_beside(folder: Path) -> tuple[int, bool]:
         return os.open(_beside(folder), os.O_RDWR | os.O_CREAT | _PLAIN, 0o600), True
 
 
+def _remove_left(parent: Path) -> None:
+    """Remove the files beside folders that are gone; one that is in use cannot be removed."""
+    for entry in parent.glob(".*.partial.lock"):
+        if not entry.with_suffix("").exists():
+            with suppress(OSError):
+                os.unlink(entry)
+
+
 def lock_folder(path: Path) -> Held | None:
+    _remove_left(path.parent)
     held = Held(path, *_open_beside(path))
     with suppress(OSError):  # a file system without locks
         lock(held.handle)

@@ -197,7 +197,7 @@ def _retain_images(location: Location, aside: Path, names: dict[str, str | None]
     folder, retained = _folder(location), ScreenshotFolder(aside / SCREENSHOTS)
     if names is None:  # the store cannot be read, so any file may belong to it
         names = {
-            os.path.relpath(os.path.join(at, name), folder.root): None
+            Path(at, name).relative_to(folder.root).as_posix(): None
             for at, _, files in os.walk(folder.root)
             for name in files
         }

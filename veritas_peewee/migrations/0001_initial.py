@@ -310,7 +310,7 @@ def fix_path(value, screenshots):
         try:
             if not os.path.isfile(candidate):
                 continue
-            inside = os.path.join(os.path.realpath(screenshots), relative)
+            inside = os.path.normpath(os.path.join(os.path.realpath(screenshots), relative))
             if os.path.realpath(candidate) == inside:
                 return relative
         except (OSError, ValueError):
