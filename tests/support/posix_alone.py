@@ -8,7 +8,7 @@ from __future__ import annotations
 _FORK = "no process is forked"
 _USERS = "it acts as another user, or goes by the modes of files, which access lists replace"
 _PIPES = "it makes a pipe with the name of a file"
-_LIMITS = "it limits a process's files, memory or descriptors"
+_LIMITS = "it limits or measures the files, memory or descriptors of a process"
 _OPEN = "it removes, renames or replaces what is open"
 _FOLDERS = "it asks when the entries of a folder are on disk, which nobody can wait for"
 _BESIDE = "it counts what is in a folder, and a folder that is locked has a file beside it"
@@ -85,6 +85,8 @@ POSIX_ALONE: dict[str, str] = {
     "tests/recording/test_removal.py::"
     "test_an_undone_delete_and_an_undone_import_leave_what_was_there": _BESIDE,
     "tests/store/test_endings.py": _LIMITS,
+    "tests/threads/test_flood.py::"
+    "test_a_flood_costs_little_more_than_its_tasks_and_loses_nothing": _LIMITS,
     "tests/transfer/test_copy.py::test_the_command_says_what_was_copied_and_what_is_wrong": _USERS,
 }
 """By a test's file, or `file::test`, or that with one case, `file::test[case]`."""
