@@ -13,12 +13,14 @@ from anyio import create_task_group, to_thread
 
 from tests.support.on_server import by_hand
 from tests.support.places import Databases
-from veritas_peewee import AuditStore, StoreError, connect, sync
+from veritas_peewee import AuditNotFound, AuditStore, StoreError, connect, sync
 from veritas_peewee.database import postgres
 from veritas_peewee.database.failures import DRIVER_ERRORS, is_lost
 from veritas_peewee.database.postgres import PostgresStore
 from veritas_peewee.database.postgres_driver import translated
 from veritas_peewee.database.transactions import TransactionEnded
+from veritas_peewee.ledger import heads
+from veritas_peewee.ledger import log as log_of_events
 from veritas_peewee.maintenance.verify import verify
 
 _CUT = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = "
@@ -242,6 +244,7 @@ def test_who_stands_still_in_mid_pipeline_does_not_keep_the_lock(url, long_ones)
         connection.begin_pipeline()
         connection.execute("BEGIN")
         connection.execute("SELECT pg_advisory_xact_lock(?, 0)", (still.key,))
+        connection.send_all()
         # From here on nothing is heard of it, and the server waits for what is to come.
         with connect(url):
             audit = sync.create("https://shop.example/")
@@ -289,3 +292,76 @@ def test_what_makes_the_schema_may_take_long(url, long_ones):
         sleep(1)  # longer than another one may last
         sync.create("https://shop.example/")
     assert by_hand(url, "SELECT count(*) FROM audits") == [(1,)]
+
+
+@pytest.mark.anyio
+async def test_a_lone_event_is_stored_once_where_the_connection_goes_as_its_head_is_stored(
+    url, monkeypatch, caplog
+):
+    store_heads, cuts = heads.store_heads, []
+
+    def cut_first(*given):
+        if not cuts:
+            cuts.append(by_hand(url, WRITER))
+        return store_heads(*given)
+
+    async with AuditStore.open(url) as store, AuditStore.open(url) as other:
+        audit = await store.create("https://shop.example/")
+        await other.create("https://another.example/")  # so the next head has to be looked for
+        monkeypatch.setattr(heads, "store_heads", cut_first)
+        assert await store.record(audit.id, log("first")) == 1
+        assert cuts
+        assert "a head was not stored" in caplog.text
+        assert await store.record(audit.id, log("second")) == 2
+        assert stored(url) == [(1, "first"), (2, "second")]
+        assert await store.verify(audit.id) == []
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("look", [1, 2, 3])
+async def test_nobody_in_a_batch_hears_that_the_connection_went_beside_an_error_of_another_s(
+    url, monkeypatch, look
+):
+    end_of, looks = log_of_events._end, []
+
+    def cut_at_error(memory, audit_id):
+        try:
+            return end_of(memory, audit_id)
+        except AuditNotFound:
+            looks.append(audit_id)
+            if len(looks) == look:
+                by_hand(url, WRITER)
+            raise
+
+    told: dict[str, object] = {}
+    async with AuditStore.open(url) as store:
+        audits = [(await store.create("https://shop.example/")).id for _ in range(4)]
+        monkeypatch.setattr(log_of_events, "_end", cut_at_error)
+
+        async def record(audit_id: str) -> None:
+            try:
+                told[audit_id] = await store.record(audit_id, {"type": "audit_started"})
+            except StoreError as error:
+                told[audit_id] = type(error)
+
+        async with create_task_group() as group:
+            for audit_id in (*audits, "absent"):
+                group.start_soon(record, audit_id)
+        assert len(looks) >= look
+        assert told.pop("absent") is AuditNotFound
+        assert sorted(told.values()) == [1, 2, 3, 4]
+        assert (await store.head()).position == 4
+
+
+@pytest.mark.anyio
+async def test_a_default_isolation_of_the_database_does_not_let_a_writer_see_an_older_state(url):
+    name = url.partition("///")[2].partition("?")[0]
+    by_hand(url, f"ALTER DATABASE {name} SET default_transaction_isolation = 'repeatable read'")
+    async with AuditStore.open(url) as store, AuditStore.open(url) as other:
+        audit = await store.create("https://shop.example/")
+        async with create_task_group() as group:
+            for number in range(40):
+                one = (store, other)[number % 2]
+                group.start_soon(one.record, audit.id, log(f"event {number}"))
+        assert [number for number, _ in stored(url)] == list(range(1, 41))
+        assert await store.verify(audit.id) == []

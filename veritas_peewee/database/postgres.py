@@ -90,7 +90,8 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
         self.altered: str | None = None
         """The last transaction in which another program has changed rows."""
         self._told_at, self._has_news = 0.0, False
-        self._began_at = 0.0
+        self._began_at: float | None = None
+        """When the open transaction was begun; None outside one."""
         self._took_too_long = False
         """Whether the server has ended the last transaction for how long it lasted."""
         self._is_new = False
@@ -234,6 +235,7 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
             )
 
     def begin_raw(self, lock_type: str | None) -> None:
+        self._began_at = None
         connection = self._living()
         self._is_new, self._began_at = False, monotonic()
         if not self.writes(self.role):
@@ -261,10 +263,13 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
             self.sign()
         connection.ends = True
         try:
-            connection.execute(sql)
+            cursor = connection.execute(sql)
         finally:
             connection.ends = False
             connection.end_pipeline()
+        self._began_at = None
+        if sql == "COMMIT" and cursor.statusmessage == "ROLLBACK":
+            raise StoreError(f"{self.name}: a statement had failed, and nothing was saved")
         if sql == "ROLLBACK":
             connection.let_forget()
 
@@ -316,7 +321,10 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
         gives, but for its last two values, and whether others have written since this connection
         last did: these values are who wrote last, and in which transaction another program did.
         Its first two marks are for the key of the lock and this connection's number."""
-        cursor: Any = self._living().execute(sql, (self.key, self.number, *values))
+        self._began_at = None  # what stands still in one statement holds up nobody for long
+        connection = self._living()
+        self._is_new = False
+        cursor: Any = connection.execute(sql, (self.key, self.number, *values))
         *row, self.last_writer, self.altered = cursor.fetchone()
         self.seen = []
         return row, self.others_wrote()
@@ -360,7 +368,7 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
         if error_code(error) != TOO_LONG:
             if self.server_version < ENDS_LONG_ONES or self.role not in LONGEST:
                 return False
-            if monotonic() - self._began_at < LONGEST[self.role]:
+            if self._began_at is None or monotonic() - self._began_at < LONGEST[self.role]:
                 return False
             vars(first_failure(error))["sqlstate"] = TOO_LONG
         return True
@@ -483,6 +491,7 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
         `once`: not the one that is open."""
         if self.server_version >= ENDS_LONG_ONES:
             self.raw.execute("SELECT set_config('transaction_timeout', '0', ?)", (once,))
+            self.raw.send_all()  # now, and not with what comes after it
 
     def committed(self) -> None:
         self._took_too_long = False

@@ -94,6 +94,8 @@ def prepare(
         "extra_float_digits": "1",  # the shortest text that is the same number
         "DateStyle": "ISO",
         "TimeZone": "UTC",
+        # A snapshot that is taken before the lock is had would not see who had it before.
+        "default_transaction_isolation": "read committed",
         # The server too must notice that a machine has gone, and let go of its locks.
         "tcp_keepalives_idle": "10",
         "tcp_keepalives_interval": "5",

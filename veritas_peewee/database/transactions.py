@@ -405,7 +405,7 @@ class Unit:
         # A transaction that is over was ended by SQLite, which then gave an error, or it was
         # committed: by SQL given to the driver, or just before Ctrl-C arrived.
         ended_it = isinstance(error, Exception) and error_code(error) is not None
-        certain = database.in_whole_transaction or ended_it
+        certain = database.in_whole_transaction or ended_it or isinstance(error, TransactionLost)
         database.is_undone = certain and is_known(error)
         try:
             if self.outermost:
@@ -423,6 +423,9 @@ class Unit:
                     if database.keeper is not None:
                         database.keeper.undone(self.mark)
         except (*DRIVER_ERRORS, StoreError) as failure:
+            if database.is_undone and database.is_lost(failure):
+                # No COMMIT was sent: with its connection, all of the transaction is gone.
+                raise TransactionLost(database.name, failure) from error
             _logger.exception("%s: a roll-back failed", database.name)
             database.is_undone = False
             if self.outermost and isinstance(error, Exception):

@@ -6,6 +6,7 @@ another store; the heads (`heads`) cover the store as a whole.
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, cast
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from veritas_peewee.database.postgres import PostgresStore
 
 _COLUMNS = ("audit", "event_type", "data", "timestamp", "digest")
+_logger = logging.getLogger("veritas_peewee")
 
 
 def link(before: bytes, event_type: str, timestamp: str | None, data: str | None) -> bytes:
@@ -170,9 +172,19 @@ def _added(
     if memory.since_head is not None and ids[0] == memory.since_upto + 1:
         memory.since_head += digests
         memory.since_upto = ids[-1]
-    if ids[-1] >= memory.next_head:
+    if ids[-1] < memory.next_head:
+        return
+    is_stored = not database.state.transactions  # a lone event, which nothing can undo any more
+    try:
         with database.unit():
             heads.store_heads(memory, ids[-1])
+    except Exception:
+        if not is_stored:
+            raise
+        # Its caller must not hear that it failed, or it would be stored twice. The head is due
+        # with the next event.
+        memory.next_head = 0
+        _logger.warning("%s: a head was not stored", database.name, exc_info=True)
 
 
 def _append_alone(

@@ -11,7 +11,12 @@ from time import perf_counter
 
 from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.failures import OWN_ERRORS, error_code, first_failure, store_error
-from veritas_peewee.database.transactions import OutcomeUnknown, TransactionEnded, is_known
+from veritas_peewee.database.transactions import (
+    OutcomeUnknown,
+    TransactionEnded,
+    TransactionLost,
+    is_known,
+)
 from veritas_peewee.errors import StoreError, WriteUndone, meaning
 from veritas_peewee.threads.jobs import (
     DONE,
@@ -48,7 +53,8 @@ def commit(
     committed, outcome = False, "not committed"
     database.lost, database.is_undone = False, True
     database.settle()
-    database.expected = list({job.about for job in batch if job.about is not None})
+    if database.reads_ahead:
+        database.expected = list({job.about for job in batch if job.about is not None})
     database.hopes = hopes = _can_hope(database, batch) if in_hope is None else in_hope
     try:
         if hopes:
@@ -201,6 +207,8 @@ def _run(database: StoreDatabase, job: Job) -> None:
         with nullcontext() if job.alone and database.fails_alone else database.unit():
             job.run()
             database.seal_changes()  # a failure of it is this job's
+    except TransactionLost:
+        raise  # nobody is at fault: all of the batch is run again
     except BaseException as error:
         if not database.in_whole_transaction:
             error = first_failure(error)
