@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,26 @@ import pytest
 
 from tests.support.audits import fill
 from tests.support.database_files import by_hand, select
-from veritas_peewee import Audit, AuditFinding, Checkpoint, connect, sync
+from veritas_peewee import (
+    Audit,
+    AuditFinding,
+    Checkpoint,
+    InvalidAudit,
+    NotProven,
+    connect,
+    sync,
+)
 from veritas_peewee.database.statements import execute
 from veritas_peewee.evidence import statements
 from veritas_peewee.evidence.statements import SEALED, is_stated
+from veritas_peewee.ledger.log import link
+from veritas_peewee.maintenance.backup import backup
+from veritas_peewee.maintenance.restore import restore
 from veritas_peewee.maintenance.verify import verify
 from veritas_peewee.recording import recorder
+from veritas_peewee.testing import make_event
+from veritas_peewee.transfer.bags import export_bag
+from veritas_peewee.values.plain import encode_json
 
 
 def signed(key: Path) -> Checkpoint:
@@ -69,16 +84,16 @@ def test_an_audit_to_which_more_is_recorded_is_stated_again(script, key):
     assert len(stated(other)) == 1
 
 
-def test_a_change_without_an_event_is_a_note(script, key):
+def test_a_change_without_an_event_is_named_until_an_event_says_why(script, key):
     ended, *_ = fill()
     signed(key)
     AuditFinding.update(description="another").where(AuditFinding.audit == ended).execute()
-    report = verify()
-    assert report.problems == []
-    assert report.notes == [
-        f"audit {ended}: its rows are not those that its log states: they were changed since, "
-        "without an event"
-    ]
+    (problem,) = verify().problems
+    assert problem.startswith(f"audit {ended}: its rows are not those that its log states: ")
+    sync.update(ended, narrative="Another word was meant.")
+    signed(key)
+    assert is_stated(ended)
+    assert verify().problems == []
 
 
 def test_rows_that_were_forged_with_their_seals_differ_from_what_the_log_states(path, key):
@@ -90,8 +105,104 @@ def test_rows_that_were_forged_with_their_seals_differ_from_what_the_log_states(
         Audit.update(trust_score=99.0).where(Audit.id == ended).execute()
     with connect(path, read_only=True):
         report = verify()
-    assert report.problems == []
-    assert f"audit {ended}: its rows are not those that its log states" in report.notes[0]
+    assert f"audit {ended}: its rows are not those that its log states" in str(report.problems)
+
+
+FALSE = {"type": SEALED, "version": 1, "audit": {"trust_score": 99}, "findings": []}
+
+
+def test_nobody_else_records_a_statement(script, key):
+    ended, *_, running = fill()
+    for audit_id in (ended, running):
+        for events in ([FALSE], [make_event("log_entry", message="x"), FALSE]):
+            with pytest.raises(InvalidAudit, match="store alone records, got 'audit_sealed'"):
+                sync.record_many(audit_id, events)
+        with pytest.raises(InvalidAudit, match=r"event\.type"):
+            sync.record(audit_id, FALSE)
+    assert stated(ended) == stated(running) == []
+
+
+async def test_an_awaited_statement_is_refused_too(store):
+    audit = await store.create("https://shop.example/")
+    with pytest.raises(InvalidAudit, match="store alone"):
+        await store.record(audit.id, FALSE)
+    with pytest.raises(InvalidAudit, match="store alone"):
+        await store.record_many(audit.id, [FALSE])
+    assert await store.events(audit.id) == []
+
+
+def test_an_engine_s_statement_is_kept_as_something_unknown_and_noted(script, key, tmp_path):
+    output = [{"type": "audit_result", "result": {"url": "https://shop.example/"}},
+              {"type": "audit_complete"}, FALSE]  # fmt: skip
+    (tmp_path / "out.jsonl").write_text("".join(f"{json.dumps(one)}\n" for one in output))
+    live = sync.create("https://shop.example/")
+    recorder.record_many(live.id, output, lenient=True)
+    for audit_id in (live.id, sync.ingest(output).id, sync.ingest(tmp_path / "out.jsonl").id):
+        assert kinds(audit_id)[:3] == ["audit_result", "audit_complete", "unknown"]
+        kept = sync.events(audit_id)[2].data
+        assert kept["audit"] == {"trust_score": 99}
+        assert "the store alone records, got 'audit_sealed'" in str(sync.get(audit_id).errors)
+        signed(key)
+        assert is_stated(audit_id)
+        assert stated(audit_id)[0]["audit"]["trust_score"] is None
+
+
+def with_a_false_statement(exported: Path) -> str:
+    """Alter what the log states in an export of one audit, and make its digest anew; its id."""
+    audit = json.loads(exported.read_text())
+    before, last = audit["events"][-2:]
+    last["data"]["audit"]["trust_score"] = 99.0
+    last["data"]["findings"] = []
+    text = encode_json(last["data"], "event")
+    digest = link(bytes.fromhex(before["digest"]), SEALED, last["timestamp"], text)
+    last["digest"] = digest.hex()
+    exported.write_text(json.dumps(audit, ensure_ascii=False, separators=(",", ":")) + "\n")
+    return str(audit["audit"]["id"])
+
+
+@pytest.fixture
+def false(path: Path, tmp_path: Path, key: Path) -> Iterator[str]:
+    """An audit that came with a false statement, in a store that is open."""
+    with connect(path):
+        one, *_ = fill()
+        signed(key)
+        sync.export(tmp_path / "one.jsonl", ids=[one])
+    audit_id = with_a_false_statement(tmp_path / "one.jsonl")
+    with connect(tmp_path / "other" / "audits.db"):
+        sync.import_(tmp_path / "one.jsonl")
+        yield audit_id
+
+
+def test_a_false_statement_that_was_imported_is_a_problem(false):
+    assert is_stated(false) is False
+    assert "its rows are not those that its log states" in str(verify().problems)
+
+
+def test_a_false_statement_keeps_nobody_from_a_backup(false, tmp_path):
+    made = backup(tmp_path / "saved")
+    assert made.problems == []
+    assert "its rows are not those that its log states" in str(made.notes)
+    restore(tmp_path / "saved", tmp_path / "again" / "audits.db")
+    with connect(tmp_path / "again" / "audits.db"):
+        assert "its rows are not those that its log states" in str(verify().problems)
+
+
+def test_after_a_false_statement_comes_a_right_one(false, key):
+    made = signed(key)
+    assert [one["audit"]["trust_score"] == 99.0 for one in stated(false)] == [True, False]
+    assert is_stated(false)
+    assert verify(against=made).problems == []
+    assert signed(key).note == made.note
+
+
+def test_of_a_false_statement_no_bag_is_made(path, tmp_path, false):
+    """Whoever only reads signs without stating anything."""
+    other, key = tmp_path / "other" / "audits.db", tmp_path / "store.key"
+    with connect(other, read_only=True):
+        made = signed(key)
+        with pytest.raises(NotProven, match="the last event states other rows"):
+            export_bag(false, tmp_path / "bag", checkpoint=made)
+    assert not (tmp_path / "bag").exists()
 
 
 def test_which_audits_have_ended_is_asked_of_the_new_events_alone(path):
@@ -112,6 +223,9 @@ def test_replaying_a_log_with_statements_gives_the_same_rows(script, key):
     for one in ("status", "trust_score", "risk_level", "elapsed_seconds", "narrative", "errors"):
         assert getattr(sync.get(again), one) == getattr(sync.get(ended), one)
     assert len(sync.get(again).findings) == len(sync.get(ended).findings)
+    assert not is_stated(again)  # it states the rows of the audit that it was recorded of
+    signed(key)
+    assert is_stated(again)
 
 
 def test_statements_go_along_with_an_export(path, tmp_path, key):

@@ -74,6 +74,12 @@ def is_stated(audit_id: str) -> bool | None:
         return False
 
 
+def is_misstated(audit_id: str) -> bool:
+    """Whether the last event in an audit's log states other rows than there are: they were changed
+    without an event, or the statement came with an import and is false."""
+    return log_questions.last_event(audit_id) == SEALED and not is_stated(audit_id)
+
+
 def to_state() -> list[str]:
     """The ids of the audits that have ended, and whose log has grown since the last checkpoint."""
     stored, _ = blocks.stored()
@@ -96,10 +102,9 @@ def state(audit_ids: Sequence[str]) -> int:
     if blocks.is_importing():
         return 0  # an event of our own would end the import
     for audit_id in audit_ids:
-        if (
-            not execute(_ended_sql(one=True), (audit_id,))
-            or log_questions.last_event(audit_id) == SEALED
-        ):
+        if not execute(_ended_sql(one=True), (audit_id,)):
+            continue
+        if log_questions.last_event(audit_id) == SEALED and is_stated(audit_id):
             continue
         if (text := _text(audit_id)) is not None:
             made.append((audit_id, SEALED, text))

@@ -118,8 +118,8 @@ def backup(
         report.files,
         size,
         deleted,
-        [*report.problems, *report.unchecked],
-        report.notes,
+        [*report.damage, *report.unchecked],
+        [*report.notes, *sorted(report.misstated)],
         perf_counter() - began,
     )
 

@@ -21,6 +21,8 @@ class Report:
 
     problems: Problems = field(default_factory=Problems)
     """What is missing or altered; empty if the store is whole."""
+    misstated: set[str] = field(default_factory=set)
+    """Those of the problems that no backup can mend: the log states other rows than there are."""
     unchecked: Problems = field(default_factory=Problems)
     """What could not be looked at, because the system lacked memory, descriptors, a permission or
     room for temporary files. It says nothing about the store."""
@@ -36,6 +38,11 @@ class Report:
     @property
     def ok(self) -> bool:
         return not self.problems and not self.unchecked
+
+    @property
+    def damage(self) -> list[str]:
+        """The problems of what is lost or altered."""
+        return [text for text in self.problems if text not in self.misstated]
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
@@ -60,13 +67,14 @@ class Report:
 def refuse_unless_whole(report: Report, what: str, damaged: str) -> None:
     """Raise DatabaseCorrupt if there are problems, StoreError if not all could be looked at.
 
-    The error's text says `what` was not done, and that the store or backup is `damaged`.
+    The error's text says `what` was not done, and that the store or backup is `damaged`. Rows that
+    the log misstates are not damaged: what there is can be saved.
     """
-    found = report.problems or report.unchecked
+    found = report.damage or report.unchecked
     if not found:
         return
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-    if report.problems:
+    if report.damage:
         raise DatabaseCorrupt(f"{what}, {damaged}: {found[0]}{more}")
     raise StoreError(f"{what}, for it cannot be verified here: {found[0]}{more}")
 

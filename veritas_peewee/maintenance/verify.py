@@ -16,8 +16,8 @@ from veritas_peewee.errors import InvalidAudit, NotProven
 from veritas_peewee.evidence import checkpoints, keys
 from veritas_peewee.evidence.checkpoints import Checkpoint
 from veritas_peewee.evidence.keys import PublicKey
-from veritas_peewee.evidence.statements import SEALED, is_stated
-from veritas_peewee.ledger import log_questions, seals
+from veritas_peewee.evidence.statements import is_misstated
+from veritas_peewee.ledger import seals
 from veritas_peewee.ledger.checking import Flaw, flaws
 from veritas_peewee.ledger.digests import fields_of
 from veritas_peewee.ledger.heads import Head, parse_head
@@ -163,11 +163,14 @@ def _check_audit(report: Report, audit_id: Any, images: ImageCheck) -> None:
             if not entries.is_current(audit_id, row):
                 report.problems.add(f"{where}: its entry in the catalog is not what it holds")
         with report.part(f"{where}: what its log states"):
-            if log_questions.last_event(audit_id) == SEALED and not is_stated(audit_id):
-                report.notes.append(
+            if is_misstated(audit_id):
+                text = (
                     f"{where}: its rows are not those that its log states: they were changed "
-                    "since, without an event"
+                    "since, without an event, or the statement is false. Once an event says why "
+                    "(`update`), the next checkpoint states them as they are"
                 )
+                report.problems.add(text)
+                report.misstated.add(text)
         images.check(audit_id)
 
 

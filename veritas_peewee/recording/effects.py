@@ -46,6 +46,9 @@ class Kind:
     """Whether the event's `result.url` is the address of the audit."""
     names_audit: bool = False
     """Whether the event's `audit_id` is the id that the engine gave the audit."""
+    is_ours: bool = False
+    """Whether the store alone makes such an event: from anybody else it is refused, because it
+    would be taken for the store's own word."""
 
 
 def _phase_start(rows: Projection, event: Event) -> None:
@@ -164,7 +167,7 @@ KINDS: dict[str, Kind] = {
     RESULT_EVENT: Kind(result_effects.engine_result, heavy=True, has_url=True),
     "audit_disconnected": Kind(_audit_disconnected, closes=True),
     "audit_update": Kind(_audit_update, closes=True),
-    SEALED: Kind(),  # it states the rows as they are
+    SEALED: Kind(is_ours=True),  # it states the rows as they are
 }
 
 UNKNOWN = Kind()

@@ -121,6 +121,8 @@ def prepare(
         kind = check_text("event.type", event.get("type"), 100)
         if not kind:
             raise invalid("event.type", "cannot be empty", kind)
+        if kind_named(kind).is_ours:
+            raise invalid("event.type", "is one that the store alone records", kind)
     except InvalidAudit as error:
         if not lenient:
             raise

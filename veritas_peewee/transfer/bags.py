@@ -21,6 +21,7 @@ from veritas_peewee.evidence import bags, keys
 from veritas_peewee.evidence.bags import Writing
 from veritas_peewee.evidence.checkpoints import Checkpoint, read_checkpoint
 from veritas_peewee.evidence.keys import PublicKey
+from veritas_peewee.evidence.statements import is_misstated
 from veritas_peewee.evidence.tree import Inclusion, Tree
 from veritas_peewee.files.durable import appearing_folder
 from veritas_peewee.files.platform import os_error
@@ -130,6 +131,11 @@ def _proof(stored: StoredAudit, checkpoint: Checkpoint) -> Inclusion:
         raise NotProven(f"audit {stored.id} has no events, and so there is nothing to prove")
     if problem := problem_of(stored):
         raise DatabaseCorrupt(f"audit {stored.id}: {problem}: no bag is made of it")
+    if is_misstated(stored.id):
+        raise NotProven(
+            f"audit {stored.id}: the last event states other rows than there are: make a new "
+            "checkpoint, which states them as they are (`veritas-peewee verify` says more)"
+        )
     tree, size, name = Tree(), checkpoint.size, current_database().name
     if size > tree.size:
         raise NotProven(
