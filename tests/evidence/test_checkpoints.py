@@ -347,6 +347,26 @@ def test_a_checkpoint_is_printed_kept_and_verified(path, ids, tmp_path, key, cap
     assert (code, "line ends of Windows" in error) == (1, True)
 
 
+def test_with_a_key_only_a_checkpoint_will_do(path, ids, tmp_path, key, capsys):
+    """Whoever can alter what was kept could put a head, which nobody signs, in its place."""
+    with connect(path, read_only=True):
+        kept, made = heads.newest_head(), signed(key)
+        for one in (str(kept), kept, None, made.note.split("\n", 1)[1]):
+            with pytest.raises(NotProven):
+                verify(against=one, key=key)
+        keys.make_key(tmp_path / "other.key", NAME)
+        with pytest.raises(NotProven):
+            verify(against=made, key=tmp_path / "other.key")
+    (tmp_path / "head.txt").write_text(f"{kept}\n")
+    for given in (str(kept), tmp_path / "head.txt"):
+        code, _, error = run_here(
+            capsys, "verify", "--database", path, "--against", given, "--key", key
+        )
+        assert (code, "this is a head, which nobody has signed" in error) == (2, True)
+    code, _, error = run_here(capsys, "verify", "--database", path, "--key", key)
+    assert (code, "is for a signed checkpoint" in error) == (2, True)
+
+
 def test_keys_are_made_and_shown_by_commands(tmp_path, capsys):
     file = tmp_path / "store.key"
     code, line, _ = run_here(capsys, "keygen", file, "--name", NAME)

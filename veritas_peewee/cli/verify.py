@@ -90,6 +90,12 @@ def verify(
             "this is a signed checkpoint: name the key that must have signed it, --key KEY",
             param_hint="--against",
         )
+    if key is not None and (against is None or not is_checkpoint(against)):
+        raise typer.BadParameter(
+            "is for a signed checkpoint, --against CHECKPOINT: "
+            + ("there is none" if against is None else "this is a head, which nobody has signed"),
+            param_hint="--key",
+        )
     done: list[str] = []
     if fix:
         must_exist(database)

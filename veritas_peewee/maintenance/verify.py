@@ -51,8 +51,13 @@ def verify(
     been checked, of how many. The check is of one consistent snapshot; writers continue meanwhile,
     and an image that they remove is not a problem. Whatever is in the file, the check comes to its
     end. Raises StoreError for a text that is not a head, NotProven for one that is not a checkpoint
-    signed by the key, and InvalidAudit where the key is missing.
+    signed by the key (a head neither, where a key is given), and InvalidAudit where the key is
+    missing.
     """
+    if key is not None and isinstance(against, Checkpoint):
+        against = against.note
+    if key is not None and not isinstance(against, str):
+        raise NotProven("key: there is no signed checkpoint that it could have signed")
     earlier = _kept(against, key) if isinstance(against, str) else against
     report = Report()
     try:
@@ -63,7 +68,7 @@ def verify(
 
 
 def _kept(text: str, key: str | os.PathLike[str] | PublicKey | None) -> Head | Checkpoint:
-    if not checkpoints.is_checkpoint(text):
+    if key is None and not checkpoints.is_checkpoint(text):
         return parse_head(text)
     if key is None:
         raise InvalidAudit(
