@@ -14,7 +14,8 @@ import pytest
 from tests.support.command_line import PROGRAM, shown_on
 from tests.support.posix_modules import pty
 from tests.support.processes import command, environment, start
-from veritas_peewee import connect
+from veritas_peewee import connect, sync
+from veritas_peewee.evidence import keys
 from veritas_peewee.queries import lookups
 from veritas_peewee.recording import operations, recorder, removal
 
@@ -104,6 +105,17 @@ def test_on_a_terminal_it_tells_how_far_the_audit_is(path):
     assert b"37%" in seen
     assert b"scout" in seen
     assert "…".encode() in seen  # one line each
+
+
+def test_of_an_audit_s_rows_it_says_only_that_they_are_stated(path, tmp_path):
+    keys.make_key(tmp_path / "key", "audits.example.org/store")
+    with connect(path):
+        audit = operations.create("https://example.com")
+        first = recorder.record(audit.id, {"type": "log_entry", "message": "audit_sealed"})
+        recorder.record(audit.id, {"type": "audit_complete"})
+        sync.head(key=tmp_path / "key")
+    lines = watched(path, audit.id, "--after", first).stdout.splitlines()
+    assert lines[1].split()[2:] == ["audit_sealed", "rows", "stated"]
 
 
 def test_it_changes_nothing_and_needs_no_right_to(path, tmp_path):

@@ -25,6 +25,7 @@ from veritas_peewee.cli.terminal import (
 )
 from veritas_peewee.cli.text import clean, one_line
 from veritas_peewee.models import Audit, AuditEvent, AuditFinding, Severity
+from veritas_peewee.values.details import SEALED
 
 SEVERITY = {"critical": "bold red", "high": "red", "medium": "yellow", "low": "cyan"}
 
@@ -212,6 +213,8 @@ def _gist(data: object) -> str:
     """What an event says, in one line."""
     if not isinstance(data, dict):
         return NONE if data is None else one_line(data)
+    if data.get("type") == SEALED:
+        return "rows stated"
     for key in ("error", "message", "label", "module", "site_type", "stats", "changes", "result"):
         if data.get(key):
             return one_line(in_words(data[key])[:500])
