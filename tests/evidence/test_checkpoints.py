@@ -367,6 +367,17 @@ def test_with_a_key_only_a_checkpoint_will_do(path, ids, tmp_path, key, capsys):
     assert (code, "is for a signed checkpoint" in error) == (2, True)
 
 
+def test_a_private_key_that_others_can_read_is_warned_of(path, ids, key, capsys, caplog):
+    for mode, warned in ((0o600, 0), (0o644, 1), (0o640, 1), (0o400, 0)):
+        key.chmod(mode)
+        caplog.clear()
+        code, printed, _ = run_here(capsys, "head", "--database", path, "--signed", key)
+        assert (code, printed.startswith(NAME)) == (0, True)
+        assert [f"its mode is {mode:04o}, so others" in text for text in caplog.messages] == (
+            [True] * warned
+        )
+
+
 def test_keys_are_made_and_shown_by_commands(tmp_path, capsys):
     file = tmp_path / "store.key"
     code, line, _ = run_here(capsys, "keygen", file, "--name", NAME)

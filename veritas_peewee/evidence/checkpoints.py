@@ -19,6 +19,7 @@ from veritas_peewee.evidence import blocks, keys, notes, statements
 from veritas_peewee.evidence.blocks import Block
 from veritas_peewee.evidence.keys import PublicKey
 from veritas_peewee.evidence.tree import Tree
+from veritas_peewee.files.platform import open_to_others
 from veritas_peewee.ledger.heads import Head, newest_head, parse_head
 from veritas_peewee.values.plain import shown
 
@@ -116,6 +117,13 @@ def signed(
 ) -> tuple[Checkpoint, Sequence[Block]]:
     """A checkpoint as `head` makes it, and what to give to `remember` where it can be written."""
     signer = keys.signing_key(key, name)
+    if mode := open_to_others(signer.path):
+        _logger.warning(
+            "%s: its mode is %s, so others than its owner may read this private key and sign with "
+            "it: chmod 600, and a new key if they did",
+            signer.path,
+            mode,
+        )
     with snapshot():
         _check_complete()
         tree, now = Tree(), newest_head()
