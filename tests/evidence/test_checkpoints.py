@@ -20,7 +20,8 @@ from tests.support.database_files import by_hand, select
 from veritas_peewee import Checkpoint, InvalidAudit, NotProven, StoreError, as_dict, connect, sync
 from veritas_peewee.database.current import bound, current_database, snapshot
 from veritas_peewee.database.statements import execute
-from veritas_peewee.evidence import checkpoints, keys, merkle
+from veritas_peewee.errors import DatabaseCorrupt
+from veritas_peewee.evidence import checkpoints, keys, merkle, tree
 from veritas_peewee.evidence.blocks import BLOCK
 from veritas_peewee.evidence.tree import Tree
 from veritas_peewee.ledger import heads
@@ -251,6 +252,43 @@ def test_odd_rows_of_the_tree_are_removed_and_stored_anew(path, key, damage):
         assert verify().problems == []
         assert signed(key).note == made.note
     assert select(path, "SELECT * FROM store_tree ORDER BY number") == rows
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE store_tree SET root = zeroblob(32)",
+        "UPDATE store_tree SET root = zeroblob(32) WHERE number = 1",
+        "UPDATE store_tree SET last_event = last_event + 1 WHERE number = 1",
+    ],
+)
+def test_a_row_of_the_tree_is_made_anew_where_its_events_are_as_they_were(path, key, damage):
+    with connect(path):
+        a_log(2 * BLOCK + 20)
+        made = signed(key)
+    rows = select(path, "SELECT * FROM store_tree ORDER BY number")
+    by_hand(path, damage)
+    with connect(path):
+        with pytest.raises(DatabaseCorrupt, match="verify --fix` mends it"):
+            tree.inclusion_proof(BLOCK + 3) if "number" in damage else signed(key)
+        assert any("is that of its events again" in text for text in repair())
+        assert verify(against=made).problems == []
+        assert signed(key).note == made.note
+        assert not any("store_tree" in text for text in repair())
+    assert select(path, "SELECT * FROM store_tree ORDER BY number") == rows
+
+
+def test_what_tells_of_altered_events_is_never_made_anew(path, key):
+    with connect(path):
+        a_log(2 * BLOCK + 20)
+        signed(key)
+    by_hand(path, "UPDATE store_tree SET root = zeroblob(32) WHERE number = 0",
+            f"UPDATE audit_events SET digest = zeroblob(32) WHERE id = {BLOCK + 5}")  # fmt: skip
+    with connect(path):
+        assert [text for text in repair() if "store_tree" in text] == [
+            "row 0 of store_tree: its root is that of its events again"
+        ]
+        assert f"the events from {BLOCK + 1} to {BLOCK + 16} " in str(verify().problems)
 
 
 def test_events_that_are_gone_without_their_heads_are_named(path, key):

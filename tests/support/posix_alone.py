@@ -20,7 +20,8 @@ _ROOT = "a link in the root folder is followed where only the system can have ma
 _SERVER = "the tests' own server is started by what only POSIX has"
 
 POSIX_ALONE: dict[str, str] = {
-    "tests/evidence/test_checkpoints.py::test_a_private_key_that_others_can_read_is_warned_of": _MODES,
+    "tests/evidence/test_checkpoints.py::"
+    "test_a_private_key_that_others_can_read_is_warned_of": _MODES,
     "tests/files/test_durable.py::test_a_file_is_on_disk_before_it_has_its_name": _FOLDERS,
     "tests/files/test_durable.py::"
     "test_a_folder_is_on_disk_with_all_that_is_in_it_before_it_has_its_name": _FOLDERS,

@@ -15,7 +15,14 @@ from peewee import SQL, NodeList
 
 from veritas_peewee.database.current import atomic, current_database
 from veritas_peewee.database.expressions import blob_as_read, is_integer
-from veritas_peewee.database.statements import MARK, execute, per_backend, store_rows, text_of
+from veritas_peewee.database.statements import (
+    MARK,
+    execute,
+    per_backend,
+    store_rows,
+    text_of,
+    update_sql,
+)
 from veritas_peewee.evidence import merkle
 from veritas_peewee.ledger import heads, kept_ids
 from veritas_peewee.models import TreeBlock
@@ -132,6 +139,12 @@ def store(blocks: Sequence[Block]) -> int:
 def remove_from(number: int) -> None:
     """Remove the stored blocks from this one on: the next checkpoint stores them anew."""
     current_database().execute_sql(_remove_sql(), (number,))
+
+
+def remake(block: Block) -> None:
+    """Put the last event and the root of a block that is stored right."""
+    text = update_sql(TreeBlock, "last_event", "root")
+    current_database().execute_sql(text, (block.last_event, block.root, block.number))
 
 
 def is_importing() -> bool:

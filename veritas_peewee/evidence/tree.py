@@ -168,7 +168,8 @@ class Tree:
 def _not_those(after: int, upto: int) -> DatabaseCorrupt:
     return DatabaseCorrupt(
         f"{current_database().name}: the events from {after + 1} to {upto} are not those of which "
-        "the store's tree was made, so nothing can be proven: `veritas-peewee verify` says which"
+        "the store's tree was made, so nothing can be proven: `veritas-peewee verify` says which; "
+        "if it is only a row of store_tree that is wrong, `veritas-peewee verify --fix` mends it"
     )
 
 

@@ -9,7 +9,8 @@ from peewee import SQL
 from veritas_peewee.database.expressions import text_as_bytes
 from veritas_peewee.database.statements import MARK, execute, per_backend, text_of
 from veritas_peewee.evidence import blocks, merkle
-from veritas_peewee.evidence.blocks import BLOCK, PART, Stored
+from veritas_peewee.evidence.blocks import BLOCK, PART, Block, Stored
+from veritas_peewee.ledger import heads
 from veritas_peewee.models import AuditEvent, RemovedEvent
 
 _HASH = 32
@@ -89,6 +90,24 @@ class TreeWalk:
             f"the events from {first} to {last}{_whose(first, last)} are not those of which the "
             "store's tree was made: one was altered, or one up to there is gone",
         ]
+
+
+def blocks_to_remake() -> list[Block]:
+    """The blocks as they should be of which the root or the last event is not what was stored,
+    though each of their parts is that of its events: only what is derived was altered."""
+    stored, _ = blocks.stored()
+    left, leaves, made = stored[::-1], list[bytes](), list[Block]()
+    for event_id, digest in heads.all_digests() if left else ():
+        if not left:
+            continue
+        leaves.append(merkle.leaf_hash(digest or b"?"))
+        if len(leaves) == left[-1].leaves:
+            there = left.pop()
+            block = blocks.block_of(there.number, event_id, leaves)
+            if (block.root, block.last_event) != (there.root, there.last_event):
+                made.append(block)
+            leaves = []
+    return [one for one in made if one.parts == blocks.stored_parts(one.number)]
 
 
 class _Block(NamedTuple):

@@ -13,6 +13,7 @@ from veritas_peewee.database.current import atomic, current_database
 from veritas_peewee.database.statements import execute, rows_of, update_sql
 from veritas_peewee.errors import StoreError
 from veritas_peewee.evidence import blocks
+from veritas_peewee.evidence.walk import blocks_to_remake
 from veritas_peewee.files.durable import is_temporary
 from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.ledger.checking import is_other_image
@@ -61,18 +62,23 @@ def _rebuild() -> list[str]:
     done += [f"screenshot {one}: its image is there by now" for one in _no_longer_absent()]
     if number := upkeep().fill_hosts():
         done.append(f"gave {number} audits the host of their url")
-    done += _without_odd_rows_of_the_tree()
+    done += _mend_rows_of_the_tree()
     done += [f"removed the image {file}, which no row names" for file in upkeep().remove_unnamed()]
     return [*done, *rebuilding.rebuild()]
 
 
-def _without_odd_rows_of_the_tree() -> list[str]:
-    """Remove what another program has put where the log's tree is stored, and what follows it."""
+def _mend_rows_of_the_tree() -> list[str]:
+    """Mend what is stored of the log's tree where only that is wrong; remove what another program
+    has put there, and what follows it."""
+    done = []
+    for block in blocks_to_remake():
+        blocks.remake(block)
+        done.append(f"row {block.number} of store_tree: its root is that of its events again")
     _, odd = blocks.stored()
     if not odd:
-        return []
+        return done
     blocks.remove_from(min(odd))
-    return [f"removed {len(odd)} rows of store_tree: the next checkpoint stores them anew"]
+    return [*done, f"removed {len(odd)} rows of store_tree: the next checkpoint stores them anew"]
 
 
 def _no_longer_absent() -> list[int]:
