@@ -162,6 +162,64 @@ def test_a_store_that_was_restored_from_an_older_backup_is_named(path, tmp_path,
     assert f"the first {kept.size} events of the log are not those" in str(report.problems)
 
 
+def test_who_signs_after_the_restore_of_an_older_backup_is_warned_once(path, tmp_path, key, caplog):
+    """With the same key two checkpoints are signed, neither of which continues the other."""
+    with connect(path):
+        fill(2)
+        signed(key)
+        backup(tmp_path / "older.db")
+        a_log(40)
+        kept = signed(key)
+        assert caplog.messages == []
+    restore(tmp_path / "older.db", path, force=True)
+    (warned,) = caplog.messages
+    assert "may have signed checkpoints of them, which the restored store contradicts" in warned
+    caplog.clear()
+    with connect(path):
+        made = signed(key)
+    (warned,) = caplog.messages
+    assert f"left out events that the store had before, up to {kept.size}: if {NAME}" in warned
+    caplog.clear()
+    with connect(path):
+        a_log(1)
+        signed(key)
+        assert caplog.messages == []
+        assert "or a restore has left them out" in str(verify(against=kept).problems)
+        assert verify(against=made).problems == []
+
+
+def test_who_restores_what_contradicts_no_checkpoint_is_not_warned(path, tmp_path, key, caplog):
+    with connect(path):
+        fill(2)
+        a_log(1)
+        backup(tmp_path / "never signed.db")
+    with connect(path):
+        a_log(1)
+    restore(tmp_path / "never signed.db", path, force=True)
+    assert caplog.messages == []
+    with connect(path):
+        signed(key)
+        backup(tmp_path / "signed.db")
+        a_log(40)
+    caplog.clear()
+    restore(tmp_path / "signed.db", path, force=True)
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize("damage", ["not a database", "UPDATE store_tree SET root = 'x'"])
+def test_of_a_replaced_store_that_cannot_tell_it_is_warned(path, tmp_path, key, caplog, damage):
+    with connect(path):
+        fill(2)
+        backup(tmp_path / "older.db")
+        signed(key)
+    if damage.startswith("UPDATE"):
+        by_hand(path, damage)
+    else:
+        path.write_text(damage)
+    restore(tmp_path / "older.db", path, force=True)
+    assert "may have signed checkpoints" in caplog.text
+
+
 def test_an_older_file_that_was_put_in_the_place_is_named(path, tmp_path, key):
     with connect(path):
         fill(2)

@@ -17,9 +17,10 @@ from veritas_peewee.database.current import current_database, snapshot
 from veritas_peewee.errors import NotProven, StoreError
 from veritas_peewee.evidence import blocks, keys, notes, statements
 from veritas_peewee.evidence.blocks import Block
-from veritas_peewee.evidence.keys import PublicKey
+from veritas_peewee.evidence.keys import PublicKey, SigningKey
 from veritas_peewee.evidence.tree import Tree
 from veritas_peewee.files.platform import open_to_others
+from veritas_peewee.ledger import continued
 from veritas_peewee.ledger.heads import Head, newest_head, parse_head
 from veritas_peewee.values.plain import shown
 
@@ -126,11 +127,27 @@ def signed(
         )
     with snapshot():
         _check_complete()
+        _warn_after_restore(signer)
         tree, now = Tree(), newest_head()
         root = b64encode(tree.root()).decode()
     text = f"{signer.name}\n{tree.size}\n{root}\n{now}\n"
     made = Checkpoint(signer.name, tree.size, root, now, notes.signed(text, signer))
     return made, tree.new_blocks()
+
+
+def _warn_after_restore(signer: SigningKey) -> None:
+    """Warn before the first checkpoint since a restore that left out events."""
+    there, _ = blocks.stored()
+    signed_upto = there[-1].last_event if there else 0
+    if (left_out := max(continued.marks(), default=0)) > signed_upto:
+        _logger.warning(
+            "%s: a restore has left out events that the store had before, up to %d: if %s has "
+            "signed a checkpoint of them, this one contradicts it, and whoever has both sees a log "
+            "that was altered; sign under a new key and name, and say why",
+            current_database().name,
+            left_out,
+            signer.name,
+        )
 
 
 def is_checkpoint(text: str | bytes) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from itertools import pairwise
 
 from veritas_peewee.database.expressions import text_as_bytes
@@ -44,7 +45,7 @@ def check_log(problems: Problems, notes: list[str], against: Head | Checkpoint |
             "--skip-existing, and it is completed"
         )
     head = newest_head()
-    is_it = checkpoint is None or _compare_tree(problems, checkpoint, tree)
+    is_it = checkpoint is None or _compare_tree(problems, checkpoint, tree, walk.marks)
     if earlier is not None:
         _compare(problems, notes, earlier, walk, head, taken, is_it)
     return head
@@ -166,15 +167,20 @@ def _stored_heads() -> dict[int, bytes]:
     return dict(rows_of(StoreHead.select(StoreHead.event_id, text_as_bytes(StoreHead.digest))))
 
 
-def _compare_tree(problems: Problems, checkpoint: Checkpoint, tree: TreeWalk) -> bool:
-    """Whether the log begins with what the checkpoint was signed of."""
+def _compare_tree(
+    problems: Problems, checkpoint: Checkpoint, tree: TreeWalk, marks: Collection[int]
+) -> bool:
+    """Whether the log begins with what the checkpoint was signed of; `marks` are of restores."""
+    or_restore = ", or a restore has left them out, as the notes say" if marks else ""
     if tree.wanted_root is None:
         problems.add(f"the log had {checkpoint.size} events when the checkpoint was signed, and "
-                     f"has {tree.size}: the newest of them are gone")  # fmt: skip
+                     f"has {tree.size}: the newest of them are gone{or_restore}")  # fmt: skip
         return False
     if tree.wanted_root != checkpoint.root_hash:
-        problems.add(f"the first {checkpoint.size} events of the log are not those of which the "
-                     "checkpoint was signed: events were altered, or are gone")  # fmt: skip
+        problems.add(
+            f"the first {checkpoint.size} events of the log are not those of which the "
+            f"checkpoint was signed: events were altered, or are gone{or_restore}"
+        )
         return False
     return True
 

@@ -24,7 +24,7 @@ from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.files.platform import Identity, identity_of, rename, sync
 from veritas_peewee.ledger import evidence
 from veritas_peewee.ledger.heads import Head
-from veritas_peewee.maintenance.continuing import BESIDE, continue_ids
+from veritas_peewee.maintenance.continuing import BESIDE, continue_ids, warn_of_checkpoints
 from veritas_peewee.maintenance.copying import (
     DATABASE,
     Progress,
@@ -123,6 +123,8 @@ def _put(
                 f"{path}: {reason}; `--force` replaces it all the same, and keeps it aside"
             )
         head = continue_ids(new, state.head, old, path)
+        if head != state.head:
+            warn_of_checkpoints(state.head, old, path)
         with opened(SqliteStore(new, "viewer")):
             wanted = _images()
         before = _images_of(old)

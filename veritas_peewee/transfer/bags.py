@@ -145,7 +145,8 @@ def _proof(stored: StoredAudit, checkpoint: Checkpoint) -> Inclusion:
     if tree.root(size) != checkpoint.root_hash:
         raise NotProven(
             f"the checkpoint is not of the log of {name}: it is of another store, or events were "
-            "altered or removed since (`veritas-peewee verify --against` says which)"
+            "altered or removed since, or left out by a restore (`veritas-peewee verify --against` "
+            "says which)"
         )
     last = stored.events[-1][0]
     if tree.size_upto(last) > size:
