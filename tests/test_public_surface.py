@@ -159,8 +159,9 @@ print(*sorted(name for name in set(sys.modules) - before if "." in name or "veri
         "veritas_peewee", "veritas_peewee.models", "veritas_peewee.errors",
         "veritas_peewee.database", "veritas_peewee.database.current",
         "veritas_peewee.database.event_loop", "veritas_peewee.database.failures",
-        # Of each backend what its codes mean: small tables, which need no driver.
-        "veritas_peewee.database.sqlite_errors", "veritas_peewee.database.postgres_errors",
+        # Of each backend what its codes mean: small tables, which need no driver of a server.
+        "veritas_peewee.database.sqlite_driver", "veritas_peewee.database.sqlite_errors",
+        "veritas_peewee.database.postgres_errors",
         "veritas_peewee.values",
         "veritas_peewee.values.attributes", "veritas_peewee.values.fields",
         "veritas_peewee.values.ids", "veritas_peewee.values.moments",

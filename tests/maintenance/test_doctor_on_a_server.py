@@ -125,7 +125,7 @@ def test_a_role_without_rights_is_told_so_in_few_lines(durable):
         ("problem", "unseen"),
     ]
     assert "lacks SELECT, INSERT, UPDATE, DELETE on absent_images, " in lines[0].text
-    assert ", store_state, veritas_migrations: GRANT SELECT, INSERT" in lines[0].text
+    assert ", store_state, store_tree, veritas_migrations: GRANT SELECT, INSERT" in lines[0].text
     assert lines[1].text == "without rights to be seen are: schema"
     by_hand(url, "GRANT SELECT ON veritas_migrations TO stranger")
     lines = [one for one in diagnose(stranger) if one.level == "problem"]

@@ -51,6 +51,8 @@ def test_there_are_files_of_an_older_and_a_newer_sqlite() -> None:
 
 def test_it_gives_what_it_gave_where_it_was_made(made_by: str, path: Path) -> None:
     then = json.loads((FIXTURES / f"{made_by}.json").read_text())
+    with connect(path):  # brings it to the schema of now
+        pass
     before = path.read_bytes()
     with connect(path, read_only=True):
         assert answers() == then
@@ -112,6 +114,8 @@ def test_what_is_no_digest_is_the_same_bytes_by_each(path: Path, stored: str, re
     fill_one = f"UPDATE audit_events SET digest = {stored}"
     path.parent.mkdir()
     path.write_bytes(gzip.decompress((FIXTURES / f"{MADE_BY[0]}.db.gz").read_bytes()))
+    with connect(path):  # brings it to the schema of now
+        pass
     by_hand(path, fill_one)
     with connect(path, read_only=True):
         rows = execute(text_of(AuditEvent.select(blob_as_read(AuditEvent.digest))), ())

@@ -46,6 +46,7 @@ from veritas_peewee.queries.finding_matches import FindingChange
 from veritas_peewee.queries.history import history
 from veritas_peewee.queries.trends import trend
 from veritas_peewee.recording import operations
+from veritas_peewee.transfer.bags import BagExport
 from veritas_peewee.transfer.exporting import ExportReport
 from veritas_peewee.transfer.importing import ImportReport
 from veritas_peewee.transfer.tables import export_csv
@@ -75,7 +76,7 @@ def results_of(hint: Any) -> Iterator[type]:
 
 def public_results() -> set[type]:
     names: dict[str, Any] = {name: getattr(veritas_peewee, name) for name in veritas_peewee.__all__}
-    names |= {"ExportReport": ExportReport, "ImportReport": ImportReport}
+    names |= {one.__name__: one for one in (BagExport, ExportReport, ImportReport)}
     methods = [one for name, one in inspect.getmembers(AuditStore, inspect.isfunction)
                if not name.startswith("_")]  # fmt: skip
     found: set[type] = set()
@@ -134,7 +135,8 @@ def results(path: Path, ids: list[str], tmp_path: Path) -> list[Any]:
     found = anyio.run(from_the_facade, path, ids, tmp_path)
     with connect(path):
         keys.make_key(tmp_path / "store.key", "audits.example.org")
-        found.append(sync.head(key=tmp_path / "store.key"))
+        found.append(checkpoint := sync.head(key=tmp_path / "store.key"))
+        found.append(sync.export_bag(ids[0], tmp_path / "bag", checkpoint=checkpoint))
         found += [verify(), newest_head(), export_csv(tmp_path / "all.csv"), prune(keep_newest=0)]
     found += [backup(tmp_path / "backup", database=path), diagnose(path)]
     found.append(restore(tmp_path / "backup", tmp_path / "restored.db"))

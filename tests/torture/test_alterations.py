@@ -22,7 +22,7 @@ from torture.faults.alterations import count, unmet
 from torture.model import Row
 from veritas_peewee import StoreError, sync
 from veritas_peewee.database.sqlite_errors import driver
-from veritas_peewee.models import TABLES, AbsentImage, ImportHead
+from veritas_peewee.models import TABLES, AbsentImage, ImportHead, TreeBlock
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,8 @@ def test_each_column_of_each_table_is_changed_in_ten_ways(made: dict[str, Specim
     columns = [
         f"{model._meta.table_name}.{field.column_name}"
         for model in TABLES
-        if model not in (AbsentImage, ImportHead)  # which have rows after an import alone
+        # Those that are left out have rows after an import, or a checkpoint, alone.
+        if model not in (AbsentImage, ImportHead, TreeBlock)
         for field in model._meta.sorted_fields
     ]
     columns += ["sqlite_sequence.seq", "search_index_data.block", "veritas_migrations.name"]
