@@ -157,12 +157,43 @@ def _count(bag: Path, bags_: Bags, chance: random.Random) -> str:
 
 
 def _id(bag: Path, bags_: Bags, chance: random.Random) -> str:
-    if chance.random() < 0.5:
+    how = chance.randrange(6)
+    audit_id, events = (bag / bags.AUDIT_ID).read_bytes(), events_of(bag)
+    if how == 0:
         shutil.copy(bags_.other / bags.AUDIT_ID, bag / bags.AUDIT_ID)
         return "the id of another audit"
-    for name in (bags.AUDIT_ID, bags.EVENTS, bags.LENGTHS):
-        shutil.copy(bags_.other / name, bag / name)
-    return "the log of another audit"
+    if how == 1:
+        for name in (bags.AUDIT_ID, bags.EVENTS, bags.LENGTHS):
+            shutil.copy(bags_.other / name, bag / name)
+        return "the log of another audit"
+    if how == 2:
+        told = (bag / bags.INFO).read_text()
+        (bag / bags.INFO).write_text(told.replace(audit_id.decode(), "vrts_other"))
+        return "another audit-id for those who read"
+    if how == 3:
+        border = chance.randrange(len(audit_id))
+        moved, events[0] = audit_id[:border], audit_id[border:] + events[0]
+    elif how == 4:
+        border = chance.randrange(1, len(events[0]))
+        moved, events[0] = audit_id + events[0][:border], events[0][border:]
+    else:
+        border, moved = chance.randrange(1, len(events)), audit_id
+        for event in events[:border]:
+            moved = hashlib.sha256(moved + event).digest()
+        del events[:border]
+        shutil.rmtree(bag / bags.SCREENSHOTS)
+    renamed(bag, moved)
+    write_events(bag, events)
+    how_named = ("ends before", "goes on to", "is the digest of the event before")[how - 3]
+    return f"the id {how_named} {border}"
+
+
+def renamed(bag: Path, audit_id: bytes) -> None:
+    """Have a bag say that it is of another audit."""
+    (bag / bags.AUDIT_ID).write_bytes(audit_id)
+    lines = (bag / bags.INFO).read_bytes().splitlines(keepends=True)
+    kept = [line for line in lines if not line.startswith(b"External-Identifier")]
+    (bag / bags.INFO).write_bytes(b"".join([*kept, b"External-Identifier: ", audit_id, b"\n"]))
 
 
 def _image_file(bag: Path, bags_: Bags, chance: random.Random) -> str:
@@ -204,7 +235,7 @@ def _checkpoint(bag: Path, bags_: Bags, chance: random.Random) -> str:
 
 
 def _proof(bag: Path, bags_: Bags, chance: random.Random) -> str:
-    path, how = bag / bags.INCLUSION, chance.randrange(5)
+    path, how = bag / bags.INCLUSION, chance.randrange(6)
     lines = path.read_bytes().splitlines(keepends=True)
     if how == 0:
         at = chance.randrange(len(lines))
@@ -217,6 +248,11 @@ def _proof(bag: Path, bags_: Bags, chance: random.Random) -> str:
         index = int((bag / bags.INDEX).read_text()) + chance.choice((-2, -1, 1, 2))
         (bag / bags.INDEX).write_text(f"{index}\n")
         return f"the index {index}"
+    elif how == 4:
+        path = chance.choice((bag / bags.INDEX, path))
+        added = chance.choice((b"\n\n", b"7", b" \n", b"\0\n", b"\r\n"))
+        path.write_bytes(path.read_bytes().rstrip(b"\n") + added)
+        return f"{added!r} at the end of {path.name}"
     else:
         return _flip_file(path, chance)
     path.write_bytes(b"".join(lines))
@@ -269,7 +305,7 @@ MUTATIONS: dict[str, Mutation] = {
 }  # fmt: skip
 _LOG = r"data/log|image"
 NAMED = {
-    "word": _LOG, "order": _LOG, "count": _LOG, "id": "audit-id", "image": "image",
+    "word": _LOG, "order": _LOG, "count": _LOG, "id": "audit-id|data/log", "image": "image",
     "checkpoint": "checkpoint", "proof": "data/proof/in", "stamp": "checkpoint.tsr",
     "manifest": "manifest|missing|not a file|that is no bag|line",
 }  # fmt: skip

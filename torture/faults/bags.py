@@ -63,12 +63,24 @@ def by_shell(run: Run, made: Bags, shell: str) -> Row:
     return row
 
 
-def verify(shell: str, bag: Path, made: Bags) -> tuple[int, str]:
+def verify(shell: str, bag: Path, made: Bags, env: dict[str, str] | None = None) -> tuple[int, str]:
     """The script's exit code, and what it says: on standard error, or if it is 0 on the output."""
+    program, *words = SHELLS[shell]
     done = subprocess.run(
-        [*SHELLS[shell], str(SCRIPT), bag, made.key, made.root], capture_output=True, text=True
+        [shutil.which(program) or program, *words, str(SCRIPT), bag, made.key, made.root],
+        capture_output=True,
+        text=True,
+        env=env,
     )
     return done.returncode, done.stderr if done.returncode else done.stdout + done.stderr
+
+
+def only_applets(folder: Path) -> dict[str, str]:
+    """An environment in which all commands but `openssl` are those of BusyBox."""
+    folder.mkdir()
+    subprocess.run(["busybox", "--install", "-s", str(folder)], check=True, capture_output=True)
+    (folder / "openssl").symlink_to(str(shutil.which("openssl")))
+    return {"PATH": str(folder)}
 
 
 def _judge(row: Row, name: str, how: str, said: str) -> None:

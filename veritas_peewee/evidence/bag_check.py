@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from base64 import b64decode, b64encode
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
 from veritas_peewee.errors import NotProven, StoreError
-from veritas_peewee.evidence import bag_times, bags, keys, merkle, notes
+from veritas_peewee.evidence import bag_log, bag_times, bags, ed25519, keys, merkle, notes
 from veritas_peewee.evidence.bag_reading import Bag, content, opened, pieces
 from veritas_peewee.evidence.checkpoints import Checkpoint, read_checkpoint
 from veritas_peewee.evidence.keys import PublicKey
@@ -22,8 +24,11 @@ from veritas_peewee.values.plain import shown
 _SMALL = 1 << 20
 _MOST_LISTED = 1 << 26
 """The most bytes of a manifest or of the list of lengths."""
-_SHORTEST = 3
-"""The fewest bytes that an event's digest covers: what is between its values."""
+_SIGNATURE = re.compile(rb"\xe2\x80\x94 [!-~]+ ([A-Za-z0-9+/]+=*)")
+_IDENTIFIER = re.compile(rb"^external-identifier.*$", re.M | re.I)
+_PAYLOAD = "data/"
+_LARGEST = 10**15
+"""More events than a shell counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +65,10 @@ class BagReport:
             "tree, in their order",
             f"rows: {'' if self.rows_stated else 'not '}stated by the last event of the log",
             f"images: {len(self.images)}, as the log tells of them",
-            *(f"image that is not in the bag: {name}" for name in self.withheld),
+            *(f"image that is not in the bag: {_seen(name)}" for name in self.withheld),
             self._time(),
-            "not proven: data/audit.jsonl and data/report.html, which are for reading; and that "
-            "no later events exist",
+            "not proven: all but data/log, data/proof and data/screenshots, such as "
+            "data/report.html, which is for reading; and that no later events exist",
         ]
 
     def _time(self) -> str:
@@ -91,8 +96,8 @@ def check_bag(
     with opened(bag) as found:
         sums = _check_files(found)
         checkpoint = _check_checkpoint(found, given)
-        audit_id, events, stated = _check_log(found, checkpoint)
-        images, withheld = _check_images(found, sums)
+        audit_id, events, stated, told = _check_log(found, checkpoint)
+        images, withheld = _check_images(told, sums)
         time = None
         if bags.STAMP in sums and root is not None:
             time = bag_times.check(found, root)
@@ -122,6 +127,9 @@ def _check_files(bag: Bag) -> dict[str, str]:
             if found is None:
                 raise NotProven(f"{manifest}: has a line that is none: {shown(_text(line))}")
             name = found[2].decode()
+            is_payload = name.startswith(_PAYLOAD)
+            if is_payload != (manifest == bags.MANIFEST) or (not is_payload and "/" in name):
+                raise NotProven(f"{manifest}: has a line that is none of it: {name}")
             if name in sums:
                 raise NotProven(f"{name}: is in the manifests twice")
             sums[name] = found[1].decode()
@@ -152,71 +160,89 @@ def _check_checkpoint(bag: Bag, key: PublicKey | None) -> Checkpoint:
         key = keys.public_key(_text(content(bag, bags.VKEY, _SMALL)).strip())
     note = content(bag, name, _SMALL)
     try:
-        _, signatures = notes.split(note)
+        text, signatures = notes.split(note)
         # A decoder passes over the last bits of a text, and so over a change of them.
-        lines = note.rpartition(b"\n\n")[2].splitlines()
-        for line, (_, data) in zip(lines, signatures, strict=True):
-            if not line.endswith(b" " + b64encode(data)):
+        for line in note.rpartition(b"\n\n")[2].split(b"\n")[:-1]:
+            found = _SIGNATURE.fullmatch(line)
+            if found is None:
+                raise NotProven("it has a line that is no signature")
+            if b64encode(b64decode(found[1], validate=True)) != found[1]:
                 raise NotProven("a signature of it is not base64")
-        return read_checkpoint(note, key)
+        checkpoint = read_checkpoint(note, key)
+        if checkpoint.size >= _LARGEST:
+            raise NotProven(f"{checkpoint.size} is not the size of a log")
+        number = keys.key_id(checkpoint.origin, key.data)
+        for signer, data in signatures:  # also of those that are signed twice
+            is_its = signer == checkpoint.origin and data[:4] == number
+            if is_its and not ed25519.is_signed(key.data, text.encode(), data[4:]):
+                raise NotProven("it is not what was signed")
     except NotProven as error:
         raise NotProven(f"{name}: {error}") from error
+    vkey = f"{PublicKey(key.data, checkpoint.origin).vkey}\n".encode()
+    if bags.VKEY in bag.sizes and content(bag, bags.VKEY, _SMALL) != vkey:
+        raise NotProven(f"{bags.VKEY} is not the key that signed the checkpoint")
+    return checkpoint
 
 
-def _check_log(bag: Bag, checkpoint: Checkpoint) -> tuple[str, int, bool]:
+def _check_log(bag: Bag, checkpoint: Checkpoint) -> tuple[str, int, bool, set[tuple[str, str]]]:
     """Check that the log's last event is in the checkpoint's tree; returns the audit's id, how many
-    events there are, and whether the last one states the audit's rows."""
-    audit_id = content(bag, bags.AUDIT_ID, _SMALL)
+    events there are, whether the last one states the audit's rows, and the images that are told."""
+    id_as_bytes = content(bag, bags.AUDIT_ID, _SMALL)
+    audit_id = bag_log.check_id(id_as_bytes)
     lengths = [
         _number(line, bags.LENGTHS)
         for line in _lines(content(bag, bags.LENGTHS, _MOST_LISTED), bags.LENGTHS)
     ]
-    if not lengths or min(lengths) < _SHORTEST or sum(lengths) != bag.sizes[bags.EVENTS]:
+    if not lengths or sum(lengths) != bag.sizes[bags.EVENTS] or max(lengths) > bag_log.MOST_BYTES:
         raise NotProven(f"{bags.LENGTHS} does not fit {bags.EVENTS}")
-    end, last = _end_of_chain(bag, audit_id, lengths)
-    index = _number(content(bag, bags.INDEX, _SMALL).strip(), bags.INDEX)
+    told, before, event = bag_log.Told(audit_id), id_as_bytes, None
+    for data in _cut(bag, lengths):
+        if event is not None:
+            told.add(*event)
+        event = bag_log.split_event(data)
+        before = hashlib.sha256(before + data).digest()
+    index_lines = _lines(content(bag, bags.INDEX, _SMALL), bags.INDEX)
+    index = _number(b"\n".join(index_lines), bags.INDEX)
     path = [
         _hash(line, bags.INCLUSION)
         for line in _lines(content(bag, bags.INCLUSION, _SMALL), bags.INCLUSION)
     ]
     try:
         merkle.check_inclusion(
-            merkle.leaf_hash(end), index, checkpoint.size, path, checkpoint.root_hash
+            merkle.leaf_hash(before), index, checkpoint.size, path, checkpoint.root_hash
         )
     except NotProven as error:
         raise NotProven(
             f"the log of data/log, {bags.AUDIT_ID} and {bags.INCLUSION} do not lead to the "
             f"checkpoint's root: {error}"
         ) from error
-    name = "".join(char for char in _text(audit_id) if char.isprintable())
-    return name, len(lengths), last == bags.STATED
+    if bags.INFO in bag.sizes:
+        names = _IDENTIFIER.findall(content(bag, bags.INFO, _MOST_LISTED))
+        if names != [f"External-Identifier: {audit_id}".encode()]:
+            raise NotProven(f"{bags.INFO} names another audit than {bags.AUDIT_ID}")
+    assert event is not None
+    stated = told.end(*event)
+    images = {(_text(name), digest.decode()) for name, digest in told.images}
+    return audit_id, len(lengths), stated, images
 
 
-def _end_of_chain(bag: Bag, audit_id: bytes, lengths: list[int]) -> tuple[bytes, bytes]:
-    """The digest of the last event, and how that event begins."""
-    size = len(bags.STATED)
-    before, rest, buffer = audit_id, pieces(bag, bags.EVENTS), b""
+def _cut(bag: Bag, lengths: list[int]) -> Iterator[bytes]:
+    """The bytes of each event."""
+    rest, buffer = pieces(bag, bags.EVENTS), b""
     for length in lengths:
-        digest, begins = hashlib.sha256(before), b""
-        while len(buffer) < length:
-            digest.update(buffer)
-            begins += buffer[:size]
-            length -= len(buffer)
-            buffer = next(rest)
-        digest.update(buffer[:length])
-        begins += buffer[: min(size, length)]
-        before, buffer = digest.digest(), buffer[length:]
-    return before, begins[:size]
+        parts, missing = [buffer[:length]], length - len(buffer)
+        buffer = buffer[length:]
+        while missing > 0:
+            piece = next(rest)
+            parts.append(piece[:missing])
+            buffer, missing = piece[missing:], missing - len(piece)
+        yield b"".join(parts)
 
 
-def _check_images(bag: Bag, sums: dict[str, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _check_images(
+    told: set[tuple[str, str]], sums: dict[str, str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Check that the log tells of each image; returns those in the bag, and those that are not."""
-    told: set[tuple[str, str]] = set()
-    tail = b""
-    for piece in pieces(bag, bags.EVENTS):
-        text = tail + piece
-        told.update((_text(name), digest.decode()) for name, digest in bags.IMAGE.findall(text))
-        tail = text[-bags.LONGEST_IMAGE :]
     images = {
         (name.removeprefix(bags.SCREENSHOTS), digest)
         for name, digest in sums.items()
@@ -250,6 +276,10 @@ def _hash(line: bytes, name: str) -> bytes:
     if len(data) != 32 or b64encode(data) != line:
         raise NotProven(f"{name}: {shown(_text(line))} is not a hash in base64")
     return data
+
+
+def _seen(text: str) -> str:
+    return "".join(char for char in text if " " <= char <= "~")
 
 
 def _text(data: bytes) -> str:

@@ -7,6 +7,7 @@ from those whom it is to convince nobody of.
 from __future__ import annotations
 
 import os
+import re
 import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -22,6 +23,7 @@ MOST_BYTES = 1 << 34
 """The most files of a bag, and the most bytes of all of them, that are read."""
 _DEEPEST = 12
 _PIECE = 1 << 20
+_NAME = re.compile(r"[A-Za-z0-9._-]+")
 
 
 class Bag(Protocol):
@@ -109,6 +111,8 @@ class _InFolder:
                     f"it holds what is neither a file nor a folder: {path!a}"
                 ) from error
             with below:
+                if _NAME.fullmatch(name) is None:
+                    raise NotProven(f"it holds a folder that is in no bag: {path!a}")
                 if depth == _DEEPEST:
                     raise NotProven(f"its folders are nested too deeply: {path!a}")
                 self._add(below, f"{path}/", depth + 1)

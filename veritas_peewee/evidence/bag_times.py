@@ -36,12 +36,16 @@ def check(bag: Bag, root: str | os.PathLike[str]) -> datetime:
             if name in bag.sizes:
                 files[name] = os.path.join(folder, str(len(files)))
                 Path(files[name]).write_bytes(content(bag, name, _MOST))
-        reply = ["-in", files[bags.STAMP]]
-        text = _run([program, "ts", "-reply", *reply, "-text"])
-        found = _TIME.search(text or "")
-        if found is None:
+        reply, token = ["-in", files[bags.STAMP]], os.path.join(folder, "token")
+        # Of the signed token alone: texts of the reply around it are shown as they are, and signed
+        # by nobody.
+        text = None
+        if _run([program, "ts", "-reply", *reply, "-token_out", "-out", token]) is not None:
+            text = _run([program, "ts", "-reply", "-token_in", "-in", token, "-text", "-token_out"])
+        found = _TIME.findall(text or "")
+        if len(found) != 1:
             raise NotProven(f"{bags.STAMP}: is no time stamp")
-        moment = datetime.strptime(" ".join(found.groups()), "%b %d %H:%M:%S %Y")
+        moment = datetime.strptime(" ".join(found[0]), "%b %d %H:%M:%S %Y")
         moment = moment.replace(tzinfo=UTC)
         command = [program, "ts", "-verify", "-data", files[bags.CHECKPOINT], *reply]
         command += ["-CAfile", os.fspath(root), "-attime", str(int(moment.timestamp()))]

@@ -38,16 +38,6 @@ KNOWN = frozenset(
 """The files that a bag can have, beside the images."""
 LINE = re.compile(rb"([0-9a-f]{64})  ([A-Za-z0-9][A-Za-z0-9._/-]*)")
 """A line of a manifest. Names with other characters are in no bag: tools disagree on them."""
-IMAGE = re.compile(
-    rb'"file(?:_path)?":"([^"\n]*)",(?:"size":[0-9]+|"label":"(?:[^"\\\n]|\\.)*",'
-    rb'"index_num":[0-9]+,"file_size_bytes":[0-9]+),"media_type":"image/[a-z]+",'
-    rb'"sha256":"([0-9a-f]{64})"'
-)
-"""How an event tells of an image: one that brought it, or one that states an audit's rows."""
-LONGEST_IMAGE = 1 << 16
-"""The most bytes that IMAGE matches, of what this library has written."""
-STATED = b"\0audit_sealed\0"
-"""How the event begins that states an audit's rows (`statements.SEALED`)."""
 
 _FOLDER = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 _DECLARED = "BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"
@@ -68,8 +58,9 @@ It proves that the events in data/log/events are those of this audit, all up to 
 and in their order, in a log that was signed with the key, and that the images are those of which
 the log tells. To read the events: tr '\\000' '\\n' < data/log/events
 
-It does not prove that no later events exist, nor that everybody was shown the same log. And it does
-not prove data/audit.jsonl and data/report.html: these are for reading, the log is what counts.
+It does not prove that no later events exist, nor that everybody was shown the same log. And nothing
+but data/log, data/proof and data/screenshots is proven: data/audit.jsonl and data/report.html are
+for reading, the log is what counts.
 """
 
 

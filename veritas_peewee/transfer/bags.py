@@ -17,7 +17,7 @@ from veritas_peewee.errors import (
     ScreenshotNotFound,
     StoreError,
 )
-from veritas_peewee.evidence import bags, keys
+from veritas_peewee.evidence import bag_log, bags, keys
 from veritas_peewee.evidence.bags import Writing
 from veritas_peewee.evidence.checkpoints import Checkpoint, read_checkpoint
 from veritas_peewee.evidence.keys import PublicKey
@@ -157,6 +157,25 @@ def _proof(stored: StoredAudit, checkpoint: Checkpoint) -> Inclusion:
     return tree.inclusion(last, size)
 
 
+def _told(stored: StoredAudit) -> set[tuple[bytes, bytes]]:
+    """The images that a checker takes the audit's log to tell of, and their SHA-256.
+
+    Raises NotProven if the log, or the id, has a form that no checker takes.
+    """
+    try:
+        told = bag_log.Told(bag_log.check_id(stored.id.encode(errors="surrogatepass")))
+        *before, last = (
+            bag_log.split_event(hashed(kind, when, text))
+            for _, kind, text, when, _ in stored.events
+        )
+        for event in before:
+            told.add(*event)
+        told.end(*last)
+    except NotProven as error:
+        raise NotProven(f"no bag can be made of audit {shown(stored.id)}: {error}") from error
+    return told.images
+
+
 class _Images:
     """Which images of an audit are to be in its bag, and why the others are not."""
 
@@ -169,9 +188,7 @@ class _Images:
                 raise InvalidAudit(f"without: {shown(name)} is not an image of it: {listed}")
         self.withheld = set(self.files) if not wanted else {names[name] for name in without}
         self.told = {
-            (file.decode(errors="replace"), digest.decode())
-            for _, kind, text, when, _ in stored.events
-            for file, digest in bags.IMAGE.findall(hashed(kind, when, text))
+            (file.decode(errors="replace"), digest.decode()) for file, digest in _told(stored)
         }
 
 
