@@ -87,6 +87,7 @@ def export_bag(
     event; DatabaseCorrupt if the audit is not as it was written; InvalidAudit for a name that none
     of its images has; StoreError if the target exists, or cannot be written.
     """
+    current_database()  # a script without one hears of that first
     given = key if key is None or isinstance(key, PublicKey) else keys.public_key(key)
     note = checkpoint.note.encode() if isinstance(checkpoint, Checkpoint) else bytes(checkpoint)
     known = read_checkpoint(note, given)
