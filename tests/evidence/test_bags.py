@@ -19,6 +19,7 @@ from tests.support.audits import add_screenshot
 from tests.support.command_line import run_here
 from tests.support.database_files import by_hand
 from torture import mutations
+from torture.authority import Authority
 from veritas_peewee import (
     AuditNotFound,
     Checkpoint,
@@ -259,6 +260,30 @@ def test_a_bag_is_there_whole_or_not_at_all(path, tmp_path, key, name, monkeypat
     assert check_bag(folder / name, key).events == 5
 
 
+def test_a_time_stamp_of_something_else_is_not_put_into_a_bag(
+    script: Any, tmp_path: Path, key: Path
+):
+    authority = Authority(tmp_path / "authority")
+    audit_id, checkpoint = an_audit(), sync.head(key=key)
+    stamp, certificates = authority.stamp(checkpoint.note.encode()), authority.certificates
+    target = tmp_path / "bag"
+    for reply, told in (
+        (b"garbage", "not a reply of an authority"),
+        (b"", "not a reply of an authority"),
+        (stamp[:-1], "not a reply of an authority"),
+        (stamp + b"\n", "not a reply of an authority"),
+        (authority.stamp(b"something else"), "something else than the checkpoint"),
+    ):
+        with pytest.raises(NotProven, match=told):
+            export_bag(audit_id, target, checkpoint=checkpoint, timestamp=reply)
+    for wrong in (b"garbage", b"", certificates[:-50], b"\xff", key.read_bytes()):
+        with pytest.raises(NotProven, match="not certificates in PEM"):
+            export_bag(audit_id, target, checkpoint=checkpoint, timestamp=stamp, certificates=wrong)
+    assert not target.exists()
+    export_bag(audit_id, target, checkpoint=checkpoint, timestamp=stamp, certificates=certificates)
+    assert check_bag(target, key, root=authority.root).stamp == "checked"
+
+
 # ---- what is not believed, and cannot hurt ----
 
 
@@ -377,6 +402,33 @@ def test_a_hostile_zip_file_is_refused(bag: Path, key: Path, tmp_path: Path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(StoreError, match="is neither a folder nor a file"):
         check_bag(tmp_path / "pipe", key)
+
+
+def test_a_zip_file_with_bytes_that_are_in_none_of_its_entries_is_refused(
+    bag: Path, key: Path, tmp_path: Path
+):
+    def zipped(name: str, comment: bytes = b"") -> bytes:
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            for file, data in files(bag).items():
+                archive.writestr(f"bag/{file}", data)
+            archive.comment = comment
+        return (tmp_path / name).read_bytes()
+
+    whole = zipped("a.zip")
+    check_bag(tmp_path / "a.zip", key)
+    directory = whole.index(b"PK\1\2")
+    second = whole.index(b"PK\3\4", 4)
+    for altered in (
+        b"#!/bin/sh\necho all is proven\n" + whole,
+        whole + b"more",
+        whole + whole,
+        zipped("b.zip", b"a comment"),
+        whole[:directory] + b"more" + whole[directory:],
+        whole[:second] + b"more" + whole[second:],
+    ):
+        (tmp_path / "x.zip").write_bytes(altered)
+        with pytest.raises(NotProven, match=r"in none of its entries"):
+            check_bag(tmp_path / "x.zip", key)
 
 
 def test_a_bag_with_too_many_files_is_not_read(bag, key, monkeypatch):

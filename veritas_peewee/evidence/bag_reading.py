@@ -53,6 +53,8 @@ def opened(path: str | os.PathLike[str]) -> Iterator[Bag]:
                 raise StoreError(f"{place}: is neither a folder nor a file")
             else:
                 archive = stack.enter_context(zipfile.ZipFile(place))
+                with place.open("rb") as file:
+                    _check_whole(archive, file, place.stat().st_size)
                 bag = _InZip(archive, place.stat().st_size)
         except OSError as error:
             raise StoreError(f"{place}: cannot be read: {error.strerror or error}") from error
@@ -129,6 +131,35 @@ class _InFolder:
                 os.close(handle)
             raise NotProven(f"{name}: is no file any more")
         return open(handle, "rb")
+
+
+_LOCAL, _ENTRY, _END, _END_64 = 30, 46, 22, 76
+"""How many bytes of a zip file are before a file's name, before an entry's, and at its end, where
+large ones have more."""
+_DESCRIBED = (12, 16, 20, 24)
+"""How many bytes can follow a file whose size was not known when it was begun."""
+
+
+def _check_whole(archive: zipfile.ZipFile, file: BinaryIO, size: int) -> None:
+    """Refuse bytes that are in none of the entries: a zip file can have a program before them, or
+    another zip file, which others would see in it."""
+    entries = sorted(archive.infolist(), key=lambda entry: entry.header_offset)
+    end = 0
+    listed = 0
+    gaps: tuple[int, ...] = (0,)
+    for entry in entries:
+        if entry.header_offset - end not in gaps:
+            raise NotProven("it has bytes that are in none of its entries")
+        file.seek(entry.header_offset)
+        head = file.read(_LOCAL)
+        names = int.from_bytes(head[26:28], "little") + int.from_bytes(head[28:30], "little")
+        end = entry.header_offset + _LOCAL + names + entry.compress_size
+        gaps = _DESCRIBED if entry.flag_bits & 8 else (0,)
+        name = entry.orig_filename.encode("utf-8" if entry.flag_bits & 0x800 else "cp437")
+        listed += _ENTRY + len(name) + len(entry.extra) + len(entry.comment)
+    last = size - archive.start_dir - listed
+    if archive.start_dir - end not in gaps or archive.comment or last not in (_END, _END_64 + _END):
+        raise NotProven("it has bytes that are in none of its entries")
 
 
 class _InZip:

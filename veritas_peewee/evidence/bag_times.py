@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import ssl
 import subprocess
 import tempfile
 from datetime import UTC, datetime
+from hashlib import sha256, sha384, sha512
 from pathlib import Path
 
 from veritas_peewee.errors import NotProven, StoreError
@@ -15,6 +17,8 @@ from veritas_peewee.evidence import bags
 from veritas_peewee.evidence.bag_reading import Bag, content
 
 _MOST = 1 << 20
+_STAMP_INFO = bytes.fromhex("060b2a864886f70d0109100104")
+"""The object identifier of what an authority signs (1.2.840.113549.1.9.16.1.4), in DER."""
 _TIME = re.compile(r"^Time stamp: (\w{3}) +(\d+) (\d\d:\d\d:\d\d)[\d.]* (\d{4}) GMT$", re.M)
 
 
@@ -57,6 +61,40 @@ def check(bag: Bag, root: str | os.PathLike[str]) -> datetime:
                 "certificate"
             )
     return moment
+
+
+def check_parts(note: bytes, reply: bytes | None, certificates: bytes | None) -> None:
+    """Look at what is to be put into a bag: whether the reply has stamped this checkpoint, and the
+    certificates are some.
+
+    Whether the authority can be trusted is for whoever checks the bag. Raises NotProven.
+    """
+    if reply is not None:
+        _check_reply(note, reply)
+    if certificates is not None:
+        try:
+            text = certificates.decode("ascii")
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
+        except (ValueError, ssl.SSLError) as error:
+            raise NotProven("the authority's certificates are not certificates in PEM") from error
+
+
+def _check_reply(note: bytes, reply: bytes) -> None:
+    _, is_stamp, stamp = reply.partition(_STAMP_INFO)
+    if not (_is_whole(reply) and is_stamp):
+        raise NotProven("the time stamp is not a reply of an authority (RFC 3161)")
+    imprints = (digest(note).digest() for digest in (sha256, sha384, sha512))
+    if not any(bytes((4, len(one))) + one in stamp for one in imprints):
+        raise NotProven("the time stamp is one of something else than the checkpoint")
+
+
+def _is_whole(der: bytes) -> bool:
+    """Whether data is one sequence in DER, to its end."""
+    if len(der) < 2 or der[0] != 0x30:
+        return False
+    more = der[1] & 0x7F if der[1] & 0x80 else 0
+    size = int.from_bytes(der[2 : 2 + more], "big") if more else der[1]
+    return len(der) == 2 + more + size
 
 
 def _run(command: list[str]) -> str | None:

@@ -17,7 +17,7 @@ from veritas_peewee.errors import (
     ScreenshotNotFound,
     StoreError,
 )
-from veritas_peewee.evidence import bag_log, bags, keys
+from veritas_peewee.evidence import bag_log, bag_times, bags, keys
 from veritas_peewee.evidence.bags import Writing
 from veritas_peewee.evidence.checkpoints import Checkpoint, read_checkpoint
 from veritas_peewee.evidence.keys import PublicKey
@@ -84,13 +84,15 @@ def export_bag(
 
     Nothing is left of a bag that was not finished. Raises AuditNotFound; NotProven if the
     checkpoint is not signed by the key, is not of this log, or is older than the audit's newest
-    event; DatabaseCorrupt if the audit is not as it was written; InvalidAudit for a name that none
-    of its images has; StoreError if the target exists, or cannot be written.
+    event, if the reply is over something else, the certificates are none, or the log has a form
+    that no checker takes; DatabaseCorrupt if the audit is not as it was written; InvalidAudit for a
+    name that none of its images has; StoreError if the target exists, or cannot be written.
     """
     current_database()  # a script without one hears of that first
     given = key if key is None or isinstance(key, PublicKey) else keys.public_key(key)
     note = checkpoint.note.encode() if isinstance(checkpoint, Checkpoint) else bytes(checkpoint)
     known = read_checkpoint(note, given)
+    bag_times.check_parts(note, timestamp, certificates)
     with snapshot():
         stored = read_stored(key_of(audit_id))
         if stored is None:
