@@ -23,8 +23,11 @@ from torture.mutations import Bags, events_of, remake, write_events
 from veritas_peewee import NotProven, connect, sync
 from veritas_peewee.evidence import bags, keys
 from veritas_peewee.evidence.bag_check import check_bag
+from veritas_peewee.ledger.log import append_event
 from veritas_peewee.testing import make_png
+from veritas_peewee.transfer import bags as making
 from veritas_peewee.transfer.bags import export_bag
+from veritas_peewee.values.moments import utc_now
 
 pytestmark = pytest.mark.filterwarnings("always:NOT RUN:UserWarning")
 
@@ -313,6 +316,29 @@ def test_what_an_event_repeats_of_a_site_is_no_word_on_an_image(judge: Judge, tm
     remake(tmp_path / "bag")
     code, said = judge(tmp_path / "bag", its)
     assert (code, "fake.png" in said) == (1, True)
+
+
+def test_a_last_event_that_states_another_audit_s_rows_is_refused(
+    judge: Judge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    private = tmp_path / "key"
+    public = keys.make_key(private, "audits.example/store")
+    (tmp_path / "vkey").write_text(f"{public.vkey}\n")
+    with connect(tmp_path / "audits.db"):
+        audit_id = sync.create("https://shop.example/").id
+        stated = (
+            '{"type":"audit_sealed","version":1,"seal":null,"sealed_events":null,'
+            '"audit":{"id":"vrts_other","url":"x"},"findings":[],"screenshots":[]}'
+        )
+        append_event(audit_id, "audit_sealed", stated, utc_now())
+        checkpoint, told = sync.head(key=private), "does not state the rows of this audit"
+        with pytest.raises(NotProven, match=told):
+            export_bag(audit_id, tmp_path / "bag", checkpoint=checkpoint)
+        monkeypatch.setattr(making, "_told", lambda stored: set())
+        export_bag(audit_id, tmp_path / "bag", checkpoint=checkpoint, key=public)
+    its = Bags(tmp_path, tmp_path, tmp_path, tmp_path / "vkey", tmp_path / "vkey", None)  # type: ignore[arg-type]
+    code, said = judge(tmp_path / "bag", its)
+    assert (code, told in said) == (1, True), said
 
 
 # ---- where the script is called ----
