@@ -11,7 +11,7 @@ NEW_READY := $(VENV)-sqlite/.ready
 # An environment of its own, as large as all the rest: pandas, polars, DuckDB, Datasette.
 TOOLS := .venv-tools/.ready
 TESTS = -m pytest -n 2 --dist loadfile
-DIFFERENT = tests/catalog tests/database tests/migrations/test_both_sqlites.py \
+DIFFERENT = tests/catalog tests/migrations/test_both_sqlites.py \
 	tests/maintenance/test_lacking_means.py tests/maintenance/test_prune_undated.py \
 	tests/queries/test_odd_stored_values.py tests/store/test_refused_commits.py -k "not server"
 

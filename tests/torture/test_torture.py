@@ -25,9 +25,11 @@ from veritas_peewee.database.sqlite_errors import driver
 assert faults
 
 ROUNDS = {
-    "kill": 3, "full": 2, "rollback": 4, "damage": 4, "upgrade": 4, "backup": 1, "power": 1,
-    "alterations": amount(20, 60), "beside": amount(3, 8), "broken": 16,
-    "bags": amount(9, 200), "import-race": 2, "followers": 1, "server-kill": 1, "server-cut": 2,
+    "kill": amount(2, 3), "full": amount(1, 2), "rollback": amount(2, 4), "damage": amount(2, 4),
+    "upgrade": amount(2, 4), "backup": 1, "power": 1,
+    "alterations": amount(10, 60), "beside": amount(2, 8), "broken": amount(8, 16),
+    "bags": amount(3, 200), "import-race": amount(1, 2), "followers": 1, "server-kill": 1,
+    "server-cut": amount(1, 2),
 }  # fmt: skip
 if ALL:  # ten machines without power, for what test_order sees call by call
     ROUNDS["power-removal"] = 1
