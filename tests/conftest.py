@@ -7,6 +7,7 @@ import re
 import signal
 import sys
 import threading
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -42,6 +43,8 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
     return bool(posix_alone(collection_path.relative_to(ROOT).as_posix())) or None
 
 
+EACH_CASE = ("tests/torture/", "tests/guide/", "tests/tools/")
+"""Rooms each of whose cases is a thing of its own: a fault, a page, a tool."""
 ONE_FILE = re.compile(r"tests/(queries|recording|web|test_\w+\.py)\b")
 """Rooms that do not know whether a store is in memory or in a file, by the ids of their tests."""
 
@@ -71,6 +74,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         else:
             unwanted = bool(place and loop and on_file ^ on_trio ^ turned and not ALL)
         (left if unwanted else kept).append(item)
+    if not ALL:
+        kept, more = some_of(kept)
+        left += more
     if left:
         config.hook.pytest_deselected(items=left)
         items[:] = kept
@@ -78,6 +84,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if reason := posix_alone(item.nodeid):
                 item.add_marker(pytest.mark.skip(reason=f"on Windows: {reason}"))
+
+
+def some_of(items: list[pytest.Item]) -> tuple[list[pytest.Item], list[pytest.Item]]:
+    """Of a test with more than eight cases every second, of one with more than thirty every third;
+    and the rest."""
+    cases = Counter(item.nodeid.partition("[")[0] for item in items)
+    seen: Counter[str] = Counter()
+    kept, left = [], []
+    for item in items:
+        name = item.nodeid.partition("[")[0]
+        step = 3 if cases[name] > 30 else 2 if cases[name] > 8 else 1
+        if name.startswith(EACH_CASE):
+            step = 1
+        (left if seen[name] % step else kept).append(item)
+        seen[name] += 1
+    return kept, left
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
