@@ -28,7 +28,7 @@ TIMEOUT = 30
 def started(*command: object, **options) -> Iterator[subprocess.Popen[str]]:
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     words = [str(word) for word in command]
-    with subprocess.Popen(words, **{**pipes, **options}, text=True, env=ENV) as process:
+    with subprocess.Popen(words, text=True, **{**pipes, "env": ENV, **options}) as process:
         try:
             yield process
         finally:
@@ -148,9 +148,10 @@ def test_what_cannot_be_watched_is_one_clear_line(path):
 def test_the_end_of_an_audit_whose_process_was_killed_is_said(path, as_json):
     with connect(path):
         operations.create("https://example.com", id="one")
+    narrow = {**ENV, "COLUMNS": "40"}  # how it ended is never cut
     with (
         start("run_one.py", path) as runner,
-        started(*WATCH, "one", "--database", path, *["--json"] * as_json) as watch,
+        started(*WATCH, "one", "--database", path, *["--json"] * as_json, env=narrow) as watch,
     ):
         # Only from its first phase on an audit has a process that runs it.
         runner.stdin.write('{"type": "phase_start", "phase": "scout"}\n')

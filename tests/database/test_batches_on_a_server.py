@@ -59,8 +59,8 @@ async def together(store, jobs):
             await sleep(0.001)
         for number, call in enumerate(jobs):
             group.start_soon(run, number, call)
-        while store.stats().pending < len(jobs):
-            await sleep(0.001)
+            while store.stats().pending <= number:  # trio starts tasks in any order
+                await sleep(0.001)
         all_wait.set()
     return outcomes
 

@@ -25,9 +25,11 @@ _PATHS = os.pathsep.join([PACKAGE, str(Path(__file__).with_name("no_driver"))])
 def environment(**more: str) -> dict[str, str]:
     """The environment of a process that must import the same package, with `more` variables.
 
-    If it is told of no server it does without the driver of one: see `no_driver`.
+    If it is told of no server it does without the driver of one: see `no_driver`. How wide the
+    terminal is in which the tests run is none of its business.
     """
-    return {**os.environ, "PYTHONPATH": _PATHS, **more}
+    own = {name: text for name, text in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    return {**own, "PYTHONPATH": _PATHS, **more}
 
 
 def command(program: str, *arguments: object, warnings: str = "error") -> list[str]:

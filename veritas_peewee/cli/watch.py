@@ -81,7 +81,7 @@ def _show(events: polling.Watcher, audit_id: str | None) -> None:
         ended.append(one_line(audit.url))
         if events.died:
             ended.append(f"  ({_DIED})")
-        terminal.print_line(console, ended, 0)
+        console.print(ended, soft_wrap=True)  # how it ended is never cut
 
 
 @contextmanager
