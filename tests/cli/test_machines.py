@@ -438,7 +438,12 @@ def test_a_command_that_is_asked_to_end_while_it_removes_images_ends_and_says_no
 
 
 def test_a_program_that_waits_ends_when_it_is_asked(place: Place) -> None:
-    command = [*PROGRAM, "watch", place.ids[-1], "--database", str(place.database)]
+    place.fresh()
+    with connect(place.database):
+        # No process runs it, whose end would be the end of watching too.
+        waits = sync.create("https://shop.example/").id
+        sync.record(waits, {"type": "log_entry", "message": "first"})
+    command = [*PROGRAM, "watch", waits, "--database", str(place.database)]
     with subprocess.Popen(
         command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as watching:
