@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from sqlite3 import SQLITE_IGNORE, SQLITE_OK, SQLITE_PRAGMA
+from typing import Any
 
 import pytest
 
 from tests.support.audits import ended, found
 from tests.support.database_files import before_other_tools, by_hand, opened, select, verified
-from veritas_peewee import connect, sync
+from veritas_peewee import StoreError, connect, sync
+from veritas_peewee.database.sqlite import SqliteStore
 from veritas_peewee.maintenance.repair import repairing
 from veritas_peewee.migrations import parts
 
@@ -117,4 +120,44 @@ def test_a_table_that_the_user_has_under_the_name_of_a_view_stays(filled: Path) 
     with connect(filled):
         pass
     assert select(filled, "SELECT COUNT(*) FROM latest_audit_of_each_site") == [(0,)]
+    assert verified(filled).problems == []
+
+
+def test_a_table_that_the_user_has_under_the_name_of_one_of_ours_is_named(filled: Path) -> None:
+    before_other_tools(filled)
+    by_hand(filled, "CREATE TABLE Store_tree (mine TEXT)", "INSERT INTO Store_tree VALUES ('x')")
+    names = select(filled, "SELECT name FROM veritas_migrations")
+    with pytest.raises(StoreError, match=r"a table Store_tree .*RENAME TO"), connect(filled):
+        pass
+    assert select(filled, "SELECT name FROM veritas_migrations") == names
+    by_hand(filled, "ALTER TABLE Store_tree RENAME TO mine")
+    with connect(filled):
+        assert len(found("example timer")) == 4
+    assert select(filled, "SELECT * FROM mine") == [("x",)]
+    assert verified(filled).problems == []
+
+
+def test_where_nobody_may_change_the_schema_by_hand_the_index_is_made_anew(
+    filled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before_other_tools(filled)
+    connected = SqliteStore._connect
+
+    def defensive(self: SqliteStore) -> Any:
+        """As a SQLite that is defensive does: it passes over the PRAGMA."""
+        made = connected(self)
+        made.set_authorizer(
+            lambda action, name, *_: (
+                SQLITE_IGNORE
+                if action == SQLITE_PRAGMA and name == "writable_schema"
+                else SQLITE_OK
+            )
+        )
+        return made
+
+    monkeypatch.setattr(SqliteStore, "_connect", defensive)
+    with connect(filled) as database:
+        assert not parts.differences(database)
+        assert len(found("example timer")) == 4
+    assert 'content="audit_catalog_texts"' in select(filled, INDEX)[0][0]
     assert verified(filled).problems == []

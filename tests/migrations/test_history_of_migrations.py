@@ -107,4 +107,5 @@ def test_each_migration_is_known_by_parts_that_it_makes() -> None:
     for name, part in (one for made in history.MADE.values() for one in made):
         is_view = ("view", name) in parts
         text = parts["view" if is_view else "table", name].text
-        assert part in text if is_view else f'"{part}"' in text or not part
+        is_text = is_view or text.startswith("CREATE VIRTUAL")
+        assert part in text if is_text else f'"{part}"' in text

@@ -9,6 +9,8 @@ of its column's type.
 from pathlib import Path
 from runpy import run_path
 
+from peewee import DatabaseError
+
 BEFORE = run_path(str(Path(__file__).with_name("0009_texts_once.py")))
 
 # Datasette and sqlite-utils take an index for that of a table if its declaration has this text.
@@ -51,13 +53,7 @@ TRIGGERS = tuple(text.replace("X''", "char(0)") for text in BEFORE["OF_ENTRIES"]
 
 
 def up(migrator, db):
-    db.execute_sql("PRAGMA writable_schema = ON")
-    # To make the index anew would take minutes; one that was altered is left to `verify`.
-    db.execute_sql(
-        "UPDATE main.sqlite_master SET sql = ? WHERE name = 'search_index' AND sql = ?",
-        (INDEX, BEFORE["INDEX"]),
-    )
-    db.execute_sql("PRAGMA writable_schema = RESET")
+    named = _name_content(db)
     for view in (CONTENT, LATEST):
         name = view.split()[2]
         found = db.execute_sql("SELECT type FROM main.sqlite_master WHERE name = ?", (name,))
@@ -66,6 +62,10 @@ def up(migrator, db):
             db.execute_sql(f"DROP VIEW main.{name}")
         if kind in (None, ("view",)):  # a table of the user's with that name stays
             db.execute_sql(view)
+    if not named:
+        db.execute_sql("DROP TABLE main.search_index")
+        db.execute_sql(INDEX)
+        db.execute_sql("INSERT INTO search_index (search_index) VALUES ('rebuild')")
     tables = set(db.get_tables())
     for trigger in TRIGGERS:
         db.execute_sql(f"DROP TRIGGER IF EXISTS main.{trigger.split()[2]}")
@@ -75,3 +75,27 @@ def up(migrator, db):
     if "audit_counts" in tables:
         for statement in COUNTS:
             db.execute_sql(statement)
+
+
+def _name_content(db):
+    """Give the index its new declaration, and keep its words; False where SQLite is built so that
+    nobody changes its schema by hand, as Apple's is: then it is made anew, which takes minutes.
+
+    One that was altered is left to `verify`.
+    """
+    is_former = ("search_index", BEFORE["INDEX"])
+    found = "SELECT 1 FROM main.sqlite_master WHERE name = ? AND sql = ?"
+    if not db.execute_sql(found, is_former).fetchone():
+        return True
+    db.execute_sql("PRAGMA writable_schema = ON")
+    try:
+        db.execute_sql(
+            "UPDATE main.sqlite_master SET sql = ? WHERE name = ? AND sql = ?", (INDEX, *is_former)
+        )
+    except DatabaseError as error:
+        if "may not be modified" not in str(error):
+            raise
+        return False
+    finally:
+        db.execute_sql("PRAGMA writable_schema = RESET")
+    return True

@@ -110,6 +110,7 @@ def _apply(
         # looks again, and a kill leaves the old schema or the new one.
         with database.unit():
             needed = pending(database)
+            _refuse_taken(database, needed)
             if KNOWN[0] in needed and set(database.get_tables()) >= LEGACY_TABLES:
                 back_up(database)
             if not needed:
@@ -176,6 +177,18 @@ def back_up(database: SqliteStore) -> Path | None:
 def unfinished_backups(path: Path) -> list[Path]:
     """The unfinished copies that killed upgrades left beside a database."""
     return list(path.parent.glob(f".{path.name}.backup-*.partial"))
+
+
+def _refuse_taken(database: SqliteStore, needed: list[str]) -> None:
+    """Raise StoreError if another program has a table where one of ours is to be."""
+    created = (text for text in _statements("TABLES", needed) if text.startswith("CREATE TABLE"))
+    ours = {text.split('"')[1] for text in created} - history.LEGACY_TABLES
+    for name in database.get_tables():
+        if name.lower() in ours:
+            raise StoreError(
+                f"{database.name}: not upgraded, another program has a table {name} in it, as this "
+                f"version needs one: give it another name first (ALTER TABLE {name} RENAME TO …)"
+            )
 
 
 def _refuse_others(database: SqliteStore, applied: list[str]) -> None:

@@ -18,19 +18,23 @@ DIRECTORY = folder()
 KNOWN = tuple(sorted(path.stem for path in DIRECTORY.glob("[0-9]*.py")))
 LEGACY_TABLES = {"audits", "audit_findings", "audit_screenshots", "audit_events"}
 MADE: dict[str, tuple[tuple[str, str], ...]] = {
-    "0001_initial": (("audit_runners", ""),),
-    "0002_seals": (("audits", "seal"), ("removed_events", ""), ("store_heads", "")),
+    "0001_initial": (("audit_runners", "session"),),
+    "0002_seals": (("audits", "seal"), ("removed_events", "digest"), ("store_heads", "digest")),
     "0003_hosts": (("audits", "host"),),
-    "0004_search": (("audit_catalog", ""), ("audit_patterns", ""), ("search_index", "")),
+    "0004_search": (
+        ("audit_catalog", "audit_id"),
+        ("audit_patterns", "severity"),
+        ("search_index", "narrative"),
+    ),
     "0006_slices": (("audit_catalog", "slices"), ("audit_counts", "slice")),
-    "0007_evidence": (("absent_images", ""), ("import_heads", "")),
+    "0007_evidence": (("absent_images", "screenshot_id"), ("import_heads", "position")),
     "0008_words_and_hosts": (("latest_audit_of_each_site", "SELECT host AS site"),),
     "0009_texts_once": (("audit_catalog_texts", "FROM audit_catalog AS c"),),
     "0010_other_tools": (("audit_catalog_texts", "c.id AS rowid"),),
-    "0011_tree": (("store_tree", ""),),
+    "0011_tree": (("store_tree", "last_event"),),
 }
-"""The tables and columns by which it is seen that a migration was applied, or a view and a part of
-its text. Whoever adds a migration that makes any puts one here."""
+"""The tables and columns by which it is seen that a migration was applied, or a view or a virtual
+table and a part of its text. Whoever adds a migration that makes any puts one here."""
 
 
 class History(NamedTuple):
@@ -101,8 +105,9 @@ def _made(database: SqliteStore) -> int:
     for number in range(len(KNOWN), 0, -1):
         for table, part in MADE.get(KNOWN[number - 1], ()):
             for kind, sql in database.execute_sql(text, (table,)).fetchall():
-                # SQLite tells no columns of a view whose table is lost.
-                if part in (sql if kind == "view" else ("", *_columns(database, table))):
+                # SQLite tells no columns of a view or an index whose table is lost.
+                is_text = kind == "view" or sql.upper().startswith("CREATE VIRTUAL")
+                if part in (sql if is_text else _columns(database, table)):
                     return number
     return 0
 
