@@ -23,7 +23,7 @@ from veritas_peewee.database.transactions import TransactionEnded
 
 PUBLIC = {"config", "errors", "models", "sync", "testing", "web"}
 """The modules that users import; `veritas_peewee` itself has the rest of what is public."""
-RELEASED = ("cli", "web", "plot", "postgres")
+RELEASED = ("cli", "web", "plot", "postgres", "evidence")
 """The extras for users; the others are for the project itself."""
 PAGES = [ROOT / "README.md", ROOT / "GUARANTEES.md", *sorted((ROOT / "docs").glob("*.md"))]
 
