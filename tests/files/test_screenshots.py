@@ -33,7 +33,7 @@ from veritas_peewee import (
     connect,
 )
 from veritas_peewee.errors import ReadOnlyStore
-from veritas_peewee.files import images as images
+from veritas_peewee.files import images
 from veritas_peewee.files.images import ScreenshotFolder, StoredImage
 from veritas_peewee.queries import lookups
 from veritas_peewee.recording import ingest as ingesting
@@ -124,6 +124,18 @@ def test_the_same_image_twice_is_two_files_and_nothing_is_overwritten(
     assert len(stored) == 50
 
 
+def test_a_name_that_is_taken_is_not_used_again(
+    folder: ScreenshotFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = [b"aaaa", b"aaaa", b"bbbb"]
+    monkeypatch.setattr(images.os, "urandom", lambda size: drawn.pop(0)[:size])
+    first, second = (folder.put("a", 0, "home", make_png(number)) for number in range(2))
+    assert drawn == []
+    assert first.file != second.file
+    assert folder.read(first.file) == make_png(0)
+    assert folder.read(second.file) == make_png(1)
+
+
 def test_removing_images_removes_their_folder_with_the_last_one(folder: ScreenshotFolder) -> None:
     first, second = (folder.put("vrts_a", index, "t", make_png()).file for index in range(2))
     folder.remove([first])
@@ -136,14 +148,14 @@ def test_a_folder_that_is_removed_just_before_the_image_is_written_is_made_again
     folder: ScreenshotFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever removes the last image of an audit removes its folder too."""
-    write = images.write_whole
+    write = images.write_once
 
     def late(*args: Any) -> None:
         monkeypatch.undo()
         os.rmdir(folder.root / "vrts_a")
         write(*args)
 
-    monkeypatch.setattr(images, "write_whole", late)
+    monkeypatch.setattr(images, "write_once", late)
     stored = folder.put("vrts_a", 0, "t0", make_png())
     assert folder.read(stored.file) == make_png()
 

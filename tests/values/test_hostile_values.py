@@ -169,10 +169,10 @@ def test_any_object_can_be_shown():
     ids=["quotes", "open brackets", "open and closed"],
 )
 def test_damaged_output_is_read_in_a_time_that_grows_with_its_length(text):
-    begin = time.perf_counter()
+    begin = time.process_time()
     with pytest.raises(InvalidAudit, match=r"cut off or damaged|no event, progress line or result"):
         parse(text)
-    assert time.perf_counter() - begin < 20  # the square of the length takes minutes
+    assert time.process_time() - begin < 20  # the square of the length takes minutes
 
 
 def test_a_result_behind_a_thousand_lines_that_only_look_like_json():

@@ -52,12 +52,34 @@ def write_whole(folder: Folder, name: str, data: bytes) -> None:
         raise
 
 
+def write_once(folder: Folder, name: str, data: bytes) -> None:
+    """Write a file in an open folder, under a name that is its own from the beginning; it is on
+    disk on return.
+
+    Nobody looks for it before, so it need not appear whole, and the disk is waited for once: to be
+    renamed is one more thing that most file systems write down by itself. Raises FileExistsError if
+    the name is taken, and OSError.
+    """
+    handle = folder.create(name)
+    try:
+        _write(handle, data)
+        folder.sync()
+    except BaseException:
+        with suppress(OSError):
+            folder.remove(name)
+        raise
+
+
 def write_new(folder: Folder, name: str, data: bytes) -> None:
     """Write a new file in an open folder; its content is on disk on return, but not its name.
 
     Raises FileExistsError if the name is taken, and OSError.
     """
-    with open(folder.create(name), "wb") as file:
+    _write(folder.create(name), data)
+
+
+def _write(handle: int, data: bytes) -> None:
+    with open(handle, "wb") as file:
         file.write(data)
         _sync_open(file)
 

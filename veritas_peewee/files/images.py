@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 from veritas_peewee.errors import InvalidAudit, ScreenshotNotFound, StoreError
-from veritas_peewee.files.durable import make_folders, write_whole
+from veritas_peewee.files.durable import make_folders, write_once, write_whole
 from veritas_peewee.files.platform import (
     FileState,
     Folder,
@@ -153,17 +153,20 @@ class ScreenshotFolder:
         ReadOnlyStore or another StoreError if the file cannot be written.
         """
         stored = new_image(audit_id, index, label, data)
-        name = split_path(stored.file)[1]
         try:
             for attempt in range(10):
                 try:
                     with self.opened(audit_id, create=True) as folder:
-                        write_whole(folder, name, data)
+                        write_once(folder, split_path(stored.file)[1], data)
                     break
                 except FileNotFoundError:
                     # The folder may just have been removed with its last file: make it again.
                     if attempt == 9:
                         raise
+                except FileExistsError:  # of one in four thousand million names: take another one
+                    if attempt == 9:
+                        raise
+                    stored = new_image(audit_id, index, label, data)
         except OSError as error:
             if error.errno == EINVAL:  # Windows has no folder of that name
                 raise InvalidAudit(f"audit id {shown(audit_id)} cannot name a folder") from error
