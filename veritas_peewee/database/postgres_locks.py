@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from time import sleep
+
 from veritas_peewee.database.postgres import PostgresStore
 from veritas_peewee.database.postgres_driver import Connection
 from veritas_peewee.errors import StoreError
+
+_TRIES = 5
+_MOMENT = 0.02
+"""Seconds between two tries."""
 
 
 def check_pooler(database: PostgresStore) -> None:
@@ -70,6 +76,15 @@ def _session(connection: Connection) -> int:
 
 def _is_shared(first: Connection, second: Connection) -> bool:
     """Whether a pooler runs transactions of one connection in several sessions of the server."""
+    for attempt in range(_TRIES):
+        if attempt:  # a session is given away a moment after its client has the answer
+            sleep(_MOMENT)
+        if _meet(first, second):
+            return True
+    return False
+
+
+def _meet(first: Connection, second: Connection) -> bool:
     session = _session(first)
     second.execute("BEGIN")
     try:
