@@ -63,6 +63,32 @@ def test_an_odd_value_is_named_and_nothing_stops(store, ids, table, column, valu
             assert later.problems != []
 
 
+@pytest.mark.parametrize(
+    ("table", "column"),
+    [
+        one
+        for one in COLUMNS
+        if one[0] not in ("veritas_migrations", "sqlite_sequence")
+        and one[1] not in ("event_id", "id")
+    ],
+)
+def test_nothing_stops_for_whoever_opens_the_file_then(store, ids, table, column):
+    """A connection that has met no odd text yet reads each text as what it should be."""
+    value = VALUES["not UTF-8"]
+    by_hand(
+        store,
+        f"UPDATE {table} SET {column} = {value} WHERE rowid = (SELECT MAX(rowid) FROM {table})",
+    )
+    for write in (
+        lambda: recorder.record(ids[1], ENTRY),
+        lambda: operations.update(ids[1], narrative="x"),
+        lambda: operations.create("https://new.example"),
+        lambda: removal.delete(ids[2]),
+    ):
+        with connect(store):
+            write()
+
+
 @pytest.mark.parametrize("statement", [
     "DELETE FROM store_changes", "INSERT INTO store_changes VALUES (2, 5)",
     "DELETE FROM removed_audits", "DELETE FROM removed_events WHERE event_id = 3",

@@ -7,7 +7,8 @@ from typing import Any
 
 from peewee import SQL
 
-from veritas_peewee.database.statements import MARK, text_of
+from veritas_peewee.database.expressions import is_integer
+from veritas_peewee.database.statements import MARK, per_backend, text_of
 from veritas_peewee.models import AuditEvent, RemovedEvent, StoreChanges
 
 
@@ -53,12 +54,14 @@ class Trace:
 
 def _number_in(connection: Any) -> int | None:
     row = connection.execute(_number_sql()).fetchone()
-    return row[0] if row and isinstance(row[0], int) else None  # others can have stored anything
+    return row[0] if row and isinstance(row[0], int) else None
 
 
-@functools.cache
+@per_backend
 def _number_sql() -> str:
-    return text_of(StoreChanges.select(StoreChanges.number))
+    # Others can have stored anything, also a text that the driver cannot read.
+    number = SQL(f"CASE WHEN {is_integer('number')} THEN number END")
+    return text_of(StoreChanges.select(number))
 
 
 @functools.cache
