@@ -22,13 +22,15 @@ from veritas_peewee import (
     sync,
 )
 from veritas_peewee.database.statements import execute
-from veritas_peewee.evidence import statements
+from veritas_peewee.evidence import checkpoints, statements
 from veritas_peewee.evidence.statements import SEALED, is_stated
 from veritas_peewee.ledger.log import link
 from veritas_peewee.maintenance.backup import backup
+from veritas_peewee.maintenance.repair import repairing
 from veritas_peewee.maintenance.restore import restore
 from veritas_peewee.maintenance.verify import verify
 from veritas_peewee.recording import recorder
+from veritas_peewee.recording.output import RESULT_EVENT
 from veritas_peewee.testing import make_event
 from veritas_peewee.transfer.bags import export_bag
 from veritas_peewee.values.plain import encode_json
@@ -82,6 +84,46 @@ def test_an_audit_to_which_more_is_recorded_is_stated_again(script, key):
     assert [one["audit"]["narrative"] for one in stated(ended)] == [None, "It was worse."]
     assert is_stated(ended)
     assert len(stated(other)) == 1
+
+
+def test_an_audit_that_ends_while_a_checkpoint_is_signed_is_stated_with_the_next(script, key):
+    """The events of its end are before the checkpoint's newest, and nothing comes after them."""
+    audit_id = sync.create("https://shop.example/").id
+    sync.record(audit_id, {"type": "phase_start"})
+    for some in checkpoints.to_state(key):
+        statements.state(some)
+    sync.record(audit_id, {"type": "audit_complete"})
+    made, new_blocks = checkpoints.signed(key)
+    checkpoints.remember(new_blocks)
+    assert made.size == 2
+    assert stated(audit_id) == []
+    signed(key)
+    assert is_stated(audit_id)
+
+
+def test_an_audit_that_ends_without_an_event_is_stated_with_the_next_checkpoint(script, key):
+    audit_id = sync.create("https://shop.example/").id
+    sync.record(audit_id, make_event("phase_start"))
+    result = {"url": "https://shop.example/", "status": "completed"}
+    sync.record(audit_id, {"type": RESULT_EVENT, "result": result})
+    signed(key)
+    assert stated(audit_id) == []  # its engine may have more to tell
+    assert recorder.end_of_output(audit_id, "it has ended") is False
+    signed(key)
+    assert is_stated(audit_id)
+    assert kinds(audit_id) == ["phase_start", RESULT_EVENT, SEALED]
+
+
+def test_an_audit_that_was_not_as_it_was_written_is_stated_once_it_is(path, key):
+    with connect(path):
+        ended, *_ = fill()
+    by_hand(path, f"UPDATE audits SET screenshots_count = 7 WHERE id = '{ended}'")
+    with connect(path):
+        signed(key)
+        assert stated(ended) == []
+    with repairing(path):
+        signed(key)
+        assert is_stated(ended)
 
 
 def test_a_change_without_an_event_is_named_until_an_event_says_why(script, key):

@@ -81,7 +81,12 @@ def is_misstated(audit_id: str) -> bool:
 
 
 def to_state() -> list[str]:
-    """The ids of the audits that have ended, and whose log has grown since the last checkpoint."""
+    """The ids of the audits that have ended and are not stated, or whose log has grown since the
+    last checkpoint.
+
+    That one has been made says of no audit before it that it is stated: it may have ended while the
+    checkpoint was being signed, or later without an event, or not have been as it was written.
+    """
     stored, _ = blocks.stored()
     after = stored[-1].last_event if stored else 0
     return [
@@ -143,13 +148,19 @@ def _newest_sql() -> str:
 @per_backend
 def _ended_sql(one: bool) -> str:
     """SQL for the ids of audits that have ended and that nobody runs: that of one, or those with
-    events after an id."""
+    events after an id and those whose last event states nothing."""
     names = ", ".join(f"'{status}'" for status in FINAL)
     # By the ids of the new events: in the order of an index of audits all events would be read.
     grown = AuditEvent.select(passed_over(AuditEvent._meta.fields["audit"]))
-    asked = "a.id = ?" if one else f"a.id IN ({text_of(grown.where(AuditEvent.id > MARK))})"
+    last = (
+        f"SELECT e.event_type FROM {AuditEvent._meta.table_name} AS e WHERE e.audit_id = a.id "
+        "ORDER BY e.id DESC LIMIT 1"
+    )
+    some = text_of(grown.where(AuditEvent.id > MARK))
+    asked = f"(a.id IN ({some}) OR COALESCE(({last}), '') <> '{SEALED}')"
     return (
-        f"SELECT a.id FROM {Audit._meta.table_name} AS a WHERE {asked} AND a.status IN ({names}) "
+        f"SELECT a.id FROM {Audit._meta.table_name} AS a WHERE {'a.id = ?' if one else asked} "
+        f"AND a.status IN ({names}) "
         f"AND NOT EXISTS (SELECT 1 FROM {AuditRunner._meta.table_name} AS r "
         "WHERE r.audit_id = a.id) ORDER BY a.id"
     )
