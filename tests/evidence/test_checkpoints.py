@@ -405,6 +405,23 @@ def test_lines_that_later_versions_add_are_read_over(key):
     assert (found.size, str(found.head)) == (3, f"1-2-3-{'ab' * 32}")
 
 
+def test_nothing_is_signed_that_can_still_be_undone(script, key):
+    audit_id = a_log(3)
+    first = signed(key)
+    with pytest.raises(StoreError, match="can still be undone"), script.atomic():
+        sync.record(audit_id, make_event("log_entry", message="never"))
+        signed(key)
+    sync.record(audit_id, make_event("log_entry", message="another"))
+    assert verify(against=first).problems == []
+    assert verify(against=signed(key)).problems == []
+
+
+async def test_a_function_that_writes_to_a_store_signs_nothing(store, key):
+    with pytest.raises(StoreError, match="can still be undone"):
+        await store.write(lambda: sync.head(key=key))
+    assert (await store.head(key=key)).size == 0
+
+
 def test_nothing_is_signed_while_an_import_is_not_complete(path, tmp_path, key):
     with connect(path):
         fill()

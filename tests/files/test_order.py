@@ -18,6 +18,7 @@ from tests.support.database_files import verified
 from tests.support.effects import Effect, Effects
 from veritas_peewee import Audit, AuditScreenshot, AuditStore, connect
 from veritas_peewee.database.current import screenshot_folder
+from veritas_peewee.evidence import checkpoints, keys, notes
 from veritas_peewee.maintenance.backup import backup, restore
 from veritas_peewee.maintenance.prune import prune, prune_store
 from veritas_peewee.maintenance.repair import repair
@@ -108,6 +109,49 @@ async def test_a_store_answers_when_an_image_and_its_row_are_there(
         effects.answered()
         effects.assert_order(*STORING)
         effects.assert_folders_are_synced()
+
+
+# ---- what is signed is on disk ----
+
+
+def is_on_disk_before_it_is_signed(effects: Effects) -> bool:
+    (sign,) = effects.matching("sign .*")
+    committed = [at for at in effects.matching("commit store/audits.db") if at < sign]
+    synced = [at for at in effects.matching("fsync store/audits.db-wal") if at < sign]
+    return bool(committed) and bool(synced) and synced[-1] > committed[-1]
+
+
+@pytest.fixture
+def signing(effects: Effects, monkeypatch: pytest.MonkeyPatch) -> Effects:
+    """The order of effects, with each signature."""
+    real = notes.signed
+
+    def sign(text: str, key: keys.SigningKey) -> str:
+        effects.seen.append(Effect("sign", "checkpoint"))
+        return real(text, key)
+
+    monkeypatch.setattr(notes, "signed", sign)
+    return effects
+
+
+def test_a_checkpoint_is_of_what_is_on_disk(path: Path, signing: Effects) -> None:
+    keys.make_key(path.parent.parent / "key", "example.org/store")
+    with connect(path):
+        audit = operations.create("https://shop.example/").id
+        recorder.record(audit, {"type": "audit_complete"})
+        signing.clear()
+        checkpoints.head(key=path.parent.parent / "key")
+    assert is_on_disk_before_it_is_signed(signing)
+
+
+async def test_a_store_signs_what_is_on_disk(path: Path, signing: Effects) -> None:
+    keys.make_key(path.parent.parent / "key", "example.org/store")
+    async with AuditStore.open(path) as store:
+        audit = await store.create("https://shop.example/")
+        await store.record(audit.id, {"type": "audit_complete"})
+        signing.clear()
+        await store.head(key=path.parent.parent / "key")
+    assert is_on_disk_before_it_is_signed(signing)
 
 
 # ---- the removal of rows is on disk before files go ----

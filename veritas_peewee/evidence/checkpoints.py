@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import overload
 
 from veritas_peewee.database.current import current_database, snapshot
-from veritas_peewee.errors import NotProven, StoreError
+from veritas_peewee.errors import NotProven, ReadOnlyStore, StoreError
 from veritas_peewee.evidence import blocks, keys, notes, statements
 from veritas_peewee.evidence.blocks import Block
 from veritas_peewee.evidence.keys import PublicKey, SigningKey
@@ -72,9 +72,10 @@ def head(
     `name` its name if the file does not say it. Where the database can be written, each audit that
     has ended since the last checkpoint gets an event that states its rows (`audit_sealed`). The
     first checkpoint of a store reads the digest of each event, later ones those that came since.
-    Raises StoreError for a file that is not such a key, and while an import or a copy is not
-    complete; InvalidAudit for a name that is missing or wrong; DatabaseCorrupt if events are not
-    what they were at the last checkpoint.
+    What is signed is on disk. Raises StoreError for a file that is not such a key, in a transaction
+    that can still be undone, and while an import or a copy is not complete; InvalidAudit for a name
+    that is missing or wrong; DatabaseCorrupt if events are not what they were at the last
+    checkpoint.
     """
     if key is None:
         return newest_head()
@@ -91,9 +92,32 @@ def to_state(key: str | os.PathLike[str], name: str | None = None) -> list[list[
     """The ids of the audits whose rows are to be stated before a checkpoint is signed, as many
     together as one transaction takes. Raises the errors of `head`."""
     keys.signing_key(key, name)
+    _check_committed()
     _check_complete()
     ids, most = statements.to_state(), statements.AT_ONCE
     return [ids[start : start + most] for start in range(0, len(ids), most)]
+
+
+def _bring_to_disk() -> None:
+    """Wait until what is to be signed is on disk. With `durability="normal"` a power cut can lose
+    the newest commits, and whoever signed them would sign another log afterwards."""
+    database = current_database()
+    try:
+        if database.file.has_wal():
+            database.sync_commits()
+    except ReadOnlyStore:
+        if database.role != "viewer":  # who may not write it signs what is there
+            raise
+
+
+def _check_committed() -> None:
+    """Raise StoreError in a transaction that can write."""
+    database = current_database()
+    if database.transaction_is_open and database.writes(database.role) and not database.reading:
+        raise StoreError(
+            "a checkpoint is signed of what is committed, and a transaction can still be undone: "
+            "sign outside of it, and in a store by `await store.head(key=…)`"
+        )
 
 
 def _check_complete() -> None:
@@ -118,6 +142,7 @@ def signed(
 ) -> tuple[Checkpoint, Sequence[Block]]:
     """A checkpoint as `head` makes it, and what to give to `remember` where it can be written."""
     signer = keys.signing_key(key, name)
+    _check_committed()
     if mode := open_to_others(signer.path):
         _logger.warning(
             "%s: its mode is %s, so others than its owner may read this private key and sign with "
@@ -130,6 +155,7 @@ def signed(
         _warn_after_restore(signer)
         tree, now = Tree(), newest_head()
         root = b64encode(tree.root()).decode()
+        _bring_to_disk()
     text = f"{signer.name}\n{tree.size}\n{root}\n{now}\n"
     made = Checkpoint(signer.name, tree.size, root, now, notes.signed(text, signer))
     return made, tree.new_blocks()
