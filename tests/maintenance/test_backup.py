@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import json
 import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ import pytest
 from tests.support.amount import amount
 from tests.support.audits import add_screenshot
 from tests.support.command_line import run_program
-from tests.support.database_files import files_below
+from tests.support.database_files import by_hand, files_below
 from tests.support.processes import KILLED, held_open, start
 from veritas_peewee import (
     Audit,
@@ -460,6 +461,99 @@ def test_images_that_no_row_names_any_more_are_kept_aside_and_others_stay(path, 
     assert_whole(report.replaced / DATABASE, 4)
     assert_whole(path, 3)
     assert_whole(beside, 1)
+
+
+ODD = ["x'00ff'", "CAST(x'41ff42' AS TEXT)"]
+
+
+@pytest.mark.parametrize("value", ODD)
+def test_a_path_that_is_none_is_not_taken_for_a_deleted_screenshot(path, ids, tmp_path, value):
+    by_hand(path, f"UPDATE audit_screenshots SET file_path = {value} WHERE audit_id = '{ids[0]}'")
+    with pytest.raises(DatabaseCorrupt, match="not backed up, for it is damaged"):
+        backup(tmp_path / "backup", database=path)
+    report = backup(tmp_path / "backup", database=path, damaged=True)
+    assert report.deleted == []
+    assert ids[0] in str(report.problems)
+    sql = "SELECT id, audit_id, CAST(file_path AS BLOB) FROM audit_screenshots"
+    assert rows(report.database, sql) == rows(path, sql)
+
+
+@pytest.mark.parametrize("value", ODD)
+def test_a_store_with_a_path_that_is_none_is_replaced(path, ids, saved, value):
+    with connect(path):
+        new, other = fill(2, 3)
+    by_hand(path, f"UPDATE audit_screenshots SET file_path = {value} WHERE audit_id = '{other}'")
+    report = restore(saved, path, force=True)
+    assert_whole(path, 3)
+    assert report.replaced is not None
+    assert (report.replaced / "screenshots" / new).is_dir()
+    assert not (path.parent / "screenshots" / new).exists()
+
+
+def without_links(
+    monkeypatch: pytest.MonkeyPatch, unreadable: str, number: int
+) -> Callable[[], None]:
+    """A file system without links, on which the images of an audit cannot be read."""
+    read = ScreenshotFolder.read
+
+    def link(folder: ScreenshotFolder, file: str, other: ScreenshotFolder) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    def reading(folder: ScreenshotFolder, file: str) -> bytes:
+        if file.startswith(unreadable):
+            raise StoreError("cannot be read") from OSError(number, os.strerror(number))
+        return read(folder, file)
+
+    monkeypatch.setattr(ScreenshotFolder, "link", link)
+    monkeypatch.setattr(ScreenshotFolder, "read", reading)
+    return monkeypatch.undo
+
+
+def test_an_image_that_cannot_be_set_aside_stays_where_it_is(path, ids, saved, monkeypatch):
+    with connect(path):
+        new, other = fill(2, 3)
+    before = files_below(path.parent / "screenshots")
+    undo = without_links(monkeypatch, new, errno.EIO)
+    report = restore(saved, path, force=True)
+    undo()
+    assert_whole(path, 3)
+    assert report.replaced is not None
+    aside = files_below(report.replaced / "screenshots")
+    left = files_below(path.parent / "screenshots")
+    assert {name for name in left if name.startswith(new)} != set()
+    assert {name for name in left if name.startswith(other)} == set()
+    assert aside | left == before
+
+
+def test_without_means_to_set_images_aside_nothing_is_replaced(path, ids, saved, monkeypatch):
+    with connect(path):
+        new, _ = fill(2, 3)
+    before = contents(path)
+    undo = without_links(monkeypatch, new, errno.EMFILE)
+    with pytest.raises(StoreError, match="cannot be read"):
+        restore(saved, path, force=True)
+    undo()
+    assert contents(path) == before
+
+
+def test_an_image_of_the_backup_that_cannot_be_looked_at_is_not_left_out(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = ScreenshotFolder.read
+
+    def progress(part: str, done: int, total: int) -> None:
+        if part == "verify" and done == total:
+            monkeypatch.setattr(ScreenshotFolder, "read", reading)
+
+    def reading(folder: ScreenshotFolder, file: str) -> bytes:
+        if folder.root.is_relative_to(saved):
+            raise StoreError("no descriptors") from OSError(errno.EMFILE, "too many")
+        return read(folder, file)
+
+    target = tmp_path / "new" / "audits.db"
+    with pytest.raises(StoreError, match="no descriptors"):
+        restore(saved, target, progress=progress)
+    assert files_below(target.parent) == {}
 
 
 def test_an_image_that_is_altered_after_it_was_verified_is_not_restored(

@@ -67,6 +67,17 @@ def test_an_image_that_is_not_there_or_is_another_thing_is_a_problem(
     assert run_here(capsys, "verify", "--database", path).code == 1
 
 
+@pytest.mark.parametrize("code", OF_THE_SYSTEM, ids=os.strerror)
+def test_an_image_that_cannot_be_copied_is_no_damage_of_the_store(
+    path, monkeypatch, tmp_path, code
+) -> None:
+    refuse(monkeypatch, code)
+    with pytest.raises(StoreError, match=f"not backed up: .*{os.strerror(code)}") as caught:
+        backups.backup(tmp_path / "backup", database=path)
+    assert not isinstance(caught.value, DatabaseCorrupt)
+    assert not (tmp_path / "backup").exists()
+
+
 def test_a_backup_that_cannot_be_verified_says_that(path, monkeypatch, tmp_path) -> None:
     read, calls = ScreenshotFolder.read, []
 

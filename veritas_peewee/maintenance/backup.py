@@ -9,6 +9,7 @@ from time import perf_counter
 
 from veritas_peewee.config import Location, locate
 from veritas_peewee.database.current import bound, current_database
+from veritas_peewee.database.failures import lacking
 from veritas_peewee.database.sqlite import SqliteStore, current_sqlite
 from veritas_peewee.database.statements import rows_of
 from veritas_peewee.errors import StoreError
@@ -105,7 +106,7 @@ def backup(
         copy = layout(folder)
         assert copy.path is not None
         size = copy_database(live, copy.path, progress)
-        deleted = _copy_images(live, copy, progress)
+        deleted = _copy_images(live, copy, progress, damaged)
         report = _verified(copy, location, progress, damaged)
     made = layout(target).path
     assert made is not None
@@ -132,8 +133,13 @@ def _verified(copy: Location, source: Location, progress: Progress | None, damag
     return report
 
 
-def _copy_images(live: SqliteStore, copy: Location, progress: Progress | None) -> list[str]:
-    """Copy the images that the copied database names; returns what the store has deleted since."""
+def _copy_images(
+    live: SqliteStore, copy: Location, progress: Progress | None, damaged: bool
+) -> list[str]:
+    """Copy the images that the copied database names; returns what the store has deleted since.
+
+    Raises StoreError if one cannot be looked at, unless a damaged backup will do.
+    """
     if live.location.screenshots is None or copy.screenshots is None:
         return []
     source = ScreenshotFolder(live.location.screenshots)
@@ -146,12 +152,15 @@ def _copy_images(live: SqliteStore, copy: Location, progress: Progress | None) -
         rows = list(rows_of(query.order_by(AuditScreenshot.id)))
         for number, (row_id, audit_id, file) in enumerate(rows, 1):
             data = None
-            if audit_id not in deleted and (data := _image(source, file)) is None:
+            # Another program's value is no path, and no row can be asked for by it: it stays as it
+            # is, for `verify` to name.
+            is_ours = type(audit_id) is type(file) is str and audit_id not in deleted
+            if is_ours and (data := _image(source, file, damaged)) is None:
                 if gone := _delete_too(live, row_id, audit_id, file):
                     deleted += gone
                 else:
                     # By now it may be there: an import has brought the audit back.
-                    data = _image(source, file)
+                    data = _image(source, file, damaged)
             if data is not None:
                 write_private(copy.screenshots / file, data)
             if progress is not None:
@@ -159,10 +168,13 @@ def _copy_images(live: SqliteStore, copy: Location, progress: Progress | None) -
     return deleted
 
 
-def _image(source: ScreenshotFolder, file: str) -> bytes | None:
+def _image(source: ScreenshotFolder, file: str, damaged: bool) -> bytes | None:
+    """An image of the store; None if it is not there, or is none."""
     try:
         return source.read(file)
-    except StoreError:
+    except StoreError as error:
+        if lacking(error) and not damaged:  # this says nothing about the image
+            raise StoreError(f"{source.root}: not backed up: {error}") from error
         return None
 
 

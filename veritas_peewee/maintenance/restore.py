@@ -14,10 +14,16 @@ from pathlib import Path
 from veritas_peewee import migrations
 from veritas_peewee.config import SCREENSHOTS, Location, locate
 from veritas_peewee.database.event_loop import on_event_loop
-from veritas_peewee.database.failures import DRIVER_ERRORS
+from veritas_peewee.database.failures import DRIVER_ERRORS, lacking
 from veritas_peewee.database.sqlite import SqliteStore
 from veritas_peewee.database.statements import rows_of
-from veritas_peewee.errors import DatabaseCorrupt, NoDatabase, StoreError
+from veritas_peewee.errors import (
+    DatabaseCorrupt,
+    InvalidAudit,
+    NoDatabase,
+    ScreenshotNotFound,
+    StoreError,
+)
 from veritas_peewee.files.database_path import SET_ASIDE
 from veritas_peewee.files.durable import make_folders, partial_folder, sync_folders
 from veritas_peewee.files.images import ScreenshotFolder
@@ -129,9 +135,10 @@ def _put(
             wanted = _images()
         before = _images_of(old)
         retained = new.path.with_name("kept")
+        set_aside: set[str] = set()
         if aside is not None:
             retained.mkdir(mode=0o700)
-            _retain_images(location, retained, before)
+            set_aside = _retain_images(location, retained, before)
             sync_folders(retained)
         added: list[str] = []
         try:
@@ -143,8 +150,7 @@ def _put(
             _remove_images(location, old, added)
             raise
         if before is not None:
-            # They have been set aside.
-            _remove_images(location, None, sorted(set(before) - set(wanted)))
+            _remove_images(location, None, sorted(set_aside - set(wanted)))
         return aside, head
 
 
@@ -184,7 +190,9 @@ def _folder(location: Location) -> ScreenshotFolder:
 
 def _images() -> dict[str, str | None]:
     """The images that the current database names, with their digests."""
-    return dict(rows_of(AuditScreenshot.select(AuditScreenshot.file_path, AuditScreenshot.sha256)))
+    rows = rows_of(AuditScreenshot.select(AuditScreenshot.file_path, AuditScreenshot.sha256))
+    # What another program has stored instead of a path names no file.
+    return {file: digest for file, digest in rows if type(file) is str}
 
 
 def _images_of(old: SqliteStore | None) -> dict[str, str | None] | None:
@@ -194,8 +202,14 @@ def _images_of(old: SqliteStore | None) -> dict[str, str | None] | None:
     return None
 
 
-def _retain_images(location: Location, aside: Path, names: dict[str, str | None] | None) -> None:
-    """Give the images of the old store a second name in `aside`, which costs no space."""
+def _retain_images(
+    location: Location, aside: Path, names: dict[str, str | None] | None
+) -> set[str]:
+    """Give the images of the old store a second name in `aside`, which costs no space; returns
+    those that have one.
+
+    Raises StoreError if one cannot be looked at. One that is damaged is left where it is.
+    """
     folder, retained = _folder(location), ScreenshotFolder(aside / SCREENSHOTS)
     if names is None:  # the store cannot be read, so any file may belong to it
         names = {
@@ -203,14 +217,31 @@ def _retain_images(location: Location, aside: Path, names: dict[str, str | None]
             for at, _, files in os.walk(folder.root)
             for name in files
         }
+    found = set()
     for name in names:
-        with suppress(StoreError, FileNotFoundError):
+        with suppress(InvalidAudit, FileNotFoundError):
             try:
                 folder.link(name, retained)
             except FileNotFoundError:
                 raise
             except OSError:  # a file system without links
-                retained.keep(name, folder.read(name))
+                if (image := _image(folder, name)) is None:
+                    continue
+                retained.keep(name, image)
+            found.add(name)
+    return found
+
+
+def _image(folder: ScreenshotFolder, name: str) -> bytes | None:
+    """An image; None if it is not there, or cannot be read for what it is itself."""
+    try:
+        return folder.read(name)
+    except StoreError as error:
+        if lacking(error):
+            raise
+        if not isinstance(error, ScreenshotNotFound):
+            _logger.warning("%s: is left out: %s", folder.root, error)
+        return None
 
 
 def _bring_images(
@@ -223,16 +254,16 @@ def _bring_images(
     """Put the backup's images into the folder, and into `added` those that were not there."""
     source, folder = _folder(new), _folder(location)
     for number, (name, digest) in enumerate(wanted.items(), 1):
-        present: bytes | None = None
-        with suppress(StoreError):
+        present, is_new = None, False
+        try:
             present = folder.read(name)
-        data: bytes | None = None
-        with suppress(StoreError):  # what is missing in a verified backup may be
-            data = source.read(name)
+        except StoreError as error:  # one that cannot be read is replaced
+            is_new = isinstance(error, ScreenshotNotFound)
+        data = _image(source, name)  # what is missing in a verified backup may be
         if data is not None and data != present:
             if digest is not None and hashlib.sha256(data).hexdigest() != digest:
                 raise DatabaseCorrupt(f"{source.root / name}: was altered just now")
-            if present is None:
+            if is_new:
                 added.append(name)
             folder.keep(name, data)
         if progress is not None:
