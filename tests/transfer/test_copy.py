@@ -239,6 +239,23 @@ def test_what_is_no_interrupted_copy_is_refused_and_differences_are_named(
     assert "its log has" in report.problems[1]
 
 
+def test_no_folder_of_images_is_that_of_a_store_and_its_copy(tmp_path: Path) -> None:
+    """What one of them removes the other one would miss."""
+    source, beside = tmp_path / "a.db", tmp_path / "b.db"
+    head = filled(str(source), 2)
+    (tmp_path / "link").symlink_to(tmp_path / "screenshots")
+    for folder in (None, tmp_path / "screenshots", tmp_path / "link"):
+        with pytest.raises(StoreError, match="would have the folder of images of"):
+            copy_store(source, beside, target_screenshots=folder)
+        assert not beside.exists()
+    assert copy_store(source, beside, target_screenshots=tmp_path / "own").ok
+    with connect(source):
+        for audit in Audit.select():
+            sync.delete(audit.id)
+    with connect(beside, screenshots=tmp_path / "own", read_only=True):
+        assert verify(against=head).problems == []
+
+
 def test_a_store_is_not_copied_into_itself_or_out_of_memory(new: New, tmp_path: Path) -> None:
     path = new("file")
     filled(path)

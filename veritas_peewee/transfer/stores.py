@@ -90,7 +90,7 @@ def copy_store(
     that was interrupted: that is continued. What is copied is `source` as of the moment at which
     the copy begins; others may write to it meanwhile, but not to `target`. The folders of images
     are those of `connect`. An audit that was altered past this library is not copied, and named.
-    Raises StoreError if `target` has audits of its own, or is `source`.
+    Raises StoreError if `target` has audits of its own, is `source`, or has its folder of images.
     """
     given = locate(source, source_screenshots), locate(target, target_screenshots)
     _refuse_same(*given)
@@ -127,6 +127,14 @@ def _refuse_same(source: Location, target: Location) -> None:
         )
     if same:
         raise StoreError(f"{source.name}: a store is not copied into itself")
+    folders = [one.screenshots for one in (source, target) if one.screenshots is not None]
+    # Each would remove the images of its removed audits, which the other one names.
+    if len({os.path.realpath(one) for one in folders}) < len(folders):
+        raise StoreError(
+            f"{target.name}: would have the folder of images of {source.name}, {folders[0]}, and "
+            "an image that is removed from one store would be missing in the other: put it into "
+            "another folder, or give it one for its images (--to-screenshots)"
+        )
 
 
 class _Copy:
