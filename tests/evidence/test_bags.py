@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import subprocess
+import threading
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -168,6 +169,31 @@ def test_an_image_that_is_missing_or_altered_is_left_out_and_named(
     # No event brought it, but the one that states the rows tells of it.
     assert (made.notes, made.images) == ([], (unknown,))
     assert check_bag(tmp_path / "bag", key).withheld == tuple(sorted((missing, altered)))
+
+
+def test_of_an_audit_that_is_removed_meanwhile_no_bag_is_made(
+    path: Path, tmp_path: Path, key: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Its rows are in the snapshot, and its images are files: they were not lost."""
+    with connect(path):
+        audit_id = an_audit()
+        made = sync.head(key=key)
+    adding = making._Maker._add_images
+
+    def remove() -> None:
+        with connect(path):
+            sync.delete(audit_id)
+
+    def late(maker: making._Maker) -> None:
+        other = threading.Thread(target=remove)
+        other.start()
+        other.join()
+        adding(maker)
+
+    monkeypatch.setattr(making._Maker, "_add_images", late)
+    with connect(path, read_only=True), pytest.raises(AuditNotFound):
+        sync.export_bag(audit_id, tmp_path / "bag", checkpoint=made)
+    assert not (tmp_path / "bag").exists()
 
 
 def test_an_audit_that_runs_has_what_its_log_tells_so_far(script, tmp_path, key):

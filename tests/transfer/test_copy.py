@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -30,6 +31,7 @@ from veritas_peewee.maintenance.verify import verify
 from veritas_peewee.models import AbsentImage
 from veritas_peewee.queries.images import current_images
 from veritas_peewee.testing import make_png
+from veritas_peewee.transfer import stores
 from veritas_peewee.transfer.whole import ids_of, read_wholes
 
 PAIRS = [("file", "server"), ("server", "file"), ("file", "file"), ("server", "server")]
@@ -237,6 +239,37 @@ def test_what_is_no_interrupted_copy_is_refused_and_differences_are_named(
         f"audit {changed.id}", f"audit {shorter.id}"]  # fmt: skip
     assert "its row is not the same" in report.problems[0]
     assert "its log has" in report.problems[1]
+
+
+def test_an_audit_that_is_removed_while_it_is_copied_is_not_a_lost_image(
+    new: New, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its rows are in the snapshot that is copied, and its images are files."""
+    source, target = new("file"), new("file")
+    filled(source, 2)
+    with connect(source, read_only=True):
+        absent = AbsentImage.select(AbsentImage.screenshot)
+        gone = AuditScreenshot.select().where(AuditScreenshot.id.not_in(absent)).get().audit_id
+
+    def remove() -> None:
+        with connect(source):
+            sync.delete(gone)
+
+    copying = stores._Copy._copy_audits
+
+    def late(copy: stores._Copy) -> None:
+        other = threading.Thread(target=remove)
+        other.start()
+        other.join()
+        copying(copy)
+
+    monkeypatch.setattr(stores._Copy, "_copy_audits", late)
+    report = copy_store(source, target)
+    monkeypatch.undo()
+    assert not report.complete
+    assert f"audit {gone}: was removed from {source} while it was copied" in str(report.problems)
+    Path(target).unlink()
+    assert copy_store(source, target).ok
 
 
 def test_no_folder_of_images_is_that_of_a_store_and_its_copy(tmp_path: Path) -> None:

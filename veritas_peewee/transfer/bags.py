@@ -32,6 +32,7 @@ from veritas_peewee.ledger.stored import StoredAudit, image_file, read_stored
 from veritas_peewee.presentation.report import report_parts
 from veritas_peewee.queries.absent import absent_images
 from veritas_peewee.queries.images import images_if_any
+from veritas_peewee.queries.present import Present
 from veritas_peewee.transfer.exporting import Progress, export_jsonl
 from veritas_peewee.transfer.files import Target, new_file
 from veritas_peewee.values.ids import key_of, not_found
@@ -240,19 +241,28 @@ class _Maker:
 
     def _add_images(self) -> None:
         place, absent = images_if_any(), absent_images(self._stored.id)
-        for file in self._images.files:
-            if file not in self._images.withheld:
-                try:
-                    if place is None:
-                        raise ScreenshotNotFound("this database has no place for images")
-                    data = place.read(file)
-                except ScreenshotNotFound as error:
-                    noted = file in absent
-                    what = "the image was not in the import that brought this audit"
-                    self._leave_out(file, what if noted else str(error), is_problem=not noted)
-                else:
-                    self._add_image(file, data)
-            self._advance()
+        with Present() as present:
+            for file in self._images.files:
+                if file not in self._images.withheld:
+                    try:
+                        if place is None:
+                            raise ScreenshotNotFound("this database has no place for images")
+                        data = place.read(file)
+                    except ScreenshotNotFound as error:
+                        if place is not None:
+                            self._check_there(present, file)
+                        noted = file in absent
+                        what = "the image was not in the import that brought this audit"
+                        self._leave_out(file, what if noted else str(error), is_problem=not noted)
+                    else:
+                        self._add_image(file, data)
+                self._advance()
+
+    def _check_there(self, present: Present, file: str) -> None:
+        """Raise AuditNotFound if the rows of an image that is missing have been removed since they
+        were read: files are outside of the snapshot."""
+        if not present.image_rows(self._stored.id, file):
+            raise not_found(self._stored.id)
 
     def _add_image(self, file: str, data: bytes) -> None:
         digests = [digest for name, digest in self._images.told if name == file]

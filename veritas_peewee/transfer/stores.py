@@ -29,6 +29,7 @@ from veritas_peewee.models import (
     Audit,
 )
 from veritas_peewee.queries import images
+from veritas_peewee.queries.present import Present
 from veritas_peewee.recording.arriving import clear_left_soon
 from veritas_peewee.startup import connect
 from veritas_peewee.transfer.accepting import check_values
@@ -310,13 +311,25 @@ class _Copy:
 
     def _compare(self, ours: Whole, theirs: Whole) -> None:
         name = f"audit {ours.stored.id}"
-        problem = difference(ours, theirs) or problem_of(theirs.stored, older=True)
-        if problem:
-            self._is_wrong(f"{name}: differs in {self.target.location.name}: {problem}")
+        differs = difference(ours, theirs) or problem_of(theirs.stored, older=True)
+        if differs:
+            self._is_wrong(f"{name}: differs in {self.target.location.name}: {differs}")
             return
-        for lost, text in image_problems(theirs, self.source, self.target):
-            self.problems.add(f"{name}: {text}")
-            self.wrong = self.wrong or not lost
+        for problem in image_problems(theirs, self.source, self.target):
+            if problem.is_the_same and self._was_removed(ours.stored.id, problem.file):
+                self._is_wrong(
+                    f"{name}: was removed from {self.source.location.name} while it was copied, "
+                    "and its images with it: begin again with an empty store"
+                )
+                continue
+            self.problems.add(f"{name}: {problem.text}")
+            self.wrong = self.wrong or not problem.is_the_same
+
+    def _was_removed(self, audit_id: str, file: str) -> bool:
+        """Whether the source has no row any more that names the image: files are outside of the
+        snapshot that is being copied."""
+        with at(self.source), Present() as present:
+            return not present.image_rows(audit_id, file)
 
     def _take_over_rest(self) -> None:
         with at(self.target), current_database().unit():

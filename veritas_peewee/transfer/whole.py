@@ -132,11 +132,19 @@ def read_image(database: StoreDatabase, row: Row) -> tuple[bytes | None, str | N
     return image, image_problem(row, image)
 
 
+class ImageProblem(NamedTuple):
+    """How an image of an audit in a copy is not that of its row, or of the store."""
+
+    file: str
+    is_the_same: bool
+    """Whether it is so in the store too."""
+    text: str
+
+
 def image_problems(
     whole: Whole, source: StoreDatabase, target: StoreDatabase
-) -> Iterator[tuple[bool, str]]:
-    """Which images of an audit in `target` are not those of its rows, or of `source`; with each
-    whether it is the same in `source`."""
+) -> Iterator[ImageProblem]:
+    """Which images of an audit in `target` are not those of its rows, or of `source`."""
     for row_id, row in zip(whole.screenshots, whole.stored.screenshots, strict=True):
         image, problem = read_image(target, row)
         if not problem and row[_SHA256] is not None:
@@ -144,9 +152,9 @@ def image_problems(
         known, reason = read_image(source, row)
         if known != image:
             what = problem or f"the image {image_file(row)} is another one"
-            yield False, f"{what} in {target.location.name}"
+            yield ImageProblem(image_file(row), False, f"{what} in {target.location.name}")
         elif reason and row_id not in whole.absent:
-            yield True, f"as in {source.location.name}: {reason}"
+            yield ImageProblem(image_file(row), True, f"as in {source.location.name}: {reason}")
 
 
 @per_backend
