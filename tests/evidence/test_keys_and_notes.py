@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import subprocess
 from base64 import b64decode, b64encode
@@ -12,6 +13,7 @@ import pytest
 from tests.evidence.conftest import NAME
 from veritas_peewee import InvalidAudit, NotProven, StoreError
 from veritas_peewee.evidence import ed25519, keys, notes
+from veritas_peewee.evidence.openssl import command as command_of_openssl
 
 TEXT = "audits.example.org/store\n3\nroot\n"
 # RFC 8032, section 7.1, test 2: a key, its public key, and its signature over one byte.
@@ -138,12 +140,43 @@ def test_a_vkey_that_was_altered_is_refused(key):
 def test_neither_the_package_nor_the_command_is_an_error_that_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(ed25519, "_cryptography", lambda: None)
     monkeypatch.setenv("PATH", str(tmp_path))
-    ed25519._command.cache_clear()
+    command_of_openssl.cache_clear()
     try:
         with pytest.raises(StoreError, match=r"veritas-peewee\[evidence\].*no `openssl` command"):
             keys.make_key(tmp_path / "store.key", NAME)
     finally:
-        ed25519._command.cache_clear()
+        command_of_openssl.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("version", "answer", "said"),
+    [
+        ("OpenSSL 1.1.1w  11 Sep 2023", "pkeyutl: Unrecognized flag rawin", "OpenSSL 3 or later"),
+        ("LibreSSL 3.3.6", "usage: pkeyutl", "OpenSSL 3 or later, and is LibreSSL 3.3.6"),
+        ("", "", "OpenSSL 3 or later"),
+        ("OpenSSL 3.0.19 27 Jan 2026", "out of memory", "openssl pkeyutl: out of memory"),
+    ],
+)
+def test_a_command_that_cannot_check_says_nothing_of_a_signature(
+    tmp_path, key, monkeypatch, version, answer, said
+):
+    note = notes.signed(TEXT, keys.signing_key(key)).encode()
+    public = keys.public_key(key)
+    command = tmp_path / "bin" / "openssl"
+    command.parent.mkdir()
+    command.write_text(
+        f"#!/bin/sh\ncase $1 in version) echo '{version}';; *) echo '{answer}' >&2; exit 1;; esac\n"
+    )
+    command.chmod(0o755)
+    monkeypatch.setattr(ed25519, "_cryptography", lambda: None)
+    monkeypatch.setenv("PATH", f"{command.parent}:{os.environ['PATH']}")
+    command_of_openssl.cache_clear()
+    try:
+        with pytest.raises(StoreError, match=said) as caught:
+            notes.checked(note, public)
+    finally:
+        command_of_openssl.cache_clear()
+    assert not isinstance(caught.value, NotProven)
 
 
 def test_openssl_alone_checks_a_note(tmp_path, key, signs):

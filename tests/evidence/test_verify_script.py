@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
@@ -146,3 +147,24 @@ def test_a_hostile_bag_runs_nothing_and_is_refused(
     assert (code, said.startswith("NOT VERIFIED: ")) == (1, True), said
     assert "\x1b" not in said
     assert not list(tmp_path.rglob("mark"))
+
+
+@pytest.mark.parametrize("what", ["a file", "a folder"])
+def test_what_it_may_not_read_is_no_fault_of_the_bag(made: mutations.Bags, what: str):
+    user = [] if os.geteuid() else ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    if user and shutil.which(user[0]) is None:
+        pytest.skip("NOT TESTED: this needs to be another user than root")
+    with tempfile.TemporaryDirectory() as folder:
+        bag, key = Path(folder, "bag"), Path(folder, "key")
+        shutil.copytree(made.whole, bag)
+        key.write_text(keys.public_key(made.key).vkey + "\n")
+        for one in (Path(folder), *bag.rglob("*"), bag, key):
+            one.chmod(0o755)
+        (bag / (bags.EVENTS if what == "a file" else "data/proof")).chmod(0)
+        done = subprocess.run(
+            [*user, "/bin/sh", "-s", bag, key], input=SCRIPT.read_text(), capture_output=True,
+            text=True,
+        )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "NOT CHECKED: " in done.stderr
+    assert "cannot be read" in done.stderr

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import ssl
-import subprocess
 import tempfile
 from datetime import UTC, datetime
 from hashlib import sha256, sha384, sha512
 from pathlib import Path
 
 from veritas_peewee.errors import NotProven, StoreError
-from veritas_peewee.evidence import bags
+from veritas_peewee.evidence import bags, openssl
 from veritas_peewee.evidence.bag_reading import Bag, content
 
 _MOST = 1 << 20
 _STAMP_INFO = bytes.fromhex("060b2a864886f70d0109100104")
 """The object identifier of what an authority signs (1.2.840.113549.1.9.16.1.4), in DER."""
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _TIME = re.compile(r"^Time stamp: (\w{3}) +(\d+) (\d\d:\d\d:\d\d)[\d.]* (\d{4}) GMT$", re.M)
 
 
@@ -27,13 +26,13 @@ def check(bag: Bag, root: str | os.PathLike[str]) -> datetime:
 
     It is checked as of that time: certificates expire. Raises NotProven if it is not a stamp of the
     bag's checkpoint that leads to the root certificate, StoreError if there is no `openssl`
-    command or the certificate cannot be read.
+    command, or an older one, or the certificate cannot be read.
     """
-    program = shutil.which("openssl")
-    if program is None:
-        raise StoreError("there is no `openssl` command, which checks a time stamp")
-    if not Path(root).is_file():
-        raise StoreError(f"{root}: there is no such file")
+    try:
+        program = openssl.command()
+    except StoreError as error:
+        raise StoreError(f"{error}, which checks a time stamp") from error
+    _check_readable(root)
     with tempfile.TemporaryDirectory(prefix="veritas-") as folder:
         files: dict[str, str] = {}
         for name in (bags.CHECKPOINT, bags.STAMP, bags.AUTHORITY):
@@ -49,8 +48,7 @@ def check(bag: Bag, root: str | os.PathLike[str]) -> datetime:
         found = _TIME.findall(text or "")
         if len(found) != 1:
             raise NotProven(f"{bags.STAMP}: is no time stamp")
-        moment = datetime.strptime(" ".join(found[0]), "%b %d %H:%M:%S %Y")
-        moment = moment.replace(tzinfo=UTC)
+        moment = _moment(*found[0])
         command = [program, "ts", "-verify", "-data", files[bags.CHECKPOINT], *reply]
         command += ["-CAfile", os.fspath(root), "-attime", str(int(moment.timestamp()))]
         if bags.AUTHORITY in files:
@@ -61,6 +59,25 @@ def check(bag: Bag, root: str | os.PathLike[str]) -> datetime:
                 "certificate"
             )
     return moment
+
+
+def _check_readable(root: str | os.PathLike[str]) -> None:
+    if not Path(root).is_file():  # to open a pipe can take for ever
+        raise StoreError(f"{root}: there is no such file")
+    try:
+        with open(root, "rb"):
+            pass
+    except OSError as error:
+        raise StoreError(f"{root}: cannot be read: {error.strerror or error}") from error
+
+
+def _moment(month: str, day: str, clock: str, year: str) -> datetime:
+    # Not by `strptime`, for which the months are those of whoever's language is set.
+    try:
+        date = f"{year}-{_MONTHS.index(month) + 1:02d}-{int(day):02d}"
+        return datetime.fromisoformat(f"{date}T{clock}").replace(tzinfo=UTC)
+    except ValueError as error:
+        raise NotProven(f"{bags.STAMP}: is no time stamp") from error
 
 
 def check_parts(note: bytes, reply: bytes | None, certificates: bytes | None) -> None:
@@ -99,5 +116,5 @@ def _is_whole(der: bytes) -> bool:
 
 def _run(command: list[str]) -> str | None:
     """What a command prints; None if it failed."""
-    done = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, check=False)
+    done = openssl.run(command)
     return done.stdout.decode(errors="replace") if done.returncode == 0 else None

@@ -5,15 +5,13 @@ Both make the same signatures. Keys are PEM, as `openssl genpkey -algorithm ed25
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 import tempfile
 from base64 import b64decode
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from veritas_peewee.errors import StoreError
+from veritas_peewee.evidence import openssl
 
 PUBLIC = 32
 """How many bytes a public key has."""
@@ -23,8 +21,9 @@ PUBLIC_AS_DER = bytes.fromhex("302a300506032b6570032100")
 """What stands before a public key's bytes in its DER form (RFC 8410)."""
 _LACKING = (
     "the package `cryptography` is not installed (pip install 'veritas-peewee[evidence]'), and "
-    "there is no `openssl` command"
 )
+_OTHER = b"Signature Verification Failure"
+"""What the command says of a signature that is another one; else it could not check it."""
 _NO_KEY = "is not a private key for Ed25519: `veritas-peewee keygen` makes one"
 
 
@@ -100,7 +99,9 @@ def is_signed(public: bytes, message: bytes, signature: bytes) -> bool:
                 "pkeyutl", "-verify", "-pubin", "-keyform", "DER", "-inkey", key, "-rawin",
                 "-in", text, "-sigfile", given,
             )  # fmt: skip
-        except _Refused:
+        except _Refused as error:
+            if not error.is_of_the_signature:
+                raise
             return False
         return True
 
@@ -156,22 +157,21 @@ def _why_not(key: Path) -> str:
 class _Refused(StoreError):
     """What `openssl` said when it failed."""
 
-
-@cache
-def _command() -> str:
-    found = shutil.which("openssl")
-    if found is None:
-        raise StoreError(_LACKING)
-    return found
+    is_of_the_signature = False
+    """Whether it was asked to check one, and that is another one."""
 
 
 def _openssl(*words: str) -> bytes:
-    done = subprocess.run(
-        [_command(), *words], capture_output=True, stdin=subprocess.DEVNULL, check=False
-    )
+    try:
+        command = openssl.command()
+    except StoreError as error:
+        raise StoreError(f"{_LACKING}{error}") from error
+    done = openssl.run([command, *words])
     if done.returncode:
         lines = [*done.stderr.decode(errors="replace").splitlines(), *_said(done.stdout)]
-        raise _Refused(f"openssl {words[0]}: {lines[0] if lines else 'failed'}")
+        refused = _Refused(f"openssl {words[0]}: {lines[0] if lines else 'failed'}")
+        refused.is_of_the_signature = _OTHER in done.stdout
+        raise refused
     return done.stdout
 
 

@@ -24,10 +24,11 @@ cat < "$2" > "$T/key"; if test $# -gt 2; then cat < "$3" > "$T/root" || exit 2; 
 case $1 in /*) cd "$1";; *) cd "./$1";; esac
 P=data/proof
 
-find . ! -type f ! -type d > "$T/odd" || no "its folders cannot be read"
+find . ! -type f ! -type d > "$T/odd" || cannot "its folders cannot be read"
 test ! -s "$T/odd" || no "the bag holds what is neither a file nor a folder"
-find . -name '*[!A-Za-z0-9._-]*' > "$T/odd" || no "its folders cannot be read"
+find . -name '*[!A-Za-z0-9._-]*' > "$T/odd" || cannot "its folders cannot be read"
 test ! -s "$T/odd" || no "missing, or in no manifest: not a name that is in a bag: $(head -n 1 "$T/odd")"
+find . -type f > "$T/read"; while read -r f; do test -r "$f" || cannot "a file cannot be read: $f"; done < "$T/read"
 find . -type f ! -path ./tagmanifest-sha256.txt | sed 's|^\./||' | sort > "$T/here"
 for f in manifest-sha256.txt tagmanifest-sha256.txt; do test -f $f || no "a manifest is missing"; ends $f; done
 none -v '^[0-9a-f]\{64\}  data/[A-Za-z0-9._/-]*$' manifest-sha256.txt || no "a manifest has a line that is none of it"
