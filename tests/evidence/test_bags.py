@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
+import struct
 import subprocess
 import threading
 import zipfile
@@ -34,6 +36,7 @@ from veritas_peewee import (
 from veritas_peewee.errors import DatabaseCorrupt
 from veritas_peewee.evidence import bag_reading, bags, keys
 from veritas_peewee.evidence.bag_check import check_bag
+from veritas_peewee.files.platform import Folder
 from veritas_peewee.ledger.log import link
 from veritas_peewee.presentation import report
 from veritas_peewee.queries.images import current_images
@@ -392,6 +395,56 @@ def test_a_hostile_bag_is_refused_and_hurts_nobody(bag, key, hostile):
     hostile(bag)
     with pytest.raises(NotProven, match=HOSTILE[hostile]):
         check_bag(bag, key)
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EMFILE], ids=os.strerror)
+@pytest.mark.parametrize("what", ["folder", "open_to_read"])
+def test_what_cannot_be_looked_at_is_no_fault_of_the_bag(bag, key, monkeypatch, code, what):
+    real = getattr(Folder, what)
+
+    def refusing(folder: Folder, name: str, *rest: object, **more: object) -> object:
+        if name in ("proof", "checkpoint"):
+            raise OSError(code, os.strerror(code), name)
+        return real(folder, name, *rest, **more)
+
+    monkeypatch.setattr(Folder, what, refusing)
+    with pytest.raises(StoreError, match=os.strerror(code)) as caught:
+        check_bag(bag, key)
+    assert not isinstance(caught.value, NotProven)
+
+
+def _beyond_all_files() -> bytes:
+    """A zip file whose second entry begins after 2^63 bytes."""
+    size, names = 1 << 63, (b"a/manifest-sha256.txt", b"a/b")
+    local = struct.pack("<4s5H3I2H", b"PK\3\4", 45, *(0,) * 7, len(names[0]), 0) + names[0]
+    central = b""
+    numbers = ((size, size), (len(local) + size,))
+    for name, large in zip(names, numbers, strict=True):
+        extra = struct.pack(f"<HH{len(large)}Q", 1, 8 * len(large), *large)
+        sizes = (0xFFFFFFFF,) * 2 if len(large) == 2 else (0, 0)
+        offset = 0 if len(large) == 2 else 0xFFFFFFFF
+        central += struct.pack(
+            "<4s6H3I5H2I", b"PK\1\2", 45, 45, 0, 0, 0, 0, 0, *sizes, len(name), len(extra),
+            0, 0, 0, 0, offset,
+        ) + name + extra  # fmt: skip
+    end = struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, 2, 2, len(central), len(local), 0)
+    return local + central + end
+
+
+def test_a_zip_file_with_odd_numbers_and_names_is_refused(bag: Path, key: Path, tmp_path: Path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name, data in files(bag).items():
+            archive.writestr(f"bag/{name}", data)
+    whole = (tmp_path / "a.zip").read_bytes()
+    directory = whole.index(b"PK\1\2")
+    without_name, not_text = bytearray(whole), bytearray(whole)
+    without_name[directory + 46] = 0
+    not_text[directory + 9] |= 8  # the flag of UTF-8
+    not_text[directory + 46] = 0xFF
+    for altered in (bytes(without_name), bytes(not_text), _beyond_all_files()):
+        (tmp_path / "b.zip").write_bytes(altered)
+        with pytest.raises(StoreError):
+            check_bag(tmp_path / "b.zip", key)
 
 
 def test_a_hostile_zip_file_is_refused(bag: Path, key: Path, tmp_path: Path):

@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.command_line import run_here
 from veritas_peewee import NotProven, StoreError, connect, sync
-from veritas_peewee.evidence import timestamps
+from veritas_peewee.evidence import bag_times, timestamps
 
 _CONFIG = """
 [req]
@@ -189,3 +189,20 @@ def test_without_the_package_the_command_is_named(kept, monkeypatch):
         timestamps.write_request(kept)
     with pytest.raises(StoreError, match=r"rfc3161-client.*openssl ts -verify -data"):
         timestamps.check(b"", b"", b"")
+
+
+def test_a_reply_that_grants_and_has_no_stamp_proves_nothing(authority):
+    with pytest.raises(NotProven, match="there is no time stamp in the authority's reply"):
+        timestamps.check(bytes.fromhex("30053003020100"), b"x", authority.certificates.read_bytes())
+
+
+@pytest.mark.parametrize("month", range(1, 13))
+def test_the_month_of_a_stamp_is_known_whatever_language_is_set(month):
+    name = "JanFebMarAprMayJunJulAugSepOctNovDec"[3 * month - 3 : 3 * month]
+    found = bag_times._moment(name, "7", "10:20:30", "2026")
+    assert found == datetime(2026, month, 7, 10, 20, 30, tzinfo=UTC)
+
+
+def test_a_day_that_there_is_not_is_no_time_stamp():
+    with pytest.raises(NotProven, match="is no time stamp"):
+        bag_times._moment("Feb", "30", "10:20:30", "2026")

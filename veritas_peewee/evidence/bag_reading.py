@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import os
 import re
+import struct
 import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Protocol, cast
 
+from veritas_peewee.database.failures import lacking
 from veritas_peewee.errors import NotProven, StoreError
 from veritas_peewee.files.platform import Folder, is_regular
 from veritas_peewee.values.plain import shown
@@ -24,6 +26,8 @@ MOST_BYTES = 1 << 34
 _DEEPEST = 12
 _PIECE = 1 << 20
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
+_NO_ZIP = (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError, struct.error)
+"""What Python's reader raises where the numbers or the names in a zip file are none."""
 
 
 class Bag(Protocol):
@@ -58,22 +62,24 @@ def opened(path: str | os.PathLike[str]) -> Iterator[Bag]:
                 bag = _InZip(archive, place.stat().st_size)
         except OSError as error:
             raise StoreError(f"{place}: cannot be read: {error.strerror or error}") from error
-        except (zipfile.BadZipFile, NotImplementedError) as error:
+        except _NO_ZIP as error:
             raise StoreError(f"{place}: is neither a folder nor a whole zip file") from error
         _check_amount(bag.sizes)
         yield bag
 
 
 def pieces(bag: Bag, name: str) -> Iterator[bytes]:
-    """A file of a bag piece by piece; NotProven if it cannot be read to its end."""
+    """A file of a bag piece by piece; NotProven if it cannot be read to its end, StoreError where
+    that says nothing about the file."""
     size = bag.sizes[name]
     try:
         with bag.open(name) as file:
             while size and (piece := file.read(min(_PIECE, size))):
                 size -= len(piece)
                 yield piece
-    except (OSError, EOFError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
-        raise NotProven(f"{name}: cannot be read: {error}") from error
+    except (OSError, EOFError, RuntimeError, *_NO_ZIP) as error:
+        kind = StoreError if lacking(error) else NotProven
+        raise kind(f"{name}: cannot be read: {error}") from error
     if size:
         raise NotProven(f"{name}: is cut off")
 
@@ -109,6 +115,8 @@ class _InFolder:
             try:
                 below = folder.folder(name)
             except OSError as error:
+                if lacking(error):
+                    raise
                 raise NotProven(
                     f"it holds what is neither a file nor a folder: {path!a}"
                 ) from error
@@ -167,7 +175,7 @@ class _InZip:
         self._archive = archive
         self._entries: dict[str, zipfile.ZipInfo] = {}
         for entry in archive.infolist():
-            if entry.is_dir():
+            if entry.filename and entry.is_dir():
                 continue
             top, _, name = entry.filename.partition("/")
             kind = entry.external_attr >> 28

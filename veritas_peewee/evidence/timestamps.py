@@ -82,7 +82,10 @@ def check(reply: bytes, data: bytes, authorities: bytes, request: bytes | None =
             "the authority has granted it with changes, which cannot be checked here: openssl ts "
             "-verify -data CHECKPOINT -in CHECKPOINT.tsr -CAfile CA.pem -attime SECONDS"
         )
-    info = read.tst_info
+    try:
+        info = read.tst_info
+    except ValueError as error:
+        raise NotProven("there is no time stamp in the authority's reply") from error
     digest = _HASHES.get(info.message_imprint.hash_algorithm.dotted_string)
     if digest is None or digest(data).digest() != info.message_imprint.message:
         raise NotProven("it is a time stamp of something else")
@@ -99,7 +102,8 @@ def check(reply: bytes, data: bytes, authorities: bytes, request: bytes | None =
 def _has_nonce(request: bytes, nonce: int) -> bool:
     """Whether a request has this nonce, as the DER of an integer."""
     size = nonce.bit_length() // 8 + 1
-    return b"\x02" + bytes([size]) + nonce.to_bytes(size, "big") in request
+    der = b"\x02" + bytes([size % 256]) + nonce.to_bytes(size, "big", signed=True)
+    return der in request
 
 
 def _name(name: Any) -> str:
