@@ -159,6 +159,25 @@ def test_a_file_can_take_the_place_of_another_when_it_is_whole(folder):
     assert only(folder).read_bytes() == b"new"
 
 
+def test_a_file_that_took_the_place_of_another_stays_if_its_name_cannot_be_brought_to_disk(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one is gone by then: to take the new one back would leave none."""
+    (folder / "x").write_bytes(b"old")
+
+    def fail(path: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(durable, "sync", fail)
+    with (
+        pytest.raises(OSError, match=os.strerror(errno.EIO)),
+        appearing_stream(folder / "x", replace=True) as file,
+    ):
+        file.write(b"new")
+    assert [entry.name for entry in folder.iterdir()] == ["x"]
+    assert (folder / "x").read_bytes() == b"new"
+
+
 def test_a_file_that_is_being_written_is_not_taken_for_one_of_the_dead(folder):
     with appearing_stream(folder / "a") as first:
         with pytest.raises(FileExistsError), appearing_stream(folder / "a"):

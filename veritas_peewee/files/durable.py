@@ -137,7 +137,8 @@ def appearing(path: Path, partial: Path) -> Iterator[None]:
 def appearing_stream(path: Path, *, replace: bool = False) -> Iterator[BinaryIO]:
     """As `appearing`, with the new file open for writing, under a name that nobody else has.
 
-    With `replace` it takes the place of a file of that name. The process that writes it holds it
+    With `replace` it takes the place of a file of that name, and stays there whole even if its name
+    cannot be brought to disk, of which OSError tells. The process that writes it holds it
     locked. A file with such a name that is not locked was left by a process that was killed; those
     in the same folder are removed first.
     """
@@ -171,9 +172,13 @@ def appearing_stream(path: Path, *, replace: bool = False) -> Iterator[BinaryIO]
 def _named_at_the_end(partial: Path, path: Path, replace: bool = False) -> Iterator[None]:
     try:
         yield
-        if not replace and os.path.lexists(path):
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
-        _rename_durably(partial, path)
+        if not replace:
+            if os.path.lexists(path):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+            _rename_durably(partial, path)
+            return
+        rename(partial, path)
+        sync(path.parent)  # not taken back if that fails: there is no other one any more
     finally:
         with suppress(OSError):
             os.unlink(partial)
