@@ -246,6 +246,23 @@ def shell(text: str, *arguments: str, **options: Any) -> Result:
     return Result(done.returncode, done.stdout, done.stderr)
 
 
+@pytest.mark.parametrize(
+    "words",
+    ["head --database {db}", "--version", "check --script", "vkey {new}/key", "keygen {new}/other "
+     "--name a.example/store", "head --json --database {db}", "history --database {db}",
+     "head --signed {new}/key --database {db}", "history --help"],
+)  # fmt: skip
+def test_what_a_process_could_not_print_is_no_success(place: Place, words: str) -> None:
+    """Of a real process, whose standard output is the one that libraries look for themselves."""
+    here(["keygen", str(place.new / "key"), "--name", "a.example/store"])
+    command = words.format(new=place.new, db=place.database).split()
+    full = shell('"$@" >/dev/full', *command)
+    assert full.code == 1
+    said = "the standard output cannot be written: No space left on device"
+    assert full.err == f"veritas-peewee: {said}\n"
+    place.fresh()
+
+
 def test_streams_that_the_shell_has_closed(place: Place) -> None:
     closed = shell('"$@" >&-', *place.command("history"))
     assert (closed.code, closed.out) == (1, "")

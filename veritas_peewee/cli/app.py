@@ -17,7 +17,7 @@ from veritas_peewee.cli.ending import Ending, by_signal, when_asked
 from veritas_peewee.cli.plain_values import PlainCommand, PlainGroup
 from veritas_peewee.cli.streams import OutputFailed, ReaderGone, guarded
 from veritas_peewee.cli.terminal import legible
-from veritas_peewee.cli.text import PROGRAM, complain, in_words
+from veritas_peewee.cli.text import PROGRAM, complain, in_words, say
 from veritas_peewee.errors import StoreError
 
 BROKEN_PIPE = 141
@@ -73,7 +73,7 @@ def _version(wanted: bool) -> None:
     if wanted:
         # Not by an import statement: the package's front imports modules beside the command line.
         version = import_module("veritas_peewee").__version__
-        typer.echo(f"{PROGRAM} {version}")
+        say(f"{PROGRAM} {version}")
         raise typer.Exit
 
 

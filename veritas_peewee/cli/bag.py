@@ -12,7 +12,7 @@ import typer
 from veritas_peewee.cli import terminal
 from veritas_peewee.cli.options import Json, as_usage_errors, existing
 from veritas_peewee.cli.output import print_json
-from veritas_peewee.cli.text import PROGRAM, complain, one_line
+from veritas_peewee.cli.text import PROGRAM, complain, one_line, say
 from veritas_peewee.errors import NotProven, StoreError
 from veritas_peewee.evidence import bags
 from veritas_peewee.evidence.bag_check import check_bag
@@ -165,7 +165,7 @@ def check(
     bag is not proven, and with 3 if all fits, but no key was given to check the signature by.
     """
     if script:
-        typer.echo(bags.script(), nl=False)
+        say(bags.script().decode(), end="")
         return
     if bag is None:
         raise typer.BadParameter("name the bag", param_hint="BAG")
@@ -180,7 +180,7 @@ def check(
         print_json({"ok": report.key == "given", "problem": None, **as_dict(report)})
     else:
         for line in report.lines():
-            typer.echo(line)
+            say(line)
     if report.key != "given":
         complain("the key that signed it is only in the bag itself: give the store's, by --key")
         raise typer.Exit(UNCHECKED)

@@ -9,7 +9,7 @@ import typer
 
 from veritas_peewee.cli.options import Database, Json, as_usage_errors, existing, looked_at
 from veritas_peewee.cli.output import print_json
-from veritas_peewee.cli.text import PROGRAM, one_line
+from veritas_peewee.cli.text import PROGRAM, one_line, say
 from veritas_peewee.errors import NotProven
 from veritas_peewee.evidence import checkpoints, keys, timestamps
 from veritas_peewee.presentation.data import as_dict
@@ -93,7 +93,7 @@ def head(
         if json:
             print_json({"head": str(found), **as_dict(found)})
         else:
-            typer.echo(str(found))
+            say(found)
         return
     # To store beside the log what makes the next checkpoint quick, where that can be written.
     with existing(database, reading=True), as_usage_errors("--signed"):
@@ -101,7 +101,7 @@ def head(
     if json:
         print_json(made)
     else:
-        typer.echo(made.note, nl=False)
+        say(made.note, end="")
 
 
 def _ask_for_time(checkpoint: Path, json: bool) -> None:
@@ -114,7 +114,7 @@ def _ask_for_time(checkpoint: Path, json: bool) -> None:
         print_json({"request": str(written)})
         return
     reply = f"{checkpoint}{timestamps.REPLY}"
-    typer.echo(
+    say(
         f"{one_line(written)}: written; it is sent to an authority for example with\n"
         "  curl -H 'Content-Type: application/timestamp-query' --data-binary "
         f"@{one_line(written)} URL > {one_line(reply)}"
@@ -128,7 +128,7 @@ def _keep_time(reply: Path, checkpoint: Path, authority: Path, json: bool) -> No
     else:
         time = found.time.strftime("%Y-%m-%d %H:%M:%S")
         whose = f" by {one_line(found.authority)}" if found.authority else ""
-        typer.echo(f"{one_line(kept)}: {one_line(checkpoint)} was there at {time} UTC{whose}")
+        say(f"{one_line(kept)}: {one_line(checkpoint)} was there at {time} UTC{whose}")
 
 
 def keygen(
@@ -146,7 +146,7 @@ def keygen(
     keep it apart from the store.
     """
     with as_usage_errors("--name"):
-        typer.echo(keys.make_key(file, name).vkey)
+        say(keys.make_key(file, name).vkey)
 
 
 def vkey(
@@ -158,7 +158,7 @@ def vkey(
     has it, or as PEM."""
     found = keys.public_key(file)
     if pem:
-        typer.echo(found.pem, nl=False)
+        say(found.pem, end="")
         return
     with as_usage_errors("--name"):
-        typer.echo(keys.named(found, name).vkey)
+        say(keys.named(found, name).vkey)

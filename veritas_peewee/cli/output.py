@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import json
-import sys
 
+from veritas_peewee.cli.text import say
 from veritas_peewee.presentation.data import as_dict
 
 
 def print_json(value: object) -> None:
     """Write `value` on standard output."""
     # ASCII only: no control character and no encoding can get in the way.
-    _write(json.dumps(as_dict(value), indent=2))
+    say(json.dumps(as_dict(value), indent=2))
 
 
 def print_line(value: object) -> None:
     """Write `value` as one line on standard output."""
-    _write(json.dumps(as_dict(value)))
-
-
-def _write(text: str) -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+    say(json.dumps(as_dict(value)))

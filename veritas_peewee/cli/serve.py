@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from veritas_peewee.cli.options import Database, as_usage_errors, must_exist
-from veritas_peewee.cli.text import PROGRAM, complain
+from veritas_peewee.cli.text import PROGRAM, complain, say
 from veritas_peewee.errors import InvalidAudit, StoreError
 from veritas_peewee.evidence.keys import signing_key
 
@@ -105,7 +105,7 @@ def serve(
     listening = _listen(host, port)
     with listening:
         address = f"http://{_shown(host)}:{listening.getsockname()[1]}/"
-        typer.echo(f"{address} (Ctrl-C ends it)")
+        say(f"{address} (Ctrl-C ends it)")
         if open_browser:
             with suppress(webbrowser.Error):
                 webbrowser.open(address if token is None else f"{address}?token={token}")

@@ -28,6 +28,16 @@ def one_line(value: object) -> str:
     return " ".join(clean(value).split())
 
 
+def say(text: object, *, end: str = "\n") -> None:
+    """Write a text on standard output, and at once.
+
+    Not by `typer.echo`, which puts a stream of its own around the given one, and swallows what
+    that cannot write: a head that was not printed would look printed.
+    """
+    sys.stdout.write(f"{text}{end}")
+    sys.stdout.flush()
+
+
 def complain(message: object) -> None:
     """Write `veritas-peewee: message` as one line on standard error."""
     sys.stderr.write(f"{PROGRAM}: {one_line(message)}\n")
