@@ -13,6 +13,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -488,6 +489,44 @@ def test_a_live_pipe_whose_program_is_asked_to_end_is_marked(place: Place) -> No
         audit = sync.get("live")
     assert audit.status == "disconnected"
     assert "interrupted" in audit.errors[-1]
+    place.fresh()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("came", "status", "said"),
+    [
+        ('{"type": "finding", "finding": {"id": "f1", oh}', "disconnected", "line 2: the JSON"),
+        ('"type": "finding" oh', "disconnected", "line 2: looks like an event"),
+        ('{\n "scout_results": [],\n "status": oh,\n "judge_decision": {"trust_score_result": '
+         '{"final_score": 12}}\n}', "completed", "line 4: cannot be read"),
+    ],
+)  # fmt: skip
+def test_what_came_through_a_live_pipe_before_the_signal_is_kept_or_named(
+    place: Place, number: int, came: str, status: str, said: str
+) -> None:
+    """Also what was held back, because the next line could have belonged to it."""
+    path = str(place.new / "a.db")
+    arguments = ["ingest", "-", "--url", "https://a.example/", "--id", "live", "--database", path]
+    with subprocess.Popen(
+        [*PROGRAM, *arguments], env=environment(), stdin=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as started:
+        assert started.stdin is not None
+        started.stdin.write(f'{{"type": "phase_start", "phase": "scout"}}\n{came}\n'.encode())
+        started.stdin.flush()
+        wait_for(lambda: Path(path).exists() and recorded(path))
+        time.sleep(0.3)  # until the second line is read: nothing shows that it is held
+        started.send_signal(number)
+        _, err = started.communicate(timeout=DEADLINE)
+    assert started.returncode == 128 + number
+    assert err.decode().startswith(f"veritas-peewee: -: {said}")
+    assert err.count(b"\n") == 1
+    with connect(path, read_only=True):
+        audit = sync.get("live")
+        types = [event.event_type for event in sync.events("live")]
+    assert audit.status == status
+    assert [error for error in audit.errors if error.startswith(said)]
+    assert types[-1] == ("audit_disconnected" if status == "disconnected" else "engine_result")
     place.fresh()
 
 

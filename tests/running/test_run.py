@@ -139,6 +139,39 @@ async def test_cancelled_it_ends_the_engine_with_all_it_started(file_store, tmp_
     await until(told.exists)
 
 
+@pytest.mark.parametrize(
+    ("came", "status", "said"),
+    [
+        ('{"type": "finding", "finding": {oh}', "disconnected", "line 2: the JSON object"),
+        ('"type": "finding" oh', "disconnected", "line 2: looks like an event"),
+        ('{\n "scout_results": [],\n "status": oh,\n "judge_decision": {"trust_score_result": '
+         '{"final_score": 12}}\n}', "completed", "line 4: cannot be read"),
+    ],
+)  # fmt: skip
+async def test_what_an_engine_told_before_it_was_cancelled_is_kept_or_named(
+    file_store, came, status, said
+):
+    """Also what was held back, because the next line could have belonged to it."""
+    audit = await file_store.create("https://example.com")
+    steps = engine("progress", f"text={came}\n", "wait=60")
+    with anyio.CancelScope() as scope:
+
+        async def cancel():
+            async for event in file_store.follow(audit.id):
+                if event.event_type == "phase_start":
+                    await anyio.sleep(0.5)  # until the rest is read
+                    scope.cancel()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(cancel)
+            await file_store.run(audit.id, steps)
+    ended = await file_store.get(audit.id)
+    assert (ended.status, ended.trust_score) == (status, 12 if status == "completed" else None)
+    assert [error for error in ended.errors if error.startswith(said)]
+    if status == "disconnected":  # nothing comes after the end
+        assert (await file_store.events(audit.id))[-1].event_type == "audit_disconnected"
+
+
 async def test_a_child_that_holds_the_pipe_open_keeps_no_audit_running(
     file_store, tmp_path, monkeypatch
 ):

@@ -120,31 +120,50 @@ def _live_pipe(pipe: BinaryIO, url: str | None, audit_id: str | None) -> tuple[A
     """Record each event as its line arrives; returns the audit and the troubles."""
     audit = _begin(url, audit_id)
     output = LiveOutput()
-    reason, cut_off = NO_END, ""
+    too_long = ""
     try:
         with _progress(audit) as show:
             for line in read_lines(pipe):
                 for event in _record(audit.id, output, output.events(line)):
                     show(event)
-            for event in _record(audit.id, output, output.rest()):
-                show(event)
-        reason = output.nothing_came() or reason
     except InvalidAudit as error:
-        reason = cut_off = str(error)
-        output.troubles.append(reason)
+        too_long = str(error)
+        output.troubles.append(too_long)
     except KeyboardInterrupt:
+        # What has come is kept: the end of a value may be all that is missing, or not even that.
         with suppress(StoreError):
-            end_of_output(audit.id, "the program that recorded this audit was interrupted")
+            _end(audit.id, output, "the program that recorded this audit was interrupted")
+        for text in output.troubles:
+            complain(f"{PIPE}: {text}")
         raise
     except StoreError:
         with suppress(StoreError):
             end_of_output(audit.id, "the engine's output could not be recorded any further")
         raise
-    end_of_output(audit.id, reason)
-    # The event that closes an audit with a result tells it, but is no note.
-    if cut_off and cut_off not in lookups.get(audit.id).errors:
-        record(audit.id, with_notes({"type": NOTES_EVENT}, [cut_off]))
+    _end(audit.id, output, too_long)
     return lookups.get(audit.id), output.troubles
+
+
+def _end(audit_id: str, output: LiveOutput, reason: str) -> None:
+    """Record what is left of the output, and end the audit: for this reason, or for that which the
+    output itself gives."""
+    try:
+        for _ in _record(audit_id, output, output.rest()):
+            pass
+    except InvalidAudit as error:
+        cut_off = str(error)
+        output.troubles.append(cut_off)
+        if reason:  # first, because who follows sees nothing after the end
+            _note(audit_id, cut_off)
+        reason = reason or cut_off
+    end_of_output(audit_id, reason or output.nothing_came() or NO_END)
+    # The event that closes an audit with a result tells the reason, but is no note.
+    if reason in output.troubles and reason not in lookups.get(audit_id).errors:
+        _note(audit_id, reason)
+
+
+def _note(audit_id: str, text: str) -> None:
+    record(audit_id, with_notes({"type": NOTES_EVENT}, [text]))
 
 
 def _begin(url: str | None, audit_id: str | None) -> Audit:

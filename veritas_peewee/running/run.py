@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -110,14 +111,15 @@ async def run_audit(
     except StoreError as error:
         await engine.stop()
         reason = f"the engine was stopped, because its output could not be recorded: {error}"
-        await _give_up(write, audit_id, reason, failed=True)
-        if not isinstance(error, InvalidAudit):
+        is_ours = isinstance(error, InvalidAudit)  # a line that is too long; else the store's
+        await _give_up(write, audit_id, reason, output if is_ours else None, failed=True)
+        if not is_ours:
             raise
     except BaseException:
         try:
             await engine.stop()
         finally:
-            await _give_up(write, audit_id, _CANCELLED)
+            await _give_up(write, audit_id, _CANCELLED, output)
         raise
     else:
         await engine.process.aclose()
@@ -145,9 +147,30 @@ def _end(
         record(audit_id, event, lenient=True)
 
 
-async def _give_up(write: Write, audit_id: str, reason: str, *, failed: bool = False) -> None:
-    with anyio.CancelScope(shield=True), suppress(StoreError):
-        await write(end_of_output, audit_id, reason, failed=failed)
+async def _give_up(
+    write: Write,
+    audit_id: str,
+    reason: str,
+    output: _Output | None = None,
+    *,
+    failed: bool = False,
+) -> None:
+    """End an audit, also for a caller who is cancelled; before that, what has come of its `output`
+    and was held back is recorded, for nothing will complete it."""
+    with anyio.CancelScope(shield=True):
+        cut_off = None
+        if output is not None:
+            with suppress(StoreError):
+                cut_off = await output.end()
+        with suppress(StoreError):
+            await write(_stop, audit_id, reason, cut_off, failed=failed)
+
+
+@atomic
+def _stop(audit_id: str, reason: str, cut_off: str | None, *, failed: bool) -> None:
+    if cut_off is not None:  # first, because who follows sees nothing after the end
+        record(audit_id, with_notes({"type": NOTES_EVENT}, [cut_off]))
+    end_of_output(audit_id, reason, failed=failed)
 
 
 class _Output:
@@ -156,21 +179,31 @@ class _Output:
     def __init__(self, record: Record) -> None:
         self._record = record
         self._output = LiveOutput()
+        self._left: deque[Event] = deque()
+        """Events that are not recorded yet: whoever is cancelled leaves them to `end`."""
+        self._rest = self._output.rest()
+        """Begun by `end`, which goes on with it if it was cancelled."""
 
     async def take(self, line: bytes) -> None:
         """Record the events that a line completes."""
-        await self._record_all(self._output.events(line))
+        self._left.extend(self._output.events(line))
+        await self._record_all()
 
     async def end(self) -> str | None:
         """Record what is left; what was cut off, in words, if something was."""
+        await self._record_all()
         try:
-            await self._record_all(self._output.rest())
+            # One by one: the last one has the notes on those that could not be recorded.
+            for event in self._rest:
+                self._left.append(event)
+                await self._record_all()
         except InvalidAudit as error:
             return str(error)
         return None
 
-    async def _record_all(self, events: Iterable[Event]) -> None:
-        for event in events:
+    async def _record_all(self) -> None:
+        while self._left:
+            event = self._left.popleft()
             # What was read is recorded, whoever cancels the run meanwhile.
             with anyio.CancelScope(shield=True):
                 try:
