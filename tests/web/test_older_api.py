@@ -549,6 +549,23 @@ def test_the_status_of_an_audit_has_what_the_older_one_had_and_what_it_lost(path
         assert (answer.status_code, answer.json()) == (404, {"detail": "Audit not found"})
 
 
+@pytest.mark.parametrize("place", ["/api/audit/start", "/api/audits/compare"])
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b'[{"a": NaN}]', "application/json"), (b'{"x": 1e999}', "application/json"),
+        (b'{"x": "\\ud800"}', "application/json"), (b"\xff", "application/json"),
+        (b"\xff", "text/plain"), (b"", "application/json"), (b"{", "application/json"),
+        (b"[" * 900 + b"]" * 900, "application/json"),
+    ],
+)  # fmt: skip
+def test_whatever_body_is_refused_in_the_older_words(path, place, body, kind):
+    with backend(path) as client:
+        refused = client.post(place, content=body, headers={"content-type": kind})
+    assert refused.status_code in (400, 422)
+    assert list(refused.json()) == ["detail"]
+
+
 def test_a_result_without_details_has_them_empty(path):
     with connect(path):
         audit = sync.create(SHOP)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Query, Request, WebSocket
-from fastapi.exception_handlers import request_validation_exception_handler
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.responses import Response
 
 from veritas_peewee.errors import AuditNotFound, StoreError
@@ -80,8 +80,10 @@ class _OlderRoute(LimitedRoute):
             try:
                 return await limited(request)
             except RequestValidationError as error:
-                return await request_validation_exception_handler(request, error)
-            except HTTPException as error:
+                return Answer({"detail": _faults_of(error)}, 422)
+            except (
+                AnyHTTPException
+            ) as error:  # FastAPI raises Starlette's for a body it cannot read
                 return Answer({"detail": error.detail}, error.status_code, error.headers)
             except StoreError as error:
                 problem = problem_of(error)
@@ -89,6 +91,12 @@ class _OlderRoute(LimitedRoute):
                 return Answer({"detail": problem.detail}, problem.status, headers)
 
         return answered
+
+
+def _faults_of(error: RequestValidationError) -> list[dict[str, Any]]:
+    """What is wrong with a request, as FastAPI says it, but for the values that were sent: not all
+    of them can be sent back as JSON (NaN, a lone surrogate, what is no text)."""
+    return [{name: one[name] for name in ("type", "loc", "msg")} for one in error.errors()]
 
 
 class NewAudit(BaseModel):
