@@ -165,6 +165,47 @@ async def test_an_empty_parameter_is_as_if_it_were_not_there(client, history):
     assert [audit["id"] for audit in page.json()["items"]] == history
 
 
+EMPTY = {
+    "/api/audits": "order limit cursor", "/api/facets": "", "/api/count": "",
+    "/api/search?q=x": "limit cursor", "/api/export": "format what images order",
+    "/api/trend?host=shop.example": "url since until limit",
+    "/api/compare?host=shop.example": "ids url", "/": "order limit cursor counts",
+    "/search": "q limit cursor", "/integrity": "examine", "/sites/shop.example": "limit cursor",
+    "/api/audits/{id}/events": "after types limit", "/audits/{id}": "after before wording",
+}  # fmt: skip
+"""Addresses, and the parameters of theirs that are no filters."""
+
+
+@pytest.mark.parametrize("address", EMPTY)
+async def test_whatever_parameter_is_empty_the_answer_is_the_same(client, history, address):
+    names = EMPTY[address].split()
+    if address in ("/api/audits", "/api/export", "/", "/search"):
+        names += Filters.__annotations__
+    place = address.format(id=history[0])
+    without = await client.get(place)
+    for name in names:
+        given = await client.get(f"{place}{'&' if '?' in place else '?'}{name}=&x")
+        assert (given.status_code, given.content) == (200, without.content), name
+    sent = await client.post(f"/api/audits/{history[0]}/events?lenient=", json=[])
+    assert sent.json() == {"ids": []}
+
+
+async def test_what_is_wrong_in_a_body_is_named_by_its_place(client, history):
+    events = f"/api/audits/{history[0]}/events"
+    for place, body, said in (
+        ("/api/audits", b"{", "body: is not JSON: Expecting property name"),
+        ("/api/audits", b"", "body: Field required"),
+        ("/api/audits", b'{"url": 5}', "url: Input should be a valid string"),
+        (events, b"[{}, 1]", "body.1: Input should be a valid dictionary"),
+        (events, b"5", "body: Input should be a valid list"),
+    ):
+        refused = await client.post(
+            place, content=body, headers={"content-type": "application/json"}
+        )
+        assert refused.status_code == 422
+        assert refused.json()["detail"].startswith(said)
+
+
 async def test_search_facets_series_and_comparison(client, store, history):
     word = (await store.get(history[0])).findings[0].description.split()[0]
     hits = (await client.get("/api/search", params={"q": word, "host": "shop.example"})).json()

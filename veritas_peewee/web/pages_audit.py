@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
 from markupsafe import Markup, escape
-from pydantic import BeforeValidator
 from starlette.responses import Response
 
 from veritas_peewee import sync
@@ -35,8 +34,6 @@ LONGEST = 300
 """The most characters of an event that a page shows; the report and the API have all of it."""
 MOST_PHASES = 200
 """How many events about phases the timeline is made of."""
-
-Number = Annotated[int | None, BeforeValidator(lambda value: None if value == "" else value)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +66,9 @@ def add_to(router: APIRouter, api_prefix: str) -> None:
         audit_id: AuditId,
         request: Request,
         store: Store,
-        after: Annotated[Number, Query(description="The log after this event.")] = None,
-        before: Annotated[Number, Query(description="The log before this event.")] = None,
-        wording: Literal["simple", "expert", ""] = "",
+        after: Annotated[int | None, Query(description="The log after this event.")] = None,
+        before: Annotated[int | None, Query(description="The log before this event.")] = None,
+        wording: Literal["simple", "expert"] | None = None,
     ) -> Response:
         frame = Frame(request, api_prefix)
 

@@ -84,7 +84,7 @@ def add_to(router: APIRouter, api_prefix: str) -> None:
         limit: Limit = ROWS,
         cursor: Cursor = None,
         order: Sorted = "newest",
-        counts: Literal["1", ""] = "",
+        counts: Literal["1"] | None = None,
     ) -> Response:
         frame = Frame(request, api_prefix)
         # Some counts take longer than a page may: then the script asks for them, or the reader.

@@ -21,18 +21,14 @@ AuditId = Annotated[str, Path(description="The audit's id.", examples=["vrts_0a1
 
 
 def _absent(value: object) -> object:
-    """A form sends its empty fields too: they are as if they were not there."""
+    """Empty is as if it were not there, of a WebSocket too (of requests `Route` sees to that)."""
     return None if value == "" else value
 
 
-def _or(default: object) -> BeforeValidator:
-    return BeforeValidator(lambda value: default if value == "" else value)
-
-
 Text = Annotated[str | None, BeforeValidator(_absent)]
-Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT), _or(20)]
+Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
 Cursor = Annotated[Text, Query(description="`next_cursor` of the page before.")]
-Sorted = Annotated[Order, Query(description="Newest first, or by trust score."), _or("newest")]
+Sorted = Annotated[Order, Query(description="Newest first, or by trust score.")]
 
 _SAID = {
     "host": "A site, by its name or any address of it.",
@@ -55,9 +51,7 @@ class _Given:
                 name,
                 inspect.Parameter.KEYWORD_ONLY,
                 default=None,
-                annotation=Annotated[
-                    kind, Query(description=_SAID.get(name)), BeforeValidator(_absent)
-                ],
+                annotation=Annotated[kind, Query(description=_SAID.get(name))],
             )
             for name, kind in get_type_hints(Filters).items()
         ]

@@ -101,15 +101,25 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 def faults_of(error: RequestValidationError) -> str:
     """What is wrong with a request's parameters or body, and where."""
-    faults = [f"{_place(one['loc'])}: {one['msg']}" for one in error.errors()]
+    faults = [_fault(one) for one in error.errors()]
     # A value that may be of several types is refused by each of them.
     return "; ".join(dict.fromkeys(faults))
+
+
+def _fault(found: dict[str, Any]) -> str:
+    if found["type"] == "json_invalid":
+        reason = found.get("ctx", {}).get("error", found["msg"])
+        return f"body: is not JSON: {reason} (character {found['loc'][-1]})"
+    return f"{_place(found['loc'])}: {found['msg']}"
 
 
 def _place(path: Sequence[int | str]) -> str:
     """Where a value is: the parameter, or the way to it in the body."""
     place, *inner = path
-    return ".".join(map(str, inner if place == "body" else inner[:1])) or str(place)
+    if place != "body":
+        return str(inner[0] if inner else place)
+    # A number alone, of a body that is a list, would say nothing.
+    return ".".join(map(str, path if not inner or isinstance(inner[0], int) else inner))
 
 
 async def _answered(request: Request, error: Exception) -> Response:

@@ -1,4 +1,5 @@
-"""The class of our routes: they answer HEAD, and all that they answer has the security headers."""
+"""The class of our routes: they answer HEAD, take an empty parameter for none, and all that they
+answer has the security headers."""
 
 from __future__ import annotations
 
@@ -15,6 +16,8 @@ from veritas_peewee.web.headers import secured
 
 Handler = Callable[[Request], Awaitable[Response]]
 _HEAD = "veritas_head"
+_KEPT = b"q"
+"""The parameter that may be empty: a search for nothing finds nothing."""
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
@@ -28,7 +31,7 @@ class Route(APIRoute):
         return super().matches(self._as_get(scope))
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await super().handle(self._as_get(scope), receive, send)
+        await super().handle(_without_empty(self._as_get(scope)), receive, send)
 
     def _as_get(self, scope: Scope) -> Scope:
         if scope["type"] == "http" and scope["method"] == "HEAD":
@@ -47,6 +50,16 @@ class Route(APIRoute):
     def answering(self, handle: Handler) -> Handler:
         """What answers a request, around what FastAPI makes of the route's function."""
         return handle
+
+
+def _without_empty(scope: Scope) -> Scope:
+    """A request without the parameters that are empty: a form sends its empty fields too.
+
+    Here, once for all, because each parameter has a type and a default of its own.
+    """
+    given = scope.get("query_string", b"").split(b"&")
+    left = [one for one in given if one.partition(b"=")[2] or one.partition(b"=")[0] == _KEPT]
+    return scope if left == given else {**scope, "query_string": b"&".join(left)}
 
 
 async def _without_body(response: Response) -> Response:
