@@ -16,6 +16,7 @@ from veritas_peewee.recording import operations, whole
 from veritas_peewee.recording.effects import kind_named
 from veritas_peewee.recording.forms import Event, events_of, with_notes
 from veritas_peewee.recording.live import NO_END
+from veritas_peewee.recording.one_audit import notes_on_others
 from veritas_peewee.recording.output import RESULT_EVENT, check_any, parse, unread
 from veritas_peewee.recording.preparing import (
     PreparedEvent,
@@ -60,6 +61,7 @@ def prepare_audit(
     one is needed, and StoreError if a file cannot be read or an image cannot be stored.
     """
     events, notes = _read(source)
+    notes += notes_on_others(events)
     not_read = unread(events, notes)
     found_id = audit_id or next(_ids_in(events, notes), None) or new_audit_id()
     events[-1] = with_notes(events[-1], notes)

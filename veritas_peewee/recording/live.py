@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.recording.forms import NOTES, NOTES_EVENT, Event, with_notes
+from veritas_peewee.recording.one_audit import OneAudit
 from veritas_peewee.recording.output import REPLACED, OutputParser, unread
 from veritas_peewee.values.plain import shown
 
@@ -24,6 +25,7 @@ class LiveOutput:
         self._parser = OutputParser()
         self._kept: list[str] = []
         """The notes of events that could not be recorded; the next one has them."""
+        self._one = OneAudit()
         self._is_empty = True
         self._last_text = ""
 
@@ -73,6 +75,8 @@ class LiveOutput:
 
     def _noted(self, event: Event) -> Event:
         self._is_empty = False
+        if (note := self._one.note(event)) is not None:
+            self._parser.notes.append(note)
         return self._with_notes(event)
 
     def _with_notes(self, event: Event) -> Event:
