@@ -25,7 +25,6 @@ from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
 from veritas_peewee.errors import InvalidAudit, StoreClosed, StoreError
 from veritas_peewee.startup import connect, open_reader, open_writable, with_screenshots
 from veritas_peewee.values.ids import key_of
-from veritas_peewee.values.plain import invalid
 
 if TYPE_CHECKING:
     from anyio.lowlevel import EventLoopToken
@@ -383,17 +382,17 @@ class AuditStore:
         that it started are ended first, and the audit is disconnected. Raises AuditNotFound,
         InvalidAudit if the audit is not queued, and StoreError if its output cannot be recorded.
         """
-        from veritas_peewee.running.engine import words_of
+        from veritas_peewee.running import engine
         from veritas_peewee.running.run import claim_to_run, run_audit
 
-        words = words_of(command)
-        if timeout is not None and not timeout > 0:
-            raise invalid("timeout", "must be a number of seconds above 0", timeout)
+        # All of it before the audit is claimed: what is wrong leaves it to the next one.
+        words, folder = engine.words_of(command), engine.folder_of(cwd)
+        engine.check_environment(env)
+        limit = engine.limit_of(timeout)
         if not await claim_to_run(audit_id, self.write):
             raise InvalidAudit(f"id: audit {audit_id!r} is not queued: it runs, or has run")
-        base = "" if cwd is None else os.fspath(cwd)
-        record = partial(self._record_told, audit_id, base)
-        await run_audit(audit_id, record, self.write, words, cwd=cwd, env=env, limit=timeout)
+        record = partial(self._record_told, audit_id, folder or "")
+        await run_audit(audit_id, record, self.write, words, cwd=folder, env=env, limit=limit)
         return await self.get(audit_id)
 
     async def _record_told(self, audit_id: str, base: str, event: dict[str, Any]) -> None:

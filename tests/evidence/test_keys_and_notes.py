@@ -126,6 +126,25 @@ def test_what_is_no_key_is_refused(tmp_path, key, signs):
         keys.public_key(path)
 
 
+@pytest.mark.parametrize("path", [5, None, b"x", "", "x\0y", "\ud800", []])
+async def test_what_is_no_path_of_a_key_is_refused_by_whoever_takes_one(store, path):
+    for take in (keys.signing_key, keys.public_key, lambda one: keys.make_key(one, NAME)):
+        with pytest.raises(StoreError, match="cannot be the file of a key"):
+            take(path)
+    if path is not None:
+        with pytest.raises(StoreError, match="cannot be the file of a key"):
+            await store.head(key=path)
+
+
+@pytest.mark.parametrize("value", [5, "text", [], 10**400])
+async def test_what_goes_into_a_bag_is_bytes(store, tmp_path, value):
+    audit = await store.create("https://shop.example/")
+    for name in ("checkpoint", "timestamp", "certificates"):
+        given = {"checkpoint": b"", name: value}
+        with pytest.raises(InvalidAudit, match=f"{name}: must be the bytes of its file"):
+            await store.export_bag(audit.id, tmp_path / "bag", **given)
+
+
 def test_a_vkey_that_was_altered_is_refused(key):
     vkey = keys.public_key(key).vkey
     name, number, coded = vkey.split("+", 2)

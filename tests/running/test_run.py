@@ -187,6 +187,40 @@ async def test_what_cannot_be_started_is_an_error_of_the_audit(file_store):
     assert found.error_message.startswith("the engine could not be started: /nowhere/veritas: ")
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"cwd": one} for one in (5, [], "", "a\0b", "\ud800", {"a": 1})),
+        *({"env": one} for one in (5, "A=1", {"A": 1}, {"": "x"}, {"A=B": "x"}, {"A": "\0"})),
+        *({"timeout": one} for one in ("5", b"5", 0, -1, float("nan"), [], True)),
+        *({"command": one} for one in (5, [], "", ["\ud800"], ["a", 5], "'open")),
+    ],
+)  # fmt: skip
+async def test_what_no_engine_can_be_run_with_leaves_the_audit_queued(file_store, options):
+    audit = await file_store.create("https://example.com")
+    name = next(iter(options))
+    with pytest.raises(InvalidAudit, match=name):
+        await file_store.run(audit.id, **{"command": engine(), **options})
+    assert (await file_store.get(audit.id)).status == "queued"
+    assert await file_store.claim(audit.id)
+
+
+async def test_odd_folders_and_times_that_an_engine_can_be_run_with(file_store, tmp_path):
+    for options in ({"cwd": bytes(tmp_path)}, {"timeout": 10**400}, {"timeout": float("inf")}):
+        audit = await file_store.create("https://example.com")
+        assert (await file_store.run(audit.id, engine("result"), **options)).status == "completed"
+    gone = await file_store.create("https://example.com")
+    ended = await file_store.run(gone.id, engine("result"), cwd=tmp_path / "gone")
+    assert ended.status == "error"
+    assert str(tmp_path / "gone") in ended.error_message
+
+
+@pytest.mark.parametrize("audit_id", [5, None, [], "\ud800", 10**400, b"x"])
+async def test_whatever_is_no_audit_is_none_that_could_be_run(file_store, audit_id):
+    with pytest.raises(AuditNotFound):
+        await file_store.run(audit_id, engine())
+
+
 async def test_only_a_queued_audit_is_run_and_only_by_one(file_store):
     audit = await file_store.create("https://example.com")
     done = []

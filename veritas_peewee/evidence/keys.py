@@ -99,7 +99,7 @@ def signing_key(path: str | os.PathLike[str], name: str | None = None) -> Signin
     Raises StoreError for a file that cannot be read, or that is not an Ed25519 private key, and
     InvalidAudit for a name that is missing, wrong, or another one.
     """
-    file = Path(path)
+    file = _file(path)
     found = _IN_FILE.search(_read(file))
     public = ed25519.public_key(file)
     own = found[1].decode(errors="backslashreplace") if found else None
@@ -116,7 +116,7 @@ def make_key(path: str | os.PathLike[str], name: str) -> PublicKey:
     Raises InvalidAudit for a name that no key can have, StoreError if the file exists or cannot be
     written, or where nothing can make a key.
     """
-    file = Path(path)
+    file = _file(path)
     text = f"Key name: {check_name(name)}\n".encode() + ed25519.new_key()
     try:
         with appearing_stream(file) as made:
@@ -137,7 +137,7 @@ def public_key(text: str | os.PathLike[str]) -> PublicKey:
     given = str(text)
     if _is_vkey(given) and not os.path.exists(given):
         return _of_vkey(given)
-    file = Path(text)
+    file = _file(text)
     content = _read(file)
     if b"PRIVATE KEY-----" in content:
         found = _IN_FILE.search(content)
@@ -172,6 +172,18 @@ def _of_vkey(text: str) -> PublicKey:
             f"{shown(text)} is not a vkey: its name, its number and its key are not of one another"
         )
     return key
+
+
+def _file(path: str | os.PathLike[str]) -> Path:
+    """The file that a caller names; StoreError for what is no path of a file."""
+    try:
+        text = os.fspath(path)
+        os.fsencode(text)
+    except (TypeError, ValueError):
+        text = None
+    if not isinstance(text, str) or "\0" in text or not Path(text).name:
+        raise StoreError(f"{shown(text or path)}: cannot be the file of a key")
+    return Path(text)
 
 
 def _read(file: Path) -> bytes:

@@ -13,7 +13,7 @@ import sys
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import anyio
 from anyio.abc import ByteReceiveStream, Process
@@ -28,7 +28,7 @@ from veritas_peewee.files.platform import (
     has_pidfd,
     words_of_command,
 )
-from veritas_peewee.values.plain import invalid
+from veritas_peewee.values.plain import invalid, named, plain_number
 
 GRACE = 5.0
 """Seconds that an engine which is told to end, and all that it started, have before they are
@@ -39,6 +39,8 @@ LINGER = 5.0
 engine itself has exited."""
 LAST_LINES, LAST_TEXT = 20, 4000
 """How much of the end of standard error is remembered, in lines and in bytes."""
+_LONGEST = 1e9
+"""Seconds, thirty years: a greater number is as good as none, and may be no float."""
 Command = str | Sequence[str]
 
 
@@ -50,9 +52,52 @@ def words_of(command: object) -> list[str]:
             words = words_of_command(command)
     elif isinstance(command, Iterable):
         words = list(command)
-    if not words or not all(isinstance(word, str) and "\0" not in word for word in words):
+    if not words or not all(map(_is_passable, words)):
         raise invalid("command", "must be a list of texts, or a text with words", command)
     return words
+
+
+def folder_of(cwd: object) -> str | None:
+    """The folder in which an engine is to work; raises InvalidAudit for what is no path."""
+    if cwd is None:
+        return None
+    text: object = cwd
+    with suppress(TypeError, ValueError):
+        text = os.fsdecode(cast(Any, cwd))
+    if not text or not _is_passable(text):
+        raise invalid("cwd", "must be the path of a folder", cwd)
+    return cast(str, text)
+
+
+def check_environment(env: object) -> None:
+    """Raise InvalidAudit for what cannot be the environment of an engine."""
+    if env is None:
+        return
+    if not isinstance(env, Mapping):
+        raise invalid("env", "must be a mapping of texts", env)
+    for name, value in env.items():
+        if not (_is_passable(name) and name and "=" not in name):
+            raise invalid("env", "must have names of variables", name)
+        if not _is_passable(value):
+            raise invalid(f"env.{named(name)}", "must be text", value)
+
+
+def limit_of(timeout: object) -> float | None:
+    """The seconds that an engine may take; raises InvalidAudit for what is no such number."""
+    if timeout is None:
+        return None
+    number = plain_number(timeout)
+    if number is None or not number > 0:
+        raise invalid("timeout", "must be a number of seconds above 0", timeout)
+    return min(number, _LONGEST)
+
+
+def _is_passable(value: object) -> bool:
+    """Whether a value is text that a process can be given."""
+    try:
+        return isinstance(value, str) and b"\0" not in os.fsencode(value)
+    except ValueError:  # a lone surrogate
+        return False
 
 
 class Engine:

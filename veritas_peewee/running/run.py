@@ -42,8 +42,9 @@ class Claim:
 
     def give_up(self) -> None:
         """End an audit that was claimed and will not be run."""
-        session = operations.runner_of(self.audit_id)
-        if self._claimed and session == current_database().session.id:
+        if not self._claimed:
+            return
+        if operations.runner_of(self.audit_id) == current_database().session.id:
             end_of_output(self.audit_id, _CANCELLED)
 
 
@@ -99,7 +100,8 @@ async def run_audit(
     try:
         engine = await Engine.start(words, cwd, env)
     except OSError as error:
-        reason = f"the engine could not be started: {words[0]}: {error.strerror or error}"
+        what = _not_there(cwd) or words[0]
+        reason = f"the engine could not be started: {what}: {error.strerror or error}"
         await write(end_of_output, audit_id, reason, failed=True)
         return
     except BaseException:
@@ -130,6 +132,11 @@ async def run_audit(
         elif failed:
             reason = ": ".join(filter(None, (f"the engine {engine.how}", engine.last_words)))
         await write(_end, audit_id, reason, engine.code, cut_off, failed=failed)
+
+
+def _not_there(cwd: str | os.PathLike[str] | None) -> str | None:
+    """The folder in which an engine is to work, if it is none; the system names the engine then."""
+    return None if cwd is None or os.path.isdir(cwd) else os.fspath(cwd)
 
 
 @atomic

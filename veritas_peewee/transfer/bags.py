@@ -36,7 +36,7 @@ from veritas_peewee.queries.present import Present
 from veritas_peewee.transfer.exporting import Progress, export_jsonl
 from veritas_peewee.transfer.files import Target, new_file
 from veritas_peewee.values.ids import key_of, not_found
-from veritas_peewee.values.plain import shown
+from veritas_peewee.values.plain import invalid, shown
 
 ZIP = ".zip"
 """How the name of a bag ends that is written as one file."""
@@ -91,7 +91,14 @@ def export_bag(
     """
     current_database()  # a script without one hears of that first
     given = key if key is None or isinstance(key, PublicKey) else keys.public_key(key)
-    note = checkpoint.note.encode() if isinstance(checkpoint, Checkpoint) else bytes(checkpoint)
+    note = checkpoint.note.encode() if isinstance(checkpoint, Checkpoint) else checkpoint
+    for name, value in (
+        ("checkpoint", note),
+        ("timestamp", b"" if timestamp is None else timestamp),
+        ("certificates", b"" if certificates is None else certificates),
+    ):
+        if not isinstance(value, bytes):
+            raise invalid(name, "must be the bytes of its file", value)
     known = read_checkpoint(note, given)
     bag_times.check_parts(note, timestamp, certificates)
     with snapshot():
