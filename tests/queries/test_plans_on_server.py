@@ -134,6 +134,12 @@ def test_a_page_reads_few_rows_by_index(plans: list[Plan], order: Any, size: int
                 assert rows_read(nodes) < FEW, case
 
 
+def test_no_question_is_compiled_or_shared_among_processes(many: Any) -> None:
+    """For a page of a few rows either takes longer than the question itself."""
+    for name, value in (("jit", "off"), ("max_parallel_workers_per_gather", "0")):
+        assert many.execute_sql(f"SHOW {name}").fetchone() == (value,)
+
+
 LONG_URL = "https://long.example/" + "x" * 10_000
 
 

@@ -96,6 +96,12 @@ def prepare(
         "TimeZone": "UTC",
         # A snapshot that is taken before the lock is had would not see who had it before.
         "default_transaction_isolation": "read committed",
+        # What is asked for is a page, found by an index: its rows are a few hundred, on a disk
+        # without a head to move. To compile a statement, or to start processes for it, would take
+        # longer than to run it.
+        "random_page_cost": "1.1",
+        "jit": "off",
+        "max_parallel_workers_per_gather": "0",
         # The server too must notice that a machine has gone, and let go of its locks.
         "tcp_keepalives_idle": "10",
         "tcp_keepalives_interval": "5",
