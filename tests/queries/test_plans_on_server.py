@@ -17,11 +17,13 @@ from tests.support.amount import one_in
 from tests.support.on_server import past_triggers
 from tests.support.places import Databases
 from veritas_peewee import Audit, AuditScreenshot, connect, sync
+from veritas_peewee.database.control import PLANNED_ANEW
 from veritas_peewee.database.current import current_database
 from veritas_peewee.following import feed
 from veritas_peewee.ledger import log_questions
 from veritas_peewee.queries import lookups, neighbours, trends
 from veritas_peewee.queries.history import history
+from veritas_peewee.queries.search import search
 from veritas_peewee.recording.removal import is_named
 
 AUDITS = 20_000
@@ -63,6 +65,14 @@ _ROWS = (
     """'finding', '{"finding":{"id":"f"}}' FROM audits LIMIT ?""",
     "INSERT INTO audit_screenshots (audit_id, file_path, label, index_num) "
     "SELECT id, id || '/1.png', 'home', 1 FROM audits LIMIT ?",
+    # Texts of fifty words: a common one, one of each thousandth audit, and others.
+    "INSERT INTO audit_catalog (audit_id, created_at, status, risk_level, site_type, audit_tier, "
+    "patterns, slices, errors, words) SELECT id, created_at, status, risk_level, site_type, "
+    "audit_tier, '{}', '[]', told, array_to_tsvector(string_to_array(told, ' ')) FROM "
+    "(SELECT *, row_number() OVER (ORDER BY id) AS n FROM audits WHERE status <> 'queued') AS a, "
+    "LATERAL (SELECT CASE WHEN n % 1000 = 0 THEN 'rare ' ELSE '' END || 'common ' || "
+    "string_agg('w' || (n * k * 7919) % 4999, ' ') AS told FROM generate_series(1, 50) AS k) AS t "
+    "LIMIT ?",
 )
 
 
@@ -85,7 +95,7 @@ def plans(many: Any, monkeypatch: pytest.MonkeyPatch) -> list[Plan]:
     run = many.execute_sql
 
     def explained(text: str, values: Any = None) -> Any:
-        if text.startswith(("SELECT", "(SELECT")):
+        if text.removeprefix(PLANNED_ANEW).startswith(("SELECT", "(SELECT")):
             found.append((text, explain(run, text, values)))
         return run(text, values)
 
@@ -132,6 +142,50 @@ def test_a_page_reads_few_rows_by_index(plans: list[Plan], order: Any, size: int
                 case = (filters, order, position, text, nodes)
                 assert scanned(nodes) == [], case
                 assert rows_read(nodes) < FEW, case
+
+
+def test_a_rare_word_is_found_by_the_index_of_words(plans: list[Plan]) -> None:
+    assert len(search("rare").items) == AUDITS // 1250
+    (matches, *_) = [nodes for text, nodes in plans if "ts_rank" in text]
+    assert "idx_catalog_words" in {node.get("Index Name") for node in matches}
+    for text, nodes in plans:
+        assert scanned(nodes) == [], text
+        assert rows_read(nodes) < 200, (text, nodes)
+
+
+def test_of_a_common_word_no_more_is_read_than_is_ranked(plans: list[Plan]) -> None:
+    assert search("common").next_cursor is not None
+    for text, nodes in plans:
+        assert scanned(nodes) == [], text
+        assert rows_read(nodes) < FEW, (text, nodes)
+
+
+def test_a_search_is_planned_for_its_own_words_however_often_it_was_run(many: Any) -> None:
+    """The plan that PostgreSQL would keep reads all matches of a common word."""
+    for text in ("rare", "common", "common rare", "com*", "common -rare") * 2:
+        search(text)
+        search(text, host="s7.example")
+        search(text, status="error")
+    kept = many.execute_sql("SELECT statement FROM pg_prepared_statements").fetchall()
+    asked = [text for (text,) in kept if not text.startswith("EXPLAIN")]  # those of other tests
+    assert asked
+    assert not any("ts_rank" in text for text in asked)
+
+
+def test_a_search_within_a_site_reads_that_site_alone(plans: list[Plan]) -> None:
+    assert search("common", host="s7.example").items
+    for text, nodes in plans:
+        assert scanned(nodes) == [], text
+        assert rows_read(nodes) < 100, (text, nodes)
+
+
+def test_a_search_asks_the_server_as_often_for_many_hits_as_for_few(plans: list[Plan]) -> None:
+    numbers = []
+    for limit in (1, 100):
+        plans.clear()
+        assert len(search("common", limit=limit).items) == limit
+        numbers.append(len(plans))
+    assert numbers == [4, 4]  # the matches, where the next page goes on, the audits, their texts
 
 
 def test_no_question_is_compiled_or_shared_among_processes(many: Any) -> None:

@@ -108,11 +108,6 @@ def query_of(expression: str) -> str:
     return expression
 
 
-def has_beginning(expression: str) -> bool:
-    """Whether one of an expression's terms is the beginning of a word."""
-    return " *" in expression
-
-
 # ---- writing ----
 
 _LAST = 1 << 62
@@ -190,11 +185,28 @@ def matches_sql(*, among: str = "", such: str = "") -> str:
 # ---- marking ----
 
 
-def marked(expression: str, entries: Iterable[int]) -> list[tuple[Any, ...]]:
-    """The entries among these that match: the id and the texts of each, with the matches marked."""
+def marked(
+    expression: str, entries: Sequence[int], most: int
+) -> tuple[list[tuple[Any, ...]], list[int]]:
+    """The entries among these that match: the id and the texts of each, with the matches marked.
+
+    Those with more than `most` characters are only named, by their ids.
+    """
+    size = " + ".join(f"length({name})" for name in WORDS)
+    given = f"id IN ({', '.join('?' * len(entries))})"
+    text = f"SELECT id FROM {CONTENT} WHERE {given} AND {size} > ?"
+    long = [entry for (entry,) in execute(text, (*entries, most))]
+    short = [entry for entry in entries if entry not in long]
+    if " *" in expression:
+        # To look for the beginning of a word, FTS5 reads all words that begin so, again for each
+        # entry. In an index of these entries alone they are few.
+        text = f"SELECT id, {', '.join(WORDS)} FROM {CONTENT} WHERE id = ?"
+        rows = [row for entry in short for row in execute(text, (entry,))]
+        return marked_apart(WORDS, rows, expression), long
     text = f"{_marked_sql(SEARCH_INDEX, WORDS)} AND rowid = ?"
     marks = MARKS * len(WORDS)
-    return [row for entry in entries for row in execute(text, (*marks, expression, entry))]
+    rows = [row for entry in short for row in execute(text, (*marks, expression, entry))]
+    return rows, long
 
 
 def marked_apart(

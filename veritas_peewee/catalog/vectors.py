@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from veritas_peewee.catalog.full_text import TOKENIZER, WORDS, marked_apart
+from veritas_peewee.catalog.full_text import CONTENT, TOKENIZER, WORDS, marked_apart
+from veritas_peewee.database.control import PLANNED_ANEW
 from veritas_peewee.database.sqlite import scratch
 from veritas_peewee.database.statements import execute
 from veritas_peewee.models import CatalogEntry
@@ -33,6 +34,11 @@ _FIRST = {column: number * (_COLUMN + 90) + 1 for number, column in enumerate(WO
 _MOST_PLACES, _LONGEST = 255, 2000
 _ENTRIES = CatalogEntry._meta.table_name
 _PUT = f"UPDATE {_ENTRIES} SET words = CAST(? AS tsvector) WHERE id = ?"
+_TEXTS = (
+    f"SELECT id, {', '.join(f'left({name}, ?)' for name in WORDS)} FROM {CONTENT} "
+    "WHERE id = ANY(CAST(? AS bigint[]))"
+)
+"""The texts of some entries, each as far as it may be long."""
 _TERM = re.compile(r'"([^"]*)"( \*)?')
 
 
@@ -117,22 +123,28 @@ def matches_sql(*, among: str = "", such: str = "") -> str:
         condition = f" AND c.audit_id IN ({among})"
     elif such:
         condition = f" AND EXISTS ({such})"
+    # Whether matches are found by the index of words or by reading the newest entries depends on
+    # the words. What is sorted are ids: an entry's words are read only to rank it.
     return (
-        f"SELECT c.id, -{_RANK} FROM (SELECT CAST(? AS tsquery) AS query) AS ask, "
-        f"LATERAL (SELECT c.id, c.words FROM {_ENTRIES} AS c WHERE c.words @@ ask.query "
-        f"AND c.id >= ? AND c.id <= ?{condition} ORDER BY c.id DESC LIMIT ?) AS c "
-        "ORDER BY c.id DESC"
+        f"{PLANNED_ANEW}SELECT c.id, -{_RANK} FROM (SELECT CAST(? AS tsquery) AS query) AS ask, "
+        f"LATERAL (SELECT c.id FROM {_ENTRIES} AS c WHERE c.words @@ ask.query "
+        f"AND c.id >= ? AND c.id <= ?{condition} ORDER BY c.id DESC LIMIT ?) AS found "
+        f"JOIN {_ENTRIES} AS c ON c.id = found.id ORDER BY c.id DESC"
     )
 
 
 # ---- marking ----
 
 
-def marked(expression: str, entries: Iterable[int]) -> list[tuple[Any, ...]]:
+def marked(
+    expression: str, entries: Sequence[int], most: int
+) -> tuple[list[tuple[Any, ...]], list[int]]:
     """As `full_text.marked`, by an index of these entries alone."""
-    text = f"SELECT id, {', '.join(WORDS)} FROM audit_catalog_texts WHERE id = ?"
-    rows = [row for entry in entries for row in execute(text, (entry,))]
-    return marked_apart(WORDS, rows, expression)
+    short: list[tuple[Any, ...]] = []
+    long: list[tuple[Any, ...]] = []
+    for row in execute(_TEXTS, (*[most + 1] * len(WORDS), list(entries))):
+        (long if sum(map(len, row[1:])) > most else short).append(row)
+    return marked_apart(WORDS, short, expression), [row[0] for row in long]
 
 
 def make_writable(database: StoreDatabase) -> bool:

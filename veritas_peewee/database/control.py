@@ -1,4 +1,4 @@
-"""SQL that begins or ends a transaction, known by its text."""
+"""SQL that is known by its text: what begins or ends a transaction, and what is planned anew."""
 
 import re
 
@@ -13,3 +13,6 @@ ENDS_ON_SERVER = re.compile(
     re.I | re.DOTALL,
 )
 """What ends a transaction on a server."""
+PLANNED_ANEW = "/* planned anew */ "
+"""How a statement begins that a server is to plan for its values each time it is run: of one that
+was run before it would take the plan that is right for most values, and bad for some."""

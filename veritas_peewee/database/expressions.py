@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from peewee import SQL, Cast, ColumnBase, NodeList, fn
+from peewee import SQL, Cast, ColumnBase, IntegerField, NodeList, fn
 
 from veritas_peewee.database.current import current_backend
 
@@ -36,16 +36,16 @@ def json_values() -> str:
 
 
 def is_among(column: Any) -> Any:
-    """Whether a column is one of the values of a list that is given as JSON.
+    """Whether a column of texts or whole numbers is one of the values of a list that is given as
+    JSON.
 
     For a server it is an array: of a query it would suppose that it gives many rows, and read a
     whole table for a few audits.
     """
     values = {name: SQL(f"({text})") for name, text in _JSON_VALUES.items()}
-    return Written(
-        sqlite=column.in_(values["sqlite"]),
-        postgres=NodeList((column, SQL("= ANY(ARRAY"), values["postgres"], SQL(")"))),
-    )
+    kind = SQL("AS bigint[])" if isinstance(column, IntegerField) else "AS text[])")
+    array = SQL("= ANY(CAST(ARRAY"), values["postgres"], kind, SQL(")")
+    return Written(sqlite=column.in_(values["sqlite"]), postgres=NodeList((column, *array)))
 
 
 def json_keys(column: str) -> str:

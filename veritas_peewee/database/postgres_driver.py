@@ -17,7 +17,7 @@ from psycopg.abc import PQGen
 from psycopg.pq import PipelineStatus, TransactionStatus
 from psycopg.waiting import Ready, Wait
 
-from veritas_peewee.database.control import ENDS_ON_SERVER
+from veritas_peewee.database.control import ENDS_ON_SERVER, PLANNED_ANEW
 from veritas_peewee.database.postgres_pipeline import Together, going_on
 from veritas_peewee.database.postgres_told import as_peewee, peewees
 from veritas_peewee.database.postgres_told import translated as translated
@@ -91,6 +91,8 @@ class _Cursor(psycopg.RawCursor[Any]):
         connection.sent += 1
         self.number = connection.sent
         try:
+            if query.startswith(PLANNED_ANEW):
+                rest = {**rest, "prepare": False}
             if not params:
                 super().execute(query, None, **{**rest, "prepare": False})
             elif connection.pipelined is not None:

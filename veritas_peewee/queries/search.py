@@ -8,6 +8,7 @@ each new audit changes the ranks of all others.
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
@@ -18,6 +19,7 @@ from peewee import SQL
 from veritas_peewee.catalog.entries import texts_of
 from veritas_peewee.catalog.full_text import AUDIT_ID, LEFT_OUT, all_of, any_of, term
 from veritas_peewee.catalog.indexes import index
+from veritas_peewee.database.expressions import is_among, is_text
 from veritas_peewee.database.instances import models_of
 from veritas_peewee.database.statements import MARK, execute, per_backend, text_of
 from veritas_peewee.models import Audit, CatalogEntry
@@ -32,7 +34,6 @@ from veritas_peewee.queries.filters import (
 )
 from veritas_peewee.queries.paging import Page, bad_cursor, check_limit, read_cursor, write_cursor
 from veritas_peewee.queries.snippets import Snippet, snippets_of
-from veritas_peewee.queries.walks import rows_by_id
 from veritas_peewee.values.plain import invalid
 
 LONGEST = 1000
@@ -41,6 +42,8 @@ MOST_WORDS = 64
 """Words of a search text that are looked for; the rest is left out."""
 BLOCK = 1000
 """How many matches are ranked together."""
+_END = 2**62 - 1
+"""Beyond all entries."""
 FEW = 20_000
 """If a site has at most this many audits, they are looked up first, and matches only among them."""
 
@@ -85,8 +88,7 @@ def search(
     if not words:
         return Page([], None)
     if position is None:
-        position = _Position(execute("SELECT COALESCE(MAX(id), 0) FROM audit_catalog", ())[0][0], 0,
-                       frozenset())  # fmt: skip
+        position = _Position(_END, 0, frozenset())
     asked = index().query_of(words)
     block = _block_sql(conditions.shape, _are_few(conditions))
     hits: list[tuple[int, float]] = []
@@ -102,13 +104,19 @@ def search(
         hits += taken
         if len(taken) < len(found):
             given = position.given.union(row[0] for row in taken)
-            return Page(_hits(words, some, hits), _write(position._replace(given=given)))
+            high = _newest_entry() if position.high == _END else position.high
+            next_cursor = _write(_Position(high, position.low, given))
+            return Page(_hits(words, some, hits), next_cursor)
         if position.low <= 1:
             return Page(_hits(words, some, hits), None)
         # Entries below may be in `given` too: the cursor can be of another search, or audits have
         # changed since.
         rest = frozenset(entry for entry in position.given if entry < position.low)
         position = _Position(position.low - 1, 0, rest)
+
+
+def _newest_entry() -> int:
+    return int(execute("SELECT COALESCE(MAX(id), 0) FROM audit_catalog", ())[0][0])
 
 
 def _are_few(conditions: Conditions) -> bool:
@@ -121,7 +129,7 @@ def _are_few(conditions: Conditions) -> bool:
 
 @per_backend
 def _site_sql(column: str) -> str:
-    site = Audit.select(SQL("1")).where(Audit._meta.fields[column] == MARK).limit(MARK)
+    site = Audit.select(SQL("1")).where(is_text(Audit._meta.fields[column], MARK)).limit(MARK)
     return f"SELECT COUNT(*) FROM ({text_of(site)}) AS site"
 
 
@@ -142,27 +150,27 @@ def _block_sql(shape: Shape, few: bool) -> str:
 def _hits(words: str, some: str, found: list[tuple[int, float]]) -> list[Hit]:
     if not found:
         return []
-    marks = ", ".join("?" * len(found))
-    entries = dict(
-        execute(
-            f"SELECT id, audit_id FROM {CatalogEntry._meta.table_name} WHERE id IN ({marks})",
-            [entry for entry, _ in found],
-        )
-    )
-    audits = {audit.id: audit for audit in models_of(Audit, rows_by_id(list(entries.values())))}
-    # An entry is still there if another program removed its audit without foreign keys.
-    there = [entry for entry, audit_id in entries.items() if audit_id in audits]
+    rows = execute(_audits_sql(), (json.dumps([entry for entry, _ in found]),))
+    # Without those whose audit another program has removed without foreign keys.
+    there = [row[-1] for row in rows]
+    audits = dict(zip(there, models_of(Audit, [row[:-1] for row in rows]), strict=True))
 
     def originals(entry: int) -> list[str]:
-        audit_id = entries[entry]
-        return texts_of(audit_id, audits[audit_id].__data__)
+        audit = audits[entry]
+        return texts_of(audit.id, audit.__data__)
 
     snippets = snippets_of(words, some, there, originals)
     return [
-        Hit(audits[entries[entry]], snippets[entry], -rank)
-        for entry, rank in found
-        if entry in snippets
+        Hit(audits[entry], snippets[entry], -rank) for entry, rank in found if entry in snippets
     ]
+
+
+@per_backend
+def _audits_sql() -> str:
+    """SQL for the audits of some entries, each with the id of its entry behind all its columns."""
+    query = Audit.select(*Audit._meta.sorted_fields, CatalogEntry.id).from_(Audit, CatalogEntry)
+    query = query.where(CatalogEntry.audit == Audit.id, is_among(CatalogEntry.id))
+    return text_of(query)
 
 
 # ---- what people type ----

@@ -18,18 +18,8 @@ from functools import partial
 from typing import NamedTuple
 
 from veritas_peewee.catalog.folding import folded, places
-from veritas_peewee.catalog.full_text import (
-    BREAK,
-    CONTENT,
-    MARKS,
-    WORDS,
-    has_beginning,
-    marked_apart,
-    was_folded,
-    words_of,
-)
+from veritas_peewee.catalog.full_text import BREAK, MARKS, marked_apart, was_folded, words_of
 from veritas_peewee.catalog.indexes import index
-from veritas_peewee.database.statements import execute
 
 WIDTH = 180
 """The most characters of a snippet, besides the `…` at its ends; a longer match is shown whole."""
@@ -72,19 +62,7 @@ def snippets_of(
     looked for: a part of a long text need not have all of them.
     """
     found = dict.fromkeys(entries, Snippet("", ()))
-    given = f"id IN ({', '.join('?' * len(entries))})"
-    size = " + ".join(f"length({name})" for name in WORDS)
-    text = f"SELECT id FROM {CONTENT} WHERE {given} AND {size} > {LONG}"
-    long = [entry for (entry,) in execute(text, entries)]
-    short = [entry for entry in entries if entry not in long]
-    if has_beginning(expression):
-        # To look for the beginning of a word, FTS5 reads all words that begin so, again for each
-        # entry. In an index of these entries alone they are few.
-        text = f"SELECT id, {', '.join(WORDS)} FROM {CONTENT} WHERE id = ?"
-        rows = [row for entry in short for row in execute(text, (entry,))]
-        matches = marked_apart(WORDS, rows, expression)
-    else:
-        matches = index().marked(expression, short)
+    matches, long = index().marked(expression, entries, LONG)
     for entry, *texts in matches:
         found[entry] = snippet(texts, _originals_of(texts, partial(originals, entry)))
     for entry in long:
