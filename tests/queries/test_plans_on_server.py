@@ -144,6 +144,17 @@ def test_a_page_reads_few_rows_by_index(plans: list[Plan], order: Any, size: int
                 assert rows_read(nodes) < FEW, case
 
 
+@pytest.mark.parametrize("order", ["newest", "oldest"])
+@pytest.mark.parametrize("filters", [{"min_score": 20.5}, {"pattern_type": "nagging"}])
+def test_a_page_that_several_walks_lead_to_is_one_statement(
+    plans: list[Plan], filters: dict[str, Any], order: Any
+) -> None:
+    """One for each score would be eighty ways to the server and back."""
+    first = history(**filters, limit=5, order=order)
+    history(**filters, limit=5, order=order, cursor=first.next_cursor)
+    assert len(plans) == 2
+
+
 def test_a_rare_word_is_found_by_the_index_of_words(plans: list[Plan]) -> None:
     assert len(search("rare").items) == AUDITS // 1250
     (matches, *_) = [nodes for text, nodes in plans if "ts_rank" in text]

@@ -7,14 +7,16 @@ history. Where one index cannot give the order, several walks in the same order 
 from __future__ import annotations
 
 import heapq
+import json
 import operator
+from itertools import chain
 from typing import Any
 
 import peewee
 
 from veritas_peewee.catalog.entries import UNFINISHED
 from veritas_peewee.database.current import current_database
-from veritas_peewee.database.expressions import passed_over
+from veritas_peewee.database.expressions import json_values, passed_over
 from veritas_peewee.database.statements import MARK, execute, per_backend, text_of
 from veritas_peewee.models import Audit, AuditPattern, score_band
 from veritas_peewee.queries.filters import COMMON, PINNED, Condition, Conditions, Shape, where
@@ -70,9 +72,16 @@ def by_time(conditions: Conditions, down: bool, after: Position | None, limit: i
     return _merged(walks, down, limit)
 
 
-def _merged(walks: list[tuple[str, list[Any]]], down: bool, limit: int) -> list[Row]:
+Walk = tuple[str, list[Any]]
+"""The text of a walk, whose rows are the times and ids of audits, and its values."""
+
+
+def _merged(walks: list[Walk], down: bool, limit: int) -> list[Row]:
     """The first audits of several walks in the same order."""
     database = current_database()
+    if walks and database.reads_ahead:
+        texts, values = zip(*walks, strict=True)
+        return execute(_together_sql(texts, down), [*chain(*values), limit])
     cursors = [database.execute_sql(text, values) for text, values in walks]
     merged = heapq.merge(
         *cursors, key=lambda row: (_sort_key(row[0]), _sort_key(row[1])), reverse=down
@@ -81,10 +90,6 @@ def _merged(walks: list[tuple[str, list[Any]]], down: bool, limit: int) -> list[
     for cursor in cursors:
         cursor.close()
     return rows_by_id(ids)
-
-
-def _place(row: Row) -> Any:
-    return _sort_key(row[0]), _sort_key(row[1])
 
 
 def rows_by_id(ids: list[str]) -> list[Row]:
@@ -99,9 +104,20 @@ def _by_ids_sql(number: int) -> str:
     return text_of(Audit.select().where(Audit.id.in_([MARK] * number)))
 
 
-def _band_walks(
-    conditions: Conditions, position: Position, down: bool, limit: int
-) -> list[tuple[str, list[Any]]]:
+@per_backend
+def _together_sql(walks: tuple[str, ...], down: bool) -> str:
+    """One statement for the first audits of several walks."""
+    found = " UNION ALL ".join(f"({walk})" for walk in walks)
+    order = "{0}.created_at DESC, {0}.id DESC" if down else "{0}.created_at, {0}.id"
+    columns = ", ".join(f'a."{field.column_name}"' for field in Audit._meta.sorted_fields)
+    return (
+        f"SELECT {columns} FROM (SELECT * FROM ({found}) AS walk(created_at, id) "
+        f"ORDER BY {order.format('walk')} LIMIT ?) AS found "
+        f"JOIN {Audit._meta.table_name} AS a ON a.id = found.id ORDER BY {order.format('found')}"
+    )
+
+
+def _band_walks(conditions: Conditions, position: Position, down: bool, limit: int) -> list[Walk]:
     """The walks to the audits in a range of scores, one for each band that the range touches.
 
     An index can be walked in the order of the history only where all columns before the time are
@@ -111,18 +127,25 @@ def _band_walks(
     low = max([0.0, *(one.value for one in bounds.columns if one.compare == "ge")])
     high = min([100.0, *(one.value for one in bounds.columns if one.compare == "le")])
     both = Conditions((*bounds.columns, *others.columns), others.finding)
-    walks = []
-    for band in range(int(low), int(high) + 1):
-        # The scores themselves are compared only in a band that a bound cuts through.
-        asked = both if band < low or band + 1 > high else others
-        text = _time_sql(asked.shape, down, bool(position), band=True)
-        walks.append((text, [band, *asked.values, *position, limit]))
+    bands = range(int(low), int(high) + 1)
+    # The scores themselves are compared only in a band that a bound cuts through.
+    cut = [band for band in bands if band < low or band + 1 > high]
+    whole = [band for band in bands if band not in cut]
+    walks: list[Walk] = []
+    for asked, some in (both, cut), (others, whole):
+        rest = [*asked.values, *position, limit]
+        if some and current_database().reads_ahead:
+            text = _bands_sql(asked.shape, down, bool(position))
+            walks.append((text, [json.dumps(some), *rest]))
+            continue
+        text = _time_sql(asked.shape, down, bool(position), band="?")
+        walks += [(text, [band, *rest]) for band in some]
     return walks
 
 
 def _pattern_walks(
     conditions: Conditions, position: Position, down: bool, limit: int
-) -> list[tuple[str, list[Any]]]:
+) -> list[Walk]:
     """The walks to the audits that have a finding.
 
     The catalog has the audits that have ended, in order; the others are few, and each is examined.
@@ -149,9 +172,7 @@ def _ordered(query: Any, left: tuple[Any, ...], down: bool, placed: bool) -> Any
 
 
 @per_backend
-def _time_sql(
-    shape: Shape, down: bool, placed: bool, *, band: bool = False, ids: bool = False
-) -> str:
+def _time_sql(shape: Shape, down: bool, placed: bool, *, band: str = "", ids: bool = False) -> str:
     left = (Audit.created_at, Audit.id)
     query = Audit.select(*left) if band or ids else Audit.select()
     looked_up = shape.names
@@ -160,9 +181,16 @@ def _time_sql(
     if ids:
         looked_up -= {"trust_score"}
     if band:
-        query = query.where(score_band == MARK)
+        query = query.where(score_band == peewee.SQL(band))
     query = where(query, shape, looked_up=looked_up)
     return text_of(_ordered(query, left, down, placed))
+
+
+@per_backend
+def _bands_sql(shape: Shape, down: bool, placed: bool) -> str:
+    """SQL for the walks through the bands that are given as JSON, in one statement."""
+    walk = _time_sql(shape, down, placed, band="CAST(band.value AS bigint)")
+    return f"SELECT walk.* FROM ({json_values()}) AS band CROSS JOIN LATERAL ({walk}) AS walk"
 
 
 @per_backend
