@@ -1,10 +1,10 @@
 """`python -m benchmarks.on_postgres`: a store on a server beside what one would write instead.
 
 The engine's mix, one awaited write an event, by four processes with 16 tasks each and by one with
-100; a lone event; a page of the history and a search. Every round plays each side once, in turns,
-on a database of its own; medians and ratios are printed.
+100; a lone event. Every round plays each side once, in turns, on a database of its own; medians and
+ratios are printed. Then what is asked of a history of N audits, beside a file, and N who follow.
 
-    python -m benchmarks.on_postgres [--rounds N] [--audits N] [--history N]
+    python -m benchmarks.on_postgres [--rounds N] [--audits N] [--history N] [--followers N]
     python -m benchmarks.on_postgres play SIDE URL TASKS AUDITS     one process of a round
 """
 
@@ -15,8 +15,6 @@ import asyncio
 import json
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +22,7 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
-from benchmarks import effects
+from benchmarks import effects, followers_on_postgres, history_on_postgres
 from benchmarks.sample import Row, audit_row, log_event
 from benchmarks.transcript import LENGTH, audited_url, make_ready, transcript
 from torture.servers import Server, server
@@ -291,64 +289,30 @@ def _bare(started: Server) -> float:
     return median(times)
 
 
-def _asked(database: str, audits: int) -> dict[str, float]:
-    """The milliseconds of a page of the history and of a search, p50, with many audits."""
-    from veritas_peewee import connect, sync
-    from veritas_peewee.testing import make_audit
-
-    found = {}
-    with connect(database):
-        for number in range(audits):
-            sync.ingest(make_audit(audited_url(number), findings=2))
-        questions: dict[str, Callable[[], object]] = {
-            "page": lambda: sync.history(status="completed"),
-            "search": lambda: sync.search("countdown"),
-        }
-        for name, ask in questions.items():
-            times = []
-            for _ in range(60):
-                start = perf_counter()
-                ask()
-                times.append(perf_counter() - start)
-            found[name] = median(times) * 1000
-    return found
-
-
-def _measure(rounds: int, audits: int, history: int) -> None:
+def _measure(started: Server, rounds: int, audits: int) -> None:
     shapes = {"4 x 16": (4, 16), "1 x 100": (1, 100), "1 x 1": (1, 1)}
-    with server("synchronous_commit=on", "shared_buffers=256MB") as started:
-        print(started.version)
-        rates: dict[tuple[str, str], list[float]] = {}
-        lone: dict[str, list[float]] = {}
-        for _ in range(rounds):
-            for shape, (processes, tasks) in shapes.items():
-                for side in SIDES:
-                    number = audits if tasks > 1 else max(1, audits // 20)
-                    got = _round(started, side, processes, tasks, number)
-                    rates.setdefault((shape, side), []).append(got["per_s"])
-                    if tasks == 1:
-                        lone.setdefault(side, []).append(got["lone"])
-            lone.setdefault("bare", []).append(_bare(started))
-        for shape in shapes:
-            ours = median(rates[shape, "ours"])
-            print(f"{shape:8} ours {ours:8.0f} events/s", end="")
-            for side in list(SIDES)[1:]:
-                other = median(rates[shape, side])
-                print(f"   {side} {other:7.0f} ({ours / other:.2f} times)", end="")
-            print(f"   spread {min(rates[shape, 'ours']):.0f} to {max(rates[shape, 'ours']):.0f}")
-        four, one = median(rates["4 x 16", "ours"]), median(rates["1 x 100", "ours"])
-        print(f"four processes against one: {four / one:.2f} times")
-        for side, times in lone.items():
-            print(f"a lone log_entry, {side}: p50 {median(times) * 1000:.3f} ms")
-        if history:
-            server_times = _asked(started.new_database(), history)
-            with tempfile.TemporaryDirectory() as folder:
-                file_times = _asked(f"{folder}/a.db", history)
-            for name, milliseconds in server_times.items():
-                ratio = milliseconds / file_times[name]
-                print(
-                    f"{name} of {history} audits: {milliseconds:.2f} ms, {ratio:.2f} times a file's"
-                )
+    rates: dict[tuple[str, str], list[float]] = {}
+    lone: dict[str, list[float]] = {}
+    for _ in range(rounds):
+        for shape, (processes, tasks) in shapes.items():
+            for side in SIDES:
+                number = audits if tasks > 1 else max(1, audits // 20)
+                got = _round(started, side, processes, tasks, number)
+                rates.setdefault((shape, side), []).append(got["per_s"])
+                if tasks == 1:
+                    lone.setdefault(side, []).append(got["lone"])
+        lone.setdefault("bare", []).append(_bare(started))
+    for shape in shapes:
+        ours = median(rates[shape, "ours"])
+        print(f"{shape:8} ours {ours:8.0f} events/s", end="")
+        for side in list(SIDES)[1:]:
+            other = median(rates[shape, side])
+            print(f"   {side} {other:7.0f} ({ours / other:.2f} times)", end="")
+        print(f"   spread {min(rates[shape, 'ours']):.0f} to {max(rates[shape, 'ours']):.0f}")
+    four, one = median(rates["4 x 16", "ours"]), median(rates["1 x 100", "ours"])
+    print(f"four processes against one: {four / one:.2f} times")
+    for side, times in lone.items():
+        print(f"a lone log_entry, {side}: p50 {median(times) * 1000:.3f} ms")
 
 
 def main() -> None:
@@ -362,8 +326,16 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--audits", type=int, default=100)
     parser.add_argument("--history", type=int, default=0)
+    parser.add_argument("--followers", type=int, default=0)
     told = parser.parse_args()
-    _measure(told.rounds, told.audits, told.history)
+    with server("synchronous_commit=on", "shared_buffers=256MB") as started:
+        print(started.version)
+        if told.rounds:
+            _measure(started, told.rounds, told.audits)
+        if told.history:
+            history_on_postgres.show(started, told.history)
+        if told.followers:
+            followers_on_postgres.show(started, told.followers)
 
 
 if __name__ == "__main__":
