@@ -14,7 +14,7 @@ from tests.support.database_files import by_hand
 from veritas_peewee import Audit, DatabaseCorrupt, StoreFull, connect, sync
 from veritas_peewee.database.failures import error_code, store_error
 from veritas_peewee.database.sqlite import scratch
-from veritas_peewee.database.sqlite_driver import driver
+from veritas_peewee.database.sqlite_driver import READS_AHEAD, driver
 from veritas_peewee.models import AuditFinding
 from veritas_peewee.testing import make_event
 
@@ -114,3 +114,26 @@ def test_each_row_is_given_where_one_is_no_text(path: Path, at: int, read_only: 
             assert sorted(read(database.execute_sql(sql))) == expected
     with connect(path, read_only=read_only):
         assert sorted(Audit.select(Audit.id, Audit.narrative).tuples()) == expected
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_no_row_is_passed_over_whose_fellows_are_changed_while_they_are_read(
+    path: Path, ordered: bool
+) -> None:
+    with connect(path):
+        ids = [sync.create(f"https://{n}.example/").id for n in range(10)]
+    by_hand(path, f"UPDATE audits SET narrative = CAST(x'41ff42' AS TEXT) WHERE id = '{ids[5]}'")
+    done = []
+
+    def run_queued() -> None:
+        query = Audit.select().where(Audit.status == "queued")
+        for audit in query.order_by(Audit.url) if ordered else query:
+            Audit.update(status="running").where(Audit.id == audit.id).execute()
+            done.append(audit.id)
+
+    with connect(path):
+        if READS_AHEAD:
+            with pytest.raises(DatabaseCorrupt, match="read them again"):
+                run_queued()
+        run_queued()
+    assert sorted(done) == sorted(ids)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from veritas_peewee.database.connection import CHANGE
 from veritas_peewee.database.sqlite_driver import READS_AHEAD, Cursor, driver
+from veritas_peewee.errors import DatabaseCorrupt
 
 
 class Owner(Protocol):
@@ -38,14 +39,20 @@ class _Staying(Cursor):
 
 
 class _ReadingAgain(Cursor):
-    """Of a driver that reads ahead: the statement is executed again, up to the row to be given."""
+    """Of a driver that reads ahead: the statement is executed again, up to the row to be given.
+
+    Where that no longer begins with the rows that were given, for they have been changed since, it
+    is DatabaseCorrupt: who counted them off would pass over others.
+    """
 
     database: Owner
     _asked: tuple[Any, ...] = ()
     _given = 0
+    _keys = 0
+    """A hash over the first value, the key of a model's row, of each row that was given."""
 
     def execute(self, *asked: Any) -> Any:
-        self._asked, self._given = asked, 0
+        self._asked, self._given, self._keys = asked, 0, 0
         try:
             return super().execute(*asked)
         except driver.OperationalError as error:
@@ -54,12 +61,15 @@ class _ReadingAgain(Cursor):
 
     def fetchone(self) -> Any:
         row = self._read(super().fetchone)
-        self._given += row is not None
+        if row is not None:
+            self._given += 1
+            self._keys = hash((self._keys, row[0]))
         return row
 
     def __next__(self) -> Any:
         row = self._read(super().__next__)
         self._given += 1
+        self._keys = hash((self._keys, row[0]))
         return row
 
     def _read(self, fetch: Callable[[], Any]) -> Any:
@@ -68,8 +78,14 @@ class _ReadingAgain(Cursor):
         except driver.OperationalError as error:
             self._accept(error)
             super().execute(*self._asked)
+            keys = 0
             for _ in range(self._given):
-                super().fetchone()
+                keys = hash((keys, (super().fetchone() or (None,))[0]))
+            if keys != self._keys:
+                raise DatabaseCorrupt(
+                    "a text that is not valid UTF-8 came up among rows of which some have been "
+                    f"changed since they were read: read them again, which works now ({error})"
+                ) from error
             return fetch()
 
     def _accept(self, error: BaseException) -> None:
