@@ -228,3 +228,42 @@ async def test_followers_go_on_beside_an_odd_event(tmp_path: Path, value: str) -
         assert all_seen == ["phase_start", "x", "audit_complete"]
         assert len(await store.events(victim)) == 1
         assert [event.event_type for event in await store.events(other)] == seen
+
+
+async def test_a_function_that_writes_is_given_the_other_rows_too(tmp_path: Path) -> None:
+    """By Peewee code of its own, which reads rows one by one."""
+    path = tmp_path / "audits.db"
+    async with AuditStore.open(path) as store:
+        ids = [(await store.create(f"https://{n}.example")).id for n in range(4)]
+
+    def odd() -> None:
+        with closing(driver.connect(path)) as connection, connection:
+            connection.execute(
+                f"UPDATE audits SET narrative = CAST(x'41ff42' AS TEXT) WHERE id = '{ids[1]}'"
+            )
+
+    await anyio.to_thread.run_sync(odd)
+
+    def tell() -> list[str]:
+        found = []
+        for audit in list(Audit.select().order_by(Audit.url)):
+            if audit.id != ids[1]:
+                audit.error_message = "told"
+                audit.save()
+            found.append(audit.id)
+        return found
+
+    async with AuditStore.open(path) as store:
+        assert await store.write(tell) == ids
+        both = [store.write(tell), store.write(tell)]  # which share a transaction
+        told: list[list[str]] = []
+
+        async def run(call: Any) -> None:
+            told.append(await call)
+
+        async with anyio.create_task_group() as tasks:
+            for call in both:
+                tasks.start_soon(run, call)
+        assert told == [ids, ids]
+        assert [(await store.get(one)).error_message for one in ids] == [
+            "told", None, "told", "told"]  # fmt: skip

@@ -110,7 +110,8 @@ class SqliteStore(StoreDatabase, SqliteDatabase):
         cursor: Any
         if (connection := self.state.conn) is None:
             cursor = super().cursor(named_cursor)  # raises the error of a closed database
-        elif self.role == "writer":  # whose reads are by `statements.execute`
+        elif self.role == "writer" and not self.runs_callers:
+            # What we write reads by `statements.execute`.
             cursor = connection.cursor()
         else:
             cursor = connection.cursor(LongRead if self.role == "reader" else Rows)

@@ -181,7 +181,15 @@ def _run_alone(database: StoreDatabase, job: Job) -> None:
         # A function of a caller's may end the transaction with SQL given to the driver, and begin
         # another one: only a savepoint shows that it is not the same any more.
         with database.unit():
-            job.run()
+            _run_it(database, job)
+
+
+def _run_it(database: StoreDatabase, job: Job) -> None:
+    database.runs_callers = not job.is_ours
+    try:
+        job.run()
+    finally:
+        database.runs_callers = False
 
 
 def _run_together(database: StoreDatabase, together: Together, jobs: list[Job]) -> None:
@@ -205,7 +213,7 @@ def _run_together(database: StoreDatabase, together: Together, jobs: list[Job]) 
 def _run(database: StoreDatabase, job: Job) -> None:
     try:
         with nullcontext() if job.alone and database.fails_alone else database.unit():
-            job.run()
+            _run_it(database, job)
             database.seal_changes()  # a failure of it is this job's
     except TransactionLost:
         raise  # nobody is at fault: all of the batch is run again
