@@ -463,7 +463,7 @@ def test_images_that_no_row_names_any_more_are_kept_aside_and_others_stay(path, 
     assert_whole(beside, 1)
 
 
-ODD = ["x'00ff'", "CAST(x'41ff42' AS TEXT)"]
+ODD = ["x'00ff'", "CAST(x'41ff42' AS TEXT)", "'a' || char(0) || 'b'", "'../x.png'", "''"]
 
 
 @pytest.mark.parametrize("value", ODD)

@@ -6,13 +6,14 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 from veritas_peewee.config import Location, locate
 from veritas_peewee.database.current import bound, current_database
 from veritas_peewee.database.failures import lacking
 from veritas_peewee.database.sqlite import SqliteStore, current_sqlite
 from veritas_peewee.database.statements import rows_of
-from veritas_peewee.errors import StoreError
+from veritas_peewee.errors import InvalidAudit, StoreError
 from veritas_peewee.files.durable import appearing_folder, write_private
 from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.ledger import keeper
@@ -31,6 +32,7 @@ from veritas_peewee.maintenance.verify import verify
 from veritas_peewee.models import Audit, AuditScreenshot
 from veritas_peewee.recording import removal
 from veritas_peewee.startup import connect
+from veritas_peewee.values.image_files import split_path
 
 __all__ = ["BackupReport", "RestoreReport", "backup", "default_target", "restore"]
 
@@ -152,10 +154,8 @@ def _copy_images(
         rows = list(rows_of(query.order_by(AuditScreenshot.id)))
         for number, (row_id, audit_id, file) in enumerate(rows, 1):
             data = None
-            # Another program's value is no path, and no row can be asked for by it: it stays as it
-            # is, for `verify` to name.
-            is_ours = type(audit_id) is type(file) is str and audit_id not in deleted
-            if is_ours and (data := _image(source, file, damaged)) is None:
+            is_there = _is_path(file) and type(audit_id) is str and audit_id not in deleted
+            if is_there and (data := _image(source, file, damaged)) is None:
                 if gone := _delete_too(live, row_id, audit_id, file):
                     deleted += gone
                 else:
@@ -166,6 +166,16 @@ def _copy_images(
             if progress is not None:
                 progress("screenshots", number, len(rows))
     return deleted
+
+
+def _is_path(file: Any) -> bool:
+    """Whether a file can have this path. By another program's value no row can be asked for: that
+    row stays as it is, for `verify` to name."""
+    try:
+        split_path(file)
+    except InvalidAudit:
+        return False
+    return True
 
 
 def _image(source: ScreenshotFolder, file: str, damaged: bool) -> bytes | None:
