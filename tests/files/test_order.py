@@ -16,7 +16,7 @@ import pytest
 
 from tests.support.database_files import verified
 from tests.support.effects import Effect, Effects
-from veritas_peewee import Audit, AuditScreenshot, AuditStore, connect
+from veritas_peewee import Audit, AuditScreenshot, AuditStore, connect, copy_store
 from veritas_peewee.database.current import screenshot_folder
 from veritas_peewee.evidence import checkpoints, keys, notes
 from veritas_peewee.maintenance.backup import backup, restore
@@ -109,6 +109,22 @@ async def test_a_store_answers_when_an_image_and_its_row_are_there(
         effects.answered()
         effects.assert_order(*STORING)
         effects.assert_folders_are_synced()
+
+
+# ---- what was copied is on disk ----
+
+
+def test_a_copy_is_on_disk_before_it_is_said_to_be_complete(
+    path: Path, audit_id: str, effects: Effects
+) -> None:
+    target = path.parent.parent / "copy" / "audits.db"
+    effects.clear()
+    report = copy_store(path, target)
+    effects.answered()
+    assert report.complete
+    committed = effects.matching("commit copy/audits.db")[-1]
+    for name in ("copy/audits.db-wal", "copy"):
+        assert any(at > committed for at in effects.matching(f"fsync {name}"))
 
 
 # ---- what is signed is on disk ----

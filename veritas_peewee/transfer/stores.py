@@ -167,6 +167,8 @@ class _Copy:
         self._compare_audits()
         if not self.wrong:
             self._take_over_rest()
+            with at(self.target):
+                self.target.sync_commits()  # FROM may be removed as soon as this is answered
         return self._report(complete=not self.wrong)
 
     def compared(self) -> CopyReport:
