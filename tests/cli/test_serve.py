@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -222,3 +223,33 @@ def test_what_is_wrong_is_said_before_anything_is_served(path, tmp_path):
     with serving(path) as server:
         code, told = run("--database", str(path), "--port", str(server.port))
         assert (code, f"127.0.0.1:{server.port}: cannot be listened at" in told) == (1, True)
+
+
+@pytest.mark.parametrize("more", [[], ["--writable"]])
+def test_a_file_that_cannot_be_opened_is_one_line_and_nothing_is_served(tmp_path, more):
+    text, other = tmp_path / "text.db", tmp_path / "other.db"
+    text.write_text("not a database, only text")
+    with closing(sqlite3.connect(other)) as file:
+        file.execute("CREATE TABLE others (a)")
+    for path, said in ((text, "is not a SQLite database"), (other, "belongs to another program")):
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM, "serve", "--port", "0", "--database", str(path), *more],
+            env=environment(), capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+        assert said in done.stderr
+
+
+def test_a_token_that_cannot_be_read_is_said_without_a_number(path, tmp_path):
+    binary = tmp_path / "binary"
+    binary.write_bytes(b"\xff" * 20)
+    for file, said in (
+        (tmp_path, "cannot be read: Is a directory"), (binary, "is not text"),
+        (tmp_path / "none", "cannot be read: No such file or directory"),
+    ):  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM, "serve", "--database", path, "--token-file", file],
+            env=environment(), capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+        assert done.returncode == 2
+        assert done.stderr == (f"veritas-peewee: Invalid value for --token-file: {file}: {said}\n")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from veritas_peewee.cli.options import Database, as_usage_errors, must_exist
+from veritas_peewee.cli.options import Database, as_usage_errors, must_exist, opened
 from veritas_peewee.cli.text import PROGRAM, complain, say
 from veritas_peewee.errors import InvalidAudit, StoreError
 from veritas_peewee.evidence.keys import signing_key
@@ -102,6 +102,8 @@ def serve(
         raise typer.BadParameter(str(error), param_hint="--token-file") from None
     if token is None and not _is_local(host):
         complain(f"whoever reaches {host}:{port} can read all audits: see --token-file")
+    with opened(database):
+        pass  # what is wrong with it is one line here, and a traceback of the server's below
     listening = _listen(host, port)
     with listening:
         address = f"http://{_shown(host)}:{listening.getsockname()[1]}/"
@@ -119,10 +121,11 @@ def _run(server: Any, app: FastAPI, listening: socket.socket) -> None:
 def _token_in(file: Path) -> str:
     try:
         return file.read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise typer.BadParameter(
-            f"{file}: cannot be read: {error}", param_hint="--token-file"
-        ) from error
+    except OSError as error:
+        reason = f"cannot be read: {error.strerror or error}"
+    except UnicodeDecodeError:
+        reason = "is not text"
+    raise typer.BadParameter(f"{file}: {reason}", param_hint="--token-file")
 
 
 def _listen(host: str, port: int) -> socket.socket:
