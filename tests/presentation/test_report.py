@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import re
 import sys
 from typing import Any
@@ -19,7 +20,7 @@ from tests.support.processes import ROOT
 from veritas_peewee import AuditNotFound, connect
 from veritas_peewee.database import current
 from veritas_peewee.ledger.stored import read_stored
-from veritas_peewee.presentation.page import clean, markdown
+from veritas_peewee.presentation.page import clean, flowing, markdown
 from veritas_peewee.presentation.report import report_html
 from veritas_peewee.queries import lookups
 from veritas_peewee.recording import ingest, operations, recorder
@@ -248,3 +249,40 @@ def test_on_a_phone_each_event_of_the_log_has_the_whole_width(path):
         style = report_html(operations.create("https://example.com").id)
     narrow = style[style.index("@media (max-width: 40rem)") : style.index("@media print")]
     assert re.search(r"\.log td \{ display: block; \}", narrow)
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("https://shop.example/a?b=1&c=2", "https://|shop.|example/|a?|b=|1&|c=|2"),
+        ("/var/lib/veritas/shot_4.png", "/|var/|lib/|veritas/|shot_|4.|png"),
+        ("of e.g. 1.5 and shop.example", "of e.g. 1.5 and shop.example"),
+        ("see https://shop.example/... now", "see https://|shop.|example/... now"),
+        ("W" * 40, "W" * 40),
+        ("<script>/alert(1)//</script>", "<script>/|alert(1)//|</|script>"),
+        ("a\0/b&amp;c/d?e=f.example", "a/|b&|amp;c/|d?|e=|f.|example"),
+    ],
+)
+def test_a_long_word_goes_on_in_the_next_line_behind_its_signs(text, lines):
+    shown = flowing(text)
+    assert [html.unescape(piece) for piece in shown.split("<wbr>")] == lines.split("|")
+    assert "<" not in shown.replace("<wbr>", "")
+
+
+def test_an_address_can_be_broken_wherever_a_report_shows_it_and_nowhere_in_a_tag(script):
+    long = "https://accounts.shop.example/checkout/step?session=abcdef&return=cart"
+    audit_id = ingest.ingest(
+        {
+            "url": long,
+            "status": "completed",
+            "errors": [f"scout: {long}"],
+            "judge_decision": {"narrative": f"At {long} and <{long}>"},
+            "vision_result": {"findings": [{"category": "x", "description": f"At {long}"}]},
+            "security_results": {"headers": {"final_url": long}},
+        }
+    ).id
+    text = report_html(audit_id)
+    assert checked(text).text.count(long) >= 6
+    body = text.partition("</h1>")[2]
+    assert re.findall(r"checkout/(?!<wbr>)", re.sub(r"<(?!wbr>)[^>]*>", "", body)) == []
+    assert "<wbr" not in "".join(re.findall(r"<(?!wbr>)[^>]*>", text))

@@ -9,7 +9,7 @@ import httpx2
 
 from veritas_peewee.web.pages_frame import POLICY
 
-VOID = {"meta", "link", "br", "img", "hr", "input", "circle", "rect", "path", "line"}
+VOID = {"wbr", "meta", "link", "br", "img", "hr", "input", "circle", "rect", "path", "line"}
 HARMFUL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
@@ -21,6 +21,7 @@ class Page(HTMLParser):
         self.open: list[str] = []
         self.tags: list[tuple[str, dict[str, str | None]]] = []
         self.words: list[str] = []
+        self._goes_on = False
         self.feed(text)
         self.close()
         assert self.open == []
@@ -28,6 +29,9 @@ class Page(HTMLParser):
         self.check()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "wbr":  # a line may end here, and no word does
+            self._goes_on = True
+            return
         values = dict(attrs)
         assert len(values) == len(attrs), attrs
         self.tags.append((tag, values))
@@ -39,7 +43,11 @@ class Page(HTMLParser):
             assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        self.words.append(data)
+        if self._goes_on:
+            self.words[-1] += data
+        else:
+            self.words.append(data)
+        self._goes_on = False
 
     @property
     def text(self) -> str:

@@ -119,6 +119,47 @@ def test_each_page_is_drawn_on_a_desktop_and_a_phone(engine, open_page):
             )
 
 
+BROKEN = """() => {
+  const found = [], walker = document.createTreeWalker(document.querySelector("main"), 4);
+  const above = (node, at) => {
+    const range = document.createRange();
+    range.setStart(node, at);
+    range.setEnd(node, at + 1);
+    return range.getClientRects()[0]?.top;
+  };
+  while (walker.nextNode()) {
+    const node = walker.currentNode, text = node.data;
+    if (node.parentElement.closest(".hidden") || node.parentElement.clientWidth < 2) continue;
+    for (let at = 1; at < text.length; at++)
+      if (/^[^\\s/?&.=#_-][^\\s]$/.test(text.slice(at - 1, at + 1)))
+        if (above(node, at) > above(node, at - 1) + 4) found.push(text.slice(at - 9, at + 9));
+  }
+  return found;
+}"""
+"""The words that are broken in the middle, not behind one of their signs."""
+
+
+def test_no_word_is_broken_in_the_middle_that_fits_a_line(engine, open_page):
+    """Neither an address nor what stands beside one in a table."""
+    url = "https://accounts.long-name.shop.example/checkout/step?session=abcdef&return=cart"
+    audit = engine.do(sync.create, url).id
+    for kind in ("phase_start", "phase_complete"):
+        engine.do(sync.record, audit, {"type": kind, "phase": "security", "message": url})
+    finding = {"type": "finding", "finding": make_finding(1, description=f"at {url}")}
+    engine.do(sync.record, audit, finding)
+    engine.do(sync.update_status, audit, "disconnected", error_message=f"lost {url}")
+    host = "accounts.long-name.shop.example"
+    for width in (320, 700, 1000, 1400):
+        page = open_page("/", viewport={"width": width, "height": 900})
+        root = page.url.rstrip("/")
+        for path in ("/", f"/audits/{audit}", f"/sites/{host}", "/search?q=checkout",
+                     f"/api/audits/{audit}/report"):  # fmt: skip
+            page.goto(root + path)
+            broken = [word for word in page.evaluate(BROKEN) if "…" not in word]
+            assert (width, path, broken) == (width, path, [])
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
 def test_a_filter_is_used_and_a_page_is_turned(engine, open_page):
     ids = fill(engine, 3)
     page = open_page("/?limit=1")

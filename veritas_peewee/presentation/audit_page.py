@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from veritas_peewee.files.images import media_type
 from veritas_peewee.models import Audit, AuditEvent, AuditScreenshot
-from veritas_peewee.presentation.page import END, head, markdown, safe, words
+from veritas_peewee.presentation.page import END, flowing, head, markdown, safe, words
 from veritas_peewee.presentation.parts import (
     errors_of,
     findings_html,
@@ -63,7 +63,7 @@ def page_parts(
             yield _screenshot(shot, image, picture)
         yield "</div>\n</section>\n"
     if errors := errors_of(audit):
-        items = "".join(f'<li class="text">{safe(text)}</li>' for text in errors)
+        items = "".join(f'<li class="text">{flowing(text)}</li>' for text in errors)
         yield _section("Errors", f"<ul>{items}</ul>")
     if events:
         yield _section(f"Log ({len(events)} events)", _log(events))
@@ -88,13 +88,13 @@ def _image(shot: AuditScreenshot, image: bytes | None) -> str:
 
 
 def _screenshot(shot: AuditScreenshot, image: str, picture: Picture) -> str:
-    label = safe(shot.label)
+    label = flowing(shot.label)
     digest = (
         f'<div class="soft small mono">SHA-256 {safe(shot.sha256)}</div>' if shot.sha256 else ""
     )
     reason = safe(picture.note or "the image cannot be shown")
     shown = image or f'<p class="soft">{reason}</p>'
-    warning = f'<p class="warn">{safe(picture.problem)}</p>' if picture.problem else ""
+    warning = f'<p class="warn">{flowing(picture.problem)}</p>' if picture.problem else ""
     return (
         f'<figure id="screenshot-{safe(shot.index_num)}"><div class="frame">{shown}</div>'
         f"<figcaption>{safe(shot.index_num)} · {label}{warning}{digest}</figcaption></figure>\n"
@@ -107,7 +107,8 @@ def _screenshot(shot: AuditScreenshot, image: str, picture: Picture) -> str:
 def _log(events: Sequence[AuditEvent]) -> str:
     rows = "".join(
         f"<tr><td>{when(event.timestamp).removesuffix(' UTC')}</td>"
-        f'<td>{words(event.event_type)}</td><td class="text">{safe(gist(event.data))}</td></tr>\n'
+        f"<td>{words(event.event_type)}</td>"
+        f'<td class="text">{flowing(gist(event.data))}</td></tr>\n'
         for event in events
     )
     return (
@@ -118,7 +119,7 @@ def _log(events: Sequence[AuditEvent]) -> str:
 
 def _footer(audit: Audit, problems: list[str]) -> str:
     if problems:
-        listed = "; ".join(safe(problem) for problem in problems)
+        listed = "; ".join(flowing(problem) for problem in problems)
         state = f'<p class="warn">This audit is not as it was written: {listed}.</p>'
     else:
         state = (

@@ -27,6 +27,18 @@ def safe(value: object) -> str:
     return html.escape(clean(str(value)))
 
 
+def flowing(value: object) -> str:
+    """`safe`, for a text between tags: a long word in it, such as an address, goes on in the next
+    line behind its signs; in the middle of a word only where a line is too short for that."""
+    marked = _LONG.sub(lambda word: _BEHIND.sub(_BREAK, word[0]), clean(str(value)))
+    return html.escape(marked).replace(_BREAK, "<wbr>")
+
+
+_LONG = re.compile(r"\S{16,}")
+_BEHIND = re.compile(r"(?<=[/?&.=#_])(?![/?&.=#_]|$)")
+_BREAK = "\0"  # no text has one that was cleaned
+
+
 def words(value: object) -> str:
     """A name such as `hidden_cancel` as words."""
     return safe(str(value).replace("_", " ").strip())
@@ -40,11 +52,12 @@ def markdown(text: str) -> str:
     try:
         from markdown_it import MarkdownIt
     except ImportError:
-        return f'<div class="plain">{safe(text)}</div>'
+        return f'<div class="plain">{flowing(text)}</div>'
     parser = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
     # Replaces the parser's own check: a link to anything but a web address stays text.
     parser.validateLink = _is_web_address  # type: ignore[method-assign]
     parser.add_render_rule("link_open", _link)
+    parser.add_render_rule("text", _text)
     for name in ("heading_open", "heading_close"):
         parser.add_render_rule(name, _heading)
     for name in ("th_open", "td_open"):
@@ -62,6 +75,10 @@ def _link(self: Any, tokens: Any, index: int, options: Any, env: Any) -> str:
     return f'<a href="{href}" rel="noopener noreferrer nofollow"{kind}>'
 
 
+def _text(self: Any, tokens: Any, index: int, options: Any, env: Any) -> str:
+    return flowing(tokens[index].content)
+
+
 def _heading(self: Any, tokens: Any, index: int, options: Any, env: Any) -> str:
     # Whatever levels a narrative has, they are all below the heading of its section.
     return "</h3>\n" if tokens[index].nesting < 0 else "<h3>"
@@ -76,7 +93,7 @@ def _cell(self: Any, tokens: Any, index: int, options: Any, env: Any) -> str:
 def laid_out(value: Any, depth: int = 0) -> str:
     """A JSON value as HTML lists within lists, `_DEPTH` levels deep; deeper ones are JSON text."""
     if isinstance(value, dict | list) and depth >= _DEPTH:
-        return f'<span class="mono">{safe(json_text(value))}</span>'
+        return f'<span class="mono">{flowing(json_text(value))}</span>'
     if isinstance(value, dict) and value:
         items = "".join(
             f"<dt>{words(key)}</dt><dd>{laid_out(inner, depth + 1)}</dd>"
@@ -91,7 +108,7 @@ def laid_out(value: Any, depth: int = 0) -> str:
         return "unknown"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f'<span class="text">{safe(value)}</span>'
+    return f'<span class="text">{flowing(value)}</span>'
 
 
 def json_text(value: Any) -> str:
@@ -172,6 +189,9 @@ th, td { text-align: left; vertical-align: top; padding: .3rem .8rem .3rem 0;
   border-bottom: 1px solid var(--line); }
 .left { text-align: left; } .center { text-align: center; } .right { text-align: right; }
 th { color: var(--soft); font-size: .8rem; font-weight: 600; }
+thead th, .own td { overflow-wrap: break-word; } .own .text { overflow-wrap: anywhere; }
+.narrative th { overflow-wrap: anywhere; }
+tbody th, .word, .signals td:first-child { min-width: 7.5rem; }
 .signals td:nth-child(2) { text-align: right; width: 4rem; font-variant-numeric: tabular-nums; }
 .signals td:nth-child(3) { width: 55%; } .signals svg { width: 100%; height: .8rem; }
 .finding { border: 1px solid var(--line); border-left: 4px solid; border-radius: 6px;

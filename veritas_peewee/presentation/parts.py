@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from veritas_peewee.models import Audit, AuditFinding, AuditScreenshot, Severity
-from veritas_peewee.presentation.page import json_text, laid_out, safe, words
+from veritas_peewee.presentation.page import flowing, json_text, laid_out, safe, words
 
 BANDS = (
     (90, "good", "trusted"),
@@ -44,7 +44,7 @@ def verdict_html(audit: Audit, more: str = "") -> str:
 <div class="verdict">
 {dial_html(audit.trust_score, band)}
 <div>
-<h1>{safe(audit.url)}</h1>
+<h1>{flowing(audit.url)}</h1>
 <div class="risk {band}">{risk}</div>
 <p>{chips_html(count) or '<span class="soft">no findings</span>'}</p>
 </div>
@@ -176,8 +176,8 @@ def _finding(
         index = safe(shot.index_num)
         details.append(f'<a href="#screenshot-{index}">screenshot {index}</a>')
         picture = shown(shot) if shown else ""
-    plain = f'<p class="text">{safe(row.plain_english)}</p>' if row.plain_english else ""
-    said = f'<p class="text{" soft small" if plain else ""}">{safe(row.description)}</p>'
+    plain = f'<p class="text">{flowing(row.plain_english)}</p>' if row.plain_english else ""
+    said = f'<p class="text{" soft small" if plain else ""}">{flowing(row.description)}</p>'
     return (
         f'<div class="finding {kind}"><div class="title">{words(row.pattern_type)}</div>'
         f'<div class="soft small">{" · ".join(details)}</div>'

@@ -7,12 +7,12 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
-from markupsafe import Markup, escape
+from markupsafe import Markup
 from starlette.responses import Response
 
 from veritas_peewee import sync
 from veritas_peewee.models import Audit, AuditEvent, AuditScreenshot
-from veritas_peewee.presentation.page import clean, markdown
+from veritas_peewee.presentation.page import clean, flowing, markdown
 from veritas_peewee.presentation.parts import (
     errors_of,
     findings_html,
@@ -125,7 +125,7 @@ def _parts(audit: Audit, frame: Frame, *, expert: bool) -> dict[str, Markup]:
         "signals": signals_html(signals) if signals else "",
         "findings": findings_html(audit, shown, expert=expert),
         "security": "".join(module_html(*one) for one in security.items()),
-        "errors": "".join(str(_ERROR.format(clean(str(one)))) for one in errors_of(audit)),
+        "errors": "".join(f'<li class="text">{flowing(one)}</li>' for one in errors_of(audit)),
     }
     return {name: Markup(html) for name, html in made.items()}
 
@@ -133,12 +133,11 @@ def _parts(audit: Audit, frame: Frame, *, expert: bool) -> dict[str, Markup]:
 _PICTURE = Markup(
     '<a class="thumb" href="{src}"><img src="{src}" alt="{alt}" loading="lazy" width="240"></a>'
 )
-_ERROR = Markup('<li class="text">{}</li>')
 
 
 def _gist(event: AuditEvent) -> Markup:
     text = gist(event.data)
-    return escape(clean(text if len(text) <= LONGEST else f"{text[:LONGEST]}…"))
+    return Markup(flowing(text if len(text) <= LONGEST else f"{text[:LONGEST]}…"))
 
 
 def _phases(events: list[AuditEvent]) -> list[Phase]:

@@ -65,7 +65,11 @@ def _environment() -> Environment:
         static={name: _version(name) for name in _TYPES},
     )
     environment.filters.update(
-        words=_marked(page.words), laid_out=_marked(page.laid_out), cut=_cut, number=_number
+        words=_marked(page.words),
+        laid_out=_marked(page.laid_out),
+        flowing=_marked(page.flowing),
+        cut=_cut,
+        number=_number,
     )
     return environment
 

@@ -12,13 +12,13 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args, get_type_hints
 
 import anyio
 from fastapi import APIRouter, Query, Request
-from markupsafe import Markup, escape
+from markupsafe import Markup
 from peewee import fn
 from starlette.responses import Response
 
 from veritas_peewee import sync
 from veritas_peewee.models import Audit, AuditStatus, CatalogEntry, StoreChanges
-from veritas_peewee.presentation.page import clean
+from veritas_peewee.presentation.page import clean, flowing
 from veritas_peewee.queries.counting import NO_VALUE, Facets
 from veritas_peewee.queries.filters import Filters
 from veritas_peewee.queries.history import Order
@@ -275,10 +275,10 @@ def _marked(snippet: Snippet) -> Markup:
     """A snippet with the words that were searched for marked."""
     text, end, pieces = snippet.text, 0, []
     for first, last in _within(snippet.matches):
-        pieces += [escape(clean(text[end:first])), _MARK.format(clean(text[first:last]))]
+        pieces += [Markup(flowing(text[end:first])), _MARK.format(clean(text[first:last]))]
         end = last
     rest = text[end:LONGEST] + ("…" if len(text) > LONGEST else "")
-    return Markup("").join([*pieces, escape(clean(rest))])
+    return Markup("").join([*pieces, Markup(flowing(rest))])
 
 
 _MARK = Markup("<mark>{}</mark>")
