@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Annotated, Any, BinaryIO, cast
 
 import anyio
@@ -16,6 +17,7 @@ from fastapi import APIRouter, HTTPException, Query, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from veritas_peewee.errors import DatabaseCorrupt, NotProven
 from veritas_peewee.evidence import keys
 from veritas_peewee.evidence.checkpoints import Checkpoint
 from veritas_peewee.evidence.keys import PublicKey
@@ -67,7 +69,8 @@ def add_to(router: APIRouter, signer: Signer) -> None:
     @router.post(CHECKPOINT, name="pages.checkpoint")
     async def checkpoint(request: Request, store: Store) -> Response:
         _refuse_others(request)
-        made = await signer.sign(store)
+        with _refusing():
+            made = await signer.sign(store)
         headers = {"Content-Disposition": 'attachment; filename="checkpoint"'}
         return Response(made.note.encode(), 200, headers, "text/plain; charset=utf-8")
 
@@ -77,12 +80,24 @@ def add_to(router: APIRouter, signer: Signer) -> None:
     ) -> Response:
         _refuse_others(request)
         name = f"{check_id(audit)}.zip"
-        return _Sent(store, await signer.bag(store, audit), name)
+        with _refusing():
+            whole = await signer.bag(store, audit)
+        return _Sent(store, whole, name)
 
 
 def _refuse_others(request: Request) -> None:
     if is_from_elsewhere(request.headers):
         raise HTTPException(403, "only a page of this server may ask for this")
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Tell why nothing is signed or proven of what was altered: that is no fault of the server, and
+    whoever looks on is to know it."""
+    try:
+        yield
+    except (DatabaseCorrupt, NotProven) as error:
+        raise HTTPException(409, str(error)) from error
 
 
 class _Sent(Response):
