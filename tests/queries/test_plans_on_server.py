@@ -155,6 +155,34 @@ def test_a_page_that_several_walks_lead_to_is_one_statement(
     assert len(plans) == 2
 
 
+KEPT = "SELECT generic_plans > 0 FROM pg_prepared_statements WHERE strpos(statement, ?) > 0"
+
+
+@pytest.mark.parametrize(
+    ("filters", "part"),
+    [
+        ({}, 'FROM "audits" AS "t1" ORDER BY'), ({"risk_level": "trusted"}, '"risk_level" ='),
+        ({"host": "s7.example"}, 'veritas_is("t1"."host", $1)'), ({"min_score": 20}, "AS band"),
+        ({"pattern_type": "nagging"}, "audit_patterns"),
+    ],
+)  # fmt: skip
+def test_a_page_is_planned_once_for_all_values(many: Any, filters: Any, part: str) -> None:
+    """To plan it takes longer than to run it."""
+    many.reconnect()
+    for _ in range(12):
+        history(**filters)
+    assert (True,) in many.execute_sql(KEPT, (part,)).fetchall()
+
+
+def test_a_page_of_a_tier_is_planned_for_that_one(many: Any) -> None:
+    """Nearly all audits have one, and the others few: with no index for each pair of filters, one
+    plan for all would read the whole history for these."""
+    many.reconnect()
+    for _ in range(12):
+        history(audit_tier="quick", status="error")
+    assert many.execute_sql(KEPT, ('"audit_tier" =',)).fetchall() == [(False,)]
+
+
 def test_a_rare_word_is_found_by_the_index_of_words(plans: list[Plan]) -> None:
     assert len(search("rare").items) == AUDITS // 1250
     (matches, *_) = [nodes for text, nodes in plans if "ts_rank" in text]

@@ -6,6 +6,7 @@ history. Where one index cannot give the order, several walks in the same order 
 
 from __future__ import annotations
 
+import functools
 import heapq
 import json
 import operator
@@ -67,7 +68,7 @@ def by_time(conditions: Conditions, down: bool, after: Position | None, limit: i
     elif "trust_score" in conditions.names and not pinned:
         walks = _band_walks(conditions, position, down, limit)
     else:
-        text = _time_sql(conditions.shape, down, bool(position))
+        text = _page_sql(_time_sql(conditions.shape, down, bool(position)), conditions, limit)
         return execute(text, [*conditions.values, *position, limit])
     return _merged(walks, down, limit)
 
@@ -81,7 +82,7 @@ def _merged(walks: list[Walk], down: bool, limit: int) -> list[Row]:
     database = current_database()
     if walks and database.reads_ahead:
         texts, values = zip(*walks, strict=True)
-        return execute(_together_sql(texts, down), [*chain(*values), limit])
+        return execute(_together_sql(texts, down, _most(limit)), [*chain(*values), limit])
     cursors = [database.execute_sql(text, values) for text, values in walks]
     merged = heapq.merge(
         *cursors, key=lambda row: (_sort_key(row[0]), _sort_key(row[1])), reverse=down
@@ -104,15 +105,41 @@ def _by_ids_sql(number: int) -> str:
     return text_of(Audit.select().where(Audit.id.in_([MARK] * number)))
 
 
+def _page_sql(text: str, conditions: Conditions, limit: int) -> str:
+    """A statement that ends with the limit of its rows, in the form in which it is asked."""
+    # One that looks up a value which most audits have is planned for each value.
+    if not current_database().reads_ahead or conditions.names & COMMON:
+        return text
+    return _bounded(text, _most(limit))
+
+
+def _most(limit: int) -> int:
+    """A power of two that is not below a limit, so that few statements differ by it."""
+    return max(32, 1 << (limit - 1).bit_length())
+
+
+@functools.cache
+def _bounded(text: str, most: int) -> str:
+    """A statement that ends with the limit of its rows, which is `most` or less.
+
+    Of a limit that is only a value a server supposes a tenth of all rows. The plan that it could
+    keep for all values then looks dear, and it plans the statement anew each time, for longer than
+    it runs.
+    """
+    return f"SELECT * FROM ({text.removesuffix('?')}{most}) AS page LIMIT ?"
+
+
 @per_backend
-def _together_sql(walks: tuple[str, ...], down: bool) -> str:
+def _together_sql(walks: tuple[str, ...], down: bool, most: int) -> str:
     """One statement for the first audits of several walks."""
     found = " UNION ALL ".join(f"({walk})" for walk in walks)
     order = "{0}.created_at DESC, {0}.id DESC" if down else "{0}.created_at, {0}.id"
     columns = ", ".join(f'a."{field.column_name}"' for field in Audit._meta.sorted_fields)
+    first = (
+        f"SELECT * FROM ({found}) AS walk(created_at, id) ORDER BY {order.format('walk')} LIMIT ?"
+    )
     return (
-        f"SELECT {columns} FROM (SELECT * FROM ({found}) AS walk(created_at, id) "
-        f"ORDER BY {order.format('walk')} LIMIT ?) AS found "
+        f"SELECT {columns} FROM ({_bounded(first, most)}) AS found "
         f"JOIN {Audit._meta.table_name} AS a ON a.id = found.id ORDER BY {order.format('found')}"
     )
 
@@ -135,7 +162,7 @@ def _band_walks(conditions: Conditions, position: Position, down: bool, limit: i
     for asked, some in (both, cut), (others, whole):
         rest = [*asked.values, *position, limit]
         if some and current_database().reads_ahead:
-            text = _bands_sql(asked.shape, down, bool(position))
+            text = _bands_sql(asked.shape, down, bool(position), _most(limit))
             walks.append((text, [json.dumps(some), *rest]))
             continue
         text = _time_sql(asked.shape, down, bool(position), band="?")
@@ -155,11 +182,12 @@ def _pattern_walks(
     walks = []
     if status not in UNFINISHED and finding is not None:
         ended = conditions.without_finding()
-        text = _pattern_sql(ended.shape, down, bool(position))
+        text = _page_sql(_pattern_sql(ended.shape, down, bool(position)), conditions, limit)
         walks.append((text, [*finding.key, *ended.values, *position, limit]))
     for one in sorted(UNFINISHED) if status is None else UNFINISHED & {status}:
         alive = Conditions((Condition("status", "eq", str(one)), *others.columns), finding)
         text = _time_sql(alive.shape, down, bool(position), ids=True)
+        text = _page_sql(text, conditions, limit)
         walks.append((text, [*alive.values, *position, limit]))
     return walks
 
@@ -187,9 +215,9 @@ def _time_sql(shape: Shape, down: bool, placed: bool, *, band: str = "", ids: bo
 
 
 @per_backend
-def _bands_sql(shape: Shape, down: bool, placed: bool) -> str:
+def _bands_sql(shape: Shape, down: bool, placed: bool, most: int) -> str:
     """SQL for the walks through the bands that are given as JSON, in one statement."""
-    walk = _time_sql(shape, down, placed, band="CAST(band.value AS bigint)")
+    walk = _bounded(_time_sql(shape, down, placed, band="CAST(band.value AS bigint)"), most)
     return f"SELECT walk.* FROM ({json_values()}) AS band CROSS JOIN LATERAL ({walk}) AS walk"
 
 
@@ -227,12 +255,13 @@ def by_score(conditions: Conditions, down: bool, after: Position | None, limit: 
     ranged = "trust_score" in conditions.names
     if after is None or after[0] is not None:
         scored, position = _narrowed(conditions, "trust_score", after, down)
-        text = _score_sql(scored.shape, down, bool(position))
+        text = _page_sql(_score_sql(scored.shape, down, bool(position)), scored, limit)
         rows = execute(text, [*scored.values, *position, limit])
         after = None
     if not ranged and len(rows) < limit:
         position = () if after is None else after[1:]
         text = _unscored_sql(conditions.shape, down, bool(position))
+        text = _page_sql(text, conditions, limit)
         rows += execute(text, [*conditions.values, *position, limit - len(rows)])
     return rows
 
