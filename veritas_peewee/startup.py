@@ -86,12 +86,11 @@ def _prepare(database: Connection, settle: Settle | None = None) -> Connection:
 
 
 def _prepare_server(database: PostgresStore, settle: Settle | None) -> None:
-    from veritas_peewee.database.postgres_locks import check_locks, check_pooler
+    from veritas_peewee.database.postgres_locks import check_locks
     from veritas_peewee.ledger import server_keeper
     from veritas_peewee.migrations import server, server_mending
 
     beside = database.connect_beside()
-    check_pooler(database)
     # A schema that was just made as a whole is as it should be.
     if len(server.upgrade(database)) < len(server.KNOWN):
         (settle or server_mending.settle)(database)

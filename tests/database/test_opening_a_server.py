@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
+import psycopg
 import pytest
 
 from tests.support.command_line import run_here
@@ -166,6 +167,7 @@ SAID = {
     "FATAL:  remaining connection slots are reserved for roles with the SUPERUSER attribute":
         "the server has no connection left",
     "FATAL:  the database system is starting up": "the server is starting up: try again",
+    "transaction blocks not allowed in statement pooling mode": "or to a pooler in session mode",
     "connection timeout expired": "the server does not answer",
     "something new": "the server cannot be reached: something new",
 }  # fmt: skip
@@ -346,6 +348,25 @@ def test_a_pooler_that_gives_connections_away_is_refused(url):
     with pooler(url, by_transaction=True) as pooled:
         error = refused(pooled)
     assert "a pooler gives this connection away after each transaction" in str(error)
+
+
+def test_a_refused_pooler_hands_nothing_that_the_store_has_set_to_others(url):
+    """Whoever got that session of the server next could not write."""
+    asked = (
+        b"SELECT current_setting('default_transaction_read_only'), current_setting('lock_timeout'),"
+        b" current_setting('jit'), current_setting('veritas.listens', true)"
+    )
+    with pooler(url, by_transaction=True) as pooled:
+        with psycopg.connect(pooled, autocommit=True) as other:
+            before = other.execute(asked).fetchone()
+        refused(pooled)
+        with (
+            pytest.raises(StoreError, match="gives this connection away"),
+            connect(pooled, read_only=True),
+        ):
+            pass
+        with psycopg.connect(pooled, autocommit=True) as other:
+            assert other.execute(asked).fetchone() == before
 
 
 def test_a_pooler_in_session_mode_is_one_like_any_other(url):

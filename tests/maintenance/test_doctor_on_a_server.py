@@ -89,7 +89,9 @@ def test_another_encoding_is_a_problem(durable):
 
 def test_a_pooler_is_seen(url):
     with pooler(url, by_transaction=True) as pooled:
-        assert the(pooled, "locks").level == "problem"
+        (finding,) = diagnose(pooled)
+        assert finding.level == "problem"
+        assert "a pooler gives this connection away" in finding.text
     with pooler(url, by_transaction=False) as pooled:
         assert the(pooled, "locks").level == "note"
 

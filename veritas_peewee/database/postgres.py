@@ -11,6 +11,7 @@ import logging
 import os
 from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from time import monotonic, sleep
 from typing import Any, ClassVar, Literal, TypeVar
 
@@ -37,6 +38,7 @@ from veritas_peewee.database.postgres_opening import (
     prepare,
     wait_of,
 )
+from veritas_peewee.database.postgres_poolers import check_pooler
 from veritas_peewee.database.server_sessions import BEAT_EVERY, ServerSession
 from veritas_peewee.database.transactions import OutcomeUnknown, TransactionLost
 from veritas_peewee.errors import StoreError
@@ -110,7 +112,8 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
 
     def _connect(self) -> Connection:
         assert self.location.server is not None
-        made = connect(
+        again = partial(
+            connect,
             self.location.server,
             application_name=f"veritas-peewee {self.role}",
             keepalives_idle=10,
@@ -119,7 +122,9 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
             tcp_user_timeout=30_000,  # else one that waits for what it sent hears nothing
             **wait_of(self.location),
         )
+        made = again()
         try:
+            check_pooler(made, self.location.name, again)
             writes, longest = self.writes(self.role), LONGEST.get(self.role)
             self.key = prepare(made, self.location, writes=writes, longest=longest)
         except BaseException:

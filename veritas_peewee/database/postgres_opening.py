@@ -8,6 +8,7 @@ from typing import Any
 
 from veritas_peewee.config import Location, without_secrets
 from veritas_peewee.database.postgres_driver import Connection
+from veritas_peewee.database.postgres_poolers import GIVES_AWAY
 from veritas_peewee.errors import ReadOnlyStore, StoreBusy, StoreError
 
 _KEY = (
@@ -60,6 +61,7 @@ _CAUSES: tuple[tuple[str, type[StoreError], str], ...] = (
      "sslrootcert=system)"),
     (r"permission denied for database", StoreError,
      "this user may not connect to the database: GRANT CONNECT"),
+    (r"statement pooling mode", StoreError, GIVES_AWAY),  # PgBouncer's, which then takes no BEGIN
     (r"too many (?:clients|connections)|remaining connection slots|connection limit", StoreBusy,
      "the server has no connection left: end others, raise max_connections, or open fewer stores"),
     (r"the database system is (?P<what>starting up|shutting down|in recovery mode)", StoreBusy,

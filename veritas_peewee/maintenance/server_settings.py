@@ -7,12 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from veritas_peewee.database.postgres import PostgresStore
-from veritas_peewee.database.postgres_locks import (
-    is_pooled,
-    trouble_of_locks,
-    trouble_of_pooler,
-)
+from veritas_peewee.database.postgres_locks import trouble_of_locks
 from veritas_peewee.database.postgres_opening import ENDS_LONG_ONES
+from veritas_peewee.database.postgres_poolers import is_pooled
 from veritas_peewee.maintenance.diagnosis import Finding
 from veritas_peewee.migrations import server, server_catalog
 
@@ -104,16 +101,14 @@ def _texts(database: PostgresStore) -> Iterator[Finding]:
 
 
 def _locks(database: PostgresStore) -> Iterator[Finding]:
-    """Whether a lock keeps another connection out, and is kept after a transaction."""
+    """Whether a lock keeps another connection out."""
     second = PostgresStore(database.location, "viewer")
     second.connect()
     key = (database.key, -1 - int.from_bytes(os.urandom(3), "big"))
     try:
-        trouble = trouble_of_pooler(database.raw, second.raw)
-        if trouble is None:
-            database.raw.execute("SELECT pg_try_advisory_lock_shared(?, ?)", key)
-            trouble = trouble_of_locks(second.raw, key)
-            database.raw.execute("SELECT pg_advisory_unlock_shared(?, ?)", key)
+        database.raw.execute("SELECT pg_try_advisory_lock_shared(?, ?)", key)
+        trouble = trouble_of_locks(second.raw, key)
+        database.raw.execute("SELECT pg_advisory_unlock_shared(?, ?)", key)
         pooled = is_pooled(database.raw)
     finally:
         second.close()
