@@ -161,8 +161,14 @@ SAID = {
     'connection to server at "db", port 5432 failed: FATAL:  no pg_hba.conf entry for host '
     '"10.0.0.1", user "u", database "d", no encryption': "only with TLS (add ?sslmode=require)",
     "server does not support SSL, but SSL was required": "the server does not offer it",
-    'root certificate file "/home/u/.postgresql/root.crt" does not exist': "sslrootcert",
-    "SSL error: certificate verify failed": "sslrootcert",
+    'root certificate file "/home/u/.postgresql/root.crt" does not exist':
+        "the file /home/u/.postgresql/root.crt, and there is none, or it cannot be read: name",
+    'could not read root certificate file "/home/u/notes": shutdown while in init':
+        "the file /home/u/notes, and there is none, or it cannot be read: name",
+    'connection to server at "127.0.0.1", port 5432 failed: server certificate for "db.example" '
+    '(and 1 other name) does not match host name "127.0.0.1"':
+        "made out to db.example, and the URL says 127.0.0.1: write that name there",
+    "SSL error: certificate verify failed": "it has expired, or is not signed by the authority",
     "FATAL:  sorry, too many clients already": "the server has no connection left",
     "FATAL:  remaining connection slots are reserved for roles with the SUPERUSER attribute":
         "the server has no connection left",

@@ -55,10 +55,15 @@ _CAUSES: tuple[tuple[str, type[StoreError], str], ...] = (
      "the server lets this user in from here only with TLS (add ?sslmode=require), or not at all"),
     (r"no pg_hba\.conf entry|pg_hba\.conf rejects", StoreError,
      "the server does not let this user in from here: see its pg_hba.conf"),
-    (r"certificate verify failed|root certificate file .* does not exist|server certificate",
-     StoreError,
-     "the server's certificate cannot be verified: name its authority with sslrootcert (or "
-     "sslrootcert=system)"),
+    (r'certificate for "(?P<what>.*?)".* does not match host name "(?P<host>.*?)"', StoreError,
+     "the server's certificate is made out to {what}, and the URL says {host}: write that name "
+     "there, or have a certificate made for this one"),
+    (r'root certificate file "(?P<what>.*?)"', StoreError,
+     "the server's certificate is to be verified by the file {what}, and there is none, or it "
+     "cannot be read: name that of its authority with sslrootcert (or sslrootcert=system)"),
+    (r"certificate verify failed|server certificate", StoreError,
+     "the server's certificate cannot be verified: it has expired, or is not signed by the "
+     "authority that sslrootcert names (with sslrootcert=system: by one that this machine trusts)"),
     (r"permission denied for database", StoreError,
      "this user may not connect to the database: GRANT CONNECT"),
     (r"statement pooling mode", StoreError, GIVES_AWAY),  # PgBouncer's, which then takes no BEGIN
@@ -141,8 +146,7 @@ def opening_error(error: BaseException, location: Location) -> StoreError:
     shown = without_secrets(told, location.server).removeprefix("connection is bad: ")
     for pattern, kind, text in _CAUSES:
         if found := re.search(pattern, told, re.IGNORECASE):
-            what = found.groupdict().get("what")
-            return kind(f"{location.name}: {text.format(what=what, told=shown)}")
+            return kind(f"{location.name}: {text.format(told=shown, **found.groupdict())}")
     return StoreError(f"{location.name}: the server cannot be reached: {shown}")
 
 
