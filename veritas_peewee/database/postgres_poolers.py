@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing
+from time import sleep
 
 from veritas_peewee.database.postgres_driver import Connection
 from veritas_peewee.errors import StoreError
@@ -22,6 +23,8 @@ GIVES_AWAY = (
 _TRIES = 8
 """How often it is looked: a pooler may take a session back only a moment after it has answered, and
 then gives another one to whoever asks at once."""
+_MOMENT = 0.01
+"""Seconds between two of them."""
 
 
 def check_pooler(first: Connection, name: str, connect: Callable[[], Connection]) -> None:
@@ -46,7 +49,9 @@ def _session(connection: Connection) -> int:
 
 def _is_shared(first: Connection, second: Connection) -> bool:
     """Whether a pooler runs transactions of one connection in several sessions of the server."""
-    for _ in range(_TRIES):
+    for attempt in range(_TRIES):
+        if attempt:
+            sleep(_MOMENT)
         session = _session(first)
         second.execute("BEGIN")
         try:
