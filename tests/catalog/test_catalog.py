@@ -6,6 +6,7 @@ import contextlib
 import runpy
 from contextlib import closing
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import anyio
@@ -19,6 +20,7 @@ from tests.support.audits import VOCABULARY, ended, found
 from tests.support.database_files import with_texts_twice
 from tests.support.places import Databases
 from veritas_peewee import Audit, AuditStore, DatabaseCorrupt, connect, migrations
+from veritas_peewee.catalog import vectors
 from veritas_peewee.database.current import current_database
 from veritas_peewee.database.sqlite_driver import driver
 from veritas_peewee.maintenance.repair import repair, repairing
@@ -345,3 +347,12 @@ def test_a_file_whose_counts_had_no_slices_is_counted_when_it_is_upgraded(tmp_pa
         assert found("hidden cancel") == ids[::-1]
         ended()
         assert CatalogEntry.select(fn.MAX(CatalogEntry.id)).scalar() == 4
+
+
+def test_what_a_thread_cuts_texts_with_is_closed_when_it_ends() -> None:
+    used = []
+    thread = Thread(target=lambda: used.append(vectors._cutter()))
+    thread.start()
+    thread.join()
+    with pytest.raises(driver.ProgrammingError, match="closed"):
+        used[0].execute("SELECT 1")

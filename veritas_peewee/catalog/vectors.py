@@ -68,15 +68,30 @@ def vectors_of(entries: list[tuple[int, list[str]]]) -> Iterator[tuple[int, str]
         yield entry, " ".join(vector)
 
 
-def _cutter() -> Connection:
-    """This thread's tables in memory by which FTS5 cuts texts into words."""
-    made: Connection | None = getattr(_of_thread, "cutter", None)
-    if made is None:
-        made = _of_thread.cutter = scratch()
+class _Cutter:
+    """Tables in memory by which FTS5 cuts texts into words.
+
+    It is one thread's, and closed when that ends: newer Pythons warn of a connection that nobody
+    has closed.
+    """
+
+    def __init__(self) -> None:
+        self.connection = scratch()
         columns = ", ".join(WORDS)
-        made.execute(f"CREATE VIRTUAL TABLE pieces USING fts5({columns}, content='', {TOKENIZER})")
-        made.execute("CREATE VIRTUAL TABLE cut USING fts5vocab(pieces, instance)")
-    return made
+        self.connection.execute(
+            f"CREATE VIRTUAL TABLE pieces USING fts5({columns}, content='', {TOKENIZER})"
+        )
+        self.connection.execute("CREATE VIRTUAL TABLE cut USING fts5vocab(pieces, instance)")
+
+    def __del__(self) -> None:
+        self.connection.close()
+
+
+def _cutter() -> Connection:
+    made: _Cutter | None = getattr(_of_thread, "cutter", None)
+    if made is None:
+        made = _of_thread.cutter = _Cutter()
+    return made.connection
 
 
 _of_thread = threading.local()

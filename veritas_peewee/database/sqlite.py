@@ -387,5 +387,6 @@ def current_sqlite(what: str, instead: str = "") -> SqliteStore:
 
 
 def scratch() -> Connection:
-    """A connection to a private database in memory, for a computation; the caller closes it."""
-    return connect(MEMORY)
+    """A connection to a private database in memory, for a computation; the caller closes it, in
+    whatever thread."""
+    return connect(MEMORY, check_same_thread=False)
