@@ -10,6 +10,7 @@ import anyio
 import pytest
 from anyio import to_thread
 
+from tests.support.on_server import by_hand
 from tests.support.writes import count
 from veritas_peewee import Audit, AuditStore, NoDatabase, ReadOnlyStore, StoreClosed
 from veritas_peewee.database.current import current_database
@@ -135,6 +136,26 @@ async def test_a_cancelled_read_goes_on_at_once_and_sqlite_is_interrupted(file_s
                 await to_thread.run_sync(started.wait, 60)
                 scope.cancel()
     assert await file_store.read(count) == 0
+
+
+@pytest.mark.ends_within(50)
+async def test_a_cancelled_read_ends_on_the_server_too(server):
+    active = (
+        "SELECT COUNT(*) FROM pg_stat_activity "
+        "WHERE query = 'SELECT pg_sleep(60)' AND state = 'active'"
+    )
+    with server.new() as url:
+        async with AuditStore.open(url) as store:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(
+                    store.read, lambda: current_database().execute_sql("SELECT pg_sleep(60)")
+                )
+                while by_hand(url, active) != [(1,)]:
+                    await anyio.sleep(0.01)
+                tasks.cancel_scope.cancel()
+            while by_hand(url, active) != [(0,)]:
+                await anyio.sleep(0.01)
+            assert await store.read(count) == 0
 
 
 async def test_closing_interrupts_a_read_that_would_not_end(tmp_path):
