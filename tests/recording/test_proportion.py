@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import threading
+
 import pytest
 
 from veritas_peewee import connect
 from veritas_peewee.queries import lookups
 from veritas_peewee.recording import ingest, operations, recorder
 from veritas_peewee.recording.effects import KINDS, Kind
+from veritas_peewee.testing import make_png
 
 FEW, TIMES = 60, 4
 
@@ -128,6 +132,70 @@ def test_one_call_with_everything_in_a_result():
 @pytest.mark.parametrize("what", ["findings", "findings with an id", "findings reported again"])
 def test_a_call_for_each_finding(what):
     check(one_by_one, MADE[what])
+
+
+def image(number):
+    data = base64.b64encode(make_png(number)).decode()
+    return {"type": "screenshot", "url": f"/tmp/{number}.png", "index": number, "data": data}
+
+
+def test_a_finding_with_the_path_of_an_image_costs_the_same_in_a_longer_log():
+    """What was told of images is read once, not for each finding."""
+    counts = []
+    for number in (FEW, FEW * TIMES):
+        with connect(":memory:") as database:
+            audit = operations.create("https://example.com")
+            entries = [{"type": "log_entry", "message": "x"}] * number
+            recorder.record_many(audit.id, [*entries, *map(image, range(number // 4))])
+            events = [finding(n, screenshot_path=f"/tmp/{n}.png") for n in range(12)]
+            recorder.record(audit.id, events.pop())
+            counts.append(count.of(database, one_by_one, audit.id, events))
+            rows = lookups.get(audit.id).findings
+            assert [row.screenshot_index for row in rows] == [11, *range(11)]
+    for few, many in zip(*counts, strict=True):
+        assert many < 1.2 * few, counts
+
+
+def test_few_findings_are_pointed_at_images_as_many_are():
+    """The first ones of a call are looked for by themselves, the others together."""
+    first = [finding(n, id=str(n)) for n in range(20)]
+    again = [finding(n + 100, id=str(n), screenshot_index=n) for n in range(20)]
+    found = []
+    with connect(":memory:"):
+        for call in (one_by_one, together):
+            audit = operations.create("https://example.com")
+            for events in (first, again[:3], again):
+                call(audit.id, events)
+            rows = lookups.get(audit.id).findings
+            found.append([(row.description, row.screenshot_index) for row in rows])
+        whole = operations.create("https://example.com")
+        ingested(whole.id, [*first, *again])
+        rows = lookups.get(whole.id).findings
+        found.append([(row.description, row.screenshot_index) for row in rows])
+    assert found[0] == found[1] == found[2]
+    assert found[0] == [(f"text number {n}", n) for n in range(20)]
+
+
+def test_images_that_were_undone_or_came_from_elsewhere_are_not_remembered(path):
+    with connect(path) as database:
+        audit = operations.create("https://example.com")
+        recorder.record_many(audit.id, [image(1), finding(1, screenshot_path="/tmp/1.png")])
+        with pytest.raises(KeyError), database.atomic():
+            recorder.record(audit.id, image(2))
+            recorder.record(audit.id, finding(2, screenshot_path="/tmp/2.png"))
+            raise KeyError
+        recorder.record(audit.id, finding(3, screenshot_path="/tmp/2.png"))
+
+        def elsewhere():
+            with connect(path):
+                recorder.record(audit.id, image(4) | {"url": "/tmp/2.png"})
+
+        other = threading.Thread(target=elsewhere)
+        other.start()
+        other.join()
+        recorder.record(audit.id, finding(5, screenshot_path="/tmp/2.png"))
+        rows = lookups.get(audit.id).findings
+    assert [row.screenshot_index for row in rows] == [1, -1, 4]
 
 
 def test_what_an_event_adds_to_a_collection_is_added_in_place(script, monkeypatch):

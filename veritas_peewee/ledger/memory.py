@@ -203,6 +203,7 @@ class Remembered(Contents):
         self.next_head, self.since_head, self.newest = 0, None, None
         self.reported.clear()
         self.followed.clear()
+        self.images.clear()
         self.forget_contents()
 
     def takes_back(self) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.models import AuditFinding, Severity
-from veritas_peewee.recording.forms import IMAGE_EVENT, Event
+from veritas_peewee.recording.forms import Event
 from veritas_peewee.recording.known_findings import SCREENSHOT_AT, Row, content_of
 from veritas_peewee.recording.projection import Projection
 from veritas_peewee.values.plain import invalid, shown
@@ -82,31 +82,21 @@ def point_at_image(rows: Projection, finding: Event, values: dict[str, Any]) -> 
     path = finding.get("screenshot_path")
     if not isinstance(path, str) or values["screenshot_index"] != -1:
         return
-    for event_id, event in reversed(rows.events_by(IMAGE_EVENT, _path_of).get(path, ())):
-        index, reference = event.get("index"), event.get("data")
-        is_stored = isinstance(reference, dict) and "file" in reference
-        if event_id < rows.event_id and is_stored and isinstance(index, int):
+    for event_id, index in reversed(rows.images_at(path)):
+        if event_id < rows.event_id:
             values["screenshot_index"] = max(-1, index)
             return
 
 
-def _path_of(event: Event) -> object:
-    return event.get("url")
-
-
-def _id_of(event: Event) -> object:
-    finding = event.get("finding")
-    return finding.get("id") if isinstance(finding, dict) else None
-
-
 def _point(rows: Projection, finding_id: object, row: Row) -> None:
     """Point a finding that was reported before at the screenshot that `row` points at."""
+    event = None
     if not rows.findings.is_there(row) and isinstance(finding_id, str):
-        # Reported with other values: its row has those.
-        for _, event in rows.events_by("finding", _id_of).get(finding_id, ())[:1]:
-            values = finding_values(event["finding"], "", [])
-            values["screenshot_index"] = row[SCREENSHOT_AT]
-            row = rows.findings.row(values, rows.when)
+        event = rows.first_report(finding_id)
+    if event is not None:  # reported with other values: its row has those
+        values = finding_values(event["finding"], "", [])
+        values["screenshot_index"] = row[SCREENSHOT_AT]
+        row = rows.findings.row(values, rows.when)
     rows.findings.point(row)
 
 

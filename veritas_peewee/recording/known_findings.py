@@ -36,6 +36,8 @@ _FORMS = stored_forms(AuditFinding, _VALUES)
 _CONTENT = ("category", "pattern_type", "severity", "confidence", "description")
 """The columns by which a finding without an id is recognised."""
 SCREENSHOT_AT = _COLUMNS.index("screenshot_index")
+_FEW = 8
+"""How many findings of a call are looked for by themselves, before all are read."""
 _AT = tuple(_COLUMNS.index(name) for name in _CONTENT)
 
 
@@ -59,7 +61,7 @@ class KnownFindings:
         self._asked = False
         self._targets: dict[bytes, list[list[Any]]] | None = {} if is_new else None
         """The findings by their content, as [id, index of the screenshot]; -1 - n for new row n."""
-        self._targeted = 0
+        self._targeted = self._pointed = 0
         self._moment: tuple[datetime | None, str] = (None, "")
 
     @property
@@ -125,17 +127,9 @@ class KnownFindings:
     def point(self, row: Row) -> None:
         """Have a finding with this row's content point at the row's screenshot, if one points at
         none and none at this one."""
-        content, index = _digest(content_of(row)), row[SCREENSHOT_AT]
-        if self._targets is None:
-            self._targets = {}
-            for finding_id, at, *values in execute(_targets_sql(), (self.audit_id,)):
-                self._targets.setdefault(_digest(values), []).append([finding_id, at])
-        for position in range(self._targeted, len(self._new)):
-            new = self._new[position]
-            target = [-1 - position, new[SCREENSHOT_AT]]
-            self._targets.setdefault(_digest(content_of(new)), []).append(target)
-        self._targeted = len(self._new)
-        targets = self._targets.get(content, [])
+        index = row[SCREENSHOT_AT]
+        self._pointed += 1
+        targets = self._alike(row) if self._pointed <= _FEW else self._targets_of(row)
         free = [target for target in targets if target[1] in (-1, None)]
         if not free or any(target[1] == index for target in targets):
             return
@@ -147,6 +141,30 @@ class KnownFindings:
         pointed = list(self._new[-1 - key][:-1])
         pointed[SCREENSHOT_AT] = index
         self._new[-1 - key] = (*pointed, seals.digest_of(pointed))
+
+    def _alike(self, row: Row) -> list[list[Any]]:
+        """The findings with this row's content, as in `_targets`, asked for by themselves."""
+        content = content_of(row)
+        stored = execute(_alike_sql(), (self.audit_id, *content)) if self._targets is None else ()
+        found = [[*one] for one in stored]
+        return found + [
+            [-1 - position, new[SCREENSHOT_AT]]
+            for position, new in enumerate(self._new)
+            if content_of(new) == content
+        ]
+
+    def _targets_of(self, row: Row) -> list[list[Any]]:
+        """The same, with those of all contents, which are read once."""
+        if self._targets is None:
+            self._targets = {}
+            for finding_id, at, *values in execute(_targets_sql(), (self.audit_id,)):
+                self._targets.setdefault(_digest(values), []).append([finding_id, at])
+        for position in range(self._targeted, len(self._new)):
+            new = self._new[position]
+            target = [-1 - position, new[SCREENSHOT_AT]]
+            self._targets.setdefault(_digest(content_of(new)), []).append(target)
+        self._targeted = len(self._new)
+        return self._targets.get(_digest(content_of(row)), [])
 
     def _remember(self) -> None:
         """The findings that were added are in the file now."""
@@ -204,6 +222,15 @@ def _targets_sql() -> str:
     names = ("id", "screenshot_index", *_CONTENT)
     query = AuditFinding.select(*[AuditFinding._meta.fields[name] for name in names])
     return text_of(query.where(AuditFinding.audit == MARK).order_by(AuditFinding.id))
+
+
+@per_backend
+def _alike_sql() -> str:
+    fields = [AuditFinding._meta.fields[name] for name in ("id", "screenshot_index")]
+    query = AuditFinding.select(*fields).where(AuditFinding.audit == MARK)
+    for name in _CONTENT:
+        query = query.where(is_same(AuditFinding._meta.fields[name]))
+    return text_of(query.order_by(AuditFinding.id))
 
 
 @per_backend

@@ -17,6 +17,15 @@ from veritas_peewee.recording.known_findings import KnownFindings
 from veritas_peewee.recording.output import Event
 from veritas_peewee.values.plain import shown
 
+_FEW = 8
+"""How many events of findings a call asks for one by one, before it reads all."""
+
+
+def reported_id(event: Event) -> object:
+    """The engine's own id of the finding that an event reports."""
+    finding = event.get("finding")
+    return finding.get("id") if isinstance(finding, dict) else None
+
 
 class Projection:
     """The changes that the events of one call make to one audit, gathered and then written once.
@@ -38,6 +47,8 @@ class Projection:
         self._findings: KnownFindings | None = None
         self._screenshots: list[tuple[Any, ...]] = []
         self._events: dict[object, dict[object, list[tuple[int, Event]]]] = {}
+        self._images: dict[str, list[tuple[int, int]]] | None = None
+        self._reports = 0
 
     def begin(self, event_id: int, when: datetime, *, closes: bool) -> None:
         """Apply this event next; if it `closes` its audit, a final status is the end of it."""
@@ -72,6 +83,23 @@ class Projection:
                 if isinstance(value := key(event), str | None):
                     found.setdefault(value, []).append((event_id, event))
         return self._events[event_type, key]
+
+    def images_at(self, path: str) -> list[tuple[int, int]]:
+        """The images of the audit that have a path of the engine's, as (the event's id, index)."""
+        if self._images is None:
+            self._images = log_questions.images_told(self.audit_id)
+        return self._images.get(path, [])
+
+    def first_report(self, finding_id: str) -> Event | None:
+        """The audit's first `finding` event with this id of the engine's.
+
+        A few are asked for one by one, and of many all are read at once.
+        """
+        self._reports += 1
+        if self._reports <= _FEW:
+            return log_questions.first_report(self.audit_id, finding_id)
+        found = self.events_by("finding", reported_id).get(finding_id, ())
+        return found[0][1] if found else None
 
     @property
     def state(self) -> operations.AuditState:

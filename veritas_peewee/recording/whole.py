@@ -16,6 +16,7 @@ from veritas_peewee.database.current import current_database
 from veritas_peewee.database.instances import models_of
 from veritas_peewee.database.statements import insert_rows, stored_forms
 from veritas_peewee.ledger import log, seals
+from veritas_peewee.ledger.contents import image_told
 from veritas_peewee.ledger.formulas import ended_seal
 from veritas_peewee.ledger.memory import remembered
 from veritas_peewee.ledger.stored import AT, AUDIT, FINDING, SCREENSHOT, SEAL
@@ -26,9 +27,9 @@ from veritas_peewee.recording.collected import Collected
 from veritas_peewee.recording.known_findings import KnownFindings
 from veritas_peewee.recording.live import NO_END
 from veritas_peewee.recording.operations import AuditState
-from veritas_peewee.recording.output import Event
+from veritas_peewee.recording.output import IMAGE_EVENT, Event
 from veritas_peewee.recording.preparing import PreparedEvent, prepare
-from veritas_peewee.recording.projection import Projection
+from veritas_peewee.recording.projection import Projection, reported_id
 from veritas_peewee.recording.recorder import project
 from veritas_peewee.values.addresses import check_url
 from veritas_peewee.values.details import AUDIT_RESULT, ENGINE_RESULT
@@ -90,6 +91,18 @@ class _Fresh(Projection):
                     if isinstance(value := key(event), str | None):
                         found.setdefault(value, []).append((number, event))
         return self._events[event_type, key]
+
+    def images_at(self, path: str) -> list[tuple[int, int]]:
+        if self._images is None:
+            self._images = {}
+            for number, one in enumerate(self._log, 1):
+                if one.kind == IMAGE_EVENT and (told := image_told(one.stored_event())):
+                    self._images.setdefault(told[0], []).append((number, told[1]))
+        return self._images.get(path, [])
+
+    def first_report(self, finding_id: str) -> Event | None:
+        found = self.events_by("finding", reported_id).get(finding_id, ())
+        return found[0][1] if found else None
 
     def rows(
         self, row: list[Any]
