@@ -7,6 +7,7 @@ import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from veritas_peewee.database.current import screenshot_folder
 from veritas_peewee.files.arrivals import Arrival, Arrivals, left_behind
 from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.maintenance.repair import repair
-from veritas_peewee.recording import recorder, removal
+from veritas_peewee.recording import operations, recorder, removal
 from veritas_peewee.testing import make_event, make_png
 from veritas_peewee.transfer import importing
 from veritas_peewee.transfer.exporting import export_jsonl
@@ -264,6 +265,32 @@ async def test_a_write_that_fails_after_an_import_leaves_no_image(
         with pytest.raises(ZeroDivisionError):
             await store.write(fails)
         assert images(other) == []
+
+
+class _Undone(Exception):
+    pass
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["the rest too", "the rest stays"])
+def test_an_import_in_parts_that_are_undone_one_after_the_other_leaves_no_image(
+    exported: Path, other: Path, whole: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The part around it is undone while the transaction is still open."""
+    with connect(other) as database:
+        audit = operations.create("https://shop.example/").id
+        with suppress(_Undone), database.atomic():
+            recorder.record(audit, make_event("screenshot", index=0, data=make_png(7)))
+            with suppress(_Undone), database.atomic():
+                with suppress(_Undone), database.atomic():
+                    assert import_jsonl(exported).ok
+                    raise _Undone
+                raise _Undone
+            if whole:
+                raise _Undone
+        named = [row.file_path for row in AuditScreenshot.select()]
+    assert len(named) == (0 if whole else 1)
+    assert images(other) == named
+    assert caplog.records == []
 
 
 def test_if_images_cannot_be_taken_back_the_next_import_does_it(

@@ -151,9 +151,9 @@ class Transactions(peewee.Database):
 
     def begin(self, lock_type: str | None = None) -> None:
         self._refuse_in_unit("BEGIN")
-        self.undo.clear()
         self.lost = self.is_spoilt = False
         self.begin_raw(lock_type)
+        self.undo.clear()  # only now: one that is open already keeps what follows its end
         if self.keeper is not None:
             try:
                 self.keeper.began(self.others_wrote())

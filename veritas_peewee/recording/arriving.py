@@ -50,11 +50,10 @@ def _undone(database: StoreDatabase, arrivals: Sequence[Arrival]) -> None:
         _take_back(database, arrivals)
         return
     # Only a part of a transaction was undone. What the rest has removed is on disk, or back, once
-    # that has ended.
-    later = partial(_take_back, database, arrivals)
+    # that has ended; and the part around this one can be undone by itself too.
     # Not by Peewee's `after_commit`, which refuses if the caller begins and ends transactions.
-    database.state.commit_callbacks.append(later)
-    database.after_rollback(later)
+    database.state.commit_callbacks.append(partial(_take_back, database, arrivals))
+    database.after_rollback(partial(_undone, database, arrivals))
 
 
 def _take_back(database: StoreDatabase, arrivals: Sequence[Arrival]) -> None:
