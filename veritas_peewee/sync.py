@@ -9,8 +9,8 @@
 They work on the database that is open here: inside `with connect(path):`, and inside the functions
 that are given to `store.write(fn)` and `store.read(fn)`; elsewhere they raise NoDatabase.
 Arguments, results and errors are those of the store's methods; each one that writes is all or
-nothing, also within a transaction. Results are loaded: using them runs no query. `follow` and
-`follow_all` are iterated with `for`.
+nothing, also within a transaction, in which only a checkpoint is not signed. Results are loaded:
+using them runs no query. `follow` and `follow_all` are iterated with `for`.
 """
 
 from typing import TYPE_CHECKING, Any
