@@ -562,7 +562,13 @@ def test_wrong_usage_is_told_from_what_is_not_proven(path, tmp_path, key, capsys
         (("export", "--format", "bag", *proof, *given), "give its id, and no filter"),
         (("export", "--format", "bag", "a", "b", *proof, *given), "give its id, and no filter"),
         (("export", "--format", "bag", audit_id, *proof, *given, "--risk", "x"), "no filter"),
+        (("export", "--format", "bag", audit_id, *proof, *given, "--min-score", 0), "no filter"),
+        (("export", "--format", "bag", audit_id, *proof, *given, "--order", "lowest"), "or order"),
         (("export", audit_id, *proof, *given), "is for --format bag"),
+        (("export", "--format", "csv", *given, "--no-images"), "is for --format jsonl or bag"),
+        (("export", "--format", "html", audit_id, *given, "--no-images"), "jsonl or bag"),
+        (("head", "--timestamp-request", tmp_path / "checkpoint", "--name", "a"), "name of a key"),
+        (("check", tmp_path / "bag", "--script"), "checks no bag"),
         (("export", "--format", "bag", audit_id, *proof, *given, "--without", "x"), "not an image"),
         (("check",), "name the bag"),
     ):

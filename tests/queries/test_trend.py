@@ -427,10 +427,14 @@ def test_json_has_the_whole_series(site, capsys):
 
 
 def test_a_site_without_audits(site, capsys, tmp_path):
-    file = tmp_path / "x.png"
-    code, out, err = run_here(capsys, "trend", "--host", "b.example", "--plot", file)
+    code, out, err = run_here(capsys, "trend", "--host", "b.example")
     assert (code, out.strip(), err) == (0, "no audits", "")
-    assert not file.exists()
+    file = tmp_path / "x.png"
+    for more in ([], ["--json"]):
+        code, out, err = run_here(capsys, "trend", "--host", "b.example", "--plot", file, *more)
+        assert (code, bool(out)) == (1, True)
+        assert err == f"veritas-peewee: {file}: was not drawn, for there are no audits\n"
+        assert not file.exists()
 
 
 def test_a_picture_in_each_form(site, capsys, tmp_path):

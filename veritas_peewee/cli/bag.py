@@ -65,8 +65,10 @@ class BagParts:
     images: bool
     without: list[str]
 
-    def refuse(self) -> None:
-        """Refuse what only a bag has, as wrong usage."""
+    def refuse(self, *, with_images: bool) -> None:
+        """Refuse what only a bag has, as wrong usage; images may be left out `with_images` only."""
+        if not (self.images or with_images):
+            raise typer.BadParameter("is for --format jsonl or bag", param_hint="--no-images")
         for name in ("checkpoint", "timestamp", "certificates", "key", "without"):
             if getattr(self, name):
                 raise typer.BadParameter("is for --format bag", param_hint=f"--{name}")
@@ -88,7 +90,7 @@ def write_bag(
 ) -> None:
     """Write the bag of one audit, and say what is in it."""
     if ids is None or len(ids) != 1 or has_filters:
-        raise typer.BadParameter("a bag has one audit: give its id, and no filter")
+        raise typer.BadParameter("a bag has one audit: give its id, and no filter or order")
     if parts.checkpoint is None:
         raise typer.BadParameter(
             f"a bag needs a signed one: `{PROGRAM} head --signed KEY.pem` makes it",
@@ -165,6 +167,8 @@ def check(
     bag is not proven, and with 3 if all fits, but no key was given to check the signature by.
     """
     if script:
+        if bag is not None:
+            raise typer.BadParameter("prints the script, and checks no bag", param_hint="--script")
         say(bags.script().decode(), end="")
         return
     if bag is None:

@@ -74,6 +74,8 @@ def head(
         raise typer.BadParameter(
             "one at a time: --signed, then --timestamp-request, then --timestamp"
         )
+    if name is not None and signed is None:
+        raise typer.BadParameter("is the name of a key: give --signed KEY too", param_hint="--name")
     if timestamp_request is not None:
         _ask_for_time(timestamp_request, json)
         return
@@ -85,8 +87,6 @@ def head(
             )
         _keep_time(timestamp, checkpoint, authority, json)
         return
-    if name is not None and signed is None:
-        raise typer.BadParameter("is the name of a key: give --signed KEY too", param_hint="--name")
     if signed is None:
         with looked_at(database):
             found = checkpoints.head()

@@ -129,9 +129,11 @@ def export(
         )
     parts = BagParts(checkpoint, timestamp, certificates, key, images, without or [])
     if format is Format.BAG:
-        write_bag(ids, _target(output), output, parts, any(filters.values()), database, json)
+        # 0 is a score, and so a filter.
+        chosen = order is not OrderBy.NEWEST or any(one is not None for one in filters.values())
+        write_bag(ids, _target(output), output, parts, chosen, database, json)
         return
-    parts.refuse()
+    parts.refuse(with_images=format is Format.JSONL)
     target: Target | None = None if format is Format.HTML else _target(output)
     options: dict[str, Any] = {"ids": ids or None, "order": order.value, **filters}
     with (

@@ -25,6 +25,7 @@ from veritas_peewee.cli.output import print_json
 from veritas_peewee.cli.render import SEVERITY
 from veritas_peewee.cli.terminal import NONE, address, columns, when
 from veritas_peewee.cli.text import PROGRAM, one_line
+from veritas_peewee.errors import StoreError
 from veritas_peewee.queries import trends
 from veritas_peewee.queries.trends import Trend, TrendPoint
 
@@ -85,11 +86,13 @@ def trend(
         chart.write(found, plot)
     if json:
         print_json(found)
+    elif not found.points:
+        terminal.console(wide=True).print("no audits")
+    if not found.points and plot is not None:
+        raise StoreError(f"{plot}: was not drawn, for there are no audits")
+    if json or not found.points:
         return
     out = terminal.console(wide=True)
-    if not found.points:
-        out.print("no audits")
-        return
     _print(out, found)
     if plot is not None:
         out.print(f"picture: {one_line(plot)}", style="dim", soft_wrap=True)
