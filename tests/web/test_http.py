@@ -6,7 +6,9 @@ import anyio
 import pytest
 from fastapi import FastAPI, HTTPException
 from fastapi.staticfiles import StaticFiles
+from fastapi.testclient import TestClient
 
+from tests.support.pages import seen
 from tests.support.web import Viewer, application, client_of
 from veritas_peewee import StoreError
 from veritas_peewee.testing import make_audit
@@ -236,3 +238,18 @@ async def test_a_range_that_the_image_does_not_have_is_explained(client, audit, 
         assert found.json()["detail"] == f"range: the image has {size} bytes"
         assert found.headers["content-range"] == f"bytes */{size}"
         assert "cache-control" not in found.headers
+
+
+@pytest.mark.parametrize("root", ["", "/behind"])
+def test_a_browser_is_shown_a_page_where_there_is_none(tmp_path, root):
+    app = create_app(tmp_path / "audits.db")
+    browser = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+    with TestClient(app, "http://localhost", root_path=root) as client:
+        for path in ("/nonsense", "/audits/", "/audits/a/b", "/apis"):
+            page = seen(client.get(root + path, headers=browser), 404)
+            assert "no page at this address" in page.text
+            assert f"{root}/" in page.links
+        for path, headers in (("/nonsense", {}), ("/api/nonsense", browser), ("/api", browser)):
+            told = client.get(root + path, headers=headers)
+            assert told.status_code == 404
+            assert told.headers["content-type"] == "application/problem+json"

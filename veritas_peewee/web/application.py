@@ -19,6 +19,7 @@ from veritas_peewee.web.lifespan import store_lifespan
 from veritas_peewee.web.older import older_router
 from veritas_peewee.web.pages import pages_router
 from veritas_peewee.web.pages_evidence import BAG, CHECKPOINT, KeyFile
+from veritas_peewee.web.pages_frame import show_missing_pages
 from veritas_peewee.web.pages_integrity import PATH as VERIFY
 from veritas_peewee.web.problems import add_error_handlers
 
@@ -78,6 +79,7 @@ def create_app(
     app.include_router(api_router(), prefix=API)
     app.include_router(pages_router(api_prefix=API, engine=runner, key=key))
     add_error_handlers(app)
+    show_missing_pages(app, API)
     app.add_middleware(
         Guard,
         hosts=allowed_hosts,

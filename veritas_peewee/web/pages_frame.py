@@ -12,10 +12,10 @@ import http
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from importlib import resources
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote, urlencode
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -207,6 +207,26 @@ class PageRoute(Route):
                 )
 
         return shown
+
+
+def show_missing_pages(app: FastAPI, api_prefix: str) -> None:
+    """Have a browser that asks an application of ours for a page that is not there shown one, with
+    the way to the list; programs, and who asks below the API, are answered as before."""
+    answer_others: Any = app.exception_handlers[HTTPException]
+
+    async def shown(request: Request, error: HTTPException) -> Response:
+        path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+        is_page = not f"{path}/".startswith(f"{api_prefix}/")
+        if (
+            error.status_code == 404
+            and is_page
+            and "text/html" in request.headers.get("accept", "")
+        ):
+            return _problem(request, api_prefix, 404, "there is no page at this address")
+        found: Response = await answer_others(request, error)
+        return found
+
+    app.add_exception_handler(HTTPException, cast(Any, shown))
 
 
 def _problem(
