@@ -124,6 +124,8 @@ def _open_viewer(location: Location, *, may_stall: bool = False) -> Connection:
 
 def _look_at(database: Connection, *, immutable: bool = False) -> Connection:
     location = database.location
+    if location.in_memory:
+        raise StoreError("a database in memory begins empty: there is nothing in it to be read")
     if database.backend == "sqlite":
         from veritas_peewee.migrations import lost
 

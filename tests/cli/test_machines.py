@@ -340,6 +340,24 @@ def test_what_is_no_file_is_no_database(place: Place, command: str) -> None:
         assert "creates it" not in shown.err
 
 
+@pytest.mark.parametrize("command", ["head", "verify", "watch"])
+def test_in_memory_there_is_nothing_to_be_read(command: str) -> None:
+    for name in (":memory:", "sqlite://"):
+        shown = here([command, "--database", name])
+        said = "a database in memory begins empty: there is nothing in it to be read"
+        assert (shown.code, shown.out, shown.err) == (1, "", f"veritas-peewee: {said}\n")
+
+
+def test_a_link_that_leads_to_itself_is_told_without_a_number(place: Place) -> None:
+    loop = place.new / "loop.db"
+    loop.symlink_to(loop)
+    shown = here(["doctor", "--database", str(loop)])
+    assert shown.code == 1
+    assert "file: cannot be seen: there is a link" in shown.err
+    assert "Errno" not in shown.err + shown.out
+    place.fresh()
+
+
 def test_in_a_folder_that_was_removed(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     gone = place.new / "gone"
     gone.mkdir()

@@ -25,6 +25,7 @@ from veritas_peewee.files.platform import (
     names_of,
     open_to_others,
     other_owner,
+    reason_of,
 )
 from veritas_peewee.files.sessions import State
 from veritas_peewee.maintenance.diagnosis import Finding
@@ -58,7 +59,9 @@ def diagnose(database: str | os.PathLike[str] | None = None) -> list[Finding]:
         try:
             found += part(path)
         except OSError as error:
-            found.append(Finding("problem", part.__name__[1:], f"cannot be seen: {error}"))
+            found.append(
+                Finding("problem", part.__name__[1:], f"cannot be seen: {reason_of(error)}")
+            )
     found += _screenshots(location)
     found += _arrivals(location)
     found += _holders(location)
