@@ -317,7 +317,8 @@ class AuditStore:
         """Store an audit from the engine's output, all or nothing, and return it.
 
         `source` is a result (dict), events (list), or the path of a file of any form. `audit_id`
-        can be the id of a stored audit that has not ended; `url` is needed if the output has none.
+        can be the id of a stored audit that has not ended; `url` is needed if the output has none,
+        and must be the stored audit's own if there is one.
         Raises InvalidAudit if `source` holds no audit or `audit_id` has ended, AuditNotFound if
         there is no such audit and no url for a new one, StoreError if a file cannot be read or an
         image cannot be stored.

@@ -86,3 +86,20 @@ def test_odd_values_are_of_no_other_audit():
     events = [{"type": "audit_result", "result": one} for one in (*results, None, [])]
     events += [{"type": "audit_complete", "audit_id": one} for one in ("a", 5, None, "")]
     assert len(notes_on_others(events)) == 1  # the address that is none
+
+
+@pytest.mark.parametrize("way", ["file", "pipe"])
+def test_an_address_that_is_not_the_stored_audit_s_is_refused(tmp_path, monkeypatch, capsys, way):
+    path, output = str(tmp_path / "audits.db"), tmp_path / "output.jsonl"
+    output.write_text('{"type": "phase_start", "phase": "scout"}\n')
+    with connect(path):
+        sync.create(ONE, id="one")
+    for url, code in ((TWO, 1), (f"{ONE}/", 0)):
+        with output.open() as pipe:
+            monkeypatch.setattr("sys.stdin", pipe)
+            source = str(output) if way == "file" else "-"
+            done = run(["ingest", source, "--id", "one", "--url", url, "--database", path])
+        told = capsys.readouterr().err
+        assert (done, f"audit 'one' is of '{ONE}', got '{TWO}'" in told) == (code, code == 1), told
+    with connect(path):
+        assert sync.events("one")[0].event_type == "phase_start"

@@ -21,7 +21,7 @@ from veritas_peewee.presentation.data import audit_values
 from veritas_peewee.queries import lookups
 from veritas_peewee.recording import operations
 from veritas_peewee.recording.forms import NOTES_EVENT, Event, with_notes
-from veritas_peewee.recording.ingest import ingest_noted
+from veritas_peewee.recording.ingest import check_same_url, ingest_noted
 from veritas_peewee.recording.live import NO_END, LiveOutput
 from veritas_peewee.recording.many import Ingested, ingest_each
 from veritas_peewee.recording.output import parse, unread
@@ -176,6 +176,8 @@ def _begin(url: str | None, audit_id: str | None) -> Audit:
         else:
             if audit.status in (AuditStatus.COMPLETED, AuditStatus.ERROR):
                 raise InvalidAudit(f"audit {audit_id!r} has already ended ({audit.status})")
+            if url is not None:
+                check_same_url(audit.id, url)
             return audit
     assert url is not None
     return operations.create(url, id=audit_id)

@@ -16,7 +16,7 @@ from veritas_peewee.recording import operations, whole
 from veritas_peewee.recording.effects import kind_named
 from veritas_peewee.recording.forms import Event, events_of, with_notes
 from veritas_peewee.recording.live import NO_END
-from veritas_peewee.recording.one_audit import notes_on_others
+from veritas_peewee.recording.one_audit import is_same_address, notes_on_others
 from veritas_peewee.recording.output import RESULT_EVENT, check_any, parse, unread
 from veritas_peewee.recording.preparing import (
     PreparedEvent,
@@ -28,7 +28,7 @@ from veritas_peewee.recording.recorder import apply_all, end_of_output, take_ove
 from veritas_peewee.values import addresses, ids
 from veritas_peewee.values.ids import new_audit_id
 from veritas_peewee.values.nesting import cut
-from veritas_peewee.values.plain import EndlessJSON, invalid, named, plain
+from veritas_peewee.values.plain import EndlessJSON, invalid, named, plain, shown
 
 Source = dict[str, Any] | list[Any] | str | os.PathLike[str]
 
@@ -42,6 +42,8 @@ class PreparedAudit(NamedTuple):
     events: list[PreparedEvent]
     unread: list[str]
     """Notes on the parts that could not be read, which are in the audit's errors too."""
+    given_url: str | None = None
+    """The address that the caller says it is of."""
 
     def discard(self) -> None:
         """Remove its images from disk: the audit will not be written."""
@@ -78,15 +80,16 @@ def prepare_audit(
         for one, event in zip(prepared, events, strict=True):
             if one.kind == RESULT_EVENT and one.event is event:
                 one.decoded = event  # it was made of JSON text, and effects leave it as it is
-    return PreparedAudit(found_id, address, audit_id is not None, prepared, not_read)
+    return PreparedAudit(found_id, address, audit_id is not None, prepared, not_read, url)
 
 
 @atomic
 def write_audit(prepared: PreparedAudit) -> Audit:
     """Write a prepared audit, all or nothing, and return it.
 
-    Raises InvalidAudit if an audit with this id has ended or, where the caller named no id, exists
-    at all; AuditNotFound if there is no such audit and no url for a new one.
+    Raises InvalidAudit if an audit with this id has ended, is of another address than the caller
+    says or, where the caller named no id, exists at all; AuditNotFound if there is no such audit
+    and no url for a new one.
     """
     audit_id = prepared.audit_id
     if prepared.url is not None and not stored_ids([audit_id]):
@@ -98,9 +101,18 @@ def write_audit(prepared: PreparedAudit) -> Audit:
         raise InvalidAudit(f"id: audit {audit_id!r} is in the store already")
     if status in (AuditStatus.COMPLETED, AuditStatus.ERROR):
         raise InvalidAudit(f"id: audit {audit_id!r} has already ended ({status})")
+    if prepared.given_url is not None:
+        check_same_url(audit_id, prepared.given_url)
     apply_all.inside_unit(audit_id, prepared.events, whole=True)
     end_of_output.inside_unit(audit_id, NO_END)
     return operations.sealed(audit_id)
+
+
+def check_same_url(audit_id: str, url: str) -> None:
+    """Raise InvalidAudit if a stored audit is of another address than a caller says."""
+    stored = Audit.select(Audit.url).where(Audit.id == audit_id).scalar()
+    if isinstance(stored, str) and not is_same_address(stored, url):
+        raise invalid("url", f"audit {audit_id!r} is of {shown(stored)}", url)
 
 
 def write_together(jobs: list[tuple[PreparedAudit]]) -> list[Audit]:
@@ -122,8 +134,9 @@ def ingest(source: Source, *, audit_id: str | None = None, url: str | None = Non
     """Store an audit from the engine's output, all or nothing, and return it.
 
     `source` is a result (dict), a list of events, or the path of a file in any form. `audit_id` can
-    be the id of a stored audit that has not ended; `url` is needed if the output has none. Raises
-    InvalidAudit, AuditNotFound or StoreError, as `prepare_audit` and `write_audit` do.
+    be the id of a stored audit that has not ended; `url` is needed if the output has none, and
+    must be the stored audit's own if there is one. Raises InvalidAudit, AuditNotFound or
+    StoreError, as `prepare_audit` and `write_audit` do.
     """
     return ingest_noted(source, audit_id=audit_id, url=url)[0]
 

@@ -44,7 +44,7 @@ class OneAudit:
         self._start = begun if start is None else start
         if first is None:
             return None
-        if _place(url) != _place(first):
+        if not is_same_address(url, first):
             also = f"of {shown(first)}"
         elif None not in (start, begun) and start != begun:
             also = f"of {shown(first)} that began at {shown(begun)}"
@@ -62,8 +62,13 @@ def notes_on_others(events: Iterable[Event]) -> list[str]:
     return [note for event in events if (note := one.note(event)) is not None]
 
 
+def is_same_address(one: str, other: str) -> bool:
+    """Whether two texts are one address, in whichever of its spellings an engine writes it."""
+    return one == other or _place(one) == _place(other)
+
+
 def _place(url: str) -> tuple[str, str]:
-    """What two spellings of an address have in common: an engine may write it in either."""
+    """What two spellings of an address have in common."""
     try:
         parts = urlsplit(url)
     except ValueError:
