@@ -139,12 +139,13 @@ def matches_sql(*, among: str = "", such: str = "") -> str:
     elif such:
         condition = f" AND EXISTS ({such})"
     # Whether matches are found by the index of words or by reading the newest entries depends on
-    # the words. What is sorted are ids: an entry's words are read only to rank it.
+    # the words. What is sorted are ids: an entry's words are read only to rank it, from the place
+    # where this statement has found it.
     return (
         f"{PLANNED_ANEW}SELECT c.id, -{_RANK} FROM (SELECT CAST(? AS tsquery) AS query) AS ask, "
-        f"LATERAL (SELECT c.id FROM {_ENTRIES} AS c WHERE c.words @@ ask.query "
+        f"LATERAL (SELECT c.id, c.ctid AS place FROM {_ENTRIES} AS c WHERE c.words @@ ask.query "
         f"AND c.id >= ? AND c.id <= ?{condition} ORDER BY c.id DESC LIMIT ?) AS found "
-        f"JOIN {_ENTRIES} AS c ON c.id = found.id ORDER BY c.id DESC"
+        f"JOIN {_ENTRIES} AS c ON c.ctid = found.place ORDER BY found.id DESC"
     )
 
 
