@@ -15,7 +15,7 @@ from functools import partial
 from time import monotonic, sleep
 from typing import Any, ClassVar, Literal, TypeVar
 
-from peewee import PostgresqlDatabase
+from peewee import OperationalError, PostgresqlDatabase
 
 from veritas_peewee.config import COMES_BACK as _COMES_BACK
 from veritas_peewee.config import Durability, Location
@@ -30,7 +30,7 @@ from veritas_peewee.database.failures import (
 )
 from veritas_peewee.database.postgres_cancelling import cancel_soon
 from veritas_peewee.database.postgres_driver import Connection, connect
-from veritas_peewee.database.postgres_errors import TOO_LONG
+from veritas_peewee.database.postgres_errors import LOST, TOO_LONG
 from veritas_peewee.database.postgres_opening import (
     ENDS_LONG_ONES,
     LONGEST,
@@ -142,7 +142,10 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
             known = opening_error(failure, self.location)
         # Not the driver's own: it can quote the URL.
         known.__cause__, known.__suppress_context__ = None, True
-        vars(known)["sqlstate"] = error_code(failure)  # by which it is known what has happened
+        # By which it is known what has happened. Of a connection that goes while it is made ready
+        # the driver need not say so.
+        is_lost = isinstance(failure, OperationalError)
+        vars(known)["sqlstate"] = error_code(failure) or (LOST if is_lost else None)
         raise known
 
     def connect_beside(self) -> PostgresStore:
