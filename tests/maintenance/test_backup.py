@@ -20,7 +20,7 @@ import pytest
 from tests.support.amount import amount
 from tests.support.audits import add_screenshot
 from tests.support.command_line import run_program
-from tests.support.database_files import by_hand, files_below
+from tests.support.database_files import by_hand, dump, files_below
 from tests.support.processes import KILLED, held_open, start
 from veritas_peewee import (
     Audit,
@@ -89,12 +89,10 @@ def names(folder: Path) -> list[str]:
     return sorted(entry.name for entry in folder.iterdir())
 
 
-def contents(path: Path) -> tuple[list[str], dict[str, bytes]]:
+def contents(path: Path) -> tuple[list[tuple[Any, ...]], dict[str, bytes]]:
     """All that a store holds, however its file is laid out."""
     assert rows(path, "PRAGMA journal_mode") == [("wal",)]
-    with closing(driver.connect(path)) as connection:
-        dump = list(connection.iterdump())
-    return dump, files_below(path.parent / "screenshots")
+    return dump(path), files_below(path.parent / "screenshots")
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from playhouse.migrations import Runner
 from sqlalchemy.orm import Session
 
 from tests.support.amount import amount
-from tests.support.database_files import files_below, opened, select
+from tests.support.database_files import dump, files_below, opened, select
 from tests.support.invariants import check_closed_rows
 from tests.support.older_models import (
     OlderAudit,
@@ -73,11 +73,6 @@ def without_view_of_user(path: Path) -> set[tuple[str, str, str, str]]:
 
 def of_kind(*kinds: str) -> Callable[[tuple[str, str, str, str]], bool]:
     return lambda entry: entry[0] in kinds and not entry[1].startswith("sqlite_")
-
-
-def dump(path: Path) -> list[str]:
-    with opened(path) as connection:
-        return list(connection.iterdump())
 
 
 def backups(path: Path) -> list[Path]:

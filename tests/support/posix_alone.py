@@ -18,6 +18,10 @@ _MODES = "it asks for the mode of a file"
 _TEMP = "it names the temporary folder by SQLITE_TMPDIR, which SQLite asks for on POSIX"
 _ROOT = "a link in the root folder is followed where only the system can have made it"
 _SERVER = "the tests' own server is started by what only POSIX has"
+_SIGNALS = "it asks a process to end by a signal that Windows does not have"
+_SHELL = "the script is one for a POSIX shell"
+_TERMINAL = "it makes a terminal of its own"
+_TORTURE = "kills, limits and mounts are made by what only POSIX has"
 
 POSIX_ALONE: dict[str, str] = {
     "tests/evidence/test_checkpoints.py::"
@@ -90,6 +94,31 @@ POSIX_ALONE: dict[str, str] = {
     "tests/threads/test_flood.py::"
     "test_a_flood_costs_little_more_than_its_tasks_and_loses_nothing": _LIMITS,
     "tests/transfer/test_copy.py::test_the_command_says_what_was_copied_and_what_is_wrong": _USERS,
+    "tests/cli/test_cli.py::test_colours_only_where_they_are_wanted": _TERMINAL,
+    "tests/cli/test_cli.py::test_delete_asks_on_a_terminal": _TERMINAL,
+    "tests/cli/test_cli.py::test_text_of_an_audit_steers_no_terminal": _TERMINAL,
+    "tests/cli/test_machines.py::"
+    "test_a_command_that_is_asked_to_end_leaves_nothing_half_done": _FORK,
+    "tests/cli/test_machines.py::"
+    "test_a_command_that_is_asked_to_end_while_it_removes_images_ends_and_says_nothing": _FORK,
+    "tests/cli/test_machines.py::"
+    "test_a_live_pipe_whose_program_is_asked_to_end_is_marked": _SIGNALS,
+    "tests/cli/test_machines.py::test_a_program_that_waits_ends_when_it_is_asked": _SIGNALS,
+    "tests/cli/test_machines.py::test_the_exit_code_is_ours_wherever_the_interrupt_was_met": _FORK,
+    "tests/database/test_a_lost_connection.py": _SERVER,
+    "tests/database/test_drivers.py": _LIMITS,
+    "tests/evidence/test_bag_forgeries.py": _SHELL,
+    "tests/evidence/test_bags.py::test_a_hostile_bag_is_refused_and_hurts_nobody[pipe]": _PIPES,
+    "tests/evidence/test_bags.py::test_a_hostile_zip_file_is_refused": _PIPES,
+    "tests/evidence/test_bags.py::"
+    "test_it_is_the_same_byte_for_byte_whenever_and_wherever_it_is_made": _SERVER,
+    "tests/evidence/test_verify_script.py": _SHELL,
+    "tests/following/test_a_server_away.py": _SERVER,
+    "tests/store/test_moved_files.py": _OPEN,
+    "tests/store/test_wrong_input.py::test_a_folder_that_cannot_be_written": _USERS,
+    "tests/test_benchmarks.py": _LIMITS,
+    "tests/torture/test_alterations.py": _TORTURE,
+    "tests/torture/test_torture.py": _TORTURE,
 }
 """By a test's file, or `file::test`, or that with one case, `file::test[case]`."""
 

@@ -76,6 +76,8 @@ def create_empty(path: Path) -> None:
     make_folders(path.parent)
     try:
         os.close(create_private(path))
-    except FileExistsError:
-        if not path.is_file():
+    except (FileExistsError, PermissionError) as error:  # of a folder Windows says the second
+        if path.exists() and not path.is_file():
             raise OSError(f"{path} is not a file") from None
+        if isinstance(error, PermissionError):
+            raise
