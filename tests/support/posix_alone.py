@@ -19,7 +19,7 @@ _TEMP = "it names the temporary folder by SQLITE_TMPDIR, which SQLite asks for o
 _ROOT = "a link in the root folder is followed where only the system can have made it"
 _SERVER = "the tests' own server is started by what only POSIX has"
 _SIGNALS = "it asks a process to end by a signal that Windows does not have"
-_SHELL = "the script is one for a POSIX shell"
+_SHELL = "what it runs is for a POSIX shell"
 _TERMINAL = "it makes a terminal of its own"
 _TORTURE = "kills, limits and mounts are made by what only POSIX has"
 
@@ -119,6 +119,30 @@ POSIX_ALONE: dict[str, str] = {
     "tests/test_benchmarks.py": _LIMITS,
     "tests/torture/test_alterations.py": _TORTURE,
     "tests/torture/test_torture.py": _TORTURE,
+    "tests/cli/test_machines.py::"
+    "test_what_came_through_a_live_pipe_before_the_signal_is_kept_or_named": _SIGNALS,
+    "tests/cli/test_serve.py::test_viewers_by_websocket_are_told_to_come_again_too": _SIGNALS,
+    "tests/cli/test_serve.py::"
+    "test_viewers_that_go_in_mid_stream_leave_nothing_in_the_log": _SIGNALS,
+    "tests/cli/test_watch.py::test_a_file_that_is_no_longer_there_ends_it_with_an_error": _OPEN,
+    "tests/cli/test_watch.py::test_on_a_terminal_it_tells_how_far_the_audit_is": _TERMINAL,
+    "tests/files/test_order.py::test_a_copy_is_on_disk_before_it_is_said_to_be_complete": _FOLDERS,
+    "tests/guide/test_guide.py::test_each_example_does_what_the_page_shows": _SHELL,
+    "tests/store/test_fork.py": _FORK,
+    "tests/store/test_processes.py::test_a_fault_of_processes_costs_nothing": _FORK,
+    "tests/store/test_processes.py::"
+    "test_a_forked_child_does_not_keep_its_parents_session_alive": _FORK,
+    "tests/store/test_processes.py::test_a_store_is_unharmed_by_a_child_that_drops_it": _FORK,
+    "tests/store/test_processes.py::test_what_a_forked_child_is_told_is_saved_stays_saved": _FORK,
+    "tests/store/test_shutdown.py::"
+    "test_sigterm_without_a_handler_loses_nothing_that_was_acknowledged": _SIGNALS,
+    "tests/web/test_older_workers.py": _SIGNALS,
+    "tests/running/test_run.py::"
+    "test_an_engine_that_gives_no_result_ends_its_audit_with_the_reason"
+    "[asyncio-steps3-error-was ended by signal 9 (SIGKILL)]": _SIGNALS,
+    "tests/running/test_run.py::"
+    "test_an_engine_that_gives_no_result_ends_its_audit_with_the_reason"
+    "[trio-steps3-error-was ended by signal 9 (SIGKILL)]": _SIGNALS,
 }
 """By a test's file, or `file::test`, or that with one case, `file::test[case]`."""
 
