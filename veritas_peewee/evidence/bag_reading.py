@@ -27,7 +27,8 @@ _DEEPEST = 12
 _PIECE = 1 << 20
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
 _NO_ZIP = (zipfile.BadZipFile, NotImplementedError, ValueError, OverflowError, struct.error)
-"""What Python's reader raises where the numbers or the names in a zip file are none."""
+"""What Python's reader raises where the numbers or the names in a zip file are none. To be caught
+around its own calls alone: from ours a ValueError would be a fault."""
 
 
 class Bag(Protocol):
@@ -56,16 +57,26 @@ def opened(path: str | os.PathLike[str]) -> Iterator[Bag]:
             elif place.exists() and not place.is_file():  # to open a pipe can take for ever
                 raise StoreError(f"{place}: is neither a folder nor a file")
             else:
-                archive = stack.enter_context(zipfile.ZipFile(place))
+                archive = stack.enter_context(_zip_file(place))
                 with place.open("rb") as file:
                     _check_whole(archive, file, place.stat().st_size)
                 bag = _InZip(archive, place.stat().st_size)
         except OSError as error:
             raise StoreError(f"{place}: cannot be read: {error.strerror or error}") from error
-        except _NO_ZIP as error:
-            raise StoreError(f"{place}: is neither a folder nor a whole zip file") from error
         _check_amount(bag.sizes)
         yield bag
+
+
+def _zip_file(place: Path) -> zipfile.ZipFile:
+    try:
+        archive = zipfile.ZipFile(place)
+    except _NO_ZIP as error:
+        raise StoreError(f"{place}: is neither a folder nor a whole zip file") from error
+    size = place.stat().st_size
+    if not all(0 <= entry.header_offset < size for entry in archive.infolist()):
+        archive.close()
+        raise StoreError(f"{place}: is neither a folder nor a whole zip file")
+    return archive
 
 
 def pieces(bag: Bag, name: str) -> Iterator[bytes]:
