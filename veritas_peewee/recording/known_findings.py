@@ -195,7 +195,8 @@ class KnownFindings:
 
 def write_all(findings: Iterable[KnownFindings]) -> None:
     """Insert the findings that were added to audits."""
-    new = [one for one in findings if one._new]
+    if not (new := [one for one in findings if one._new]):
+        return
     for one in new:
         seals.add_rows(one.audit_id, AuditFinding, [row[-1] for row in one._new])
     store_rows(AuditFinding, (*_COLUMNS, "digest"), [row for one in new for row in one._new])
