@@ -70,26 +70,32 @@ class Stored(NamedTuple):
     root: bytes
 
 
-def stored() -> tuple[list[Stored], list[int]]:
-    """The stored blocks in order, up to the first row that is not one of this library's; and the
-    numbers of the rows from that one on."""
+def stored(first: int = 0) -> tuple[list[Stored], list[int]]:
+    """The stored blocks in order from number `first` on, up to the first row that is not one of
+    this library's; and the numbers of the rows from that one on."""
     found: list[Stored] = []
-    odd: list[int] = []
-    for *row, parts in execute(_rows_sql(), ()):
-        block = Stored(*row)
-        if not odd and _follows(found[-1] if found else None, block) and _is_sound(block, parts):
-            found.append(block)
-        else:
-            odd.append(block.number)
-    return found, odd
+    before = None
+    rows = execute(_rows_sql(), (first or -heads.LARGEST_ID,))
+    for place, (number, leaves, last_event, root, parts) in enumerate(rows):
+        block = Stored(number, leaves, last_event, root)
+        if number != first + place or not _follows(before, block) or not _is_sound(block, parts):
+            return found, [row[0] for row in rows[place:]]
+        found.append(block)
+        before = block
+    return found, []
+
+
+def signed_upto() -> int:
+    """The id of the last event of the newest checkpoint, as the newest row says; 0 without one."""
+    for (last_event,) in execute(_newest_sql(), ()):
+        if isinstance(last_event, int):
+            return last_event
+    return 0
 
 
 def _follows(before: Stored | None, block: Stored) -> bool:
-    if before is None:
-        return block.number == 0
-    return (
+    return before is None or (
         before.leaves == BLOCK
-        and block.number == before.number + 1
         and isinstance(block.last_event, int)
         and block.last_event > before.last_event
     )
@@ -123,15 +129,17 @@ def store(blocks: Sequence[Block]) -> int:
     """
     if not blocks or is_importing():
         return 0
-    there, odd = stored()
+    first = max(blocks[0].number - 1, 0)  # that it is still there shows that those before it are
+    there, odd = stored(first)
     begun = there.pop() if there and there[-1].leaves < BLOCK else None
-    after = [one for one in blocks if one.number >= len(there)]
-    if not after or after[0].number != len(there):
+    following = first + len(there)
+    after = [one for one in blocks if one.number >= following]
+    if not after or after[0].number != following:
         return 0
     if begun is not None and after[0].leaves <= begun.leaves:
         return 0
     if begun is not None or odd:
-        remove_from(len(there))
+        remove_from(following)
     store_rows(TreeBlock, _COLUMNS, [astuple(one) for one in after])
     return len(after)
 
@@ -160,7 +168,13 @@ def _rows_sql() -> str:
     ]
     length = NodeList((SQL("LENGTH("), blob_as_read(TreeBlock.parts), SQL(")")))
     query = TreeBlock.select(TreeBlock.number, *numbers, blob_as_read(TreeBlock.root), length)
-    return text_of(query.order_by(TreeBlock.number))
+    return text_of(query.where(TreeBlock.number >= MARK).order_by(TreeBlock.number))
+
+
+@per_backend
+def _newest_sql() -> str:
+    query = TreeBlock.select(SQL(f"CASE WHEN {is_integer('last_event')} THEN last_event END"))
+    return text_of(query.order_by(TreeBlock.number.desc()).limit(SQL("1")))
 
 
 @per_backend

@@ -163,9 +163,8 @@ def signed(
 
 def _warn_after_restore(signer: SigningKey) -> None:
     """Warn before the first checkpoint since a restore that left out events."""
-    there, _ = blocks.stored()
-    signed_upto = there[-1].last_event if there else 0
-    if (left_out := max(continued.marks(), default=0)) > signed_upto:
+    left_out = max(continued.marks(), default=0)
+    if left_out > blocks.signed_upto():
         _logger.warning(
             "%s: a restore has left out events that the store had before, up to %d: if %s has "
             "signed a checkpoint of them, this one contradicts it, and whoever has both sees a log "

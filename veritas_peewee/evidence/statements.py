@@ -16,7 +16,6 @@ from typing import Any
 from peewee import SQL
 
 from veritas_peewee.database.current import atomic, current_database
-from veritas_peewee.database.expressions import passed_over
 from veritas_peewee.database.statements import MARK, execute, per_backend, text_of
 from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.evidence import blocks
@@ -87,11 +86,9 @@ def to_state() -> list[str]:
     That one has been made says of no audit before it that it is stated: it may have ended while the
     checkpoint was being signed, or later without an event, or not have been as it was written.
     """
-    stored, _ = blocks.stored()
-    after = stored[-1].last_event if stored else 0
     return [
         audit_id
-        for (audit_id,) in execute(_ended_sql(one=False), (after,))
+        for (audit_id,) in execute(_ended_sql(one=False), (blocks.signed_upto(),))
         if type(audit_id) is str
     ]
 
@@ -147,19 +144,17 @@ def _newest_sql() -> str:
 
 @per_backend
 def _ended_sql(one: bool) -> str:
-    """SQL for the ids of audits that have ended and that nobody runs: that of one, or those with
-    events after an id and those whose last event states nothing."""
+    """SQL for the ids of audits that have ended and that nobody runs: that of one, or those whose
+    last event is no statement, or one that came after an event's id."""
     names = ", ".join(f"'{status}'" for status in FINAL)
-    # By the ids of the new events: in the order of an index of audits all events would be read.
-    grown = AuditEvent.select(passed_over(AuditEvent._meta.fields["audit"]))
-    last = (
-        f"SELECT e.event_type FROM {AuditEvent._meta.table_name} AS e WHERE e.audit_id = a.id "
+    stated = (
+        f"SELECT CASE e.event_type WHEN '{SEALED}' THEN e.id END "
+        f"FROM {AuditEvent._meta.table_name} AS e WHERE e.audit_id = a.id "
         "ORDER BY e.id DESC LIMIT 1"
     )
-    some = text_of(grown.where(AuditEvent.id > MARK))
-    asked = f"(a.id IN ({some}) OR COALESCE(({last}), '') <> '{SEALED}')"
+    asked = "a.id = ?" if one else f"(({stated}) <= ?) IS NOT TRUE"
     return (
-        f"SELECT a.id FROM {Audit._meta.table_name} AS a WHERE {'a.id = ?' if one else asked} "
+        f"SELECT a.id FROM {Audit._meta.table_name} AS a WHERE {asked} "
         f"AND a.status IN ({names}) "
         f"AND NOT EXISTS (SELECT 1 FROM {AuditRunner._meta.table_name} AS r "
         "WHERE r.audit_id = a.id) ORDER BY a.id"
