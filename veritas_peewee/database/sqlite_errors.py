@@ -25,6 +25,8 @@ IOERR_WRITE = 778
 """SQLITE_IOERR_WRITE: a write that a quota, or a limit on the size of files, has refused."""
 CORRUPT = 11
 """SQLITE_CORRUPT."""
+NOTADB = 26
+"""SQLITE_NOTADB: a file that is no database."""
 CORRUPT_VIRTUAL_TABLE = 267
 """SQLITE_CORRUPT_VTAB: a virtual table, such as the full-text index, is damaged."""
 
@@ -36,7 +38,7 @@ _BY_CODE: dict[int, type[StoreError]] = {
     8: ReadOnlyStore,  # SQLITE_READONLY
     CORRUPT: DatabaseCorrupt,
     13: StoreFull,  # SQLITE_FULL
-    26: DatabaseCorrupt,  # SQLITE_NOTADB
+    NOTADB: DatabaseCorrupt,
     IOERR_WRITE: StoreFull,
     4874: StoreFull,  # SQLITE_IOERR_SHMSIZE
 }

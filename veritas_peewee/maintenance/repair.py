@@ -10,6 +10,7 @@ from pathlib import Path
 
 from veritas_peewee.catalog import rebuilding
 from veritas_peewee.database.current import atomic, current_database
+from veritas_peewee.database.neighbours import databases_beside
 from veritas_peewee.database.statements import execute, rows_of, update_sql
 from veritas_peewee.errors import StoreError
 from veritas_peewee.evidence import blocks
@@ -120,8 +121,9 @@ def orphans(age: float = ORPHAN_AGE) -> Iterator[Path]:
     With them are the files that killed processes were writing, of whatever audit. There are none
     if another database is in the same folder: the files may be its own.
     """
-    path, root = current_database().location.path, current_database().location.screenshots
-    if root is None or (path is not None and _others(path)):
+    location = current_database().location
+    root = location.screenshots
+    if root is None or any(databases_beside(location)):
         return
     audits = {audit_id for (audit_id,) in rows_of(Audit.select(Audit.id))}
     audits |= {audit_id for (audit_id,) in rows_of(RemovedAudit.select(RemovedAudit.audit_id))}
@@ -138,12 +140,6 @@ def orphans(age: float = ORPHAN_AGE) -> Iterator[Path]:
                 continue  # removed just now, or a name that this library does not give
             if not is_named(stored):
                 yield file
-
-
-def _others(path: Path) -> list[Path]:
-    """Other databases in the folder, by their names; opening them could change them."""
-    kinds = (".db", ".db3", ".sqlite", ".sqlite3")
-    return [file for file in path.parent.iterdir() if file.suffix in kinds and file != path]
 
 
 def _sweep(age: float) -> list[str]:

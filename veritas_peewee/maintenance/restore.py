@@ -15,6 +15,7 @@ from veritas_peewee import migrations
 from veritas_peewee.config import SCREENSHOTS, Location, locate
 from veritas_peewee.database.event_loop import on_event_loop
 from veritas_peewee.database.failures import DRIVER_ERRORS, lacking
+from veritas_peewee.database.neighbours import named_by_others
 from veritas_peewee.database.sqlite import SqliteStore
 from veritas_peewee.database.statements import rows_of
 from veritas_peewee.errors import (
@@ -271,13 +272,16 @@ def _bring_images(
 
 
 def _remove_images(location: Location, old: SqliteStore | None, files: list[str]) -> None:
-    """Remove those of these files that no row names of the store that is in place now.
+    """Remove those of these files that no row names of the store that is in place now, or of
+    another beside it.
 
     `old` is the store that we hold locked, with all that it says on disk. If what the rows name
     cannot be found out, the files remain.
     """
     path, folder = location.path, _folder(location)
     assert path is not None
+    others = named_by_others(location, files)
+    files = [file for file in files if file not in others]
     try:
         is_held = old is not None and not old.is_closed()
         if is_held and old is not None and _identity(path) == old.file.identity:

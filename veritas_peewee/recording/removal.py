@@ -17,6 +17,7 @@ from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.current import atomic, bound, current_database
 from veritas_peewee.database.expressions import is_text
 from veritas_peewee.database.failures import DRIVER_ERRORS
+from veritas_peewee.database.neighbours import named_by_others
 from veritas_peewee.database.statements import MARK, execute, per_backend, text_of
 from veritas_peewee.errors import StoreError
 from veritas_peewee.files.images import ScreenshotFolder
@@ -107,14 +108,17 @@ def remove_unnamed(
 ) -> list[str]:
     """Remove those of these files that no row names, and that `may_go`; returns those removed.
 
-    To be called outside of a transaction. Raises StoreError, and removes nothing, if the commits so
-    far cannot be brought to disk; StoreError or a driver's error if there is no write lock.
+    One that another database beside this one names stays. To be called outside of a transaction.
+    Raises StoreError, and removes nothing, if the commits so far cannot be brought to disk;
+    StoreError or a driver's error if there is no write lock.
     """
     database = current_database()
     gone: list[str] = []
+    others = named_by_others(database.location, files)
+    files = [file for file in dict.fromkeys(files) if file not in others]
     for start in range(0, len(files), PIECE):
         with database.durable_unit():
-            piece = dict.fromkeys(files[start : start + PIECE])
+            piece = files[start : start + PIECE]
             gone += folder.remove([f for f in piece if not is_named(f) and may_go(f)])
     return gone
 
