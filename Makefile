@@ -95,6 +95,10 @@ $(NEW_READY): $(READY)
 	$(BIN)/python -c 'import sys, sysconfig; \
 		print(f"import site; site.addsitedir({sysconfig.get_path(sys.argv[1])!r})")' purelib \
 		> "$$($(NEW)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/rest.pth"
+	for program in pytest uvicorn; do \
+		sed '1s|.*|#!$(abspath $(NEW))/python|' $(BIN)/$$program > $(NEW)/$$program; \
+		chmod +x $(NEW)/$$program; \
+	done
 	touch $@
 
 $(TOOLS): pyproject.toml constraints.txt

@@ -173,7 +173,9 @@ class Shell:
 
 
 def _trimmed(text: str) -> list[str]:
-    return [line.rstrip() for line in text.strip("\n").split("\n")]
+    # How wide a column is says what else is in it, such as what a newer SQLite has to tell.
+    lines = text.strip("\n").split("\n")
+    return [re.sub(r"(?<=\S) {2,}", "  ", line.rstrip()) for line in lines]
 
 
 def _write(example: Example) -> None:
