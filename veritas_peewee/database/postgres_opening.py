@@ -27,6 +27,12 @@ SYNCED = (
     "WHERE current_setting('synchronous_commit') = 'off'"
 )
 """An acknowledged commit is on disk there, whatever the server's own default is."""
+_UNHURRIED = (
+    "SELECT set_config('statement_timeout', '0', false) FROM pg_settings "
+    "WHERE name = 'statement_timeout' AND setting <> '0' AND source <> 'client'"
+)
+"""A limit of the role's or the database's own would also count what a write waits for its lock, and
+end a check of the whole store; one that the URL states is meant for this store."""
 IDLE_LIMIT = 60
 """Seconds after which the server ends a transaction of ours in which nothing happens: a machine
 that stands still must not hold the lock of all others."""
@@ -101,6 +107,7 @@ def prepare(
         "extra_float_digits": "1",  # the shortest text that is the same number
         "DateStyle": "ISO",
         "TimeZone": "UTC",
+        "quote_all_identifiers": "off",  # the parts of the schema are compared as they are told
         # A snapshot that is taken before the lock is had would not see who had it before.
         "default_transaction_isolation": "read committed",
         # What is asked for is a page, found by an index: its rows are a few hundred, on a disk
@@ -123,7 +130,7 @@ def prepare(
     calls = ", ".join("set_config(?, ?, false)" for _ in settings)
     values = [one for pair in settings.items() for one in pair]
     made.execute(f"SELECT {calls}", values)
-    made.execute(SYNCED)
+    made.execute(f"{SYNCED}; {_UNHURRIED}")
     (key,) = made.execute(_KEY).fetchone() or (None,)
     if key is None:
         raise StoreError(
