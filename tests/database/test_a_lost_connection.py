@@ -243,11 +243,13 @@ def test_a_script_does_not_notice_that_the_connection_beside_its_own_goes(url, m
 def test_a_script_goes_on_after_its_connection_was_cut(url):
     with connect(url) as database:
         audit = sync.create("https://shop.example/")
-        by_hand(url, SCRIPT)
-        with pytest.raises((StoreError, *DRIVER_ERRORS)):
+        with pytest.raises((StoreError, *DRIVER_ERRORS)), database.atomic():
+            sync.record(audit.id, log("lost"))
+            by_hand(url, SCRIPT)
             database.raw.execute("SELECT 1")
         assert sync.get(audit.id).url == "https://shop.example/"
         sync.record(audit.id, log("afterwards"))
+        assert [message for _, message in stored(url)] == ["afterwards"]
         assert not verify().problems
 
 
@@ -416,3 +418,20 @@ async def test_a_default_isolation_of_the_database_does_not_let_a_writer_see_an_
                 group.start_soon(one.record, audit.id, log(f"event {number}"))
         assert [number for number, _ in stored(url)] == list(range(1, 41))
         assert await store.verify(audit.id) == []
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_a_script_that_was_idle_does_not_notice_that_its_connection_has_gone(url, read_only):
+    with connect(url):
+        audit = sync.create("https://shop.example/")
+    with connect(url, read_only=read_only) as database:
+        for ask in (sync.get, sync.details, sync.events, lambda one: sync.history(), sync.verify):
+            by_hand(url, VIEWER, SCRIPT)
+            ask(audit.id)
+        if not read_only:
+            by_hand(url, VIEWER, SCRIPT)
+            sync.update_status(audit.id, "completed")
+            by_hand(url, VIEWER, SCRIPT)
+            with database.atomic():
+                sync.record(audit.id, log("within"))
+            assert verify().problems == []
