@@ -385,13 +385,15 @@ def test_a_pooler_in_session_mode_is_one_like_any_other(url):
 
 
 @pytest.mark.anyio
-async def test_a_limit_of_the_database_s_own_ends_no_statement_of_the_store(url):
+async def test_a_limit_of_the_database_s_own_ends_no_statement_of_the_store(server, url):
     def waits() -> int:
         rows = current_database().execute_sql("SELECT pg_sleep(0.5), 1").fetchall()
         return int(rows[0][1])
 
     name = url.partition("///")[2].partition("?")[0]
     by_hand(url, f"ALTER DATABASE {name} SET statement_timeout = '200ms'")
+    if server.running.ask("SELECT current_setting('transaction_timeout', true)")[0] is not None:
+        by_hand(url, f"ALTER DATABASE {name} SET transaction_timeout = '300ms'")
     async with AuditStore.open(url) as store:
         assert (await store.read(waits), await store.write(waits)) == (1, 1)
     # One that whoever opens it states is for this store.
@@ -406,4 +408,16 @@ def test_names_that_the_database_would_quote_are_no_alteration_of_the_schema(url
         sync.create("https://a.example/")
     name = url.partition("///")[2].partition("?")[0]
     by_hand(url, f"ALTER DATABASE {name} SET quote_all_identifiers = on")
+    assert verified(url).problems == []
+
+
+def test_triggers_act_though_the_default_of_the_database_is_that_of_a_replica(url):
+    with connect(url):
+        audit = sync.create("https://a.example/")
+        sync.record(audit.id, {"type": "log_entry", "message": "removed with it"})
+    name = url.partition("///")[2].partition("?")[0]
+    by_hand(url, f"ALTER DATABASE {name} SET session_replication_role = replica")
+    with connect(url):
+        sync.delete(audit.id)
+    assert by_hand(url, "SELECT count(*) FROM audit_events") == [(0,)]
     assert verified(url).problems == []

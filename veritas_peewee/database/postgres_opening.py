@@ -28,11 +28,17 @@ SYNCED = (
 )
 """An acknowledged commit is on disk there, whatever the server's own default is."""
 _UNHURRIED = (
-    "SELECT set_config('statement_timeout', '0', false) FROM pg_settings "
-    "WHERE name = 'statement_timeout' AND setting <> '0' AND source <> 'client'"
+    "SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ('statement_timeout', "
+    "'transaction_timeout') AND setting <> '0' AND source NOT IN ('client', 'session')"
 )
 """A limit of the role's or the database's own would also count what a write waits for its lock, and
-end a check of the whole store; one that the URL states is meant for this store."""
+end a check of the whole store; one that the URL states is meant for this store, and our own stays.
+"""
+_TRIGGERS = (
+    "SELECT set_config('session_replication_role', 'origin', false) "
+    "WHERE current_setting('session_replication_role') = 'replica'"
+)
+"""The store's triggers and foreign keys act, whatever a role of replication has as its default."""
 IDLE_LIMIT = 60
 """Seconds after which the server ends a transaction of ours in which nothing happens: a machine
 that stands still must not hold the lock of all others."""
@@ -139,7 +145,7 @@ def prepare(
             "(?options=-csearch_path%3DNAME)"
         )
     if writes:
-        made.execute(_LISTEN)
+        made.execute(f"{_TRIGGERS}; {_LISTEN}")
     return int(key)
 
 
