@@ -61,7 +61,7 @@ class Followed:
     @property
     def errors(self) -> str:
         """The end of what it said on standard error."""
-        return "".join(self._errors)[-2000:]
+        return "".join(self._errors)[-6000:]
 
     def wait_until(self, is_so: Callable[[], bool]) -> bool:
         """Wait for something that its lines bring about; False if it ends before."""

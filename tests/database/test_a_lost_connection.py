@@ -13,18 +13,21 @@ from anyio import create_task_group, to_thread
 
 from tests.support.on_server import by_hand
 from tests.support.places import Databases
-from veritas_peewee import AuditNotFound, AuditStore, StoreError, connect, sync
+from veritas_peewee import Audit, AuditNotFound, AuditStore, StoreError, connect, sync
 from veritas_peewee.database import postgres
+from veritas_peewee.database.current import bound
 from veritas_peewee.database.failures import DRIVER_ERRORS, is_lost
 from veritas_peewee.database.postgres import PostgresStore
 from veritas_peewee.database.postgres_driver import translated
 from veritas_peewee.database.transactions import TransactionEnded
-from veritas_peewee.ledger import heads
+from veritas_peewee.ledger import heads, server_keeper
 from veritas_peewee.ledger import log as log_of_events
 from veritas_peewee.maintenance.verify import verify
 
 _CUT = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = "
-WRITER, SCRIPT = (f"{_CUT}'veritas-peewee {role}'" for role in ("writer", "script"))
+WRITER, SCRIPT, VIEWER = (
+    f"{_CUT}'veritas-peewee {role}'" for role in ("writer", "script", "viewer")
+)
 _STORED = "SELECT id, data FROM audit_events ORDER BY id"
 
 
@@ -189,14 +192,64 @@ async def test_a_writer_recovers_though_the_server_was_away_for_longer_than_it_w
         assert by_hand(url, f"{held} AND granted AND objid <> 0 AND mode = 'ShareLock'") == [(1,)]
 
 
+def second_connection_goes(url, monkeypatch, failures: int) -> list[bool]:
+    """From now on the connection beside a writing one has gone, and so often does not come back;
+    returns a list of its tries."""
+    connect_again, tries = PostgresStore.connect, []
+
+    def is_cut(self, reuse_if_open=False):
+        if self.role == "viewer" and len(tries) < failures:
+            tries.append(True)
+            raise StoreError("cut") from translated(psycopg.OperationalError("cut again"))
+        return connect_again(self, reuse_if_open)
+
+    monkeypatch.setattr(PostgresStore, "connect", is_cut)
+    by_hand(url, VIEWER)
+    return tries
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("waits", "runs"), [(5.0, 1), (0.0, 2)])
+async def test_a_write_is_done_once_though_the_connection_beside_it_goes_again_and_again(
+    url, monkeypatch, waits, runs
+):
+    monkeypatch.setattr(server_keeper, "_COMES_BACK", waits)
+    ran = []
+
+    def changes(audit_id: str) -> None:
+        ran.append(audit_id)
+        Audit.update(narrative="changed").where(Audit.id == audit_id).execute()
+
+    async with AuditStore.open(url) as store, AuditStore.open(url) as other:
+        audit, another = await store.create("https://a.example/"), await store.create("https://b/")
+        await other.record(another.id, log("by another"))  # so nothing is known of the first one
+        tries = second_connection_goes(url, monkeypatch, 3)
+        await store.write(changes, audit.id)
+        assert (len(ran), len(tries)) == (runs, 3)
+        assert (await store.get(audit.id)).narrative == "changed"
+        assert await store.verify(audit.id) == []
+
+
+def test_a_script_does_not_notice_that_the_connection_beside_its_own_goes(url, monkeypatch):
+    with connect(url) as database, connect(url):
+        with bound(database):
+            audit = sync.create("https://a.example/")
+        tries = second_connection_goes(url, monkeypatch, 2)
+        Audit.update(narrative="changed").where(Audit.id == audit.id).execute()
+        assert len(tries) == 2
+        assert verify().problems == []
+
+
 def test_a_script_goes_on_after_its_connection_was_cut(url):
     with connect(url) as database:
         audit = sync.create("https://shop.example/")
-        by_hand(url, SCRIPT)
-        with pytest.raises((StoreError, *DRIVER_ERRORS)):
+        with pytest.raises((StoreError, *DRIVER_ERRORS)), database.atomic():
+            sync.record(audit.id, log("lost"))
+            by_hand(url, SCRIPT)
             database.raw.execute("SELECT 1")
         assert sync.get(audit.id).url == "https://shop.example/"
         sync.record(audit.id, log("afterwards"))
+        assert [message for _, message in stored(url)] == ["afterwards"]
         assert not verify().problems
 
 
@@ -365,3 +418,20 @@ async def test_a_default_isolation_of_the_database_does_not_let_a_writer_see_an_
                 group.start_soon(one.record, audit.id, log(f"event {number}"))
         assert [number for number, _ in stored(url)] == list(range(1, 41))
         assert await store.verify(audit.id) == []
+
+
+@pytest.mark.parametrize("read_only", [False, True])
+def test_a_script_that_was_idle_does_not_notice_that_its_connection_has_gone(url, read_only):
+    with connect(url):
+        audit = sync.create("https://shop.example/")
+    with connect(url, read_only=read_only) as database:
+        for ask in (sync.get, sync.details, sync.events, lambda one: sync.history(), sync.verify):
+            by_hand(url, VIEWER, SCRIPT)
+            ask(audit.id)
+        if not read_only:
+            by_hand(url, VIEWER, SCRIPT)
+            sync.update_status(audit.id, "completed")
+            by_hand(url, VIEWER, SCRIPT)
+            with database.atomic():
+                sync.record(audit.id, log("within"))
+            assert verify().problems == []

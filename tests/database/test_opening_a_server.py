@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from tests.support.command_line import run_here
-from tests.support.on_server import by_hand
+from tests.support.on_server import by_hand, verified
 from tests.support.places import Databases
 from tests.support.pooler import pooler
 from tests.support.postgres import Server
@@ -22,6 +22,7 @@ from tests.support.postgres import server as own_server
 from tests.support.processes import ROOT
 from veritas_peewee import AuditStore, ReadOnlyStore, StoreBusy, StoreError, connect, sync
 from veritas_peewee.config import locate
+from veritas_peewee.database.current import current_database
 from veritas_peewee.database.postgres_opening import opening_error
 from veritas_peewee.maintenance.doctor import diagnose
 from veritas_peewee.maintenance.verify import verify
@@ -378,3 +379,45 @@ def test_a_refused_pooler_hands_nothing_that_the_store_has_set_to_others(url):
 def test_a_pooler_in_session_mode_is_one_like_any_other(url):
     with pooler(url, by_transaction=False) as pooled, connect(pooled) as database:
         assert database.get_tables()
+
+
+# ---- settings of a role's or of a database's own ----
+
+
+@pytest.mark.anyio
+async def test_a_limit_of_the_database_s_own_ends_no_statement_of_the_store(server, url):
+    def waits() -> int:
+        rows = current_database().execute_sql("SELECT pg_sleep(0.5), 1").fetchall()
+        return int(rows[0][1])
+
+    name = url.partition("///")[2].partition("?")[0]
+    by_hand(url, f"ALTER DATABASE {name} SET statement_timeout = '200ms'")
+    if server.running.ask("SELECT current_setting('transaction_timeout', true)")[0] is not None:
+        by_hand(url, f"ALTER DATABASE {name} SET transaction_timeout = '300ms'")
+    async with AuditStore.open(url) as store:
+        assert (await store.read(waits), await store.write(waits)) == (1, 1)
+    # One that whoever opens it states is for this store.
+    async with AuditStore.open(f"{url}&options=-cstatement_timeout%3D400") as store:
+        for ask in (store.read, store.write):
+            with pytest.raises(StoreError, match="`statement_timeout` is too short in the URL"):
+                await ask(waits)
+
+
+def test_names_that_the_database_would_quote_are_no_alteration_of_the_schema(url):
+    with connect(url):
+        sync.create("https://a.example/")
+    name = url.partition("///")[2].partition("?")[0]
+    by_hand(url, f"ALTER DATABASE {name} SET quote_all_identifiers = on")
+    assert verified(url).problems == []
+
+
+def test_triggers_act_though_the_default_of_the_database_is_that_of_a_replica(url):
+    with connect(url):
+        audit = sync.create("https://a.example/")
+        sync.record(audit.id, {"type": "log_entry", "message": "removed with it"})
+    name = url.partition("///")[2].partition("?")[0]
+    by_hand(url, f"ALTER DATABASE {name} SET session_replication_role = replica")
+    with connect(url):
+        sync.delete(audit.id)
+    assert by_hand(url, "SELECT count(*) FROM audit_events") == [(0,)]
+    assert verified(url).problems == []

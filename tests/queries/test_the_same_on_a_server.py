@@ -140,6 +140,13 @@ def test_series_and_comparisons(both: Both) -> None:
 @example("hidden " * 60, {})
 @example("x" * 5000, {})
 @example("-hidden cost", {})
+@example('"timer OR hidden" cost', {})
+@example('hidden "cost OR', {})
+@example('"hidden) NOT (cost"', {})
+@example('hidden -"a) NOT (b OR c"', {})
+@example("\U0001e900 -cost", {})  # a letter that the index takes for none
+@example("\U0001e900 cost", {})
+@example("cost -\U0001e900", {})
 def test_a_search_finds_the_same_audits_and_marks_the_same(
     both: Both, text: str, filters: dict[str, Any]
 ) -> None:

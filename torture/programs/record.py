@@ -19,7 +19,8 @@ begun (the system's monotonic clock):
     closed                        standard input has ended, and the store is closed
 
 With `--keep` nothing is deleted. With `--patient` a write that the disk refuses is tried again a
-little later; without it, the process ends at the first error.
+little later; without it, the process ends at the first error, and where that came from is on
+standard error.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ import signal
 import struct
 import sys
 import time
+import traceback
 import zlib
 from collections.abc import Awaitable, Callable, Iterator
 from itertools import count
@@ -101,6 +103,7 @@ class Recorder:
             except StoreError as error:
                 tell("refused", type(error).__name__, " ".join(str(error).split()))
                 if not self.patient:
+                    traceback.print_exc()
                     raise
                 await anyio.sleep(PAUSE)
             else:

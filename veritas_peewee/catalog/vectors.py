@@ -40,6 +40,7 @@ _TEXTS = (
 )
 """The texts of some entries, each as far as it may be long."""
 _TERM = re.compile(r'"([^"]*)"( \*)?')
+_OR, _NOT = " OR ", ") NOT ("
 
 
 def add_words(database: StoreDatabase, entries: list[tuple[int, list[str]]]) -> None:
@@ -106,13 +107,14 @@ def _quoted(word: str) -> str:
 
 def query_of(expression: str) -> str:
     """A `tsquery` for an expression as `full_text` makes it."""
-    wanted, _, unwanted = expression.partition(") NOT (")
-    if unwanted:
-        found = [one for one in _phrases(unwanted) if one]
-        nots = [f"!({one})" for one in found]
-        return " & ".join([*filter(None, _phrases(wanted)), *nots])
-    joined = " | " if " OR " in expression else " & "
-    return joined.join(one for one in _phrases(wanted) if one)
+    # What is between the terms alone: in a phrase the words of operators are words.
+    between, phrases = _TERM.split(expression)[:: 1 + _TERM.groups], _phrases(expression)
+    if _NOT in between:
+        first = between.index(_NOT)
+        wanted = [one for one in phrases[:first] if one]
+        nots = [f"!({one})" for one in phrases[first:] if one]
+        return " & ".join([*wanted, *nots] if wanted else [])
+    return (" | " if _OR in between else " & ").join(filter(None, phrases))
 
 
 def _phrases(expression: str) -> list[str]:

@@ -92,6 +92,7 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
         self.altered: str | None = None
         """The last transaction in which another program has changed rows."""
         self._told_at, self._has_news = 0.0, False
+        self._listens = False
         self._began_at: float | None = None
         """When the open transaction was begun; None outside one."""
         self._took_too_long = False
@@ -168,7 +169,7 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
     def cursor(self, named_cursor: None = None) -> Any:
         if (connection := self.state.conn) is None:
             return super().cursor(named_cursor)  # raises the error of a closed database
-        if connection.closed and not self.state.transactions:
+        if not self.state.transactions:
             connection = self._living()
         self.last_cursor = connection.cursor()
         return self.last_cursor
@@ -459,7 +460,9 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
 
     def _living(self) -> Connection:
         """The connection, on which nothing has begun: a new one, if it has gone."""
-        if not _is_up(self):
+        # What a script does nobody runs again, and it can have been idle for hours.
+        is_idle = self.role in ("script", "viewer") and not self._listens
+        if not _is_up(self) or (is_idle and self.state.conn.has_been_ended()):
             self.reconnect()
         connection: Connection = self.connection()
         return connection
@@ -489,6 +492,7 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
     def listen(self) -> None:
         """From now on this connection is told when any process has committed."""
         self.raw.execute(f"LISTEN {self._channel}")
+        self._listens = True
 
     def heard(self) -> bool:
         """Whether it was told anything since the last call; does not wait."""

@@ -169,6 +169,17 @@ class Connection(psycopg.Connection[Any]):
                         pass
                     raise
 
+    def has_been_ended(self) -> bool:
+        """Whether the server has ended it while nothing was under way; does not wait.
+
+        Not for one that listens: what is read here is not heard any more.
+        """
+        if self.info.transaction_status is TransactionStatus.IDLE:
+            with suppress(psycopg.Error):
+                for _ in range(2):  # what the server said last, and that no more comes
+                    self.pgconn.consume_input()
+        return self.closed
+
     def heard(self) -> bool:
         """Whether a NOTIFY has come since the last call; does not wait."""
         with as_peewee(self):

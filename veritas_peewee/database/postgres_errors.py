@@ -15,7 +15,7 @@ from veritas_peewee.errors import (
 FOREIGN_KEY = "23503"
 """A row's parent does not exist."""
 CANCELLED = "57014"
-"""The statement was ended by its caller."""
+"""The statement was ended by its caller, or for how long it lasted."""
 NOT_ALLOWED = "42501"
 """The user lacks a right."""
 TOO_LONG = "25P04"
@@ -45,6 +45,8 @@ _WORDS = {
     "keeps all others from writing: nothing of it was saved; do less in one write",
     NOT_ALLOWED: "the user of this URL may not do this: let the owner of the tables GRANT it, "
     "`veritas-peewee doctor` names what is lacking",
+    CANCELLED: "the server has ended a statement before it was done, and nothing of what it wrote "
+    "was saved: it was told to, or `statement_timeout` is too short in the URL or in $PGOPTIONS",
     "22P05": _OTHER_ENCODING,  # untranslatable_character
     "22021": _OTHER_ENCODING,  # character_not_in_repertoire
 }

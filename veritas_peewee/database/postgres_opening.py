@@ -27,6 +27,18 @@ SYNCED = (
     "WHERE current_setting('synchronous_commit') = 'off'"
 )
 """An acknowledged commit is on disk there, whatever the server's own default is."""
+_UNHURRIED = (
+    "SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ('statement_timeout', "
+    "'transaction_timeout') AND setting <> '0' AND source NOT IN ('client', 'session')"
+)
+"""A limit of the role's or the database's own would also count what a write waits for its lock, and
+end a check of the whole store; one that the URL states is meant for this store, and our own stays.
+"""
+_TRIGGERS = (
+    "SELECT set_config('session_replication_role', 'origin', false) "
+    "WHERE current_setting('session_replication_role') = 'replica'"
+)
+"""The store's triggers and foreign keys act, whatever a role of replication has as its default."""
 IDLE_LIMIT = 60
 """Seconds after which the server ends a transaction of ours in which nothing happens: a machine
 that stands still must not hold the lock of all others."""
@@ -101,6 +113,7 @@ def prepare(
         "extra_float_digits": "1",  # the shortest text that is the same number
         "DateStyle": "ISO",
         "TimeZone": "UTC",
+        "quote_all_identifiers": "off",  # the parts of the schema are compared as they are told
         # A snapshot that is taken before the lock is had would not see who had it before.
         "default_transaction_isolation": "read committed",
         # What is asked for is a page, found by an index: its rows are a few hundred, on a disk
@@ -123,7 +136,7 @@ def prepare(
     calls = ", ".join("set_config(?, ?, false)" for _ in settings)
     values = [one for pair in settings.items() for one in pair]
     made.execute(f"SELECT {calls}", values)
-    made.execute(SYNCED)
+    made.execute(f"{SYNCED}; {_UNHURRIED}")
     (key,) = made.execute(_KEY).fetchone() or (None,)
     if key is None:
         raise StoreError(
@@ -132,7 +145,7 @@ def prepare(
             "(?options=-csearch_path%3DNAME)"
         )
     if writes:
-        made.execute(_LISTEN)
+        made.execute(f"{_TRIGGERS}; {_LISTEN}")
     return int(key)
 
 

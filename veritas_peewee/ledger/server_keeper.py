@@ -10,10 +10,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import partial
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.failures import DRIVER_ERRORS
+from veritas_peewee.database.transactions import TransactionLost
+from veritas_peewee.errors import StoreError
 from veritas_peewee.ledger import counter, seals
 from veritas_peewee.ledger.before_change import look_at_row, state_of
 from veritas_peewee.ledger.contents import MOST_CHAINS
@@ -30,6 +33,9 @@ if TYPE_CHECKING:
     from veritas_peewee.database.postgres import PostgresStore
 
 T = TypeVar("T")
+_COMES_BACK, _TRY_AGAIN = 5.0, 0.2
+"""Seconds for which a write waits for a second connection that has gone, meanwhile holding the lock
+of all others; and seconds between two tries."""
 _ADDS = re.compile(r"\s*(?:INSERT|WITH)\b.*\baudit_events\b", re.I | re.S)
 _CHANGES = re.compile(r"\s*(?:INSERT|UPDATE|DELETE|WITH)\b.*\baudit(?:s|_findings|_screenshots)\b",
                       re.I | re.S)  # fmt: skip
@@ -185,14 +191,27 @@ class ServerKeeper(Keeping):
         self.audits[audit_id] = None
 
     def _ask_beside(self, question: Callable[[StoreDatabase], T]) -> T:
-        """The answer of the second connection, which can have gone while it was idle."""
-        try:
-            return question(self._beside)
-        except DRIVER_ERRORS as error:
-            if not self._server.is_lost(error):
-                raise
-            self._beside.reconnect()
-            return question(self._beside)
+        """The answer of the second connection, which can have gone while it was idle.
+
+        If it does not come back, nothing can be held against its seal: then the first one is given
+        up with it, and TransactionLost says that the write can be run again.
+        """
+        until = monotonic() + _COMES_BACK
+        is_gone = False
+        while True:
+            try:
+                if is_gone:
+                    self._beside.reconnect()
+                return question(self._beside)
+            except (StoreError, *DRIVER_ERRORS) as error:
+                if not self._server.is_lost(error):
+                    raise
+                if monotonic() > until:
+                    self._server.state.conn.close()
+                    raise TransactionLost(self._server.name, error) from error
+            if is_gone:
+                sleep(_TRY_AGAIN)
+            is_gone = True
 
     def undone(self, since: Mark | None = None) -> None:
         super().undone(since)
