@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
@@ -146,6 +146,9 @@ def create(world: World) -> None:
     moment = datetime(2020, 2, 3, tzinfo=UTC)
     old = kept(sync.create("https://new.example/", options={"depth": 2}, created_at=moment))
     assert old.created_at == moment
+    in_tokyo = moment.astimezone(timezone(timedelta(hours=9)))
+    told = kept(sync.create("https://new.example/", created_at=in_tokyo)).created_at
+    assert (told, told.tzinfo) == (moment, UTC)
     (event,) = sync.events(old.id)
     assert event.data == {"type": "audit_options", "options": {"depth": 2}}
     assert sync.verify(old.id) == []
