@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import ast
 import inspect
+import io
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from importlib import import_module
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
 
 import pytest
-from peewee import SqliteDatabase
+from peewee import PeeweeException, SqliteDatabase
 
 import veritas_peewee
 from tests.support.images import stored_images
@@ -22,6 +23,7 @@ from veritas_peewee import (
     AuditEvent,
     AuditNotFound,
     AuditStore,
+    DatabaseCorrupt,
     Follower,
     InvalidAudit,
     NoDatabase,
@@ -29,6 +31,7 @@ from veritas_peewee import (
     StoreError,
     check_bag,
     connect,
+    export_csv,
     sync,
 )
 from veritas_peewee.evidence.keys import make_key
@@ -94,7 +97,8 @@ def test_a_function_and_its_method_take_and_give_the_same(name):
 def test_what_is_loaded_on_demand_is_what_type_checkers_see():
     in_sync = imported_for_types(sync)
     assert sorted(in_sync) == sync.__all__
-    assert all(getattr(sync, name) is found for name, found in in_sync.items())
+    for name, found in in_sync.items():
+        assert inspect.unwrap(getattr(sync, name)) is inspect.unwrap(found)
     at_top = imported_for_types(veritas_peewee)
     assert set(at_top) == {*veritas_peewee._MODULE_OF, "sync"}
     assert set(veritas_peewee.__all__) <= set(at_top)
@@ -146,6 +150,9 @@ def create(world: World) -> None:
     moment = datetime(2020, 2, 3, tzinfo=UTC)
     old = kept(sync.create("https://new.example/", options={"depth": 2}, created_at=moment))
     assert old.created_at == moment
+    in_tokyo = moment.astimezone(timezone(timedelta(hours=9)))
+    told = kept(sync.create("https://new.example/", created_at=in_tokyo)).created_at
+    assert (told, told.tzinfo) == (moment, UTC)
     (event,) = sync.events(old.id)
     assert event.data == {"type": "audit_options", "options": {"depth": 2}}
     assert sync.verify(old.id) == []
@@ -619,3 +626,39 @@ async def test_inside_a_read_following_does_not_wait(other_store):
 
     assert await other_store.read(seen) == ["log_entry"]
     assert await other_store.write(seen) == ["log_entry"]
+
+
+READING: dict[str, Callable[[World], Any]] = {
+    "get": lambda world: sync.get(world.ended),
+    "details": lambda world: sync.details(world.ended),
+    "events": lambda world: sync.events(world.ended),
+    "report": lambda world: sync.report(world.ended),
+    "history": lambda world: sync.history(min_score=1),
+    "search": lambda world: sync.search("nags"),
+    "count": lambda world: sync.count(min_score=1),
+    "facets": lambda world: sync.facets(),
+    "compare": lambda world: sync.compare([world.ended, world.later]),
+    "trend": lambda world: sync.trend(host="shop.example"),
+    "head": lambda world: sync.head(),
+    "export": lambda world: sync.export(io.BytesIO()),
+    "export_csv": lambda world: export_csv(io.BytesIO()),
+    "follow": lambda world: next(iter(sync.follow(world.ended))),
+}
+
+
+@pytest.mark.parametrize("name", READING)
+def test_what_cannot_be_read_is_an_error_of_the_store(tmp_path, name):
+    path = tmp_path / "audits.db"
+    with connect(path):
+        world = build(tmp_path)
+    with connect(path, read_only=True) as opened:
+        before = READING[name](world)
+        assert before is not None
+        with open(path, "r+b") as file:  # as a disk might; SQLite has the schema in memory
+            file.seek(4096)
+            file.write(b"\xff" * (path.stat().st_size - 4096))
+        opened.execute_sql("PRAGMA shrink_memory")
+        with pytest.raises(DatabaseCorrupt, match=path.name):
+            READING[name](world)
+        with pytest.raises(PeeweeException):
+            list(Audit.select())

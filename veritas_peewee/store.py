@@ -294,7 +294,10 @@ class AuditStore:
     async def record_many(
         self, audit_id: str, events: Iterable[dict[str, Any]], *, lenient: bool = False
     ) -> list[int]:
-        """Record events in order, all or none; returns their ids. Raises what `record` raises."""
+        """Record events in order, all or none; returns their ids.
+
+        Raises what `record` raises; an InvalidAudit says which event (`events[2]` is the third).
+        """
         writer = self._opened()
         prepared = await in_thread(
             partial(preparing.prepare_all, lenient=lenient),

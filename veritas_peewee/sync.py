@@ -81,7 +81,9 @@ if not TYPE_CHECKING:  # so that a type checker reports any other name
 
     def __getattr__(name: str) -> Any:
         # Called once for a name: from then on it is found without this function.
-        found = globals()[name] = _load(name)
+        from veritas_peewee.database.current import with_own_errors
+
+        found = globals()[name] = with_own_errors(_load(name))
         return found
 
 

@@ -286,6 +286,54 @@ def test_standard_error_without_a_reader_changes_no_exit_code(place: Place) -> N
     os.close(write)
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("words", ["export --database {db}", "show {id} --json --database {db}"])
+def test_what_an_output_that_does_not_wait_has_no_room_for_is_no_success(
+    place: Place, unbuffered: str, words: str
+) -> None:
+    """A parent's end of a pipe may be so; without a buffer Python then drops what has no room."""
+    with connect(place.database):
+        sync.record_many(place.ids[0], [{"type": "log_entry", "message": "x" * 1000}] * 200)
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    command = [*PROGRAM, *words.format(db=place.database, id=place.ids[0]).split()]
+    done = subprocess.run(
+        command, stdout=write, stderr=subprocess.PIPE, text=True, timeout=DEADLINE,
+        env=environment() | {"PYTHONUNBUFFERED": unbuffered},
+    )  # fmt: skip
+    os.close(write)
+    os.close(read)
+    assert done.returncode == 1
+    assert "the standard output cannot be written: write could not complete" in done.stderr
+    place.fresh()
+
+
+def test_an_input_that_is_not_there_yet_is_waited_for(place: Place) -> None:
+    """Who has it too may have left it so that a read does not wait for it."""
+    lines = [b'{"type":"phase_start","phase":"scout"}\n', b'{"type":"audit_complete"}\n']
+    exported = (place.root / "old.jsonl").read_bytes().splitlines(keepends=True)
+    target = ["--database", str(place.new / "a.db")]
+    for pieces, words, said in (
+        (lines, ["ingest", "-", "--url", "https://new.example/"], "completed"),
+        (lines, ["ingest", "-"], "url: none is told in the events"),
+        (exported, ["import", "-"], f"imported {len(exported)} audits"),
+    ):
+        read, write = os.pipe()
+        os.set_blocking(read, False)
+        with subprocess.Popen(
+            [*PROGRAM, *words, *target], stdin=read, env=environment(), text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        ) as process:  # fmt: skip
+            os.close(read)
+            wait_for((place.new / "a.db").exists)
+            for piece in pieces:
+                time.sleep(0.1)
+                os.write(write, piece)
+            os.close(write)
+            assert said in process.communicate(timeout=DEADLINE)[0]
+    place.fresh()
+
+
 # ---- wrong input ----
 
 WRONG = [

@@ -5,8 +5,11 @@ import subprocess
 import sys
 
 import pytest
+from peewee import OperationalError, PeeweeException
 
-from veritas_peewee import Audit, connect
+from veritas_peewee import Audit, DatabaseCorrupt, StoreError, StoreFull, connect
+from veritas_peewee.database.sqlite_errors import driver
+from veritas_peewee.ledger import keeper
 from veritas_peewee.ledger.heads import newest_head
 from veritas_peewee.maintenance.verify import verify
 from veritas_peewee.models import AuditEvent, AuditFinding
@@ -66,3 +69,44 @@ def test_what_a_part_had_sealed_before_it_was_undone_is_sealed_again(tmp_path, h
         assert verify().problems == []
         assert newest_head().changes - before == 1  # of the audit that was never, nothing
         assert Audit.get_by_id(ended).narrative == "changed"
+
+
+def raising(kind, code=None):
+    error = kind("told inside")
+    if code is not None:
+        error.sqlite_errorcode = code
+
+    def look(*_):
+        raise error
+
+    return look
+
+
+@pytest.mark.parametrize(
+    ("look", "told"),
+    [
+        (raising(driver.OperationalError, 13), StoreFull),
+        (raising(driver.OperationalError, 14), StoreError),
+        (raising(driver.DatabaseError, 11), DatabaseCorrupt),
+        (raising(OSError), OSError),
+        (raising(KeyboardInterrupt), KeyboardInterrupt),
+    ],
+)
+def test_what_fails_while_a_row_is_changed_is_told_as_what_it_is(tmp_path, monkeypatch, look, told):
+    """SQLite says of it only that a function has raised something."""
+    path = tmp_path / "audits.db"
+    with connect(path):
+        operations.create("https://one.example/", id="one")
+    with connect(path):
+        with monkeypatch.context() as failing:
+            failing.setattr(keeper, "look", look)
+            with pytest.raises(told, match="told inside"):
+                operations.update("one", risk_level="trusted")
+            if issubclass(told, StoreError):
+                with pytest.raises(PeeweeException, match="told inside"):
+                    Audit.update(risk_level="trusted").execute()
+        assert Audit.get_by_id("one").risk_level is None
+        operations.update("one", risk_level="trusted")
+        with pytest.raises(OperationalError, match="no such function"):
+            AuditEvent.raw("SELECT veritas_none()").execute()
+        assert verify().problems == []

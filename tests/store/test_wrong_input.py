@@ -132,12 +132,17 @@ async def test_a_status_that_does_not_exist(store, audit):
 )
 async def test_an_event_that_cannot_be_stored(store, audit, event, message):
     before = await everything(store)
-    for call in (
-        store.record(audit.id, event),
-        store.record_many(audit.id, [{"type": "x"}, event]),
-    ):
-        with pytest.raises(InvalidAudit, match=message):
-            await call
+    several = [{"type": "x"}, event, {"type": "y"}]
+    with pytest.raises(InvalidAudit, match=message) as alone:
+        await store.record(audit.id, event)
+    with pytest.raises(InvalidAudit) as among:
+        await store.record_many(audit.id, several)
+    with pytest.raises(InvalidAudit) as in_a_script:
+        await store.write(sync.record_many, audit.id, several)
+    assert str(among.value) == str(in_a_script.value) == f"events[1]: {alone.value}"
+    with pytest.raises(InvalidAudit) as alone_in_a_script:
+        await store.write(sync.record, audit.id, event)
+    assert str(alone_in_a_script.value) == str(alone.value)
     assert await everything(store) == before
     assert await store.read(stored_images) == set()
 

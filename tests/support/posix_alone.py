@@ -7,6 +7,7 @@ from __future__ import annotations
 
 _FORK = "no process is forked"
 _USERS = "it acts as another user, or goes by the modes of files, which access lists replace"
+_WAITING = "it makes a pipe whose reads and writes do not wait"
 _PIPES = "it makes a pipe with the name of a file"
 _LIMITS = "it limits or measures the files, memory or descriptors of a process"
 _OPEN = "it removes, renames or replaces what is open"
@@ -104,6 +105,9 @@ POSIX_ALONE: dict[str, str] = {
     "tests/cli/test_machines.py::"
     "test_a_live_pipe_whose_program_is_asked_to_end_is_marked": _SIGNALS,
     "tests/cli/test_machines.py::test_a_program_that_waits_ends_when_it_is_asked": _SIGNALS,
+    "tests/cli/test_machines.py::test_an_input_that_is_not_there_yet_is_waited_for": _WAITING,
+    "tests/cli/test_machines.py::"
+    "test_what_an_output_that_does_not_wait_has_no_room_for_is_no_success": _WAITING,
     "tests/cli/test_machines.py::test_the_exit_code_is_ours_wherever_the_interrupt_was_met": _FORK,
     "tests/database/test_a_lost_connection.py": _SERVER,
     "tests/database/test_drivers.py": _LIMITS,

@@ -8,6 +8,7 @@ import io
 import json
 import stat
 import subprocess
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,15 @@ import pytest
 from tests.support.command_line import PROGRAM, run_here
 from tests.support.database_files import by_hand
 from tests.support.processes import environment
-from veritas_peewee import AuditNotFound, AuditStore, InvalidAudit, StoreClosed, StoreError, connect
+from veritas_peewee import (
+    AuditNotFound,
+    AuditStore,
+    InvalidAudit,
+    StoreClosed,
+    StoreError,
+    connect,
+    sync,
+)
 from veritas_peewee.database import current
 from veritas_peewee.models import Audit, AuditScreenshot
 from veritas_peewee.queries import history
@@ -30,6 +39,73 @@ from veritas_peewee.transfer.tables import AUDIT_COLUMNS, export_csv
 @pytest.fixture(autouse=True)
 def path_in_the_environment(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VERITAS_DATABASE", str(path))
+
+
+# ---- streams ----
+
+
+class ByParts(io.RawIOBase):
+    """A stream without a buffer: a write may take less than all."""
+
+    def __init__(self) -> None:
+        self.written = b""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any, /) -> int:
+        self.written += bytes(data[:1000])
+        return min(len(data), 1000)
+
+
+class Silent:
+    """A stream as others write them: it does not say how much it took."""
+
+    def __init__(self) -> None:
+        self.written = b""
+
+    def write(self, data: bytes) -> None:
+        self.written += data
+
+
+@pytest.mark.parametrize("made", [ByParts, Silent])
+def test_a_stream_gets_all_whatever_it_takes_at_once(
+    path: Path, ids: list[str], made: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = tmp_path / "store.key"
+    assert run_here(capsys, "keygen", key, "--name", "audits.example/store").code == 0
+    with connect(path):
+        checkpoint: Any = sync.head(key=key)
+        for export in (
+            sync.export,
+            export_csv,
+            partial(sync.export_bag, ids[0], checkpoint=checkpoint),
+        ):
+            whole, target = io.BytesIO(), made()
+            export(whole)
+            export(target)
+            assert target.written == whole.getvalue() != b""
+
+
+class Full(ByParts):
+    def write(self, data: Any, /) -> int:
+        return 0 if self.written else super().write(data)
+
+
+class NotNow(ByParts):
+    def write(self, data: Any, /) -> Any:
+        return None if self.written else super().write(data)
+
+
+class Awaited:
+    def write(self, data: bytes) -> Any:
+        return object()  # anyio's files return something to await
+
+
+@pytest.mark.parametrize("made", [Full, NotNow, Awaited])
+def test_a_stream_that_does_not_take_all_is_an_error(path: Path, ids: list[str], made: Any) -> None:
+    with connect(path), pytest.raises(StoreError, match="cannot be written: of"):
+        sync.export(made())
 
 
 # ---- JSON Lines ----

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Annotated, BinaryIO
@@ -13,6 +12,7 @@ from rich.progress import Progress, TextColumn, track
 from veritas_peewee.cli import listing, terminal
 from veritas_peewee.cli.options import Database, Json, audit_id, audit_url, opened
 from veritas_peewee.cli.output import print_json
+from veritas_peewee.cli.streams import standard_input
 from veritas_peewee.cli.text import PROGRAM, complain, one_line
 from veritas_peewee.errors import AuditNotFound, InvalidAudit, StoreError
 from veritas_peewee.files.inputs import read_lines, read_whole
@@ -87,9 +87,9 @@ def _one(file: str, url: str | None, audit_id: str | None) -> Ingested:
         if file != PIPE:
             audit, troubles = ingest_noted(file, audit_id=audit_id, url=url)
         elif url is None and audit_id is None:
-            audit, troubles = _whole_pipe(_pipe())
+            audit, troubles = _whole_pipe(standard_input())
         else:
-            audit, troubles = _live_pipe(_pipe(), url, audit_id)
+            audit, troubles = _live_pipe(standard_input(), url, audit_id)
     except StoreError as error:
         return Ingested(file, None, [str(error)])
     return Ingested(file, audit, troubles)
@@ -101,12 +101,6 @@ def _each(files: list[str]) -> Iterable[str]:
     if not console.is_terminal:
         return files
     return track(files, "storing", console=console, transient=True)
-
-
-def _pipe() -> BinaryIO:
-    if sys.stdin is None:  # the shell has closed it
-        raise StoreError("the standard input is closed")
-    return sys.stdin.buffer
 
 
 def _whole_pipe(pipe: BinaryIO) -> tuple[Audit, list[str]]:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import errno
 import io
 import os
+import select
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, NoReturn, TextIO, cast
+from typing import Any, BinaryIO, NoReturn, TextIO, cast
 
+from veritas_peewee.errors import StoreError
 from veritas_peewee.files.platform import is_closed_pipe
 
 
@@ -33,12 +35,83 @@ def guarded() -> Iterator[None]:
     for stream in given:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
-    sys.stdout = _Guarded(given[0] or io.TextIOWrapper(_Closed()), _output_failed).as_text()
-    sys.stderr = _Guarded(given[1] or io.StringIO(), lambda error: None).as_text()
+    out, err = map(_with_a_buffer, given)
+    sys.stdout = _Guarded(out or io.TextIOWrapper(_Closed()), _output_failed).as_text()
+    sys.stderr = _Guarded(err or io.StringIO(), lambda error: None).as_text()
     try:
         yield
     finally:
         sys.stdout, sys.stderr = given
+
+
+def standard_input() -> BinaryIO:
+    """The standard input, which is read to its end; StoreError if the shell has closed it.
+
+    Another program may have left it so that a read does not wait (`O_NONBLOCK`), and Python takes
+    what is not there yet for the end.
+    """
+    stream: BinaryIO | None = getattr(sys.stdin, "buffer", None)
+    if stream is None:
+        raise StoreError("the standard input is closed")
+    raw = getattr(stream, "raw", None)
+    if isinstance(raw, io.FileIO):
+        return cast(BinaryIO, io.BufferedReader(_Borrowed(raw)))
+    return stream
+
+
+def standard_output() -> BinaryIO:
+    """The standard output, for bytes; StoreError if the shell has closed it."""
+    stream: BinaryIO | None = getattr(sys.stdout, "buffer", None)
+    if stream is None:
+        raise StoreError("the standard output is closed")
+    return stream
+
+
+def _with_a_buffer(stream: TextIO | None) -> TextIO | None:
+    """A standard stream that writes all it is given, or raises OSError.
+
+    Without a buffer (`python -u`, PYTHONUNBUFFERED) Python drops what does not go out at once.
+    """
+    raw = getattr(stream, "buffer", None)
+    if stream is None or not isinstance(raw, io.FileIO):
+        return stream
+    return io.TextIOWrapper(
+        _AtOnce(_Borrowed(raw)), stream.encoding, stream.errors, write_through=True
+    )
+
+
+class _Borrowed(io.RawIOBase):
+    """A standard stream for a buffer of ours, with which it is not closed."""
+
+    def __init__(self, raw: io.FileIO) -> None:
+        self._raw = raw
+
+    def fileno(self) -> int:
+        return self._raw.fileno()
+
+    def isatty(self) -> bool:
+        return self._raw.isatty()
+
+    def readable(self) -> bool:
+        return self._raw.readable()
+
+    def writable(self) -> bool:
+        return self._raw.writable()
+
+    def readinto(self, buffer: Any) -> int:
+        while (count := self._raw.readinto(buffer)) is None:
+            select.select([self._raw], [], [])
+        return count
+
+    def write(self, data: Any, /) -> int | None:
+        return self._raw.write(data)
+
+
+class _AtOnce(io.BufferedWriter):
+    def write(self, data: Any, /) -> int:
+        count = super().write(data)
+        self.flush()
+        return count
 
 
 def _fill_descriptors() -> None:

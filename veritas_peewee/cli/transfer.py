@@ -6,7 +6,7 @@ import sys
 from contextlib import AbstractContextManager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO
+from typing import Annotated, Any
 
 import typer
 from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, TimeRemainingColumn
@@ -32,8 +32,8 @@ from veritas_peewee.cli.options import (
 )
 from veritas_peewee.cli.output import print_json
 from veritas_peewee.cli.progress import Advance
+from veritas_peewee.cli.streams import standard_input, standard_output
 from veritas_peewee.cli.text import PROGRAM, complain, one_line
-from veritas_peewee.errors import StoreError
 from veritas_peewee.files.platform import os_error
 from veritas_peewee.ledger.problems import Problems
 from veritas_peewee.presentation.data import as_dict
@@ -152,14 +152,7 @@ def export(
 
 
 def _target(output: str | None) -> Target:
-    return output if output not in (None, PIPE) else _stream("stdout")
-
-
-def _stream(name: str) -> BinaryIO:
-    stream: BinaryIO | None = getattr(getattr(sys, name), "buffer", None)
-    if stream is None:
-        raise StoreError("the standard input or output is closed")
-    return stream
+    return output if output not in (None, PIPE) else standard_output()
 
 
 def _pages(output: str | None, options: dict[str, Any], advance: Advance | None) -> ExportReport:
@@ -174,7 +167,7 @@ def _pages(output: str | None, options: dict[str, Any], advance: Advance | None)
     for audit_id in selection:
         target: Target
         if folder is None:
-            target = _stream("stdout")
+            target = standard_output()
         elif single and not folder.is_dir():
             target = folder
         else:
@@ -235,7 +228,7 @@ def import_(
     Each audit is stored whole, or refused by its line. After an interruption, run it again with
     --skip-existing.
     """
-    source: Target = _stream("stdin") if file == PIPE else file
+    source: Target = standard_input() if file == PIPE else file
     with opened(database), _bar(file, "audits imported", bytes_read=True) as advance:
         report = import_jsonl(
             source,

@@ -10,11 +10,14 @@ from contextlib import contextmanager, suppress
 from time import perf_counter, sleep
 from typing import Any, Literal
 
+import peewee
+
 from veritas_peewee.config import Location
 from veritas_peewee.database.answers import Answers
 from veritas_peewee.database.control import CONTROL
 from veritas_peewee.database.event_loop import refuse_on_event_loop
 from veritas_peewee.database.failures import DRIVER_ERRORS
+from veritas_peewee.database.sqlite_errors import RAISED_INSIDE, driver
 from veritas_peewee.errors import DatabaseCorrupt, StoreError, meaning
 from veritas_peewee.files.database_files import DatabaseFile
 from veritas_peewee.files.sessions import Session
@@ -192,9 +195,27 @@ class StoreDatabase(Answers):
         except UnicodeDecodeError as error:
             raise self.undecodable(error) from error
         except DRIVER_ERRORS as error:
-            if self.explain is not None and (known := self.explain(self, error)) is not None:
-                raise known from error
-            raise
+            failure = self._failure_inside(error)
+            if failure is None:
+                self._explain(error)
+                raise
+        # Not from this error, which has a code of its own and would be taken for the cause.
+        if isinstance(failure, driver.Error):
+            kind = getattr(peewee, type(failure).__name__, peewee.PeeweeException)
+            raise kind(*failure.args) from failure
+        raise failure
+
+    def _failure_inside(self, error: Exception) -> BaseException | None:
+        """What the keeper has raised while SQLite changed a row: SQLite does not tell it."""
+        if self.keeper is None or (failure := self.keeper.failure) is None:
+            return None
+        self.keeper.failure = None
+        return failure if RAISED_INSIDE in str(error) else None
+
+    def _explain(self, error: Exception) -> None:
+        """Raise the error that helps more, if there is one."""
+        if self.explain is not None and (known := self.explain(self, error)) is not None:
+            raise known from error
 
     def _execute(self, sql: str, params: Any) -> Any:
         keeper = self.keeper

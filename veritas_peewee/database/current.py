@@ -124,7 +124,9 @@ def snapshot() -> Iterator[None]:
     try:
         yield
     finally:
-        connection.execute("ROLLBACK")
+        # SQLite has ended it after some errors: a ROLLBACK would only fail, and mask the cause.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
 
 
 def screenshot_folder() -> ScreenshotFolder:
@@ -171,6 +173,28 @@ def atomic(fn: Callable[P, T]) -> Atomic[P, T]:
     made = cast(Atomic[P, T], unit)
     made.inside_unit = fn
     return made
+
+
+def with_own_errors(fn: Callable[P, T]) -> Callable[P, T]:
+    """`fn` for scripts: a driver's errors are raised as the store's own, as by `atomic`.
+
+    The threads of a store do the same themselves, once they have seen whether a server has gone.
+    """
+    if "inside_unit" in vars(fn):
+        return fn
+
+    @functools.wraps(fn)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return fn(*args, **kwargs)
+        except DRIVER_ERRORS as error:
+            opened = current_database()
+            if opened.role not in ("script", "viewer"):
+                raise
+            where = opened.location.name
+            raise (store_error(error, where, reading=opened.reading) or error) from error
+
+    return call
 
 
 def inside_unit(call: Callable[..., T]) -> Callable[..., T]:

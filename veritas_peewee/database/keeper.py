@@ -14,6 +14,10 @@ class Keeper(Protocol):
     watched: str
     """A part of the text of those statements that `before` is called for."""
 
+    failure: BaseException | None
+    """What one of the functions that SQLite calls for a changed row has raised. SQLite makes the
+    statement fail, and says of it only that there was something; who takes it sets it to None."""
+
     def install(self) -> None:
         """Begin to notice changes on the connection, which has just been opened."""
 

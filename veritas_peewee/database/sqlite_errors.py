@@ -23,6 +23,8 @@ INTERRUPTED = 9
 """SQLITE_INTERRUPT: the statement was ended by its caller."""
 IOERR_WRITE = 778
 """SQLITE_IOERR_WRITE: a write that a quota, or a limit on the size of files, has refused."""
+RAISED_INSIDE = "user-defined function raised exception"
+"""The driver's words for whatever a function of ours has raised that SQLite has called."""
 CORRUPT = 11
 """SQLITE_CORRUPT."""
 NOTADB = 26

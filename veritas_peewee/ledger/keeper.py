@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import os
 import re
+from collections.abc import Callable
 from typing import Any
 
 from veritas_peewee.database.connection import StoreDatabase
@@ -38,6 +39,7 @@ class Keeping(Remembered):
         super().__init__()
         self._database = database
         self._going: str | None = None
+        self.failure: BaseException | None = None
 
     # ---- what triggers call: before a row is changed, unless they say otherwise ----
 
@@ -176,10 +178,20 @@ class LedgerKeeper(Keeping):
             ("going", 1, self.going),
             ("gone", 1, self.gone),
         ):
-            connection.create_function(f"veritas_{name}_{token}", arguments, function)
+            connection.create_function(f"veritas_{name}_{token}", arguments, self._told(function))
         for trigger in _triggers():
             connection.execute(_CALL.sub(rf"\1_{token}(", trigger))
         connection.set_authorizer(self._compiling)
+
+    def _told(self, function: Callable[..., None]) -> Callable[..., None]:
+        def call(*values: Any) -> None:
+            try:
+                function(*values)
+            except BaseException as error:
+                self.failure = error
+                raise
+
+        return call
 
     def _compiling(self, action: int, name: str | None, _1: object, _2: object, _3: object) -> int:
         """SQLite compiles a statement: a new one, or anew after a change of the schema.

@@ -87,7 +87,8 @@ def copy_database(source: SqliteStore, target: Path, progress: Progress | None) 
                 source.raw.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
                 source.raw.backup(copy, pages=STEP, progress=advance)
             finally:
-                source.raw.execute("ROLLBACK")
+                if source.transaction_is_open:  # some errors end it
+                    source.raw.execute("ROLLBACK")
             # A single file, without a WAL, also opens in a folder that cannot be written.
             copy.execute("PRAGMA journal_mode = DELETE")
     except DRIVER_ERRORS as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from veritas_peewee.config import Location
 from veritas_peewee.database.current import bound
@@ -68,8 +68,10 @@ def alone(location: Location, force: bool) -> Iterator[SqliteStore | None]:
         except BaseException:
             # Not once it has been replaced: the WAL would be made for the new file.
             if not database.is_closed() and identity_of(path) == identity:
-                database.raw.execute("ROLLBACK")
-                database.raw.execute(f"PRAGMA journal_mode = {mode}")
+                with suppress(*DRIVER_ERRORS):  # what has failed may end it too, or fail this
+                    database.raw.execute("ROLLBACK")
+                with suppress(*DRIVER_ERRORS):  # the next one who writes sets it
+                    database.raw.execute(f"PRAGMA journal_mode = {mode}")
             raise
     finally:
         database.close()

@@ -269,12 +269,16 @@ def prepare_all(
 ) -> list[PreparedEvent]:
     """Many events in their stored form, their images stored or ready to be.
 
-    If one is refused, the images of the others are removed; raises what `prepare` does.
+    If one is refused, the images of the others are removed; raises what `prepare` does, an
+    InvalidAudit with the position of the event, counted from 0.
     """
     done: list[PreparedEvent] = []
     try:
         for event in listed(events):
-            done.append(prepare(audit_id, event, images, lenient=lenient))
+            try:
+                done.append(prepare(audit_id, event, images, lenient=lenient))
+            except InvalidAudit as error:
+                raise InvalidAudit(f"events[{len(done)}]: {error}") from error
     except BaseException:
         discard_all(done)
         raise

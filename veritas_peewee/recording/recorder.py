@@ -20,7 +20,13 @@ from veritas_peewee.queries import images
 from veritas_peewee.recording import operations
 from veritas_peewee.recording.effects import kind_named
 from veritas_peewee.recording.output import RESULT_EVENT
-from veritas_peewee.recording.preparing import NOTES, PreparedEvent, discard_rest, prepare_all
+from veritas_peewee.recording.preparing import (
+    NOTES,
+    PreparedEvent,
+    discard_rest,
+    prepare,
+    prepare_all,
+)
 from veritas_peewee.recording.projection import Projection, write_all
 from veritas_peewee.values.ids import key_of
 from veritas_peewee.values.moments import utc_now
@@ -149,7 +155,9 @@ def record(audit_id: str, event: dict[str, Any], *, lenient: bool = False) -> in
 
     Raises AuditNotFound, or InvalidAudit for an event that cannot be stored; see `record_many`.
     """
-    return record_many(audit_id, [event], lenient=lenient)[0]
+    return _record(audit_id, [prepare(audit_id, event, images.current_images(), lenient=lenient)])[
+        0
+    ]
 
 
 def record_many(
@@ -157,10 +165,16 @@ def record_many(
 ) -> list[int]:
     """Record events in order, all or none; returns their ids.
 
-    Raises AuditNotFound, or InvalidAudit if one of the events cannot be stored. If `lenient`, a
-    value that cannot be stored is replaced or left out instead, with a note in `errors`.
+    Raises AuditNotFound, or InvalidAudit if one of the events cannot be stored, which says which
+    one (`events[2]` is the third). If `lenient`, a value that cannot be stored is replaced or left
+    out instead, with a note in `errors`.
     """
-    prepared = prepare_all(audit_id, events, images.current_images(), lenient=lenient)
+    return _record(
+        audit_id, prepare_all(audit_id, events, images.current_images(), lenient=lenient)
+    )
+
+
+def _record(audit_id: str, prepared: list[PreparedEvent]) -> list[int]:
     try:
         return apply_all(audit_id, prepared)
     except BaseException:

@@ -37,11 +37,11 @@ _GZIP = b"\x1f\x8b"
 def new_file(target: Target) -> Iterator[BinaryIO]:
     """A stream for a new file that only its owner can read; on disk when the block ends.
 
-    A stream that is given is used as it is. If the block fails, no file is left. StoreError if
-    the file exists already: none is replaced.
+    A stream that is given is neither flushed nor closed. If the block fails, no file is left.
+    StoreError if the file exists already: none is replaced.
     """
     if not isinstance(target, str | os.PathLike):
-        yield _stream(target, "write")
+        yield cast(BinaryIO, _Onto(_stream(target, "write")))
         return
     path = Path(os.path.abspath(_usable(target)))
     _refuse_existing(path)
@@ -57,6 +57,27 @@ def new_file(target: Target) -> Iterator[BinaryIO]:
         if isinstance(error, FileExistsError):
             _refuse_existing(path)
         raise os_error(error, path, "written") from error
+
+
+class _Onto:
+    """A caller's stream, onto which all is written: one without a buffer may take a part of it."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+
+    def write(self, data: bytes) -> int:
+        left = data
+        while left:
+            taken: object = self._stream.write(left)
+            if taken is None and not isinstance(self._stream, io.RawIOBase):
+                break  # streams that are not Python's own often say nothing
+            if type(taken) is not int or not 0 < taken <= len(left):
+                raise StoreError(
+                    f"{shown(self._stream)}: cannot be written: of {len(left)} bytes, its write() "
+                    f"took {shown(taken)}"
+                )
+            left = left[taken:]
+        return len(data)
 
 
 def too_large(line: bytes | None) -> str | None:

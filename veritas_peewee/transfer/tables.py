@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from typing import Any, Literal, Unpack
 
+from veritas_peewee.database.current import with_own_errors
 from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.ledger.stored import AUDIT, EVENT, FINDING, Row, StoredAudit
 from veritas_peewee.models import Severity
@@ -42,6 +43,7 @@ EVENT_COLUMNS = ("id", "audit_id", "url", "timestamp", "event_type", "data")
 _FORMULA = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")
 
 
+@with_own_errors
 def export_csv(
     target: Target,
     *,

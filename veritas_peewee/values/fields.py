@@ -264,7 +264,8 @@ class DateTimeField(Typed[V], Stored, peewee.DateTimeField):
 
     def check(self, value: Any) -> Any:
         text = self.db_value(value)
-        return value if type(value) is datetime else self.python_value(text)
+        is_ours = type(value) is datetime and value.tzinfo is UTC
+        return value if is_ours else self.python_value(text)
 
     def python_value(self, value: Any) -> Any:
         if isinstance(value, str):
