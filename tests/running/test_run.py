@@ -172,6 +172,29 @@ async def test_what_an_engine_told_before_it_was_cancelled_is_kept_or_named(
         assert (await file_store.events(audit.id))[-1].event_type == "audit_disconnected"
 
 
+@pytest.mark.parametrize(
+    ("came", "last"),
+    [('{"type": "log_entry", "message": "m"}', "log_entry"), ('{"type": "log_entry", "m', None)],
+)
+async def test_a_last_line_without_its_newline_is_kept_or_named(file_store, came, last):
+    audit = await file_store.create("https://example.com")
+    with anyio.CancelScope() as scope:
+
+        async def cancel():
+            async for event in file_store.follow(audit.id):
+                if event.event_type == "phase_start":
+                    await anyio.sleep(0.5)  # until the rest is read
+                    scope.cancel()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(cancel)
+            await file_store.run(audit.id, engine("progress", f"text={came}", "wait=60"))
+    types = [event.event_type for event in await file_store.events(audit.id)]
+    errors = (await file_store.get(audit.id)).errors
+    assert last in types or any(error.startswith("line 2: ") for error in errors)
+    assert types[-1] == "audit_disconnected"
+
+
 async def test_a_child_that_holds_the_pipe_open_keeps_no_audit_running(
     file_store, tmp_path, monkeypatch
 ):

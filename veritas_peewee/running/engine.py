@@ -108,6 +108,7 @@ class Engine:
         self.code: int | None = None
         """The exit code, or the negative number of the signal that ended it; None until then."""
         self.timed_out = False
+        self._begun: list[bytes] = []
         self._waiting: set[anyio.CancelScope] = set()
         self._errors: deque[bytes] = deque(maxlen=LAST_LINES + 1)
         self._over = anyio.Event()
@@ -220,20 +221,25 @@ class Engine:
 
     async def _read_lines(self, take: Callable[[bytes], Awaitable[None]]) -> None:
         assert self.process.stdout is not None
-        begun: list[bytes] = []
         size = 0
         while chunk := await self._receive(self.process.stdout):
             *lines, rest = chunk.split(b"\n")
             for line in lines:
-                await take(b"".join([*begun, line]))
-                begun.clear()
+                await take(self.begun() + line)
                 size = 0
-            begun.append(rest)
+            if rest:
+                self._begun.append(rest)
             size += len(rest)
             if size > MAX_INPUT:
                 raise InvalidAudit(f"the engine's output has a line of more than {size} bytes")
-        if any(begun):
-            await take(b"".join(begun))
+        if begun := self.begun():
+            await take(begun)
+
+    def begun(self) -> bytes:
+        """The beginning of a line whose end has not come; it is given once."""
+        begun = b"".join(self._begun)
+        self._begun.clear()
+        return begun
 
 
 def _without_a_thread() -> AbstractContextManager[None]:

@@ -121,6 +121,8 @@ async def run_audit(
         try:
             await engine.stop()
         finally:
+            if begun := engine.begun():
+                output.take_later(begun)
             await _give_up(write, audit_id, _CANCELLED, output)
         raise
     else:
@@ -193,8 +195,12 @@ class _Output:
 
     async def take(self, line: bytes) -> None:
         """Record the events that a line completes."""
-        self._left.extend(self._output.events(line))
+        self.take_later(line)
         await self._record_all()
+
+    def take_later(self, line: bytes) -> None:
+        """Keep the events that a line completes until `end` records them."""
+        self._left.extend(self._output.events(line))
 
     async def end(self) -> str | None:
         """Record what is left; what was cut off, in words, if something was."""
