@@ -19,7 +19,7 @@ from veritas_peewee.web.lifespan import store_lifespan
 from veritas_peewee.web.older import older_router
 from veritas_peewee.web.pages import pages_router
 from veritas_peewee.web.pages_evidence import BAG, CHECKPOINT, KeyFile
-from veritas_peewee.web.pages_frame import show_missing_pages
+from veritas_peewee.web.pages_frame import refusal_as_page, show_missing_pages
 from veritas_peewee.web.pages_integrity import PATH as VERIFY
 from veritas_peewee.web.problems import add_error_handlers
 
@@ -86,5 +86,6 @@ def create_app(
         token=token,
         writable=writable,
         harmless=(VERIFY, CHECKPOINT, BAG),
+        shown=refusal_as_page(app, API),
     )
     return app
