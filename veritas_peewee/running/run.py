@@ -128,7 +128,7 @@ async def run_audit(
     else:
         await engine.process.aclose()
         failed = engine.timed_out or engine.code != 0
-        reason = cut_off or NO_END
+        reason = cut_off or output.nothing_came() or NO_END
         if engine.timed_out:
             reason = f"the engine was stopped, because it ran for longer than {limit:g} s"
         elif failed:
@@ -201,6 +201,10 @@ class _Output:
     def take_later(self, line: bytes) -> None:
         """Keep the events that a line completes until `end` records them."""
         self._left.extend(self._output.events(line))
+
+    def nothing_came(self) -> str | None:
+        """Why there was no event at all; None if there was one."""
+        return self._output.nothing_came()
 
     async def end(self) -> str | None:
         """Record what is left; what was cut off, in words, if something was."""
