@@ -272,11 +272,14 @@ def prepare_all(
     If one is refused, the images of the others are removed; raises what `prepare` does.
     """
     done: list[PreparedEvent] = []
+    given = listed(events)
     try:
-        for event in listed(events):
+        for event in given:
             done.append(prepare(audit_id, event, images, lenient=lenient))
-    except BaseException:
+    except BaseException as error:
         discard_all(done)
+        if isinstance(error, InvalidAudit) and len(given) > 1:
+            raise InvalidAudit(f"event {len(done) + 1} of {len(given)}: {error}") from error
         raise
     return done
 
