@@ -305,7 +305,8 @@ WRONG = [
     ("backup {new}", "new: is there already"),
     ("restore {new}", "new: is no backup"),
     ("verify --against {new}", "new: Is a directory"),
-    ("verify --against /dev/zero", "is no head"),
+    ("verify --against /dev/zero", "/dev/zero: "),
+    ("verify --against nofile", "is no head: it is printed by `veritas-peewee head`, and there is"),
     ("demo --ack {new}/no/acks", "no/acks: No such file or directory"),
     ("show nobody", "there is no audit 'nobody'"),
     ("watch nobody", "there is no audit 'nobody'"),
@@ -329,6 +330,13 @@ def test_wrong_input_is_one_line_with_its_name(
     assert "Errno" not in shown.err
     assert shown.err.count("\n") == 1
     place.fresh()
+
+
+def test_a_choice_that_there_is_not_is_told_in_our_words(place: Place) -> None:
+    shown = here(["history", "--order", "sideways", "--database", str(place.database)])
+    assert shown.code == 2
+    assert "'sideways' is not one of 'newest', " in shown.err
+    assert "Value error" not in shown.err
 
 
 @pytest.mark.parametrize("command", ["history", "init", "doctor", "verify", "backup", "watch"])
