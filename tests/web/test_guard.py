@@ -209,6 +209,26 @@ def test_nothing_is_loaded_from_elsewhere_and_types_are_not_guessed(serve):
     assert found.headers["referrer-policy"] == "no-referrer"
 
 
+def test_a_name_is_allowed_however_it_is_written(serve):
+    names = ("Audits.Example.", "b\u00fccher.example", "[::1]", "10.0.0.1", "a_b.example")
+    client = serve(allowed_hosts=names)
+    for host in ("audits.example", "audits.example.:8000", "xn--bcher-kva.example", "[::1]:9",
+                 "10.0.0.1:80", "a_b.example"):  # fmt: skip
+        assert client.get("/api/count", headers={"Host": host}).status_code == 200, host
+    assert client.get("/api/count", headers={"Host": "localhost"}).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["audits.example:8000", "https://audits.example", "audits.example/", "*.example", "a, b", ".",
+     " ", "u@audits.example", "[::1]:80"],
+)  # fmt: skip
+def test_what_is_no_name_of_a_host_is_refused_at_once(tmp_path, name):
+    """No request would ever come under it."""
+    with pytest.raises(ValueError, match="is no host's name: give it without scheme, port"):
+        create_app(tmp_path / "audits.db", allowed_hosts=("localhost", name))
+
+
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 
 

@@ -90,13 +90,18 @@ def serve(
     try:
         from veritas_peewee.web.application import create_app
         from veritas_peewee.web.engines import ENGINES
-        from veritas_peewee.web.guard import LOCAL
+        from veritas_peewee.web.guard import LOCAL, host_name
         from veritas_peewee.web.serving import Server
     except ModuleNotFoundError as error:
         raise StoreError(
             f"{error.name} is not installed: pip install 'veritas-peewee[web]'"
         ) from error
-    names = [*LOCAL, host, *(allowed_host or ())]
+    try:
+        names = [*LOCAL, *map(host_name, allowed_host or ())]
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--allowed-host") from None
+    with suppress(ValueError):  # what cannot be listened at is told below
+        names.append(host_name(host))
     try:
         app = create_app(
             database, engine=engine, engines=engines or ENGINES, writable=writable, key=key,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from collections.abc import Collection, Iterator
+from ipaddress import ip_address
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from starlette.datastructures import Headers
@@ -19,6 +21,7 @@ host, and servers beside each other have tokens of their own."""
 LOCAL = ("127.0.0.1", "localhost", "::1")
 """The names by which a machine calls itself."""
 _SAFE = ("GET", "HEAD", "OPTIONS")
+_NO_NAME = re.compile(r"^$|[\s\x00-\x1f:/?#@\\*,;\[\]%]")
 
 
 class Guard:
@@ -42,7 +45,7 @@ class Guard:
         shown: ShownRefusal = lambda scope, problem, headers: None,
     ) -> None:
         self._app = app
-        self._hosts = {name.lower().strip("[]") for name in hosts} - {""}
+        self._hosts = {host_name(name) for name in hosts if name}
         self._token = None if token is None else _digest(token)
         self._writable = writable
         self._harmless = harmless
@@ -110,6 +113,31 @@ class Guard:
         return self._token is not None and hmac.compare_digest(_digest(given or ""), self._token)
 
 
+def host_name(text: str) -> str:
+    """The name of a host as `Guard` compares it; raises ValueError for what is none, such as an
+    address, or a name with a port, under which no request would ever come."""
+    name = text.strip().removeprefix("[").removesuffix("]").rstrip(".")
+    if name == "*":
+        return name
+    try:
+        return str(ip_address(name))
+    except ValueError:
+        pass
+    try:
+        found = "" if _NO_NAME.search(name) else _as_browsers_read(name)
+    except ValueError:
+        found = ""
+    if not found:
+        raise ValueError(f"{text!r} is no host's name: give it without scheme, port and path")
+    return found
+
+
+def _as_browsers_read(name: str) -> str:
+    from ada_url import parse_url  # few hosts need it
+
+    return name.lower() if name.isascii() else str(parse_url(f"https://{name}")["hostname"])
+
+
 def _digest(token: str) -> bytes:
     return hashlib.sha256(token.encode(errors="surrogateescape")).digest()
 
@@ -118,7 +146,8 @@ def _name_in(host: str) -> str:
     """The name in a Host header, without its port."""
     try:
         parts = urlsplit(f"//{host}")
-        return (parts.hostname or "").lower() if parts.port != -1 else ""  # a port is a number
+        # A port is a number; a browser sends the dot that ends a name as it was typed.
+        return (parts.hostname or "").lower().rstrip(".") if parts.port != -1 else ""
     except ValueError:
         return ""
 
