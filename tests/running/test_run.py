@@ -337,3 +337,25 @@ async def test_asyncio_s_own_cancelling_ends_it_too(file_store):
     with pytest.raises(asyncio.CancelledError):
         await task
     assert (await file_store.get(audit.id)).status == "disconnected"
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_all_that_was_read_is_recorded_once_when_asyncio_cancels(file_store):
+    """Its own cancelling ignores anyio's shield: neither the event that is being recorded may be
+    lost or come twice, nor those that were read with it."""
+    lines = "\n".join(json.dumps({"type": "log_entry", "message": str(n)}) for n in range(80))
+    for already in range(5, 15):
+        audit = await file_store.create("https://example.com")
+        running = asyncio.ensure_future(
+            file_store.run(audit.id, engine(f"text={lines}", "wait=60"))
+        )
+        with anyio.fail_after(60):
+            while len(await file_store.events(audit.id)) < already:
+                await anyio.sleep(0)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        events = await file_store.events(audit.id)
+        told = [event.data["message"] for event in events if event.event_type == "log_entry"]
+        assert told == [str(number) for number in range(80)]
+        assert events[-1].event_type == "audit_disconnected"

@@ -131,7 +131,7 @@ def _run(server: Any, app: FastAPI, listening: socket.socket) -> None:
 
 def _token_in(file: Path) -> str:
     try:
-        return file.read_text().strip()
+        return file.read_text("utf-8-sig").strip()  # some editors begin a file with a mark
     except OSError as error:
         reason = f"cannot be read: {error.strerror or error}"
     except UnicodeDecodeError:

@@ -19,6 +19,7 @@ from veritas_peewee.recording.forms import NOTES, NOTES_EVENT, Event, with_notes
 from veritas_peewee.recording.live import NO_END, LiveOutput
 from veritas_peewee.recording.recorder import end_of_output, record
 from veritas_peewee.running.engine import Engine
+from veritas_peewee.running.to_its_end import to_its_end
 
 _logger = logging.getLogger("veritas_peewee")
 
@@ -121,8 +122,8 @@ async def run_audit(
         try:
             await engine.stop()
         finally:
-            if begun := engine.begun():
-                output.take_later(begun)
+            for line in engine.left():
+                output.take_later(line)
             await _give_up(write, audit_id, _CANCELLED, output)
         raise
     else:
@@ -220,10 +221,11 @@ class _Output:
 
     async def _record_all(self) -> None:
         while self._left:
-            event = self._left.popleft()
             # What was read is recorded, whoever cancels the run meanwhile.
-            with anyio.CancelScope(shield=True):
-                try:
-                    await self._record(event)
-                except InvalidAudit as error:
-                    self._output.passed_over(event, error)
+            await to_its_end(self._record_one, self._left.popleft())
+
+    async def _record_one(self, event: Event) -> None:
+        try:
+            await self._record(event)
+        except InvalidAudit as error:
+            self._output.passed_over(event, error)
