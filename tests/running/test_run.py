@@ -196,6 +196,27 @@ async def test_a_last_line_without_its_newline_is_kept_or_named(file_store, came
     assert types[-1] == "audit_disconnected"
 
 
+@pytest.mark.parametrize(
+    ("steps", "status"),
+    [(["result"], "completed"), (["exit=3"], "error"), (["progress"], "disconnected")],
+)
+async def test_an_audit_whose_engine_has_ended_does_not_stay_running_if_the_run_is_cancelled_then(
+    file_store, monkeypatch, steps, status
+):
+    audit = await file_store.create("https://example.com")
+    follow = engines.Engine.follow
+    with anyio.CancelScope() as scope:
+
+        async def to_the_end(*args):
+            await follow(*args)
+            scope.cancel()
+
+        monkeypatch.setattr(engines.Engine, "follow", to_the_end)
+        await file_store.run(audit.id, engine(*steps))
+    assert scope.cancelled_caught
+    assert (await file_store.get(audit.id)).status == status
+
+
 async def test_a_child_that_holds_the_pipe_open_keeps_no_audit_running(
     file_store, tmp_path, monkeypatch
 ):
