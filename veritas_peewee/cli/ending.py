@@ -95,6 +95,7 @@ class Patience:
     def _heed(self, frame: FrameType | None) -> None:
         number, self._came = self._came, None
         if number is not None:
+            self._waits = False  # a second one is kept back until what the first one ends is done
             self._given[number](number, frame)
 
 
