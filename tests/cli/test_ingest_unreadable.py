@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +77,46 @@ def test_a_pipe_that_brought_nothing_is_an_error(tmp_path, text) -> None:
     audit = stored(database)
     assert audit.status == "disconnected"
     assert audit.errors[-1] in done.stderr
+
+
+def test_bytes_that_are_no_text_are_noted_once_however_many_there_are(tmp_path) -> None:
+    """A pipe of them has no more notes than a file."""
+    database = tmp_path / "audits.db"
+    told = b'{"type": "log_entry", "message": "caf\xe9"}\ncaf\xe9\n' * 100
+    done = subprocess.run(
+        [*PROGRAM, "ingest", "-", "--url", URL, "--database", str(database)],
+        input=told + BAD.encode(), env=environment(), capture_output=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 1
+    errors = stored(database).errors
+    assert sum("U+FFFD" in error for error in errors) == 1
+    assert any(error.startswith("line 201: JSON that cannot be read") for error in errors)
+
+
+@pytest.mark.parametrize("name", ["gzip", "bz2", "lzma", "zip"])
+def test_a_packed_file_is_told_to_be_unpacked_first(tmp_path, capsys, name) -> None:
+    file = tmp_path / "a.jsonl.packed"
+    data = "\n".join(LINES).encode()
+    if name == "zip":
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as packed:
+            packed.writestr("a.jsonl", data)
+    else:
+        file.write_bytes(importlib.import_module(name).compress(data))
+    done = run_here(capsys, "ingest", file, "--database", tmp_path / "audits.db")
+    assert (done.code, done.out) == (1, "")
+    assert "there is no audit in it" in done.err
+    assert "it is packed (" in done.err
+    assert "unpack it first" in done.err
+
+
+def test_an_export_is_told_to_be_one(tmp_path, capsys) -> None:
+    database, file = tmp_path / "audits.db", tmp_path / "export.jsonl"
+    with connect(database):
+        sync.ingest(EVENTS)
+        sync.export(file)
+    done = run_here(capsys, "ingest", file, "--database", database)
+    assert (done.code, done.out) == (1, "")
+    assert "it is an export: `veritas-peewee import` takes it" in done.err
 
 
 def test_a_file_that_is_cut_off_keeps_its_whole_events(tmp_path, capsys) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import json
 import logging
 import os
 import random
@@ -224,14 +225,14 @@ def on_a_full_disk() -> Iterator[Any]:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_an_output_that_fails_has_one_exit_code_in_every_command(place: Place, name: str) -> None:
     command = place.command(name)
-    for json in ([], ["--json"]):
-        if json and name in ("export pipe", "export page"):
+    for form in ([], ["--json"]):
+        if form and name in ("export pipe", "export page"):
             continue
         for failing, code in ((without_reader, 141), (on_a_full_disk, 1)):
             if name in WRITING:
                 place.fresh()
             with failing() as out:
-                shown = here([*command, *json], out)
+                shown = here([*command, *form], out)
             assert shown.code == code, failing
             said = "the standard output cannot be written: No space left on device"
             assert shown.err == ("" if code == 141 else f"veritas-peewee: {said}\n")
@@ -352,7 +353,8 @@ WRONG = [
     ("backup {new}", "new: is there already"),
     ("restore {new}", "new: is no backup"),
     ("verify --against {new}", "new: Is a directory"),
-    ("verify --against /dev/zero", "is no head"),
+    ("verify --against /dev/zero", "/dev/zero: "),
+    ("verify --against nofile", "is no head: it is printed by `veritas-peewee head`, and there is"),
     ("demo --ack {new}/no/acks", "no/acks: No such file or directory"),
     ("show nobody", "there is no audit 'nobody'"),
     ("watch nobody", "there is no audit 'nobody'"),
@@ -376,6 +378,13 @@ def test_wrong_input_is_one_line_with_its_name(
     assert "Errno" not in shown.err
     assert shown.err.count("\n") == 1
     place.fresh()
+
+
+def test_a_choice_that_there_is_not_is_told_in_our_words(place: Place) -> None:
+    shown = here(["history", "--order", "sideways", "--database", str(place.database)])
+    assert shown.code == 2
+    assert "'sideways' is not one of 'newest', " in shown.err
+    assert "Value error" not in shown.err
 
 
 @pytest.mark.parametrize("command", ["history", "init", "doctor", "verify", "backup", "watch"])
@@ -594,6 +603,69 @@ def test_what_came_through_a_live_pipe_before_the_signal_is_kept_or_named(
     assert [error for error in audit.errors if error.startswith(said)]
     assert types[-1] == ("audit_disconnected" if status == "disconnected" else "engine_result")
     place.fresh()
+
+
+@pytest.mark.parametrize(
+    ("came", "last", "said"),
+    [
+        ('{"type": "audit_complete", "elapsed": 5}', "audit_complete", None),
+        ('{"type": "log_entry", "message": "all of it"}', "log_entry", None),
+        ('{"type": "log_entry", "message": "a pa', "audit_disconnected", "line 2: "),
+    ],
+)
+def test_a_last_line_without_its_newline_is_kept_or_named_too(
+    place: Place, came: str, last: str, said: str | None
+) -> None:
+    path = str(place.new / "a.db")
+    arguments = ["ingest", "-", "--url", "https://a.example/", "--id", "live", "--database", path]
+    with subprocess.Popen(
+        [*PROGRAM, *arguments], env=environment(), stdin=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as started:
+        assert started.stdin is not None
+        started.stdin.write(f'{{"type": "phase_start", "phase": "scout"}}\n{came}'.encode())
+        started.stdin.flush()
+        wait_for(lambda: Path(path).exists() and recorded(path))
+        time.sleep(0.3)  # until it waits for more: nothing shows that
+        for _ in range(3):  # whoever is impatient takes nothing away
+            started.send_signal(signal.SIGTERM)
+        _, err = started.communicate(timeout=DEADLINE)
+    assert started.returncode == 128 + signal.SIGTERM
+    assert (said or "") in err.decode()
+    with connect(path, read_only=True):
+        types = [event.event_type for event in sync.events("live")]
+        assert (said is None) or any(said in error for error in sync.get("live").errors)
+    assert last in types
+    place.fresh()
+
+
+def test_an_event_that_was_read_is_recorded_before_the_signal_is_heeded(place: Place) -> None:
+    path = str(place.new / "a.db")
+    arguments = ["ingest", "-", "--url", "https://a.example/", "--id", "live", "--database", path]
+    lines = [json.dumps({"type": "log_entry", "message": str(number)}) for number in range(80)]
+    with subprocess.Popen(
+        [*PROGRAM, *arguments], env=environment(), stdin=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as started:
+        assert started.stdin is not None
+        started.stdin.write(b'{"type": "phase_start", "phase": "scout"}\n')
+        started.stdin.flush()
+        wait_for(lambda: Path(path).exists() and recorded(path))
+        started.stdin.write("\n".join(lines).encode())  # less than is read in one step
+        started.stdin.flush()
+        wait_for(lambda: told(path) > 1)
+        started.send_signal(signal.SIGINT)
+        _, err = started.communicate(timeout=DEADLINE)
+    assert (started.returncode, err) == (128 + signal.SIGINT, b"")
+    with connect(path, read_only=True):
+        found = [
+            (event.data or {})["message"] for event in sync.events("live", types=["log_entry"])
+        ]
+    assert found == [str(number) for number in range(80)]
+    place.fresh()
+
+
+def told(path: str) -> int:
+    with connect(path, read_only=True):
+        return len(sync.events("live"))
 
 
 def recorded(path: str) -> bool:

@@ -212,6 +212,11 @@ def test_what_is_wrong_is_said_before_anything_is_served(path, tmp_path):
     assert not Path(missing).exists()
     code, told = run("--database", str(path), "--writable", "--host", "0.0.0.0")
     assert (code, "give --token-file" in told) == (2, True)
+    code, told = run("--database", str(path), "--writable", "--engines", "2")
+    assert (code, "--engines: needs --engine" in told) == (2, True)
+    for name in ("audits.example:8000", ""):
+        code, told = run("--database", str(path), "--allowed-host", name)
+        assert (code, f"--allowed-host: {name!r} is no host's name" in told) == (2, True)
     for text in ("short", None):
         file = tmp_path / "token"
         if text:

@@ -574,8 +574,28 @@ def test_wrong_usage_is_told_from_what_is_not_proven(path, tmp_path, key, capsys
     ):
         done = run_here(capsys, *words)
         assert (done.code, told in done.err) == (2, True), done.err
-    done = run_here(capsys, "check", tmp_path / "none", "--key", key)
-    assert (done.code, "none: cannot be read: No such file" in done.err) == (1, True)
+
+
+def test_a_bag_that_cannot_be_checked_is_told_from_one_that_is_not_proven(
+    path, tmp_path, key, capsys
+):
+    """As the shell script tells it, whose code 2 is that of wrong usage here."""
+    with connect(path):
+        audit_id = an_audit()
+        export_bag(audit_id, tmp_path / "bag", checkpoint=str(sync.head(key=key)).encode())
+    (tmp_path / "text").write_text("no key")
+    for bag, given, said in (
+        ("none", key, "none: cannot be read: No such file"),
+        ("text", key, "text: is neither a folder nor a whole zip file"),
+        ("bag", tmp_path / "none", "none: cannot be read: No such file"),
+        ("bag", tmp_path / "text", "text: is neither a vkey"),
+    ):
+        done = run_here(capsys, "check", tmp_path / bag, "--key", given)
+        assert (done.code, done.out, done.err.count("\n")) == (3, "", 1)
+        assert done.err.startswith("veritas-peewee: not checked: ")
+        assert said in done.err
+        done = run_here(capsys, "check", tmp_path / bag, "--key", given, "--json")
+        assert (done.code, done.json["ok"], said in done.json["problem"]) == (3, False, True)
 
 
 def test_a_checkpoint_s_text_can_be_given_as_it_is(script, tmp_path, key):

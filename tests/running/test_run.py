@@ -81,6 +81,7 @@ async def test_events_of_form_1_are_recorded_too_and_closed_by_the_engine_or_by_
     ("steps", "status", "reason"),
     [
         (["progress"], "disconnected", "output ended before the audit did"),
+        (["text=2026-01-01 {\"url\": 1}\n"], "disconnected", "last line was '2026-01-01 {"),
         (["progress", "text={\"url\":"], "disconnected", "cut off or damaged"),
         (["progress", "say=one", "say=two", "exit=3"], "error", "ended with exit code 3: one\ntwo"),
         (["progress", "kill"], "error", "was ended by signal 9 (SIGKILL)"),
@@ -170,6 +171,50 @@ async def test_what_an_engine_told_before_it_was_cancelled_is_kept_or_named(
     assert [error for error in ended.errors if error.startswith(said)]
     if status == "disconnected":  # nothing comes after the end
         assert (await file_store.events(audit.id))[-1].event_type == "audit_disconnected"
+
+
+@pytest.mark.parametrize(
+    ("came", "last"),
+    [('{"type": "log_entry", "message": "m"}', "log_entry"), ('{"type": "log_entry", "m', None)],
+)
+async def test_a_last_line_without_its_newline_is_kept_or_named(file_store, came, last):
+    audit = await file_store.create("https://example.com")
+    with anyio.CancelScope() as scope:
+
+        async def cancel():
+            async for event in file_store.follow(audit.id):
+                if event.event_type == "phase_start":
+                    await anyio.sleep(0.5)  # until the rest is read
+                    scope.cancel()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(cancel)
+            await file_store.run(audit.id, engine("progress", f"text={came}", "wait=60"))
+    types = [event.event_type for event in await file_store.events(audit.id)]
+    errors = (await file_store.get(audit.id)).errors
+    assert last in types or any(error.startswith("line 2: ") for error in errors)
+    assert types[-1] == "audit_disconnected"
+
+
+@pytest.mark.parametrize(
+    ("steps", "status"),
+    [(["result"], "completed"), (["exit=3"], "error"), (["progress"], "disconnected")],
+)
+async def test_an_audit_whose_engine_has_ended_does_not_stay_running_if_the_run_is_cancelled_then(
+    file_store, monkeypatch, steps, status
+):
+    audit = await file_store.create("https://example.com")
+    follow = engines.Engine.follow
+    with anyio.CancelScope() as scope:
+
+        async def to_the_end(*args):
+            await follow(*args)
+            scope.cancel()
+
+        monkeypatch.setattr(engines.Engine, "follow", to_the_end)
+        await file_store.run(audit.id, engine(*steps))
+    assert scope.cancelled_caught
+    assert (await file_store.get(audit.id)).status == status
 
 
 async def test_a_child_that_holds_the_pipe_open_keeps_no_audit_running(
@@ -313,3 +358,25 @@ async def test_asyncio_s_own_cancelling_ends_it_too(file_store):
     with pytest.raises(asyncio.CancelledError):
         await task
     assert (await file_store.get(audit.id)).status == "disconnected"
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_all_that_was_read_is_recorded_once_when_asyncio_cancels(file_store):
+    """Its own cancelling ignores anyio's shield: neither the event that is being recorded may be
+    lost or come twice, nor those that were read with it."""
+    lines = "\n".join(json.dumps({"type": "log_entry", "message": str(n)}) for n in range(80))
+    for already in range(5, 15):
+        audit = await file_store.create("https://example.com")
+        running = asyncio.ensure_future(
+            file_store.run(audit.id, engine(f"text={lines}", "wait=60"))
+        )
+        with anyio.fail_after(60):
+            while len(await file_store.events(audit.id)) < already:
+                await anyio.sleep(0)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        events = await file_store.events(audit.id)
+        told = [event.data["message"] for event in events if event.event_type == "log_entry"]
+        assert told == [str(number) for number in range(80)]
+        assert events[-1].event_type == "audit_disconnected"

@@ -97,7 +97,7 @@ async def test_events_are_recorded_all_or_none_unless_they_may_be_odd(client, st
     path = f"/api/audits/{audit.id}/events"
     refused = await client.post(path, json=[{"type": "log_entry"}, {"no": "type"}])
     assert (refused.status_code, await store.events(audit.id)) == (422, [])
-    assert refused.json()["detail"].startswith("event.type: must be text")
+    assert refused.json()["detail"].startswith("events[1]: event.type: must be text")
     taken = await client.post(path, params={"lenient": True}, json=[{"no": "type"}])
     assert len(taken.json()["ids"]) == 1
     assert [event.event_type for event in await store.events(audit.id)] == ["unknown"]

@@ -6,6 +6,8 @@ from urllib.parse import quote, unquote
 
 import pytest
 from fastapi.testclient import TestClient
+from starlette.applications import Starlette
+from starlette.routing import Mount
 from starlette.websockets import WebSocketDisconnect
 
 from tests.support.web import http_scope
@@ -205,3 +207,59 @@ def test_nothing_is_loaded_from_elsewhere_and_types_are_not_guessed(serve):
     found = client.get("/api/count")
     assert found.headers["x-content-type-options"] == "nosniff"
     assert found.headers["referrer-policy"] == "no-referrer"
+
+
+def test_a_name_is_allowed_however_it_is_written(serve):
+    names = ("Audits.Example.", "b\u00fccher.example", "[::1]", "10.0.0.1", "a_b.example")
+    client = serve(allowed_hosts=names)
+    for host in ("audits.example", "audits.example.:8000", "xn--bcher-kva.example", "[::1]:9",
+                 "10.0.0.1:80", "a_b.example"):  # fmt: skip
+        assert client.get("/api/count", headers={"Host": host}).status_code == 200, host
+    assert client.get("/api/count", headers={"Host": "localhost"}).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["audits.example:8000", "https://audits.example", "audits.example/", "*.example", "a, b", ".",
+     " ", "u@audits.example", "[::1]:80"],
+)  # fmt: skip
+def test_what_is_no_name_of_a_host_is_refused_at_once(tmp_path, name):
+    """No request would ever come under it."""
+    with pytest.raises(ValueError, match="is no host's name: give it without scheme, port"):
+        create_app(tmp_path / "audits.db", allowed_hosts=("localhost", name))
+
+
+BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+
+
+def test_a_browser_that_is_refused_is_shown_a_page_that_says_why(serve):
+    client = serve(token=TOKEN)
+    for path in ("/", "/audits/x", "/sites/a.example", "/nowhere"):
+        found = client.get(path, headers=BROWSER)
+        assert (found.status_code, found.headers["www-authenticate"]) == (401, "Bearer")
+        assert found.headers["content-type"].startswith("text/html")
+        assert "open this page once with ?token=" in found.text
+        assert 'href="/"' in found.text
+        foreign = client.get(path, headers={**BROWSER, "Host": "evil<b>.example"})
+        assert foreign.status_code == 403
+        assert "this server has no name" in foreign.text
+        assert "<b>" not in foreign.text
+    posted = serve().post("/new", headers=BROWSER)
+    assert (posted.status_code, "this server only shows audits" in posted.text) == (403, True)
+    assert posted.headers["content-type"].startswith("text/html")
+
+
+def test_a_program_that_is_refused_is_told_as_json(serve):
+    client = serve(token=TOKEN)
+    for path, headers in (("/", {}), ("/", {"Accept": "*/*"}), ("/api/count", BROWSER)):
+        found = client.get(path, headers=headers)
+        assert (found.status_code, found.json()["code"]) == (401, "unauthorized")
+
+
+def test_below_a_prefix_the_page_of_a_refusal_leads_to_the_list_there(tmp_path):
+    inside = create_app(tmp_path / "audits.db", token=TOKEN)
+    app = Starlette(routes=[Mount("/look", inside)])
+    found = TestClient(app, base_url="http://localhost").get("/look/audits/x", headers=BROWSER)
+    assert (found.status_code, 'href="/look/"' in found.text) == (401, True)
+    told = TestClient(app, base_url="http://localhost").get("/look/api/count", headers=BROWSER)
+    assert (told.status_code, told.json()["code"]) == (401, "unauthorized")

@@ -157,6 +157,7 @@ def _command(args: Sequence[str] | None) -> int:
         if type(error).__name__ == "NoArgsIsHelpError":
             sys.stderr.write(error.format_message() + "\n")
         else:
-            complain(error.format_message())
+            # Pydantic's word for a value that no validator of a type has refused.
+            complain(error.format_message().replace(": Value error, ", ": "))
         return int(error.exit_code)
     return code if isinstance(code, int) else 0

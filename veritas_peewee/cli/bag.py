@@ -22,7 +22,8 @@ from veritas_peewee.transfer.bags import BagExport, export_bag
 from veritas_peewee.transfer.files import Target
 
 UNCHECKED = 3
-"""The exit code if all is as it should be by the bag's own key, which proves nothing."""
+"""The exit code if nothing is wrong and nothing is proven: all is as it should be by the bag's own
+key, or it could not be looked at."""
 _MOST = 1 << 20
 """The most bytes that are read of a file that goes into a bag."""
 
@@ -164,7 +165,8 @@ def check(
     """Check a bag that `export --format bag` has made; needs no store.
 
     The key, and the root certificate, must come from elsewhere than the bag. It ends with 1 if the
-    bag is not proven, and with 3 if all fits, but no key was given to check the signature by.
+    bag is not proven, and with 3 if it could not be checked, or if all fits, but no key was given
+    to check the signature by.
     """
     if script:
         if bag is not None:
@@ -180,6 +182,11 @@ def check(
             print_json({"ok": False, "problem": str(error)})
         complain(f"not proven: {error}")
         raise typer.Exit(1) from None
+    except StoreError as error:  # this says nothing of the bag, for good or bad
+        if json:
+            print_json({"ok": False, "problem": f"not checked: {error}"})
+        complain(f"not checked: {error}")
+        raise typer.Exit(UNCHECKED) from None
     if json:
         print_json({"ok": report.key == "given", "problem": None, **as_dict(report)})
     else:

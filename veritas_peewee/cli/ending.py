@@ -6,10 +6,11 @@ import logging
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Timer
-from typing import Any
+from types import FrameType
+from typing import Any, Self
 
 # A terminal that goes away, and whoever asks a process to end: a supervisor, a shutdown, `kill`.
 # On Windows a console that is closed, a shutdown and Ctrl-Break are SIGBREAK.
@@ -49,6 +50,53 @@ class Ending:
             Timer(_SOON, signal.raise_signal, [self.signal]).start()
         else:
             sys.__unraisablehook__(ignored)
+
+
+class Patience:
+    """Within the block, what asks the program to end is kept back until it says that it waits.
+
+    For what may not be cut in two, such as an event that has been read and is not recorded yet.
+    """
+
+    def __init__(self) -> None:
+        self._given: dict[int, Callable[[int, FrameType | None], object]] = {}
+        self._came: int | None = None
+        self._waits = False
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, *_ASKED):
+                given = signal.getsignal(number)
+                if callable(given):
+                    self._given[number] = given
+                    signal.signal(number, self._keep)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, given in self._given.items():
+            signal.signal(number, given)
+        self._heed(None)
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Within the block the program is interrupted at once; and here, if it was asked before."""
+        self._waits = True
+        try:
+            self._heed(None)
+            yield
+        finally:
+            self._waits = False
+
+    def _keep(self, number: int, frame: FrameType | None) -> None:
+        self._came = number
+        if self._waits:
+            self._heed(frame)
+
+    def _heed(self, frame: FrameType | None) -> None:
+        number, self._came = self._came, None
+        if number is not None:
+            self._waits = False  # a second one is kept back until what the first one ends is done
+            self._given[number](number, frame)
 
 
 def by_signal(number: int) -> int:

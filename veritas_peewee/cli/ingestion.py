@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Annotated, BinaryIO
+from typing import Annotated, BinaryIO, cast
 
 import typer
 from rich.progress import Progress, TextColumn, track
 
 from veritas_peewee.cli import listing, terminal
+from veritas_peewee.cli.ending import Patience
 from veritas_peewee.cli.options import Database, Json, audit_id, audit_url, opened
 from veritas_peewee.cli.output import print_json
 from veritas_peewee.cli.streams import standard_input
 from veritas_peewee.cli.text import PROGRAM, complain, one_line
 from veritas_peewee.errors import AuditNotFound, InvalidAudit, StoreError
-from veritas_peewee.files.inputs import read_lines, read_whole
+from veritas_peewee.files.inputs import Arriving, Lines, read_whole
 from veritas_peewee.models import Audit, AuditStatus
 from veritas_peewee.presentation.data import audit_values
 from veritas_peewee.queries import lookups
@@ -89,7 +90,9 @@ def _one(file: str, url: str | None, audit_id: str | None) -> Ingested:
         elif url is None and audit_id is None:
             audit, troubles = _whole_pipe(standard_input())
         else:
-            audit, troubles = _live_pipe(standard_input(), url, audit_id)
+            # An event that was read is recorded, whoever interrupts: only waiting is.
+            with Patience() as patience:
+                audit, troubles = _live_pipe(_Arriving(standard_input(), patience), url, audit_id)
     except StoreError as error:
         return Ingested(file, None, [str(error)])
     return Ingested(file, audit, troubles)
@@ -110,14 +113,25 @@ def _whole_pipe(pipe: BinaryIO) -> tuple[Audit, list[str]]:
     return audit, unread([], notes) + own
 
 
-def _live_pipe(pipe: BinaryIO, url: str | None, audit_id: str | None) -> tuple[Audit, list[str]]:
+class _Arriving:
+    """A pipe at which the program can be interrupted while it waits, and nowhere else."""
+
+    def __init__(self, pipe: BinaryIO, patience: Patience) -> None:
+        self._pipe, self._patience = cast(Arriving, pipe), patience
+
+    def read1(self, size: int, /) -> bytes:
+        with self._patience.waiting():
+            return self._pipe.read1(size)
+
+
+def _live_pipe(pipe: Arriving, url: str | None, audit_id: str | None) -> tuple[Audit, list[str]]:
     """Record each event as its line arrives; returns the audit and the troubles."""
     audit = _begin(url, audit_id)
-    output = LiveOutput()
+    output, lines = LiveOutput(), Lines(pipe)
     too_long = ""
     try:
         with _progress(audit) as show:
-            for line in read_lines(pipe):
+            for line in lines:
                 for event in _record(audit.id, output, output.events(line)):
                     show(event)
     except InvalidAudit as error:
@@ -126,6 +140,9 @@ def _live_pipe(pipe: BinaryIO, url: str | None, audit_id: str | None) -> tuple[A
     except KeyboardInterrupt:
         # What has come is kept: the end of a value may be all that is missing, or not even that.
         with suppress(StoreError):
+            if begun := lines.begun():
+                for _ in _record(audit.id, output, output.events(begun)):
+                    pass
             _end(audit.id, output, "the program that recorded this audit was interrupted")
         for text in output.troubles:
             complain(f"{PIPE}: {text}")

@@ -42,8 +42,11 @@ def serve(
         ),
     ] = None,
     engines: Annotated[
-        int, typer.Option(min=1, metavar="N", help="How many engines run at once.")
-    ] = 8,
+        int | None,
+        typer.Option(
+            min=1, metavar="N", show_default="8", help="How many engines run at once; for --engine."
+        ),
+    ] = None,
     token_file: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Answer only requests with the token in this file."),
@@ -72,6 +75,8 @@ def serve(
     token = None if token_file is None else _token_in(token_file)
     if engine is not None and not writable:
         raise typer.BadParameter("needs --writable", param_hint="--engine")
+    if engine is None and engines is not None:
+        raise typer.BadParameter("needs --engine", param_hint="--engines")
     if writable and token is None and not _is_local(host):
         raise typer.BadParameter(
             "whoever reaches this address could change audits: give --token-file",
@@ -84,16 +89,22 @@ def serve(
         must_exist(database)
     try:
         from veritas_peewee.web.application import create_app
-        from veritas_peewee.web.guard import LOCAL
+        from veritas_peewee.web.engines import ENGINES
+        from veritas_peewee.web.guard import LOCAL, host_name
         from veritas_peewee.web.serving import Server
     except ModuleNotFoundError as error:
         raise StoreError(
             f"{error.name} is not installed: pip install 'veritas-peewee[web]'"
         ) from error
-    names = [*LOCAL, host, *(allowed_host or ())]
+    try:
+        names = [*LOCAL, *map(host_name, allowed_host or ())]
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--allowed-host") from None
+    with suppress(ValueError):  # what cannot be listened at is told below
+        names.append(host_name(host))
     try:
         app = create_app(
-            database, engine=engine, engines=engines, writable=writable, key=key,
+            database, engine=engine, engines=engines or ENGINES, writable=writable, key=key,
             token=token, allowed_hosts=names,
         )  # fmt: skip
     except InvalidAudit as error:
@@ -120,7 +131,7 @@ def _run(server: Any, app: FastAPI, listening: socket.socket) -> None:
 
 def _token_in(file: Path) -> str:
     try:
-        return file.read_text().strip()
+        return file.read_text("utf-8-sig").strip()  # some editors begin a file with a mark
     except OSError as error:
         reason = f"cannot be read: {error.strerror or error}"
     except UnicodeDecodeError:

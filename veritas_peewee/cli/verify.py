@@ -35,14 +35,18 @@ def _kept_text(value: str | None) -> str | None:
     """The head or the checkpoint that an option means: itself, or what is in a file."""
     if value is None:
         return None
+    is_file = os.path.exists(value)  # a pipe too: --against <(ssh safe cat head.txt)
     try:
         text = value
-        if os.path.exists(value):  # a pipe too: --against <(ssh safe cat head.txt)
+        if is_file:
             with open(value, "rb") as file:
-                text = file.read(_LONGEST).decode()
+                text = file.read(_LONGEST).decode(errors="replace")
         return text if is_checkpoint(text) else str(parse_head(text))
-    except (StoreError, OSError, ValueError) as error:
+    except (OSError, ValueError) as error:
         raise typer.BadParameter(in_words(error)) from None
+    except StoreError as error:
+        told = f"{value}: {error}" if is_file else f"{error}, and there is no such file"
+        raise typer.BadParameter(told) from None
 
 
 def _key(value: str | None) -> str | None:

@@ -27,6 +27,7 @@ class LiveOutput:
         """The notes of events that could not be recorded; the next one has them."""
         self._one = OneAudit()
         self._is_empty = True
+        self._has_replaced = False
         self._last_text = ""
 
     def events(self, line: bytes) -> Iterator[Event]:
@@ -35,7 +36,9 @@ class LiveOutput:
             text = line.decode()
         except UnicodeDecodeError:
             text = line.decode(errors="replace")
-            self._parser.notes.append(REPLACED)
+            if not self._has_replaced:  # engines may print other text in another encoding for hours
+                self._parser.notes.append(REPLACED)
+            self._has_replaced = True
         text = text.rstrip("\r\n")
         self._last_text = text if text.strip() else self._last_text
         for event in self._parser.feed(text):

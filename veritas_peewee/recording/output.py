@@ -58,15 +58,36 @@ def parse(data: bytes | str, *, may_be_cut: bool = False) -> tuple[list[Event], 
         for digits in long_numbers:
             line = text.count("\n", 0, text.find(digits)) + 1
             notes.append(f"line {line}: a number of {len(digits)} digits is kept as text")
-    check_any(events, notes)
+    check_any(events, notes, _hint(data))
     return events, notes
 
 
-def check_any(events: list[Event], notes: list[str]) -> None:
-    """Raise InvalidAudit unless there is an event that could be read."""
+_PACKED = {
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ\0": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"PK\x03\x04": "zip",
+}
+"""What packed files begin with."""
+
+
+def _hint(data: bytes | str) -> str:
+    """What is to be done with data in which there is no audit, if it looks like something else."""
+    start = data[:100].encode(errors="replace") if isinstance(data, str) else data[:100]
+    for beginning, name in _PACKED.items():
+        if start.startswith(beginning):
+            return f"; it is packed ({name}): unpack it first"
+    if b'"veritas-peewee audit"' in start:
+        return "; it is an export: `veritas-peewee import` takes it"
+    return ""
+
+
+def check_any(events: list[Event], notes: list[str], hint: str = "") -> None:
+    """Raise InvalidAudit, with a hint, unless there is an event that could be read."""
     if all(event["type"] == forms.UNKNOWN_EVENT and NOTES in event for event in events):
         found = unread(events, notes)
-        reason = f"; {found[0]}" if found else ""
+        reason = hint or (f"; {found[0]}" if found else "")
         raise InvalidAudit(
             f"there is no audit in it: no event, progress line or result was found{reason}"
         )

@@ -108,6 +108,8 @@ class Engine:
         self.code: int | None = None
         """The exit code, or the negative number of the signal that ended it; None until then."""
         self.timed_out = False
+        self._lines: deque[bytes] = deque()
+        self._begun: list[bytes] = []
         self._waiting: set[anyio.CancelScope] = set()
         self._errors: deque[bytes] = deque(maxlen=LAST_LINES + 1)
         self._over = anyio.Event()
@@ -220,20 +222,33 @@ class Engine:
 
     async def _read_lines(self, take: Callable[[bytes], Awaitable[None]]) -> None:
         assert self.process.stdout is not None
-        begun: list[bytes] = []
         size = 0
         while chunk := await self._receive(self.process.stdout):
             *lines, rest = chunk.split(b"\n")
             for line in lines:
-                await take(b"".join([*begun, line]))
-                begun.clear()
+                self._lines.append(self._so_far() + line)
                 size = 0
-            begun.append(rest)
+            if rest:
+                self._begun.append(rest)
             size += len(rest)
+            while self._lines:
+                await take(self._lines.popleft())
             if size > MAX_INPUT:
                 raise InvalidAudit(f"the engine's output has a line of more than {size} bytes")
-        if any(begun):
-            await take(b"".join(begun))
+        for line in self.left():
+            await take(line)
+
+    def left(self) -> list[bytes]:
+        """The lines that were read and not given to anybody, and what was begun of one whose end
+        has not come; they are given once."""
+        lines = [*self._lines, *filter(None, [self._so_far()])]
+        self._lines.clear()
+        return lines
+
+    def _so_far(self) -> bytes:
+        begun = b"".join(self._begun)
+        self._begun.clear()
+        return begun
 
 
 def _without_a_thread() -> AbstractContextManager[None]:

@@ -7,9 +7,8 @@ import os
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any
-
-import anyio
 
 from veritas_peewee.database.current import atomic, current_database
 from veritas_peewee.errors import InvalidAudit, StoreError
@@ -19,6 +18,7 @@ from veritas_peewee.recording.forms import NOTES, NOTES_EVENT, Event, with_notes
 from veritas_peewee.recording.live import NO_END, LiveOutput
 from veritas_peewee.recording.recorder import end_of_output, record
 from veritas_peewee.running.engine import Engine
+from veritas_peewee.running.to_its_end import to_its_end
 
 _logger = logging.getLogger("veritas_peewee")
 
@@ -54,8 +54,8 @@ async def claim_to_run(audit_id: str, write: Write) -> bool:
     try:
         claimed: bool = await write(claim.make)
     except BaseException:
-        with anyio.CancelScope(shield=True), suppress(StoreError):
-            await write(claim.give_up)
+        with suppress(StoreError):
+            await to_its_end(write, claim.give_up)
         raise
     return claimed
 
@@ -70,14 +70,12 @@ async def run_function(
     except Exception as error:
         _logger.exception("the engine of audit %s failed", audit_id)
         reason = f"the engine failed: {type(error).__name__}: {error}"
-        with anyio.CancelScope(shield=True):
-            await write(_end, audit_id, reason, None, None, failed=True)
+        await to_its_end(partial(write, failed=True), _end, audit_id, reason, None, None)
     except BaseException:
         await _give_up(write, audit_id, _CANCELLED)
         raise
     else:
-        with anyio.CancelScope(shield=True):
-            await write(_end, audit_id, NO_END, None, None, failed=False)
+        await to_its_end(partial(write, failed=False), _end, audit_id, NO_END, None, None)
 
 
 async def run_audit(
@@ -102,7 +100,7 @@ async def run_audit(
     except OSError as error:
         what = _not_there(cwd) or words[0]
         reason = f"the engine could not be started: {what}: {error.strerror or error}"
-        await write(end_of_output, audit_id, reason, failed=True)
+        await to_its_end(partial(write, failed=True), end_of_output, audit_id, reason)
         return
     except BaseException:
         await _give_up(write, audit_id, _CANCELLED)
@@ -111,27 +109,44 @@ async def run_audit(
         await engine.follow(output.take, limit)
         cut_off = await output.end()
     except StoreError as error:
-        await engine.stop()
         reason = f"the engine was stopped, because its output could not be recorded: {error}"
         is_ours = isinstance(error, InvalidAudit)  # a line that is too long; else the store's
-        await _give_up(write, audit_id, reason, output if is_ours else None, failed=True)
+        try:
+            await engine.stop()
+        finally:
+            await _give_up(write, audit_id, reason, output if is_ours else None, failed=True)
         if not is_ours:
             raise
     except BaseException:
         try:
             await engine.stop()
         finally:
+            for line in engine.left():
+                output.take_later(line)
             await _give_up(write, audit_id, _CANCELLED, output)
         raise
     else:
-        await engine.process.aclose()
-        failed = engine.timed_out or engine.code != 0
-        reason = cut_off or NO_END
-        if engine.timed_out:
-            reason = f"the engine was stopped, because it ran for longer than {limit:g} s"
-        elif failed:
-            reason = ": ".join(filter(None, (f"the engine {engine.how}", engine.last_words)))
-        await write(_end, audit_id, reason, engine.code, cut_off, failed=failed)
+        # Whoever cancels now is too late: the audit has to end, by what its engine did.
+        await to_its_end(_finish, audit_id, write, engine, output, cut_off, limit)
+
+
+async def _finish(
+    audit_id: str,
+    write: Write,
+    engine: Engine,
+    output: _Output,
+    cut_off: str | None,
+    limit: float | None,
+) -> None:
+    """End the audit of an engine that has ended by itself, or that ran too long."""
+    await engine.process.aclose()
+    failed = engine.timed_out or engine.code != 0
+    reason = cut_off or output.nothing_came() or NO_END
+    if engine.timed_out:
+        reason = f"the engine was stopped, because it ran for longer than {limit:g} s"
+    elif failed:
+        reason = ": ".join(filter(None, (f"the engine {engine.how}", engine.last_words)))
+    await write(_end, audit_id, reason, engine.code, cut_off, failed=failed)
 
 
 def _not_there(cwd: str | os.PathLike[str] | None) -> str | None:
@@ -164,13 +179,18 @@ async def _give_up(
 ) -> None:
     """End an audit, also for a caller who is cancelled; before that, what has come of its `output`
     and was held back is recorded, for nothing will complete it."""
-    with anyio.CancelScope(shield=True):
-        cut_off = None
-        if output is not None:
-            with suppress(StoreError):
-                cut_off = await output.end()
+    await to_its_end(_give_up_now, write, audit_id, reason, output, failed)
+
+
+async def _give_up_now(
+    write: Write, audit_id: str, reason: str, output: _Output | None, failed: bool
+) -> None:
+    cut_off = None
+    if output is not None:
         with suppress(StoreError):
-            await write(_stop, audit_id, reason, cut_off, failed=failed)
+            cut_off = await output.end()
+    with suppress(StoreError):
+        await write(_stop, audit_id, reason, cut_off, failed=failed)
 
 
 @atomic
@@ -193,8 +213,16 @@ class _Output:
 
     async def take(self, line: bytes) -> None:
         """Record the events that a line completes."""
-        self._left.extend(self._output.events(line))
+        self.take_later(line)
         await self._record_all()
+
+    def take_later(self, line: bytes) -> None:
+        """Keep the events that a line completes until `end` records them."""
+        self._left.extend(self._output.events(line))
+
+    def nothing_came(self) -> str | None:
+        """Why there was no event at all; None if there was one."""
+        return self._output.nothing_came()
 
     async def end(self) -> str | None:
         """Record what is left; what was cut off, in words, if something was."""
@@ -210,10 +238,11 @@ class _Output:
 
     async def _record_all(self) -> None:
         while self._left:
-            event = self._left.popleft()
             # What was read is recorded, whoever cancels the run meanwhile.
-            with anyio.CancelScope(shield=True):
-                try:
-                    await self._record(event)
-                except InvalidAudit as error:
-                    self._output.passed_over(event, error)
+            await to_its_end(self._record_one, self._left.popleft())
+
+    async def _record_one(self, event: Event) -> None:
+        try:
+            await self._record(event)
+        except InvalidAudit as error:
+            self._output.passed_over(event, error)

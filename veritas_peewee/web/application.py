@@ -13,13 +13,13 @@ from veritas_peewee import __version__
 from veritas_peewee.running.engine import Command
 from veritas_peewee.web.api import api_router
 from veritas_peewee.web.engines import ENGINES, EngineFunction, EngineRunner
-from veritas_peewee.web.guard import LOCAL, Guard
+from veritas_peewee.web.guard import LOCAL, Guard, host_name
 from veritas_peewee.web.headers import Secured
 from veritas_peewee.web.lifespan import store_lifespan
 from veritas_peewee.web.older import older_router
 from veritas_peewee.web.pages import pages_router
 from veritas_peewee.web.pages_evidence import BAG, CHECKPOINT, KeyFile
-from veritas_peewee.web.pages_frame import show_missing_pages
+from veritas_peewee.web.pages_frame import refusal_as_page, show_missing_pages
 from veritas_peewee.web.pages_integrity import PATH as VERIFY
 from veritas_peewee.web.problems import add_error_handlers
 
@@ -54,8 +54,9 @@ def create_app(
     anybody can check. With a `token`, of at least 16 characters of ASCII, each request must bring
     it: as `Authorization: Bearer …`, or from a browser once as `?token=…`. A request is refused if
     it comes under a host's name that is not in `allowed_hosts`, or from a page of another origin.
-    Raises ValueError for a token that is short or that no request can bring, and for an engine of
-    an application that is not `writable`; StoreError for a file that is not a key.
+    Raises ValueError for a token that is short or that no request can bring, for a host's name that
+    is none, and for an engine of an application that is not `writable`; StoreError for a file that
+    is not a key.
     """
     if engine is not None and not writable:
         raise ValueError("engine: only a writable application can run one")
@@ -63,6 +64,7 @@ def create_app(
         raise ValueError(f"token: must have at least {LEAST_TOKEN} characters, it has {len(token)}")
     if token is not None and not re.fullmatch("[!-~]+", token):
         raise ValueError("token: may have letters, digits and signs of ASCII only, and no space")
+    names = {host_name(name) for name in allowed_hosts if name}
     # The pages of FastAPI that show the schema load their scripts from elsewhere.
     app = _Application(
         title="Audits",
@@ -82,9 +84,10 @@ def create_app(
     show_missing_pages(app, API)
     app.add_middleware(
         Guard,
-        hosts=allowed_hosts,
+        hosts=names,
         token=token,
         writable=writable,
         harmless=(VERIFY, CHECKPOINT, BAG),
+        shown=refusal_as_page(app, API),
     )
     return app

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from collections.abc import Collection, Iterator
+from ipaddress import ip_address
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from veritas_peewee.web.problems import Problem, response_of
+from veritas_peewee.web.problems import Problem, ShownRefusal, problem, response_of
 
 COOKIE = "veritas_token"
 """The cookie's name; the server's port follows, for a browser shows a cookie to every port of a
@@ -19,6 +21,7 @@ host, and servers beside each other have tokens of their own."""
 LOCAL = ("127.0.0.1", "localhost", "::1")
 """The names by which a machine calls itself."""
 _SAFE = ("GET", "HEAD", "OPTIONS")
+_NO_NAME = re.compile(r"^$|[\s\x00-\x1f:/?#@\\*,;\[\]%]")
 
 
 class Guard:
@@ -27,7 +30,8 @@ class Guard:
 
     A name of a host that others own can lead to this machine (DNS rebinding), and any page can
     send a browser here: so both are compared with the names in `hosts`; `*` allows every name.
-    A POST to one of the paths in `harmless` writes nothing, and is allowed everywhere.
+    A POST to one of the paths in `harmless` writes nothing, and is allowed everywhere. `shown`
+    makes the answers that are pages.
     """
 
     def __init__(
@@ -38,12 +42,14 @@ class Guard:
         token: str | None,
         writable: bool,
         harmless: Collection[str] = (),
+        shown: ShownRefusal = lambda scope, problem, headers: None,
     ) -> None:
         self._app = app
-        self._hosts = {name.lower().strip("[]") for name in hosts} - {""}
+        self._hosts = {host_name(name) for name in hosts if name}
         self._token = None if token is None else _digest(token)
         self._writable = writable
         self._harmless = harmless
+        self._shown = shown
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -61,11 +67,13 @@ class Guard:
     def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
         host, origin = headers.get("host", ""), headers.get("origin")
         if "*" not in self._hosts and _name_in(host) not in self._hosts:
-            return _forbidden(f"this server has no name {_name_in(host)!r}: see --allowed-host")
+            return self._refused(
+                scope, f"this server has no name {_name_in(host)!r}: see --allowed-host"
+            )
         if origin is not None and _host_of(origin) != host.lower():
-            return _forbidden(f"a page of {origin!r} may not ask this server")
+            return self._refused(scope, f"a page of {origin!r} may not ask this server")
         if not self._writable and scope["type"] == "http" and self._may_write(scope):
-            return _forbidden("this server only shows audits: see --writable")
+            return self._refused(scope, "this server only shows audits: see --writable")
         return None
 
     def _may_write(self, scope: Scope) -> bool:
@@ -85,20 +93,49 @@ class Guard:
         given = next((value for name, value in query if name == "token"), None)
         if scope["type"] == "http" and scope["method"] == "GET" and self._is_right(given):
             return _kept_from_now_on(scope, headers, query, given or "")
-        return response_of(
-            Problem(
-                title="Unauthorized",
-                status=401,
-                detail="open this page once with ?token=… in its address, or send the token as "
-                "`Authorization: Bearer …`",
-                code="unauthorized",
-            ),
-            {"WWW-Authenticate": "Bearer"},
+        detail = (
+            "open this page once with ?token=… in its address, or send the token as "
+            "`Authorization: Bearer …`"
         )
+        return self._answer(
+            scope, problem(401, detail, "unauthorized"), {"WWW-Authenticate": "Bearer"}
+        )
+
+    def _refused(self, scope: Scope, detail: str) -> Response:
+        return self._answer(scope, problem(403, detail, "forbidden"), {})
+
+    def _answer(self, scope: Scope, found: Problem, headers: dict[str, str]) -> Response:
+        page = self._shown(scope, found, headers) if scope["type"] == "http" else None
+        return response_of(found, headers) if page is None else page
 
     def _is_right(self, given: str | None) -> bool:
         # Digests of the same length: how long it takes tells nothing of the token.
         return self._token is not None and hmac.compare_digest(_digest(given or ""), self._token)
+
+
+def host_name(text: str) -> str:
+    """The name of a host as `Guard` compares it; raises ValueError for what is none, such as an
+    address, or a name with a port, under which no request would ever come."""
+    name = text.strip().removeprefix("[").removesuffix("]").rstrip(".")
+    if name == "*":
+        return name
+    try:
+        return str(ip_address(name))
+    except ValueError:
+        pass
+    try:
+        found = "" if _NO_NAME.search(name) else _as_browsers_read(name)
+    except ValueError:
+        found = ""
+    if not found:
+        raise ValueError(f"{text!r} is no host's name: give it without scheme, port and path")
+    return found
+
+
+def _as_browsers_read(name: str) -> str:
+    from ada_url import parse_url  # few hosts need it
+
+    return name.lower() if name.isascii() else str(parse_url(f"https://{name}")["hostname"])
 
 
 def _digest(token: str) -> bytes:
@@ -109,7 +146,8 @@ def _name_in(host: str) -> str:
     """The name in a Host header, without its port."""
     try:
         parts = urlsplit(f"//{host}")
-        return (parts.hostname or "").lower() if parts.port != -1 else ""  # a port is a number
+        # A port is a number; a browser sends the dot that ends a name as it was typed.
+        return (parts.hostname or "").lower().rstrip(".") if parts.port != -1 else ""
     except ValueError:
         return ""
 
@@ -172,7 +210,3 @@ def _kept_from_now_on(
         path="/",
     )
     return response
-
-
-def _forbidden(detail: str) -> Response:
-    return response_of(Problem(title="Forbidden", status=403, detail=detail, code="forbidden"))

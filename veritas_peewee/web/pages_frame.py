@@ -21,13 +21,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.types import Scope
 
 from veritas_peewee.errors import StoreError
 from veritas_peewee.presentation import page, parts
 from veritas_peewee.queries.filters import Filters
 from veritas_peewee.web.answers import path_of
 from veritas_peewee.web.headers import SECURITY
-from veritas_peewee.web.problems import RETRY_AFTER, faults_of, problem_of
+from veritas_peewee.web.problems import RETRY_AFTER, Problem, ShownRefusal, faults_of, problem_of
 from veritas_peewee.web.routes import Handler, Route
 
 POLICY = (
@@ -215,18 +216,31 @@ def show_missing_pages(app: FastAPI, api_prefix: str) -> None:
     answer_others: Any = app.exception_handlers[HTTPException]
 
     async def shown(request: Request, error: HTTPException) -> Response:
-        path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
-        is_page = not f"{path}/".startswith(f"{api_prefix}/")
-        if (
-            error.status_code == 404
-            and is_page
-            and "text/html" in request.headers.get("accept", "")
-        ):
+        if error.status_code == 404 and _is_for_page(request, api_prefix):
             return _problem(request, api_prefix, 404, "there is no page at this address")
         found: Response = await answer_others(request, error)
         return found
 
     app.add_exception_handler(HTTPException, cast(Any, shown))
+
+
+def refusal_as_page(app: FastAPI, api_prefix: str) -> ShownRefusal:
+    """What makes a page of a refusal for a browser that asks an application of ours for a page, and
+    None for programs and for who asks below the API."""
+
+    def shown(scope: Scope, problem: Problem, headers: Mapping[str, str]) -> Response | None:
+        request = Request({"router": app.router, **scope})  # no router has seen it yet
+        if not _is_for_page(request, api_prefix):
+            return None
+        return _problem(request, api_prefix, problem.status, problem.detail, headers)
+
+    return shown
+
+
+def _is_for_page(request: Request, api_prefix: str) -> bool:
+    path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+    is_below_api = f"{path}/".startswith(f"{api_prefix}/")
+    return not is_below_api and "text/html" in request.headers.get("accept", "")
 
 
 def _problem(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import http
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from fastapi import FastAPI
@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Scope
 
 from veritas_peewee.database.failures import is_lost
 from veritas_peewee.database.transactions import is_known
@@ -65,6 +66,10 @@ class Problem(BaseModel):
     """A word for programs, such as `audit-not-found` or `invalid`."""
 
 
+ShownRefusal = Callable[[Scope, Problem, Mapping[str, str]], Response | None]
+"""Makes the answer to a request that is refused, with these headers; None: as to programs."""
+
+
 def problem_of(error: StoreError) -> Problem:
     """What a client is told of an error of the store; of faults inside it nothing but that."""
     kind = next((kind for cls, kind in _KINDS.items() if isinstance(error, cls)), _OTHER)
@@ -80,7 +85,7 @@ def problem(status: int, detail: str, code: str) -> Problem:
     return Problem(title=http.HTTPStatus(status).phrase, status=status, detail=detail, code=code)
 
 
-def response_of(told: Problem, headers: dict[str, str] | None = None) -> Response:
+def response_of(told: Problem, headers: Mapping[str, str] | None = None) -> Response:
     """A problem as an answer."""
     text = json_text(told.model_dump())
     return secured(Response(text, told.status, headers, media_type="application/problem+json"))
