@@ -12,6 +12,7 @@ import subprocess
 import warnings
 from base64 import b64encode
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import pytest
 from torture import mutations
 from torture.faults.bags import SCRIPT, SHELLS, only_applets, verify
 from torture.mutations import Bags, events_of, remake, write_events
-from veritas_peewee import NotProven, connect, sync
+from veritas_peewee import NotProven, StoreError, connect, sync
 from veritas_peewee.evidence import bags, keys
 from veritas_peewee.evidence.bag_check import check_bag
 from veritas_peewee.ledger.log import append_event
@@ -342,6 +343,45 @@ def test_a_last_event_that_states_another_audit_s_rows_is_refused(
     its = Bags(tmp_path, tmp_path, tmp_path, tmp_path / "vkey", tmp_path / "vkey", None)  # type: ignore[arg-type]
     code, said = judge(tmp_path / "bag", its)
     assert (code, told in said) == (1, True), said
+
+
+# ---- the key, as it came ----
+
+_SPELLED = {
+    "as it is": (lambda key: key, 0),
+    "without a newline": (bytes.strip, 0),
+    "from Windows": (lambda key: key.replace(b"\n", b"\r\n"), 0),
+    "between empty lines": (lambda key: b"\n \n" + key + b"\t\n", 0),
+    "twice": (lambda key: key + key, 1),
+    "with a word": (lambda key: key + b"key\n", 1),
+    "padded": (lambda key: key.strip() + b"=\n", 1),
+    "in parts": (lambda key: key[:-9] + b"\n" + key[-9:], 1),
+    "with a NUL": (lambda key: key[:-5] + b"\0" + key[-5:], 1),
+    "of another kind": (lambda key: key.replace(b"+A", b"+B"), 1),
+    "nothing": (lambda key: b"", 1),
+    "its name": (lambda key: key.partition(b"+")[0], 1),
+}
+
+
+@pytest.mark.parametrize("spelled", _SPELLED)
+def test_a_key_is_read_alike_however_it_is_spelled(
+    made: Bags, judge: Judge, tmp_path: Path, spelled: str
+):
+    spell, wanted = _SPELLED[spelled]
+    vkey = f"{keys.public_key(made.key).vkey}\n".encode()
+    (tmp_path / "vkey").write_bytes(spell(vkey))
+    try:
+        code, said = judge(made.whole, replace(made, key=tmp_path / "vkey"))
+    except StoreError:  # what is no key at all
+        code, said = 1, "NOT VERIFIED"
+    assert (code, said.count("\n") <= 1 if code else "invalid" not in said) == (wanted, True)
+
+
+def test_a_folder_as_the_key_is_a_wrong_call(made: Bags, tmp_path: Path):
+    for shell in SHELLS:
+        if shutil.which(SHELLS[shell][0]) is not None:
+            code, said = verify(shell, made.whole, replace(made, key=tmp_path))
+            assert (code, said) == (2, "usage: sh verify.sh BAG KEY [ROOT]\n")
 
 
 # ---- where the script is called ----

@@ -272,6 +272,8 @@ def test_an_altered_event_with_every_digest_made_anew_is_named_with_its_audit(pa
     [
         ("UPDATE store_tree SET root = zeroblob(32) WHERE number = 0",
          "row 0 of store_tree is not what its events give"),
+        ("UPDATE store_tree SET parts = zeroblob(2048) WHERE number = 0",
+         "row 0 of store_tree is not what its events give"),
         ("UPDATE store_tree SET root = 'x' WHERE number = 1",
          "row 1 of store_tree was not written by this library"),
         ("UPDATE store_tree SET parts = zeroblob(3) WHERE number = 0",
@@ -318,6 +320,9 @@ def test_odd_rows_of_the_tree_are_removed_and_stored_anew(path, key, damage):
         "UPDATE store_tree SET root = zeroblob(32)",
         "UPDATE store_tree SET root = zeroblob(32) WHERE number = 1",
         "UPDATE store_tree SET last_event = last_event + 1 WHERE number = 1",
+        "UPDATE store_tree SET parts = zeroblob(2048) WHERE leaves = 1024",
+        "UPDATE store_tree SET leaves = leaves - 1 WHERE number = 1",
+        "UPDATE store_tree SET leaves = leaves - 1 WHERE number = 2",
     ],
 )
 def test_a_row_of_the_tree_is_made_anew_where_its_events_are_as_they_were(path, key, damage):
@@ -328,7 +333,7 @@ def test_a_row_of_the_tree_is_made_anew_where_its_events_are_as_they_were(path, 
     by_hand(path, damage)
     with connect(path):
         with pytest.raises(DatabaseCorrupt, match="verify --fix` mends it"):
-            tree.inclusion_proof(BLOCK + 3) if "number" in damage else signed(key)
+            tree.inclusion_proof(BLOCK + 3) if "last_event" in damage else signed(key)
         assert any("is that of its events again" in text for text in repair())
         assert verify(against=made).problems == []
         assert signed(key).note == made.note

@@ -71,8 +71,8 @@ def test_it_takes_a_key_as_pem_too_and_no_other_one(
         ("other", f"{other.vkey}\n", "not signed by the given key"),
         ("other.pem", other.pem, "not signed by the given key"),
         ("named", f"{public.vkey.replace('store', 'shop')}\n", "and not of the key"),
-        ("text", "hello\n", "and not of the key"),
-        ("empty", "", "and not of the key"),
+        ("text", "hello\n", "the key is none"),
+        ("empty", "", "the key is none"),
     ):
         (tmp_path / name).write_text(text)
         done = run(shell, made.whole, tmp_path / name)

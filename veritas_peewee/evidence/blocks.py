@@ -114,6 +114,16 @@ def _is_sound(block: Stored, parts: object) -> bool:
     )
 
 
+def first_wrong_root(upto: int) -> int | None:
+    """The number of the first of the full blocks below `upto` whose root is not that of its parts,
+    as where a disk has changed a bit of either; None if each is."""
+    for number, root, parts in execute(_roots_sql(), (upto,)) if upto else ():
+        hashes = [parts[start : start + _HASH] for start in range(0, len(parts), _HASH)]
+        if merkle.levels_of(hashes)[-1][0] != root:
+            return int(number)
+    return None
+
+
 def stored_parts(number: int) -> bytes:
     """The parts of the stored block with this number."""
     ((parts,),) = execute(_parts_sql(), (number,))
@@ -150,9 +160,9 @@ def remove_from(number: int) -> None:
 
 
 def remake(block: Block) -> None:
-    """Put the last event and the root of a block that is stored right."""
-    text = update_sql(TreeBlock, "last_event", "root")
-    current_database().execute_sql(text, (block.last_event, block.root, block.number))
+    """Put what is stored of a block right."""
+    text = update_sql(TreeBlock, *_COLUMNS[1:])
+    current_database().execute_sql(text, (*astuple(block)[1:], block.number))
 
 
 def is_importing() -> bool:
@@ -175,6 +185,13 @@ def _rows_sql() -> str:
 def _newest_sql() -> str:
     query = TreeBlock.select(SQL(f"CASE WHEN {is_integer('last_event')} THEN last_event END"))
     return text_of(query.order_by(TreeBlock.number.desc()).limit(SQL("1")))
+
+
+@per_backend
+def _roots_sql() -> str:
+    columns = (TreeBlock.number, blob_as_read(TreeBlock.root), blob_as_read(TreeBlock.parts))
+    query = TreeBlock.select(*columns).where(TreeBlock.number < MARK)
+    return text_of(query.order_by(TreeBlock.number))
 
 
 @per_backend

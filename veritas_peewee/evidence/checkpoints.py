@@ -154,6 +154,7 @@ def signed(
         _check_complete()
         _warn_after_restore(signer)
         tree, now = Tree(), newest_head()
+        tree.check_stored()
         root = b64encode(tree.root()).decode()
         _bring_to_disk()
     text = f"{signer.name}\n{tree.size}\n{root}\n{now}\n"

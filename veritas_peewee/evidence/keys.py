@@ -159,7 +159,7 @@ def _is_vkey(text: str) -> bool:
 
 
 def _of_vkey(text: str) -> PublicKey:
-    name, identity, coded = text.split("+", 2)
+    name, _, coded = text.split("+", 2)
     try:
         data = b64decode(coded, validate=True)
     except ValueError:
@@ -167,7 +167,7 @@ def _of_vkey(text: str) -> PublicKey:
     if len(data) != 1 + ed25519.PUBLIC or data[:1] != _ED25519:
         raise NotProven(f"{shown(text)} is not a vkey of an Ed25519 key")
     key = PublicKey(data[1:], check_name(name))
-    if key_id(name, key.data).hex() != identity:
+    if key.vkey != text:
         raise NotProven(
             f"{shown(text)} is not a vkey: its name, its number and its key are not of one another"
         )

@@ -14,13 +14,13 @@ decode() { base64 -d > "$2" 2>/dev/null <<EOF || :
 $1
 EOF
   test "$(base64 < "$2" | tr -d '\n')" = "$1" || no "$3 is not base64"; }
-test $# -ge 2 && test -d "$1" && test -r "$2" || { echo "usage: sh verify.sh BAG KEY [ROOT]" >&2; exit 2; }
+test $# -ge 2 && test -d "$1" && test -r "$2" && test ! -d "$2" || { echo "usage: sh verify.sh BAG KEY [ROOT]" >&2; exit 2; }
 for tool in awk base64 cat cmp cp date dd find grep head mktemp mv od openssl rm sed sha256sum sort tail tr uniq wc; do
   command -v $tool > /dev/null || cannot "there is no command $tool"
 done
 case $(openssl version) in 'OpenSSL '[3-9].* | 'OpenSSL '[1-9][0-9].*) ;; *) cannot "openssl must be OpenSSL 3 or later";; esac
 T=$(mktemp -d) || exit 2; T=$(cd -- "$T" && pwd) || exit 2; trap 'rm -rf "$T"' EXIT
-cat < "$2" > "$T/key"; if test $# -gt 2; then cat < "$3" > "$T/root" || exit 2; fi
+cat < "$2" > "$T/key" || exit 2; if test $# -gt 2; then cat < "$3" > "$T/root" || exit 2; fi
 case $1 in /*) cd "$1";; *) cd "./$1";; esac
 P=data/proof
 
@@ -47,19 +47,22 @@ ends $P/checkpoint; sed '/^$/,$d' $P/checkpoint > "$T/text"; sed '1,/^$/d' $P/ch
 origin=$(sed -n 1p "$T/text"); size=$(sed -n 2p "$T/text"); number "$size" "the checkpoint's size"
 none -v '^— [!-~][!-~]* [A-Za-z0-9+/][A-Za-z0-9+/]*=*$' "$T/signatures" || no "the checkpoint has a line that is no signature"
 test $(($(wc -l < "$T/signatures"))) -le 100 || no "the checkpoint has more than 100 signatures"
-number= name=
+vkey= name=
 if grep -q 'PRIVATE KEY-----' "$T/key"; then
   openssl pkey -in "$T/key" -passin pass: -pubout -outform DER -out "$T/der" || no "the key is none"
   name=$(sed -n 's/^Key name: //p' "$T/key")
 elif grep -q 'BEGIN PUBLIC KEY' "$T/key"; then openssl pkey -pubin -in "$T/key" -outform DER -out "$T/der" || no "the key is none"
 else
-  name=$(sed -n '1s/+.*//p' "$T/key"); test "$name" = "$origin" || no "the checkpoint is of $origin, and not of the key"
-  number=$(sed -n '1s/^[^+]*+\([^+]*\)+.*/\1/p' "$T/key")
-  { printf '\060\052\060\005\006\003\053\145\160\003\041\000'; sed 's/^[^+]*+[^+]*+//' "$T/key" | base64 -d | tail -c 32; } > "$T/der"
+  vkey=$(tr '\011\013\014\015 \000' '\n\n\n\n\n!' < "$T/key" | sed '/^$/d')
+  case $vkey in *'
+'*) no "the key is none";; *+*+*) ;; *) no "the key is none";; esac
+  name=${vkey%%+*}; test "$name" = "$origin" || no "the checkpoint is of $origin, and not of the key"
+  { printf '\060\052\060\005\006\003\053\145\160\003\041\000'; printf '%s\n' "${vkey#*+*+}" | base64 -d 2>/dev/null | tail -c 32; } > "$T/der"
 fi
 test "${name:-$origin}" = "$origin" || no "the checkpoint is of $origin, and not of the key"
 { printf '%s\n\001' "$origin"; tail -c 32 "$T/der"; } | h | head -c 4 > "$T/id"; signed=
-id=$(od -An -tx1 "$T/id" | tr -d ' \n'); test "${number:-$id}" = "$id" || no "the key is not one: its name, its number and its key are not of one another"
+id=$(od -An -tx1 "$T/id" | tr -d ' \n'); own=$origin+$id+$({ printf '\001'; tail -c 32 "$T/der"; } | base64)
+test "${vkey:-$own}" = "$own" || no "the key is not one: its name, its number and its key are not of one another"
 while read -r dash name coded; do
   decode "$coded" "$T/s" "a signature of the checkpoint"; test "$name" = "$origin" || continue
   head -c 4 "$T/s" > "$T/i"; tail -c +5 "$T/s" > "$T/sig"
@@ -69,7 +72,7 @@ while read -r dash name coded; do
 done < "$T/signatures"
 test -n "$signed" || no "the checkpoint is not signed by the given key"
 if test -e $P/log.vkey; then
-  { printf '%s+%s+' "$origin" "$id"; { printf '\001'; tail -c 32 "$T/der"; } | base64; } | cmp -s - $P/log.vkey || no "$P/log.vkey is not the key that signed the checkpoint"
+  printf '%s\n' "$own" | cmp -s - $P/log.vkey || no "$P/log.vkey is not the key that signed the checkpoint"
 fi
 printf 'checkpoint: %s events of %s, signed by the given key\n' "$size" "$origin"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
+from hashlib import sha256
 from typing import NamedTuple
 
 from peewee import SQL
@@ -36,6 +38,9 @@ class TreeWalk:
         self._ids: list[int] = []
         self._differing: _Block | None = None
         """The first block that is not as it is stored."""
+        self._parts: list[tuple[int, bytes]] = []
+        """The blocks before it by their numbers, with a digest of what their parts should be: the
+        database is not asked as long as it gives the digests of events."""
         self._is_needed = wanted is not None or bool(stored)
 
     def add(self, event_id: int, digest: bytes | None) -> None:
@@ -62,12 +67,17 @@ class TreeWalk:
     def _compare(self, stored: Stored) -> None:
         if self._differing is not None:
             return  # where events are gone, each later block differs
+        parts = blocks.parts_of(self._leaves)
         if stored.root != merkle.root_over(self._leaves) or stored.last_event != self._ids[-1]:
             self._differing = _Block(stored.number, self._leaves[:], self._ids[:])
+        else:
+            self._parts.append((stored.number, sha256(parts).digest()))
 
     def problems(self) -> list[str]:
         """What the walk has found, once all events were added; it asks the database."""
         found = [f"row {one} of store_tree was not written by this library" for one in self._odd]
+        found += [_wrong_row(number) for number, parts in self._parts
+                  if sha256(blocks.stored_parts(number)).digest() != parts]  # fmt: skip
         if self._differing is None and self._stored:  # the log ends before what is stored does
             self._differing = _Block(self._stored[-1].number, self._leaves, self._ids)
             if (part := self._differing.first_difference(whole=True)) is None:
@@ -77,13 +87,10 @@ class TreeWalk:
                     f"the store's tree was made of events up to {last}, and the log has "
                     f"{self.size}: the newest of them are gone",
                 ]
-        elif self._differing is not None:
-            part = self._differing.first_difference()
-            if part is None:
-                number = self._differing.number
-                return [*found, f"row {number} of store_tree is not what its events give"]
-        else:
+        elif self._differing is None:
             return found
+        elif (part := self._differing.first_difference()) is None:
+            return [*found, _wrong_row(self._differing.number)]
         first, last = part
         return [
             *found,
@@ -93,21 +100,38 @@ class TreeWalk:
 
 
 def blocks_to_remake() -> list[Block]:
-    """The blocks as they should be of which the root or the last event is not what was stored,
-    though each of their parts is that of its events: only what is derived was altered."""
+    """The blocks as they should be of which something else is stored, though its root, or each of
+    its parts, is that of its events: only what is derived was altered."""
     stored, _ = blocks.stored()
-    left, leaves, made = stored[::-1], list[bytes](), list[Block]()
+    left, leaves, ids, made = stored[::-1], list[bytes](), list[int](), list[Block]()
     for event_id, digest in heads.all_digests() if left else ():
         if not left:
             continue
         leaves.append(merkle.leaf_hash(digest or b"?"))
-        if len(leaves) == left[-1].leaves:
-            there = left.pop()
-            block = blocks.block_of(there.number, event_id, leaves)
-            if (block.root, block.last_event) != (there.root, there.last_event):
-                made.append(block)
-            leaves = []
-    return [one for one in made if one.parts == blocks.stored_parts(one.number)]
+        ids.append(event_id)
+        if len(leaves) == BLOCK:
+            made.append(_as_it_should_be(left.pop(), ids, leaves))
+            leaves, ids = [], []
+    if left and leaves:
+        made.append(_as_it_should_be(left.pop(), ids, leaves))
+    there = [(*one, blocks.stored_parts(one.number)) for one in stored[: len(made)]]
+    return [
+        block
+        for block, (*row, root, parts) in zip(made, there, strict=True)
+        if (block.root == root or block.parts == parts) and astuple(block) != (*row, root, parts)
+    ]
+
+
+def _as_it_should_be(stored: Stored, ids: list[int], leaves: list[bytes]) -> Block:
+    """A block as it should be. The last one is of the first of these events: of as many as its root
+    is of, or as it says."""
+    growing = merkle.Growing()
+    for leaf in leaves:
+        growing.add(leaf)
+        if growing.root() == stored.root:
+            break
+    number = min(stored.leaves, len(leaves)) if growing.root() != stored.root else growing.size
+    return blocks.block_of(stored.number, ids[number - 1], leaves[:number])
 
 
 class _Block(NamedTuple):
@@ -128,6 +152,10 @@ class _Block(NamedTuple):
                 ids = self.ids[start : start + PART]
                 return ids[0], ids[-1]
         return None
+
+
+def _wrong_row(number: int) -> str:
+    return f"row {number} of store_tree is not what its events give"
 
 
 def _whose(first: int, last: int) -> str:
