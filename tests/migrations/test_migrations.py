@@ -706,6 +706,19 @@ def test_an_upgrade_that_cannot_copy_the_file_aside_says_so_and_changes_nothing(
     check(legacy)
 
 
+def test_what_a_killed_upgrade_left_of_its_copy_goes_with_the_next_one(legacy: Path) -> None:
+    odd = legacy.rename(legacy.with_name("a[1].db"))  # no pattern either
+    copy = odd.with_name(f".{odd.name}.backup-20260101T000000.000000Z.partial")
+    lefts = [copy, *(copy.with_name(copy.name + end) for end in ("-journal", "-wal", "-shm"))]
+    for left in lefts:
+        left.write_bytes(b"cut off")
+    assert {str(left) for left in lefts} == {str(one) for one in migrations.unfinished_backups(odd)}
+    with connect(odd):
+        pass
+    assert not any(left.exists() for left in lefts)
+    check(odd)
+
+
 def test_an_upgraded_file_is_not_upgraded_again(upgraded: Path) -> None:
     before = files_below(upgraded.parent)
     with connect(upgraded):

@@ -7,6 +7,7 @@ import runpy
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
+from glob import escape
 from pathlib import Path
 
 from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
@@ -183,8 +184,13 @@ def _copy(path: Path, target: Path) -> None:
 
 
 def unfinished_backups(path: Path) -> list[Path]:
-    """The unfinished copies that killed upgrades left beside a database."""
-    return list(path.parent.glob(f".{path.name}.backup-*.partial"))
+    """The unfinished copies that killed upgrades left beside a database, with the files that SQLite
+    had beside them."""
+    return [
+        left
+        for end in ("", "-journal", "-wal", "-shm")
+        for left in path.parent.glob(f".{escape(path.name)}.backup-*.partial{end}")
+    ]
 
 
 def _refuse_taken(database: SqliteStore, needed: list[str]) -> None:
