@@ -263,14 +263,19 @@ def test_init_creates_then_leaves_alone(cli: Cli, database: Path) -> None:
     assert cli("init", "--database", url, "--json").json["action"] == "created"
 
 
-def test_init_upgrades_an_older_file_and_tells_the_backup(cli: Cli, database: Path) -> None:
+@pytest.mark.parametrize("name", ["older.db", "older[1].db"])
+def test_init_upgrades_an_older_file_and_tells_the_backup(
+    cli: Cli, database: Path, name: str
+) -> None:
     database.parent.mkdir()
-    with closing(driver.connect(database)) as old:
+    older = database.with_name(name)
+    with closing(driver.connect(older)) as old:
         old.executescript(ONE_AUDIT)
-    told = cli("init", "--json").json
+    told = cli("init", "--json", "--database", older).json
     assert told["action"] == "upgraded"
     assert Path(told["backup"]).is_file()
-    assert cli("show", "old1", "--json").json["status"] == "completed"
+    shown = cli("show", "old1", "--json", "--database", older)
+    assert shown.json["status"] == "completed"
 
 
 # ---- ingest: files ----

@@ -54,6 +54,14 @@ def test_a_key_is_its_owner_s_alone_and_none_is_written_over(tmp_path, signs):
     assert keys.signing_key(path).public == keys.public_key(path) == made
 
 
+def test_a_key_that_has_gone_since_it_was_read_signs_nothing_and_says_so(tmp_path, signs):
+    keys.make_key(tmp_path / "store.key", NAME)
+    key = keys.signing_key(tmp_path / "store.key")
+    key.path.unlink()
+    with pytest.raises(StoreError, match=r"store\.key: cannot be read: No such file"):
+        key.sign(b"message")
+
+
 def test_a_public_key_is_read_from_a_line_a_file_and_pem(tmp_path, key, signs):
     made = keys.public_key(key)
     line = tmp_path / "store.vkey"

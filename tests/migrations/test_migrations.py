@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -39,6 +40,7 @@ from veritas_peewee import (
     AuditStatus,
     AuditStore,
     DatabaseCorrupt,
+    ReadOnlyStore,
     SchemaTooNew,
     StoreError,
     connect,
@@ -49,6 +51,7 @@ from veritas_peewee.config import locate
 from veritas_peewee.database.current import bound, current_database
 from veritas_peewee.database.sqlite import SqliteStore
 from veritas_peewee.database.sqlite_errors import driver
+from veritas_peewee.files import durable
 from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.maintenance.verify import verify
 from veritas_peewee.migrations.fresh import VIEWS
@@ -679,6 +682,41 @@ def test_an_upgrade_first_copies_the_file_aside_for_its_owner_only(legacy: Path)
     assert sorted(os.listdir(legacy.parent)) == sorted(
         ["audits.db", backup.name, "outside", "screenshots"]
     )
+
+
+def test_an_upgrade_that_cannot_copy_the_file_aside_says_so_and_changes_nothing(
+    legacy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = dump(legacy)
+
+    def refused(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    with monkeypatch.context() as failing:
+        failing.setattr(durable, "rename", refused)
+        with (
+            pytest.raises(ReadOnlyStore, match=r"\.backup-\S+: cannot be written: Permission"),
+            connect(legacy),
+        ):
+            pass
+    assert dump(legacy) == before
+    assert backups(legacy) == []
+    with connect(legacy):
+        pass
+    check(legacy)
+
+
+def test_what_a_killed_upgrade_left_of_its_copy_goes_with_the_next_one(legacy: Path) -> None:
+    odd = legacy.rename(legacy.with_name("a[1].db"))  # no pattern either
+    copy = odd.with_name(f".{odd.name}.backup-20260101T000000.000000Z.partial")
+    lefts = [copy, *(copy.with_name(copy.name + end) for end in ("-journal", "-wal", "-shm"))]
+    for left in lefts:
+        left.write_bytes(b"cut off")
+    assert {str(left) for left in lefts} == {str(one) for one in migrations.unfinished_backups(odd)}
+    with connect(odd):
+        pass
+    assert not any(left.exists() for left in lefts)
+    check(odd)
 
 
 def test_an_upgraded_file_is_not_upgraded_again(upgraded: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from glob import escape
 from pathlib import Path
 
 import typer
@@ -72,4 +73,4 @@ def _exists(location: Location) -> bool:
 
 def _backups(location: Location) -> set[Path]:
     path = location.path
-    return set() if path is None else set(path.parent.glob(f"{path.name}.backup-*"))
+    return set() if path is None else set(path.parent.glob(f"{escape(path.name)}.backup-*"))

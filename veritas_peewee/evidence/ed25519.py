@@ -56,7 +56,7 @@ def public_key(key: Path) -> bytes:
     try:
         der = _openssl("pkey", "-in", str(key), "-pubout", "-outform", "DER", "-passin", "pass:")
     except _Refused as error:
-        raise StoreError(f"{key}: {_why_not(key)} ({error})") from error
+        raise StoreError(f"{key}: {_why_not(_read(key))} ({error})") from error
     if not der.startswith(PUBLIC_AS_DER):
         raise StoreError(f"{key}: {_NO_KEY}")
     return der[len(PUBLIC_AS_DER) :]
@@ -128,19 +128,27 @@ def _loaded(key: Path) -> Any:
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+    data = _read(key)
     try:
-        found = _cryptography().load_pem_private_key(key.read_bytes(), password=None)
+        found = _cryptography().load_pem_private_key(data, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise StoreError(f"{key}: {_why_not(key)}") from error
+        raise StoreError(f"{key}: {_why_not(data)}") from error
     if not isinstance(found, Ed25519PrivateKey):
         kind = type(found).__name__.strip("_").removesuffix("PrivateKey")
         raise StoreError(f"{key}: {_NO_KEY} (it is one for {kind})")
     return found
 
 
-def _why_not(key: Path) -> str:
-    """Why a file cannot be read as a private key."""
-    data = key.read_bytes()
+def _read(key: Path) -> bytes:
+    # It was read before, but may have gone since: a store signs with it time and again.
+    try:
+        return key.read_bytes()
+    except OSError as error:
+        raise StoreError(f"{key}: cannot be read: {error.strerror or error}") from error
+
+
+def _why_not(data: bytes) -> str:
+    """Why what is in a file is no private key."""
     if b"ENCRYPTED" in data:
         return (
             "the key is encrypted: decrypt it with `openssl pkey -in KEY -out OTHER`, and protect "

@@ -7,6 +7,7 @@ import runpy
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
+from glob import escape
 from pathlib import Path
 
 from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
@@ -15,6 +16,7 @@ from veritas_peewee.database.sqlite_driver import connect
 from veritas_peewee.errors import ReadOnlyStore, SchemaTooNew, StoreError
 from veritas_peewee.files.database_path import uri_of
 from veritas_peewee.files.durable import appearing
+from veritas_peewee.files.platform import os_error
 from veritas_peewee.migrations import history
 from veritas_peewee.migrations.history import DIRECTORY, LEGACY_TABLES, History
 from veritas_peewee.migrations.history import HISTORY as HISTORY
@@ -151,15 +153,23 @@ def _run(database: SqliteStore) -> list[str]:
 def back_up(database: SqliteStore) -> Path | None:
     """Copy the file's committed state to a file beside it; returns its path, None in memory.
 
-    Raises StoreError if the copy is damaged.
+    Raises StoreError if the copy is damaged, or cannot be written.
     """
     path = database.location.path
     if path is None:
         return None
-    for left in unfinished_backups(path):
-        left.unlink()  # of a killed upgrade: we hold the write lock, so no other one is running
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
     target = path.with_name(f"{path.name}.backup-{stamp}")
+    try:
+        _copy(path, target)
+    except OSError as error:
+        raise os_error(error, target, "written") from error
+    return target
+
+
+def _copy(path: Path, target: Path) -> None:
+    for left in unfinished_backups(path):
+        left.unlink()  # of a killed upgrade: we hold the write lock, so no other one is running
     partial = path.with_name(f".{target.name}.partial")
     with appearing(target, partial):
         with (
@@ -171,12 +181,16 @@ def back_up(database: SqliteStore) -> Path | None:
             verdict = copy.execute("PRAGMA quick_check").fetchone()[0]
         if verdict != "ok":
             raise StoreError(f"{path}: not upgraded, its backup is damaged: {verdict}")
-    return target
 
 
 def unfinished_backups(path: Path) -> list[Path]:
-    """The unfinished copies that killed upgrades left beside a database."""
-    return list(path.parent.glob(f".{path.name}.backup-*.partial"))
+    """The unfinished copies that killed upgrades left beside a database, with the files that SQLite
+    had beside them."""
+    return [
+        left
+        for end in ("", "-journal", "-wal", "-shm")
+        for left in path.parent.glob(f".{escape(path.name)}.backup-*.partial{end}")
+    ]
 
 
 def _refuse_taken(database: SqliteStore, needed: list[str]) -> None:
