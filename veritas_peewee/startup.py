@@ -159,10 +159,10 @@ def _look_at(database: Connection, *, immutable: bool = False) -> Connection:
 def is_there(location: Location) -> bool:
     """Whether a store was made in a server's database yet, of whatever version; raises the errors
     of opening it."""
+    database = connection(location, "viewer")  # first: it says so if there is no driver
     from veritas_peewee.database.postgres import PostgresStore
     from veritas_peewee.migrations import server
 
-    database = connection(location, "viewer")
     assert isinstance(database, PostgresStore)
     database.connect()
     try:

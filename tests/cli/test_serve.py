@@ -186,7 +186,8 @@ def test_viewers_that_go_in_mid_stream_leave_nothing_in_the_log(path):
 
 
 def test_a_token_is_read_from_a_file(path, tmp_path):
-    (tmp_path / "token").write_text("a-token-of-enough-letters\n")
+    # as an editor of Windows leaves it
+    (tmp_path / "token").write_bytes(b"\xef\xbb\xbfa-token-of-enough-letters\r\n")
     with serving(path, "--token-file", str(tmp_path / "token")) as server:
         with pytest.raises(OSError, match="401"):
             server.ask("GET", "api/count")

@@ -16,6 +16,20 @@ if TYPE_CHECKING:
     """A connection of any backend."""
 
 
+def check_driver(location: Location) -> None:
+    """Raise StoreError if the driver of a location's server is not installed."""
+    if location.server is not None:
+        try:
+            import psycopg  # noqa: F401
+        except ModuleNotFoundError as error:
+            if error.name != "psycopg":
+                raise
+            raise StoreError(
+                f"{location.name}: a store on PostgreSQL needs psycopg: "
+                "pip install 'veritas-peewee[postgres]'"
+            ) from error
+
+
 def connection(
     location: Location, role: Role, durability: Durability = "normal", *, immutable: bool = False
 ) -> Connection:
@@ -26,15 +40,9 @@ def connection(
     """
     # A program that only imports the package opens none, and does not load one.
     if location.server is not None:
-        try:
-            from veritas_peewee.database.postgres import PostgresStore
-        except ModuleNotFoundError as error:
-            if error.name != "psycopg":
-                raise
-            raise StoreError(
-                f"{location.name}: a store on PostgreSQL needs psycopg: "
-                "pip install 'veritas-peewee[postgres]'"
-            ) from error
+        check_driver(location)
+        from veritas_peewee.database.postgres import PostgresStore
+
         return PostgresStore(location, role, durability)
     from veritas_peewee.database.sqlite import SqliteStore
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from veritas_peewee import migrations
 from veritas_peewee.config import Location, locate
+from veritas_peewee.database.backends import check_driver
 from veritas_peewee.database.sqlite import has_wal_reset_bug
 from veritas_peewee.database.sqlite_driver import driver
 from veritas_peewee.errors import StoreError
@@ -46,7 +47,8 @@ def diagnose(database: str | os.PathLike[str] | None = None) -> list[Finding]:
     """
     location = locate(database)
     if location.server is not None:
-        from veritas_peewee.maintenance.server_doctor import examine  # needs its driver
+        check_driver(location)
+        from veritas_peewee.maintenance.server_doctor import examine
 
         return list(examine(location))
     path = location.path

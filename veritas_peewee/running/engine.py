@@ -108,7 +108,6 @@ class Engine:
         self.code: int | None = None
         """The exit code, or the negative number of the signal that ended it; None until then."""
         self.timed_out = False
-        self._lines: deque[bytes] = deque()
         self._begun: list[bytes] = []
         self._waiting: set[anyio.CancelScope] = set()
         self._errors: deque[bytes] = deque(maxlen=LAST_LINES + 1)
@@ -142,8 +141,11 @@ class Engine:
                 return f"was ended by signal {-self.code}"
         return f"ended with exit code {self.code}"
 
-    async def follow(self, take: Callable[[bytes], Awaitable[None]], limit: float | None) -> None:
-        """Give each line of output to `take` until the process has ended and all is read.
+    async def follow(
+        self, take: Callable[[list[bytes]], Awaitable[None]], limit: float | None
+    ) -> None:
+        """Give the lines of output to `take`, as they come, until the process has ended and all is
+        read.
 
         After `limit` seconds the process is told to end. Raises what `take` raises, and
         InvalidAudit for a line that is too long.
@@ -220,32 +222,26 @@ class Engine:
                 before = self._errors.pop() if begun else b""
                 self._errors.append((before + line)[-LAST_TEXT:])
 
-    async def _read_lines(self, take: Callable[[bytes], Awaitable[None]]) -> None:
+    async def _read_lines(self, take: Callable[[list[bytes]], Awaitable[None]]) -> None:
         assert self.process.stdout is not None
         size = 0
         while chunk := await self._receive(self.process.stdout):
             *lines, rest = chunk.split(b"\n")
-            for line in lines:
-                self._lines.append(self._so_far() + line)
+            if lines:
+                lines[0] = self.begun() + lines[0]
                 size = 0
             if rest:
                 self._begun.append(rest)
-            size += len(rest)
-            while self._lines:
-                await take(self._lines.popleft())
+                size += len(rest)
+            if lines:
+                await take(lines)
             if size > MAX_INPUT:
                 raise InvalidAudit(f"the engine's output has a line of more than {size} bytes")
-        for line in self.left():
-            await take(line)
+        if begun := self.begun():
+            await take([begun])
 
-    def left(self) -> list[bytes]:
-        """The lines that were read and not given to anybody, and what was begun of one whose end
-        has not come; they are given once."""
-        lines = [*self._lines, *filter(None, [self._so_far()])]
-        self._lines.clear()
-        return lines
-
-    def _so_far(self) -> bytes:
+    def begun(self) -> bytes:
+        """The beginning of a line whose end has not come; it is given once."""
         begun = b"".join(self._begun)
         self._begun.clear()
         return begun

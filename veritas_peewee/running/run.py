@@ -121,8 +121,8 @@ async def run_audit(
         try:
             await engine.stop()
         finally:
-            for line in engine.left():
-                output.take_later(line)
+            if begun := engine.begun():
+                output.take_later(begun)
             await _give_up(write, audit_id, _CANCELLED, output)
         raise
     else:
@@ -211,9 +211,10 @@ class _Output:
         self._rest = self._output.rest()
         """Begun by `end`, which goes on with it if it was cancelled."""
 
-    async def take(self, line: bytes) -> None:
-        """Record the events that a line completes."""
-        self.take_later(line)
+    async def take(self, lines: list[bytes]) -> None:
+        """Record the events that lines complete."""
+        for line in lines:
+            self.take_later(line)
         await self._record_all()
 
     def take_later(self, line: bytes) -> None:
@@ -237,9 +238,13 @@ class _Output:
         return None
 
     async def _record_all(self) -> None:
+        # What was read is recorded, whoever cancels the run meanwhile.
+        if self._left:
+            await to_its_end(self._record_each)
+
+    async def _record_each(self) -> None:
         while self._left:
-            # What was read is recorded, whoever cancels the run meanwhile.
-            await to_its_end(self._record_one, self._left.popleft())
+            await self._record_one(self._left.popleft())
 
     async def _record_one(self, event: Event) -> None:
         try:

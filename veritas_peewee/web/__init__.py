@@ -4,8 +4,14 @@ API with live streams, pages, and the older backend's API."""
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-import veritas_peewee.web.encoding as _encoding  # noqa: F401  (it registers our rows' encoder)
-from veritas_peewee.web.lifespan import get_store, store_lifespan
+try:
+    import veritas_peewee.web.encoding as _encoding  # noqa: F401  (it registers our rows' encoder)
+    from veritas_peewee.web.lifespan import get_store, store_lifespan
+except ModuleNotFoundError as _error:
+    if _error.name != "starlette":
+        raise
+    _told = "veritas_peewee.web needs starlette: pip install 'veritas-peewee[web]'"
+    raise ModuleNotFoundError(_told, name=_error.name) from _error
 
 if TYPE_CHECKING:
     from veritas_peewee.web.api import api_router as api_router
