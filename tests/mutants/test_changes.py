@@ -98,9 +98,10 @@ def test_operators_and_constants_are_others_but_not_in_texts_and_types():
     ]
 
 
-@pytest.mark.parametrize("promise", promises(), ids=lambda promise: promise.name)
-def test_each_change_that_breaks_a_promise_can_still_be_made(promise):
-    assert promise.change().diff((lists.ROOT / promise.file).read_bytes())
+def test_each_change_that_breaks_a_promise_can_still_be_made():
+    """In one test, for of many cases only some are run each time."""
+    for promise in promises():
+        assert promise.change().diff((lists.ROOT / promise.file).read_bytes()), promise.name
 
 
 def test_a_line_that_is_gone_or_there_twice_is_named():
