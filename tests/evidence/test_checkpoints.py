@@ -274,6 +274,8 @@ def test_an_altered_event_with_every_digest_made_anew_is_named_with_its_audit(pa
          "row 0 of store_tree is not what its events give"),
         ("UPDATE store_tree SET parts = zeroblob(2048) WHERE number = 0",
          "row 0 of store_tree is not what its events give"),
+        ("UPDATE store_tree SET parts = CAST(substr(parts, 1, 2048) || zeroblob(32) AS BLOB) "
+         "WHERE number = 0", "row 0 of store_tree is not what its events give"),
         ("UPDATE store_tree SET root = 'x' WHERE number = 1",
          "row 1 of store_tree was not written by this library"),
         ("UPDATE store_tree SET parts = zeroblob(3) WHERE number = 0",
@@ -291,6 +293,27 @@ def test_rows_of_the_tree_that_are_not_what_was_stored_are_named(path, key, dama
     by_hand(path, damage)
     with connect(path, read_only=True):
         assert said in verify().problems
+
+
+def test_rows_of_the_tree_that_say_nothing_of_themselves_are_as_good(path, key):
+    """As the first version of the tree has stored them."""
+    with connect(path):
+        a_log(BLOCK + 20)
+        made = signed(key)
+    by_hand(path, "UPDATE store_tree SET parts = substr(parts, 1, length(parts) - 32)")
+    with connect(path):
+        assert verify().problems == []
+        assert signed(key).note == made.note
+        a_log(BLOCK)
+        assert against(path, made, key).problems == []
+        signed(key)
+        assert verify().problems == []
+    by_hand(path, "UPDATE store_tree SET root = zeroblob(32) WHERE number = 0")
+    with connect(path):
+        with pytest.raises(DatabaseCorrupt, match="verify --fix` mends it"):
+            signed(key)
+        repair()
+        assert verify().problems == []
 
 
 @pytest.mark.parametrize(
@@ -321,6 +344,8 @@ def test_odd_rows_of_the_tree_are_removed_and_stored_anew(path, key, damage):
         "UPDATE store_tree SET root = zeroblob(32) WHERE number = 1",
         "UPDATE store_tree SET last_event = last_event + 1 WHERE number = 1",
         "UPDATE store_tree SET parts = zeroblob(2048) WHERE leaves = 1024",
+        "UPDATE store_tree SET parts = CAST(substr(parts, 1, 2048) || zeroblob(32) AS BLOB) "
+        "WHERE number = 1",
         "UPDATE store_tree SET leaves = leaves - 1 WHERE number = 1",
         "UPDATE store_tree SET leaves = leaves - 1 WHERE number = 2",
     ],

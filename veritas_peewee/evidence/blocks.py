@@ -7,8 +7,9 @@ computes them again: where one differs, it can tell which events are not what th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass
+from hashlib import sha256
 from typing import NamedTuple
 
 from peewee import SQL, NodeList
@@ -110,24 +111,44 @@ def _is_sound(block: Stored, parts: object) -> bool:
         and leaves <= last_event <= heads.LARGEST_ID
         and isinstance(root, bytes)
         and len(root) == _HASH
-        and parts == -(-leaves // PART) * _HASH
+        and parts in (_length(leaves), _length(leaves) + _HASH)
     )
 
 
-def first_wrong_root(upto: int) -> int | None:
-    """The number of the first of the full blocks below `upto` whose root is not that of its parts,
-    as where a disk has changed a bit of either; None if each is."""
-    for number, root, parts in execute(_roots_sql(), (upto,)) if upto else ():
-        hashes = [parts[start : start + _HASH] for start in range(0, len(parts), _HASH)]
-        if merkle.levels_of(hashes)[-1][0] != root:
-            return int(number)
-    return None
+def _length(leaves: int) -> int:
+    """The length of a block's parts, in bytes."""
+    return -(-leaves // PART) * _HASH
+
+
+def wrong_rows(upto: int) -> Iterator[int]:
+    """The numbers of those rows below `upto`, all of which `stored` has found sound, that do not
+    agree with themselves, as where a disk has changed a bit."""
+    for number, leaves, last_event, root, parts in execute(_whole_sql(), (upto,)) if upto else ():
+        length = _length(leaves)
+        if parts[length:]:
+            is_right = parts[length:] == _check(number, leaves, last_event, root)
+        else:  # of a version that wrote no check
+            hashes = [parts[start : start + _HASH] for start in range(0, length, _HASH)]
+            is_right = merkle.levels_of(hashes)[-1][0] == root
+        if not is_right:
+            yield number
 
 
 def stored_parts(number: int) -> bytes:
     """The parts of the stored block with this number."""
-    ((parts,),) = execute(_parts_sql(), (number,))
-    return bytes(parts)
+    ((leaves, parts),) = execute(_parts_sql(), (number,))
+    return bytes(parts)[: _length(leaves)]
+
+
+def _row(block: Block) -> tuple[int, int, int, bytes, bytes]:
+    """A block as it is stored: its parts are followed by a digest over the rest of the row, which
+    costs a reader less than to hold the root against all of them."""
+    number, leaves, last_event, root, parts = astuple(block)
+    return number, leaves, last_event, root, parts + _check(number, leaves, last_event, root)
+
+
+def _check(number: int, leaves: int, last_event: int, root: bytes) -> bytes:
+    return sha256(b"%d %d %d " % (number, leaves, last_event) + root).digest()
 
 
 @atomic
@@ -150,7 +171,7 @@ def store(blocks: Sequence[Block]) -> int:
         return 0
     if begun is not None or odd:
         remove_from(following)
-    store_rows(TreeBlock, _COLUMNS, [astuple(one) for one in after])
+    store_rows(TreeBlock, _COLUMNS, [_row(one) for one in after])
     return len(after)
 
 
@@ -162,7 +183,7 @@ def remove_from(number: int) -> None:
 def remake(block: Block) -> None:
     """Put what is stored of a block right."""
     text = update_sql(TreeBlock, *_COLUMNS[1:])
-    current_database().execute_sql(text, (*astuple(block)[1:], block.number))
+    current_database().execute_sql(text, (*_row(block)[1:], block.number))
 
 
 def is_importing() -> bool:
@@ -188,15 +209,17 @@ def _newest_sql() -> str:
 
 
 @per_backend
-def _roots_sql() -> str:
-    columns = (TreeBlock.number, blob_as_read(TreeBlock.root), blob_as_read(TreeBlock.parts))
-    query = TreeBlock.select(*columns).where(TreeBlock.number < MARK)
+def _whole_sql() -> str:
+    numbers = TreeBlock.number, TreeBlock.leaves, TreeBlock.last_event
+    digests = blob_as_read(TreeBlock.root), blob_as_read(TreeBlock.parts)
+    query = TreeBlock.select(*numbers, *digests).where(TreeBlock.number < MARK)
     return text_of(query.order_by(TreeBlock.number))
 
 
 @per_backend
 def _parts_sql() -> str:
-    return text_of(TreeBlock.select(TreeBlock.parts).where(TreeBlock.number == MARK))
+    query = TreeBlock.select(TreeBlock.leaves, TreeBlock.parts)
+    return text_of(query.where(TreeBlock.number == MARK))
 
 
 @per_backend

@@ -77,7 +77,7 @@ class Tree:
         """Raise DatabaseCorrupt if what is stored of a block does not agree with itself, so that
         its root may not be that of its events: to be asked before a root is signed."""
         stored = len(self._roots) - sum(block.leaves == BLOCK for block in self._new)
-        if (number := blocks.first_wrong_root(stored)) is not None:
+        for number in blocks.wrong_rows(stored):
             raise _not_those(self._ends[number - 1] if number else 0, self._ends[number])
 
     def _full(self, last_event: int) -> None:
