@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Generator, Iterable, Mapping, 
 from contextlib import ExitStack
 from datetime import datetime
 from functools import cached_property, partial
-from types import CoroutineType, TracebackType
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, Unpack, overload
 from warnings import warn
 
@@ -19,7 +19,7 @@ import anyio
 
 from veritas_peewee import sync
 from veritas_peewee.config import DURABILITIES, Durability, Location, locate
-from veritas_peewee.database.current import current_database
+from veritas_peewee.database.current import current_database, refuse_undone
 from veritas_peewee.database.event_loop import asyncio_loop, current_token, on_event_loop
 from veritas_peewee.database.failures import DRIVER_ERRORS, store_error
 from veritas_peewee.errors import InvalidAudit, StoreClosed, StoreError
@@ -819,13 +819,11 @@ def _tell(hub: Hub, in_memory: bool, done: list[Job]) -> None:
 
 
 def _call(fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call a function for a read; TypeError if it is not a function, or an async one."""
+    """Call a function for a read; TypeError if it is not one whose body has run."""
     if not callable(fn):
         raise TypeError(f"store.read takes a function, not {type(fn).__name__}")
     result = fn(*args, **kwargs)
-    if isinstance(result, CoroutineType):
-        result.close()
-        raise TypeError("store.read takes a plain function, not an async one")
+    refuse_undone(result, "store.read")
     return result
 
 

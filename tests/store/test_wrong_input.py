@@ -246,13 +246,23 @@ async def test_a_read_that_writes_is_told_so_by_every_function(store):
     assert await everything(store) == [[], []]
 
 
-async def test_an_async_function_is_given_neither_to_read_nor_to_write(store):
+async def test_a_function_whose_body_would_run_later_is_given_neither_to_read_nor_to_write(store):
     async def wrong():
         raise AssertionError
 
+    async def wrong_too():
+        yield
+
+    def generator():
+        yield sync.create("https://example.com")
+
     for call, name in ((store.read, "read"), (store.write, "write")):
-        with pytest.raises(TypeError, match=f"^store.{name} takes a plain function, not an async"):
-            await call(wrong)
+        for one, what in ((wrong, "an async"), (wrong_too, "an async"), (generator, "a generator")):
+            with pytest.raises(
+                TypeError, match=f"^store.{name} takes a plain function, not {what}"
+            ):
+                await call(one)
+    assert await store.count() == 0
     with pytest.raises(TypeError, match=r"^store.read takes a function, not NoneType$"):
         await store.read(None)
 

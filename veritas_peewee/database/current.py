@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from threading import get_ident
-from types import FunctionType
+from types import AsyncGeneratorType, CoroutineType, FunctionType, GeneratorType
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, Protocol, TypeVar, cast
 
 from peewee import DatabaseProxy
@@ -42,6 +42,7 @@ class _Binding(NamedTuple):
 
 # Each statement asks for it, and `os.getpid` is a call of the system.
 _process = os.getpid()
+_UNDONE = frozenset((CoroutineType, AsyncGeneratorType, GeneratorType))
 
 
 def _note_fork() -> None:
@@ -207,6 +208,18 @@ def inside_unit(call: Callable[..., T]) -> Callable[..., T]:
         inner = _body_of(call.func)
         return call if inner is None else functools.partial(inner, *call.args, **call.keywords)
     return _body_of(call) or call
+
+
+def refuse_undone(result: object, where: str) -> None:
+    """Raise TypeError for what a call has returned if the function's body has yet to run: its
+    caller would run it outside of the store, if at all."""
+    if type(result) not in _UNDONE:
+        return
+    if isinstance(result, GeneratorType):
+        raise TypeError(f"{where} takes a plain function, not a generator: return a list")
+    if isinstance(result, CoroutineType):
+        result.close()
+    raise TypeError(f"{where} takes a plain function, not an async one")
 
 
 def _body_of(call: object) -> Callable[..., Any] | None:

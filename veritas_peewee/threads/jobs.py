@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from enum import Enum
 from time import perf_counter
-from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from veritas_peewee.database.current import inside_unit
+from veritas_peewee.database.current import inside_unit, refuse_undone
 from veritas_peewee.threads.wording import name_of, text_of_argument
 
 if TYPE_CHECKING:
@@ -95,11 +94,9 @@ class Job:
         return inside_unit(self.fn) is not self.fn
 
     def run(self) -> None:
-        """Call the function and set `result`; TypeError if it is an async one."""
+        """Call the function and set `result`; TypeError if it is an async one or a generator."""
         self.result = inside_unit(self.fn)(*self.args)
-        if type(self.result) is CoroutineType:
-            self.result.close()
-            raise TypeError("store.write takes a plain function, not an async one")
+        refuse_undone(self.result, "store.write")
 
 
 def move(jobs: Iterable[Job], before: State, after: State) -> list[Job]:
