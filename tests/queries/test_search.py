@@ -6,6 +6,7 @@ import itertools
 import json
 import random
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -19,8 +20,10 @@ from tests.support.audits import VOCABULARY, ended, found
 from veritas_peewee import Audit, AuditStore, InvalidAudit, connect
 from veritas_peewee.catalog.full_text import MARKS
 from veritas_peewee.cli.app import run
+from veritas_peewee.database.statements import execute
 from veritas_peewee.maintenance.verify import verify
 from veritas_peewee.queries import search as module
+from veritas_peewee.queries.filters import Shape
 from veritas_peewee.queries.history import history
 from veritas_peewee.queries.paging import Page
 from veritas_peewee.queries.search import Hit, search
@@ -457,3 +460,40 @@ def test_the_command_line_searches(tmp_path: Path, capsys: pytest.CaptureFixture
     assert run(["search", "cancel", "--cursor", "x", "--database", path]) == 2
     assert "cursor: is not one" in capsys.readouterr().err
     assert run(["search", "--database", path, "--", "-cancel"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("columns", "asks_audits"),
+    [
+        ((("site_type", "eq"),), False),
+        ((("status", "eq"), ("risk_level", "eq"), ("audit_tier", "eq")), False),
+        ((("created_at", "ge"), ("created_at", "lt")), False),
+        ((("status", "eq"), ("trust_score", "ge")), True),
+    ],
+)
+def test_a_filter_on_what_an_entry_says_reads_no_audit(path, columns, asks_audits):
+    with connect(path):
+        text = module._block_sql(Shape(columns), few=False)
+        values = ("word", 0, 9, *["x"] * len(columns), 9)
+        plan = [row[-1] for row in execute(f"EXPLAIN QUERY PLAN {text}", values)]
+    assert any("audits" in step for step in plan) == asks_audits, plan
+
+
+async def test_filters_on_what_an_entry_says_find_what_those_on_its_audit_do(store):
+    for number in range(12):
+        values = {"site_type": ("shop", "news", None)[number % 3], "narrative": "a word"}
+        await store.write(partial(ended, f"https://site{number}.example/", **values))
+    everything = (await store.search("word", limit=100)).items
+    assert len(everything) == 12
+    since = sorted(hit.audit.created_at for hit in everything)[4]
+    for filters, wanted in (
+        ({"site_type": "shop"}, lambda one: one.site_type == "shop"),
+        ({"site_type": "shop", "since": since}, lambda one: one.site_type == "shop"
+         and one.created_at >= since),
+        ({"status": "completed", "until": since}, lambda one: one.created_at < since),
+        ({"risk_level": "nowhere"}, lambda one: False),
+    ):  # fmt: skip
+        page = await store.search("word", limit=100, **filters)
+        assert {hit.audit.id for hit in page.items} == {
+            hit.audit.id for hit in everything if wanted(hit.audit)
+        }

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import NamedTuple, Unpack
 
+import peewee
 from peewee import SQL
 
 from veritas_peewee.catalog.entries import texts_of
@@ -44,6 +45,11 @@ BLOCK = 1000
 """How many matches are ranked together."""
 _END = 2**62 - 1
 """Beyond all entries."""
+_IN_ENTRIES = {
+    name: SQL(f"c.{name}")
+    for name in ("status", "risk_level", "site_type", "audit_tier", "created_at")
+}
+"""The columns of audits that their entries have too."""
 FEW = 20_000
 """If a site has at most this many audits, they are looked up first, and matches only among them."""
 
@@ -142,6 +148,10 @@ def _block_sql(shape: Shape, few: bool) -> str:
         )
     if shape == Shape():
         return index().matches_sql()
+    if shape.finding is None and shape.names <= _IN_ENTRIES.keys():
+        # What the entry itself says costs a third of what its audit's row does.
+        entry = where(peewee.Select(columns=[SQL("1")]), shape, fields=_IN_ENTRIES)
+        return index().matches_sql(such=text_of(entry))
     audit = Audit.select(SQL("1")).where(Audit.id == AUDIT_ID)
     # The audit is known, so no index is to be taken for its other columns.
     return index().matches_sql(such=text_of(where(audit, shape, looked_up=frozenset())))
