@@ -10,7 +10,6 @@ from pathlib import Path
 
 from veritas_peewee.catalog import rebuilding
 from veritas_peewee.database.current import atomic, current_database
-from veritas_peewee.database.neighbours import databases_beside
 from veritas_peewee.database.statements import execute, rows_of, update_sql
 from veritas_peewee.errors import StoreError
 from veritas_peewee.evidence import blocks
@@ -21,6 +20,7 @@ from veritas_peewee.ledger.checking import is_other_image
 from veritas_peewee.maintenance.upkeep import upkeep
 from veritas_peewee.models import AbsentImage, Audit, AuditScreenshot, RemovedAudit
 from veritas_peewee.queries.images import images_if_any
+from veritas_peewee.queries.images_of_others import databases_beside
 from veritas_peewee.recording.arriving import clear_left
 from veritas_peewee.recording.removal import is_named, remove_unnamed
 from veritas_peewee.startup import connect_to_repair

@@ -15,7 +15,6 @@ from veritas_peewee import migrations
 from veritas_peewee.config import SCREENSHOTS, Location, locate
 from veritas_peewee.database.event_loop import on_event_loop
 from veritas_peewee.database.failures import DRIVER_ERRORS, lacking
-from veritas_peewee.database.neighbours import named_by_others
 from veritas_peewee.database.sqlite import SqliteStore
 from veritas_peewee.database.statements import rows_of
 from veritas_peewee.errors import (
@@ -47,6 +46,7 @@ from veritas_peewee.maintenance.swapping import swap
 from veritas_peewee.maintenance.verified import Report, refuse_unless_whole
 from veritas_peewee.maintenance.verify import verify
 from veritas_peewee.models import AuditScreenshot
+from veritas_peewee.queries.images_of_others import named_by_others
 from veritas_peewee.recording.removal import FAILURES, is_named, remove_unnamed
 
 _logger = logging.getLogger("veritas_peewee")
@@ -151,7 +151,9 @@ def _put(
             _remove_images(location, old, added)
             raise
         if before is not None:
-            _remove_images(location, None, sorted(set_aside - set(wanted)))
+            left_over = sorted(set_aside - set(wanted))
+            others = named_by_others(location, left_over)
+            _remove_images(location, None, [file for file in left_over if file not in others])
         return aside, head
 
 
@@ -272,23 +274,20 @@ def _bring_images(
 
 
 def _remove_images(location: Location, old: SqliteStore | None, files: list[str]) -> None:
-    """Remove those of these files that no row names of the store that is in place now, or of
-    another beside it.
+    """Remove those of these files that no row names of the store that is in place now.
 
     `old` is the store that we hold locked, with all that it says on disk. If what the rows name
     cannot be found out, the files remain.
     """
     path, folder = location.path, _folder(location)
     assert path is not None
-    others = named_by_others(location, files)
-    files = [file for file in files if file not in others]
     try:
         is_held = old is not None and not old.is_closed()
         if is_held and old is not None and _identity(path) == old.file.identity:
             folder.remove([file for file in files if not is_named(file)])
         elif os.path.lexists(path):
             with opened(SqliteStore(location, "script")):
-                remove_unnamed(folder, files)
+                remove_unnamed(folder, files, are_new=True)
         else:
             folder.remove(files)
     except FAILURES:

@@ -119,7 +119,7 @@ def _remove(
             raise
         return state is not None and state.identity in identities[file]
 
-    gone = remove_unnamed(folder, list(identities), is_it)
+    gone = remove_unnamed(folder, list(identities), is_it, are_new=True)
     return gone, all(f in gone or not is_it(f) or is_named(f) for f in identities)
 
 

@@ -17,11 +17,11 @@ from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.current import atomic, bound, current_database
 from veritas_peewee.database.expressions import is_text
 from veritas_peewee.database.failures import DRIVER_ERRORS
-from veritas_peewee.database.neighbours import named_by_others
 from veritas_peewee.database.statements import MARK, execute, per_backend, text_of
 from veritas_peewee.errors import StoreError
 from veritas_peewee.files.images import ScreenshotFolder
 from veritas_peewee.models import Audit, AuditScreenshot
+from veritas_peewee.queries.images_of_others import named_by_others
 from veritas_peewee.values.ids import key_of, not_found
 
 # Not IS NULL, which SQLite takes for false where a column is NOT NULL.
@@ -105,16 +105,19 @@ def remove_unnamed(
     folder: ScreenshotFolder,
     files: Sequence[str],
     may_go: Callable[[str], bool] = lambda file: True,
+    *,
+    are_new: bool = False,
 ) -> list[str]:
     """Remove those of these files that no row names, and that `may_go`; returns those removed.
 
-    One that another database beside this one names stays. To be called outside of a transaction.
-    Raises StoreError, and removes nothing, if the commits so far cannot be brought to disk;
-    StoreError or a driver's error if there is no write lock.
+    One that another database beside this one names stays, unless they `are_new`: brought by what
+    is undone now, or asked for already. To be called outside of a transaction. Raises StoreError,
+    and removes nothing, if the commits so far cannot be brought to disk; StoreError or a driver's
+    error if there is no write lock.
     """
     database = current_database()
     gone: list[str] = []
-    others = named_by_others(database.location, files)
+    others = set[str]() if are_new else named_by_others(database.location, files)
     files = [file for file in dict.fromkeys(files) if file not in others]
     for start in range(0, len(files), PIECE):
         with database.durable_unit():

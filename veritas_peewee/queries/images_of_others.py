@@ -6,29 +6,27 @@ screenshot folder, and its rows name the same files: they are not only its neigh
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 
-from veritas_peewee.config import Location
+from veritas_peewee.config import SCREENSHOTS, Location
 from veritas_peewee.database.failures import DRIVER_ERRORS
 from veritas_peewee.database.sqlite_driver import connect
 from veritas_peewee.database.sqlite_errors import NOTADB, code_of
 from veritas_peewee.files.database_path import uri_of
+from veritas_peewee.models import AuditScreenshot
 
 _KINDS = frozenset((".db", ".db3", ".sqlite", ".sqlite3"))
 _BESIDE = ("-journal", "-shm", "-wal")
 """Never opened: whoever closes such a file takes away the locks that its process has on it."""
 _PATIENCE = 1.0
 """Seconds to wait for a lock."""
-_TABLE = "SELECT 1 FROM sqlite_master WHERE name = 'audit_screenshots'"
-_NAMED = (
-    "SELECT DISTINCT file_path FROM audit_screenshots "
-    "WHERE file_path IN (SELECT value FROM json_each(?))"
-)
+_TABLE = AuditScreenshot._meta.table_name
+_AT_ONCE = 500
+"""How many images one statement asks for."""
 _logger = logging.getLogger("veritas_peewee")
 
 
@@ -38,7 +36,7 @@ def named_by_others(location: Location, files: Sequence[str]) -> set[str]:
     They stay, and the log says why. A database that cannot be read may name any of them.
     """
     found: set[str] = set()
-    for path in databases_beside(location) if files else ():
+    for path in _of_the_same_folder(location) if files else ():
         try:
             named, why = _named_in(path, files), "names them too"
         except DRIVER_ERRORS as error:
@@ -74,6 +72,16 @@ def databases_beside(location: Location) -> Iterator[Path]:
                 yield path
 
 
+def _of_the_same_folder(location: Location) -> Iterator[Path]:
+    """The databases whose screenshot folder is this one's, unless they were given another one."""
+    root = location.screenshots
+    if root is None or root.name != SCREENSHOTS:
+        return
+    for path in databases_beside(location):
+        if path.parent == root.parent:
+            yield path
+
+
 def _files_in(folder: Path) -> list[Path]:
     with suppress(OSError), os.scandir(folder) as entries:
         return [Path(one.path) for one in entries if one.is_file() and one.name[0] != "."]
@@ -91,12 +99,16 @@ def _named_in(path: Path, files: Sequence[str]) -> set[str]:
     cannot be told."""
     # By SQLite alone: if this process has that file open, to read it otherwise would cost it its
     # locks.
+    found: set[str] = set()
     with closing(connect(f"{uri_of(path)}?mode=ro", uri=True, timeout=_PATIENCE)) as database:
-        try:
-            if database.execute(_TABLE).fetchone() is None:
-                return set()
-        except DRIVER_ERRORS as error:
-            if code_of(error) == NOTADB:
-                return set()
-            raise
-        return {file for (file,) in database.execute(_NAMED, (json.dumps(list(files)),))}
+        for start in range(0, len(files), _AT_ONCE):
+            some = files[start : start + _AT_ONCE]
+            marks = ", ".join("?" * len(some))
+            text = f"SELECT file_path FROM {_TABLE} WHERE file_path IN ({marks})"
+            try:
+                found.update(file for (file,) in database.execute(text, some))
+            except DRIVER_ERRORS as error:
+                if code_of(error) == NOTADB or f"no such table: {_TABLE}" in str(error):
+                    return set()
+                raise
+    return found
