@@ -30,6 +30,7 @@ from veritas_peewee import connect, sync
 from veritas_peewee.cli import app
 from veritas_peewee.cli.app import MODULES, program, run
 from veritas_peewee.cli.terminal import NARROWEST
+from veritas_peewee.ledger.keeper import LedgerKeeper
 from veritas_peewee.maintenance.backup import backup
 from veritas_peewee.maintenance.repair import repair, repairing
 from veritas_peewee.maintenance.verify import verify
@@ -701,3 +702,30 @@ def test_each_command_is_found_in_the_module_that_is_named_for_it() -> None:
         assert name in part
         assert len(part) <= 3
     assert list(commands_of("histroy")) == list(whole)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("function", ["_compiling", "began"])
+def test_an_interrupt_of_which_sqlite_makes_another_error_is_one_all_the_same(
+    place: Place, number: signal.Signals, function: str
+) -> None:
+    def asked() -> None:
+        called = getattr(LedgerKeeper, function)
+
+        def interrupted(self: LedgerKeeper, *args: Any) -> Any:
+            setattr(LedgerKeeper, function, called)
+            signal.raise_signal(number)
+            return called(self, *args)
+
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        logging.getLogger("veritas_peewee").propagate = False
+        setattr(LedgerKeeper, function, interrupted)
+        done = here(place.command("delete"))
+        assert getattr(LedgerKeeper, function) is called
+        assert done.code == 128 + number, done
+
+    place.fresh()
+    _, status = os.waitpid(forked(asked), 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    place.fresh()

@@ -110,3 +110,17 @@ def test_what_fails_while_a_row_is_changed_is_told_as_what_it_is(tmp_path, monke
         with pytest.raises(OperationalError, match="no such function"):
             AuditEvent.raw("SELECT veritas_none()").execute()
         assert verify().problems == []
+
+
+def test_an_interrupt_while_a_statement_is_compiled_is_told_as_one(tmp_path, monkeypatch):
+    """SQLite says that the statement was not authorized."""
+    with monkeypatch.context() as failing:
+        failing.setattr(keeper.LedgerKeeper, "_compiling", raising(KeyboardInterrupt))
+        with (
+            pytest.raises(KeyboardInterrupt, match="told inside"),
+            connect(tmp_path / "audits.db"),
+        ):
+            operations.create("https://one.example/", id="one")
+    with connect(tmp_path / "audits.db"):
+        operations.create("https://one.example/", id="one")
+        assert verify().problems == []

@@ -23,6 +23,7 @@ from torture.checks import check_verify, select
 from torture.model import Row, Run, fault
 from veritas_peewee import connect, sync
 from veritas_peewee.cli.app import MODULES
+from veritas_peewee.evidence.keys import make_key
 from veritas_peewee.maintenance.backup import backup
 from veritas_peewee.testing import make_audit
 
@@ -56,6 +57,12 @@ COMMANDS = (
     "compare --url https://shop.example/ --database {store}",
     "watch {id} --database {store}",
     "serve --port 0 --database {store}",
+    "copy {store} {new}/a.db",
+    "keygen {new}/store.key --name audits.example/new",
+    "vkey {base}/store.key",
+    "head --signed {base}/store.key --database {store}",
+    "export --format bag {id} --checkpoint {base}/checkpoint --output {new}/bag --database {store}",
+    "check {base}/bag --key {base}/store.vkey",
 )
 PYTHON_BEGINS = "Fatal Python error: init_"
 """What Python says that is interrupted in its own beginning, be it with its streams or its path."""
@@ -63,8 +70,10 @@ SERVED = 0.5
 """Seconds for which `serve` has a viewer at most before it is told to end."""
 
 
-@fault("signals", "every command told to end at a random moment", rounds=460, quick=23)
+@fault("signals", "every command told to end at a random moment", rounds=580, quick=29)
 def run(run: Run) -> Iterator[Row]:
+    # Under `nohup`, and in the background of some shells, the commands would pass it over.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     base = run.folder / "base"
     ids = _fill(base)
     lasted: dict[str, float] = {}
@@ -92,6 +101,11 @@ def _fill(base: Path) -> list[str]:
         ]
         sync.create("https://shop.example/", id=LIVE)
         sync.export(base / "all.jsonl")
+        key = make_key(base / "store.key", "audits.example/store")
+        (base / "store.vkey").write_text(key.vkey)
+        checkpoint = sync.head(key=base / "store.key")
+        (base / "checkpoint").write_text(checkpoint.note)
+        sync.export_bag(made[0].id, base / "bag", checkpoint=checkpoint)
     backup(base / "saved", database=path)
     (base / "result.jsonl").write_text(
         '{"type": "audit_result", "result": {"url": "https://new.example/", "status": "completed"}}'

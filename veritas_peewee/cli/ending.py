@@ -113,10 +113,13 @@ def when_asked(ending: Ending) -> Iterator[None]:
     """
     replaced = []
     if threading.current_thread() is threading.main_thread():
-        for number in _ASKED:
-            if signal.getsignal(number) is signal.SIG_DFL:
+        for number in (signal.SIGINT, *_ASKED):
+            given = signal.getsignal(number)
+            # Ctrl-C too, to know of it: SQLite makes another error of an interrupt that comes
+            # while it calls a function of ours.
+            if given in (signal.SIG_DFL, signal.default_int_handler):
                 signal.signal(number, ending.ask)
-                replaced.append(number)
+                replaced.append((number, given))
     hook, sys.unraisablehook = sys.unraisablehook, ending.ask_again
     _logger.addFilter(ending.is_worth_saying)
     try:
@@ -124,5 +127,5 @@ def when_asked(ending: Ending) -> Iterator[None]:
     finally:
         _logger.removeFilter(ending.is_worth_saying)
         sys.unraisablehook = hook
-        for number in replaced:
-            signal.signal(number, signal.SIG_DFL)
+        for number, given in replaced:
+            signal.signal(number, given)

@@ -17,7 +17,7 @@ from veritas_peewee.database.answers import Answers
 from veritas_peewee.database.control import CONTROL
 from veritas_peewee.database.event_loop import refuse_on_event_loop
 from veritas_peewee.database.failures import DRIVER_ERRORS
-from veritas_peewee.database.sqlite_errors import RAISED_INSIDE, driver
+from veritas_peewee.database.sqlite_errors import AUTH, RAISED_INSIDE, code_of, driver
 from veritas_peewee.errors import DatabaseCorrupt, StoreError, meaning
 from veritas_peewee.files.database_files import DatabaseFile
 from veritas_peewee.files.sessions import Session
@@ -206,11 +206,13 @@ class StoreDatabase(Answers):
         raise failure
 
     def _failure_inside(self, error: Exception) -> BaseException | None:
-        """What the keeper has raised while SQLite changed a row: SQLite does not tell it."""
+        """What the keeper has raised while SQLite changed a row, or compiled a statement: SQLite
+        does not tell it."""
         if self.keeper is None or (failure := self.keeper.failure) is None:
             return None
         self.keeper.failure = None
-        return failure if RAISED_INSIDE in str(error) else None
+        is_it = RAISED_INSIDE in str(error) or code_of(error) == AUTH
+        return failure if is_it else None
 
     def _explain(self, error: Exception) -> None:
         """Raise the error that helps more, if there is one."""

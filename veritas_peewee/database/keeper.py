@@ -15,8 +15,9 @@ class Keeper(Protocol):
     """A part of the text of those statements that `before` is called for."""
 
     failure: BaseException | None
-    """What one of the functions that SQLite calls for a changed row has raised. SQLite makes the
-    statement fail, and says of it only that there was something; who takes it sets it to None."""
+    """What one of the functions has raised that SQLite calls for a changed row, or to compile a
+    statement. SQLite makes the statement fail, and says of it only that there was something; who
+    takes it sets it to None."""
 
     def install(self) -> None:
         """Begin to notice changes on the connection, which has just been opened."""

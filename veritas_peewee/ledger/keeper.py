@@ -181,12 +181,12 @@ class LedgerKeeper(Keeping):
             connection.create_function(f"veritas_{name}_{token}", arguments, self._told(function))
         for trigger in _triggers():
             connection.execute(_CALL.sub(rf"\1_{token}(", trigger))
-        connection.set_authorizer(self._compiling)
+        connection.set_authorizer(self._told(self._compiling))
 
-    def _told(self, function: Callable[..., None]) -> Callable[..., None]:
-        def call(*values: Any) -> None:
+    def _told(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*values: Any) -> Any:
             try:
-                function(*values)
+                return function(*values)
             except BaseException as error:
                 self.failure = error
                 raise
