@@ -548,16 +548,23 @@ def test_a_program_that_waits_ends_when_it_is_asked(place: Place) -> None:
     assert (watching.returncode, err) == (128 + signal.SIGTERM, b"")
 
 
-def test_a_live_pipe_whose_program_is_asked_to_end_is_marked(place: Place) -> None:
-    path = str(place.new / "a.db")
+@contextlib.contextmanager
+def live_pipe(path: str, came: str = "") -> Iterator[subprocess.Popen[bytes]]:
+    """`ingest -` into the audit "live", with its first event recorded and more on its way."""
     arguments = ["ingest", "-", "--url", "https://a.example/", "--id", "live", "--database", path]
     with subprocess.Popen(
         [*PROGRAM, *arguments], env=environment(), stdin=subprocess.PIPE, stderr=subprocess.PIPE
     ) as started:
         assert started.stdin is not None
-        started.stdin.write(b'{"type": "phase_start", "phase": "scout"}\n')
+        started.stdin.write(f'{{"type": "phase_start", "phase": "scout"}}\n{came}'.encode())
         started.stdin.flush()
         wait_for(lambda: Path(path).exists() and recorded(path))
+        yield started
+
+
+def test_a_live_pipe_whose_program_is_asked_to_end_is_marked(place: Place) -> None:
+    path = str(place.new / "a.db")
+    with live_pipe(path) as started:
         started.terminate()
         _, err = started.communicate(timeout=DEADLINE)
     assert (started.returncode, err) == (128 + signal.SIGTERM, b"")
@@ -583,14 +590,7 @@ def test_what_came_through_a_live_pipe_before_the_signal_is_kept_or_named(
 ) -> None:
     """Also what was held back, because the next line could have belonged to it."""
     path = str(place.new / "a.db")
-    arguments = ["ingest", "-", "--url", "https://a.example/", "--id", "live", "--database", path]
-    with subprocess.Popen(
-        [*PROGRAM, *arguments], env=environment(), stdin=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as started:
-        assert started.stdin is not None
-        started.stdin.write(f'{{"type": "phase_start", "phase": "scout"}}\n{came}\n'.encode())
-        started.stdin.flush()
-        wait_for(lambda: Path(path).exists() and recorded(path))
+    with live_pipe(path, f"{came}\n") as started:
         time.sleep(0.3)  # until the second line is read: nothing shows that it is held
         started.send_signal(number)
         _, err = started.communicate(timeout=DEADLINE)
@@ -618,14 +618,7 @@ def test_a_last_line_without_its_newline_is_kept_or_named_too(
     place: Place, came: str, last: str, said: str | None
 ) -> None:
     path = str(place.new / "a.db")
-    arguments = ["ingest", "-", "--url", "https://a.example/", "--id", "live", "--database", path]
-    with subprocess.Popen(
-        [*PROGRAM, *arguments], env=environment(), stdin=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as started:
-        assert started.stdin is not None
-        started.stdin.write(f'{{"type": "phase_start", "phase": "scout"}}\n{came}'.encode())
-        started.stdin.flush()
-        wait_for(lambda: Path(path).exists() and recorded(path))
+    with live_pipe(path, came) as started:
         time.sleep(0.3)  # until it waits for more: nothing shows that
         for _ in range(3):  # whoever is impatient takes nothing away
             started.send_signal(signal.SIGTERM)
@@ -641,15 +634,9 @@ def test_a_last_line_without_its_newline_is_kept_or_named_too(
 
 def test_an_event_that_was_read_is_recorded_before_the_signal_is_heeded(place: Place) -> None:
     path = str(place.new / "a.db")
-    arguments = ["ingest", "-", "--url", "https://a.example/", "--id", "live", "--database", path]
     lines = [json.dumps({"type": "log_entry", "message": str(number)}) for number in range(80)]
-    with subprocess.Popen(
-        [*PROGRAM, *arguments], env=environment(), stdin=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as started:
+    with live_pipe(path) as started:
         assert started.stdin is not None
-        started.stdin.write(b'{"type": "phase_start", "phase": "scout"}\n')
-        started.stdin.flush()
-        wait_for(lambda: Path(path).exists() and recorded(path))
         started.stdin.write("\n".join(lines).encode())  # less than is read in one step
         started.stdin.flush()
         wait_for(lambda: told(path) > 1)

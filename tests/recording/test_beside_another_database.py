@@ -13,6 +13,7 @@ from pathlib import Path
 import anyio.to_thread
 import pytest
 
+from tests.support.audits import ended_with_images
 from tests.support.database_files import files_below, verified
 from tests.support.invariants import check_closed
 from veritas_peewee import AuditStore, connect
@@ -28,10 +29,7 @@ from veritas_peewee.transfer.importing import import_jsonl
 @pytest.fixture
 def audit_id(path: Path) -> str:
     with connect(path):
-        audit: str = operations.create("https://shop.example/").id
-        recorder.record_many(audit, [make_event("screenshot", index=n) for n in range(3)])
-        recorder.record(audit, {"type": "audit_complete"})
-    return audit
+        return ended_with_images()
 
 
 @pytest.fixture

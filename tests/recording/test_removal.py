@@ -14,6 +14,7 @@ from unittest.mock import patch
 
 import pytest
 
+from tests.support.audits import ended_with_images
 from tests.support.database_files import files_below, verified
 from tests.support.effects import Effects
 from tests.support.invariants import check_closed
@@ -40,10 +41,7 @@ def no_row_is_without_its_file(path: Path) -> Iterator[None]:
 @pytest.fixture
 def audit_id(path: Path) -> str:
     with connect(path):
-        audit: str = operations.create("https://shop.example/").id
-        recorder.record_many(audit, [make_event("screenshot", index=n) for n in range(3)])
-        recorder.record(audit, {"type": "audit_complete"})
-    return audit
+        return ended_with_images()
 
 
 @pytest.fixture

@@ -140,6 +140,21 @@ async def test_cancelled_it_ends_the_engine_with_all_it_started(file_store, tmp_
     await until(told.exists)
 
 
+async def run_and_cancel(store, audit_id, steps):
+    """Run an engine, and cancel the run after its first phase has begun and the rest was read."""
+    with anyio.CancelScope() as scope:
+
+        async def cancel():
+            async for event in store.follow(audit_id):
+                if event.event_type == "phase_start":
+                    await anyio.sleep(0.5)  # until the rest is read
+                    scope.cancel()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(cancel)
+            await store.run(audit_id, steps)
+
+
 @pytest.mark.parametrize(
     ("came", "status", "said"),
     [
@@ -155,17 +170,7 @@ async def test_what_an_engine_told_before_it_was_cancelled_is_kept_or_named(
     """Also what was held back, because the next line could have belonged to it."""
     audit = await file_store.create("https://example.com")
     steps = engine("progress", f"text={came}\n", "wait=60")
-    with anyio.CancelScope() as scope:
-
-        async def cancel():
-            async for event in file_store.follow(audit.id):
-                if event.event_type == "phase_start":
-                    await anyio.sleep(0.5)  # until the rest is read
-                    scope.cancel()
-
-        async with anyio.create_task_group() as group:
-            group.start_soon(cancel)
-            await file_store.run(audit.id, steps)
+    await run_and_cancel(file_store, audit.id, steps)
     ended = await file_store.get(audit.id)
     assert (ended.status, ended.trust_score) == (status, 12 if status == "completed" else None)
     assert [error for error in ended.errors if error.startswith(said)]
@@ -179,17 +184,8 @@ async def test_what_an_engine_told_before_it_was_cancelled_is_kept_or_named(
 )
 async def test_a_last_line_without_its_newline_is_kept_or_named(file_store, came, last):
     audit = await file_store.create("https://example.com")
-    with anyio.CancelScope() as scope:
-
-        async def cancel():
-            async for event in file_store.follow(audit.id):
-                if event.event_type == "phase_start":
-                    await anyio.sleep(0.5)  # until the rest is read
-                    scope.cancel()
-
-        async with anyio.create_task_group() as group:
-            group.start_soon(cancel)
-            await file_store.run(audit.id, engine("progress", f"text={came}", "wait=60"))
+    steps = engine("progress", f"text={came}", "wait=60")
+    await run_and_cancel(file_store, audit.id, steps)
     types = [event.event_type for event in await file_store.events(audit.id)]
     errors = (await file_store.get(audit.id)).errors
     assert last in types or any(error.startswith("line 2: ") for error in errors)

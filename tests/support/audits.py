@@ -65,6 +65,14 @@ def fill(audits: int = 3) -> list[str]:
     return ids
 
 
+def ended_with_images(number: int = 3) -> str:
+    """An audit that an engine has told of, with screenshots, until its end."""
+    audit_id = operations.create("https://shop.example/").id
+    recorder.record_many(audit_id, [make_event("screenshot", index=n) for n in range(number)])
+    recorder.record(audit_id, {"type": "audit_complete"})
+    return audit_id
+
+
 def ended(url: str = "https://shop.example/", *told: str, **changes: Any) -> str:
     """An audit that ended, with a finding for each text."""
     findings = [

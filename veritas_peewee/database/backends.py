@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, TypeAlias
 
 from veritas_peewee.config import Durability, Location
@@ -20,7 +21,7 @@ def check_driver(location: Location) -> None:
     """Raise StoreError if the driver of a location's server is not installed."""
     if location.server is not None:
         try:
-            import psycopg  # noqa: F401
+            import_module("psycopg")
         except ModuleNotFoundError as error:
             if error.name != "psycopg":
                 raise

@@ -5,7 +5,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 try:
-    import veritas_peewee.web.encoding as _encoding  # noqa: F401  (it registers our rows' encoder)
+    import_module("veritas_peewee.web.encoding")  # it registers our rows' encoder
     from veritas_peewee.web.lifespan import get_store, store_lifespan
 except ModuleNotFoundError as _error:
     if _error.name != "starlette":
