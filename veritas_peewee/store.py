@@ -254,7 +254,8 @@ class AuditStore:
             options=options,
             created_at=created_at,
         )
-        audit: Audit = await self._opened().submit(create, url)
+        about = id if type(id) is str else None
+        audit: Audit = await self._opened().submit(create, url, about=about, begins=True)
         return audit
 
     async def record(self, audit_id: str, event: dict[str, Any], *, lenient: bool = False) -> int:

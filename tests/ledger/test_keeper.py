@@ -9,7 +9,7 @@ from peewee import OperationalError, PeeweeException
 
 from veritas_peewee import Audit, DatabaseCorrupt, StoreError, StoreFull, connect
 from veritas_peewee.database.sqlite_errors import driver
-from veritas_peewee.ledger import keeper
+from veritas_peewee.ledger import keeper, keeping
 from veritas_peewee.ledger.heads import newest_head
 from veritas_peewee.maintenance.verify import verify
 from veritas_peewee.models import AuditEvent, AuditFinding
@@ -99,7 +99,7 @@ def test_what_fails_while_a_row_is_changed_is_told_as_what_it_is(tmp_path, monke
         operations.create("https://one.example/", id="one")
     with connect(path):
         with monkeypatch.context() as failing:
-            failing.setattr(keeper, "look", look)
+            failing.setattr(keeping, "look", look)
             with pytest.raises(told, match="told inside"):
                 operations.update("one", risk_level="trusted")
             if issubclass(told, StoreError):

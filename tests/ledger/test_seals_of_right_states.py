@@ -360,8 +360,8 @@ def test_a_removed_audit_s_rows_are_not_read(path, monkeypatch):
     with connect(path):
         audit_id, _ = two_audits()
     with connect(path):
-        monkeypatch.setattr("veritas_peewee.ledger.keeper.look", None)
-        monkeypatch.setattr("veritas_peewee.ledger.keeper.look_at_rows", None)
+        monkeypatch.setattr("veritas_peewee.ledger.keeping.look", None)
+        monkeypatch.setattr("veritas_peewee.ledger.keeping.look_at_rows", None)
         removal.delete(audit_id)
         monkeypatch.undo()
         assert verify().problems == []

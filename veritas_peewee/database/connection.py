@@ -80,6 +80,13 @@ class StoreDatabase(Answers):
     def name(self) -> str:
         return self.location.name
 
+    @property
+    def follows(self) -> bool:
+        """Whether its keeper is told all that is written on it: then what it adds can be known
+        without being read again."""
+        # Of a file's log and of SQL given to the driver itself nothing is told.
+        return self.reads_ahead or (self.role == "writer" and not self.runs_callers)
+
     def connect(self, reuse_if_open: bool = False) -> bool:
         """Open the connection; raises a StoreError that names the file or folder at fault."""
         if self.keeper is not None and self.location.in_memory and self.is_closed():

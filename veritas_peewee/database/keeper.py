@@ -25,6 +25,9 @@ class Keeper(Protocol):
     def before(self, sql: str) -> None:
         """A statement is about to run."""
 
+    def callers_write(self) -> None:
+        """A function of a caller's is about to run, which may write anything in any way."""
+
     def takes_back(self) -> None:
         """SQL of a caller's is about to undo some part of the transaction; nobody knows which."""
 

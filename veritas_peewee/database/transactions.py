@@ -67,8 +67,9 @@ class Transactions(peewee.Database):
         self.is_undone = True
         """Whether nothing of the unit that failed last can have been committed."""
         self.hopes = False
-        """Whether no statement is waited for: what fails is told where the transaction ends, undoes
-        all of it, and has it run again without hope. Parts of it are not told apart till then."""
+        """Whether nothing is expected to fail: what does undoes all of the transaction, which is
+        run again without hope, and its parts are told apart only then. A server is waited for only
+        where it ends."""
         self.expected: list[str] = []
         """Names of what the next transaction is about, by which more can be read as it begins."""
         self.careful = 0

@@ -1,6 +1,7 @@
 """Audits that a connection has followed from their beginning: nothing of them has to be read again.
 
-On a server each question is a way there and back, during which all other writers wait.
+On a server each question is a way there and back, during which all other writers wait; in a file
+it takes longer to ask and to decode than to write what depends on the answer.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from typing import Any, NamedTuple
 
 MOST_ROWS = 1000
 """The most findings or screenshots of an audit that is followed."""
+MOST_FOLLOWED = 200_000
+"""The most of all audits together."""
 
 
 class Followed:
@@ -33,6 +36,35 @@ class Followed:
     @property
     def digests(self) -> tuple[list[bytes | None], list[bytes | None]]:
         return self.findings, self.screenshots
+
+
+class FollowedAudits(dict[str, Followed]):
+    """Those of a connection, by audit id; emptied if they have too many rows together."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._rows = 0
+
+    def grow(self, audit_id: str, table: str, digests: list[bytes]) -> None:
+        """Rows with these digests are about to be added to an audit."""
+        if (one := self.get(audit_id)) is None:
+            return
+        rows = one.findings if table == "audit_findings" else one.screenshots
+        rows += digests
+        self._rows += len(digests)
+        if len(rows) > MOST_ROWS:
+            self.drop(audit_id)
+        if self._rows > MOST_FOLLOWED:
+            self.clear()
+
+    def drop(self, audit_id: str) -> None:
+        """Follow an audit no longer."""
+        if (one := self.pop(audit_id, None)) is not None:
+            self._rows -= len(one.findings) + len(one.screenshots)
+
+    def clear(self) -> None:
+        super().clear()
+        self._rows = 0
 
 
 class Aside(NamedTuple):

@@ -1,6 +1,6 @@
-"""The keeper of a writing connection: it updates digests and seals as rows are written.
+"""The keeper of a connection to a file, which triggers call.
 
-Most triggers call it before a row is changed, while the audit can still be held against its seal.
+Most do before a row is changed, while the audit can still be held against its seal.
 """
 
 from __future__ import annotations
@@ -11,14 +11,13 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.sqlite import SqliteStore
 from veritas_peewee.database.sqlite_driver import driver
 from veritas_peewee.ledger import counter, schema, seals
-from veritas_peewee.ledger.before_change import look, look_at_row, look_at_rows
-from veritas_peewee.ledger.memory import Mark, Remembered, State
+from veritas_peewee.ledger.keeping import MODELS, Keeping
+from veritas_peewee.ledger.memory import Mark
 from veritas_peewee.migrations import parts
-from veritas_peewee.models import Audit, AuditEvent, AuditFinding, AuditScreenshot
+from veritas_peewee.models import Audit, AuditEvent
 
 _SCHEMA_CHANGES = frozenset(
     getattr(driver, f"SQLITE_{name}")
@@ -30,121 +29,6 @@ _SCHEMA_CHANGES = frozenset(
 _DENY: int = driver.SQLITE_DENY
 _CALL = re.compile(r"\b(veritas_\w+)\(")
 _INSERT = re.compile(r"\s*(?:INSERT|REPLACE|WITH)\b", re.I)
-
-
-class Keeping(Remembered):
-    """What a keeper does on any backend with the changes of rows that it is told."""
-
-    def __init__(self, database: StoreDatabase) -> None:
-        super().__init__()
-        self._database = database
-        self._going: str | None = None
-        self.failure: BaseException | None = None
-
-    # ---- what triggers call: before a row is changed, unless they say otherwise ----
-
-    def changes_audit(self, audit_id: str) -> None:
-        """An audit's own row is about to be changed."""
-        self.touched(audit_id)
-        self.stored.pop(audit_id, None)
-        self.changed_rows.add(audit_id)
-
-    def touched(self, audit_id: str) -> None:
-        """An audit's row is about to be changed, or a row is about to be added to it."""
-        if audit_id not in self.known and audit_id not in self.audits:
-            look(self._database, self, audit_id)
-        self.audits[audit_id] = None
-
-    def touched_rows(self, audit_id: str) -> None:
-        """A finding or screenshot is about to be added without a digest, changed or removed."""
-        self.forget_contents(audit_id)
-        self.followed.pop(audit_id, None)
-        if audit_id != self._going:
-            look_at_rows(self._database, self, audit_id)
-            self.audits[audit_id] = None
-
-    def changes_row(self, table: str, row_id: int, audit_id: str) -> None:
-        """A finding or screenshot is about to be changed."""
-        self.touched_rows(audit_id)
-        look_at_row(self._database, self, _MODELS[table], row_id)
-
-    def touched_row(self, table: str, row_id: int) -> None:
-        """A finding or screenshot was added or changed: its digest is not up to date."""
-        if (table, row_id) not in self.wrong_rows:
-            self.rows[table, row_id] = None
-
-    def put(self, audit_id: str) -> None:
-        """An audit was added."""
-        self.stored.pop(audit_id, None)
-
-    def new(self, audit_id: str) -> None:
-        """An audit was added without a seal, or by an import."""
-        self.known[audit_id] = State.ROWS
-        self.followed.pop(audit_id, None)
-        self.set_children(audit_id, None)
-        self.audits[audit_id] = None
-
-    def going(self, audit_id: str) -> None:
-        """An audit is about to be removed, with all that belongs to it."""
-        self._going = audit_id
-
-    def gone(self, audit_id: str) -> None:
-        """An audit was removed: another one with its id has a log of its own."""
-        self._going = None
-        self.removed = True
-        self.chain.pop(audit_id, None)
-        self.followed.pop(audit_id, None)
-        self.known.pop(audit_id, None)
-        self.stored.pop(audit_id, None)
-        self.set_children(audit_id, None)
-        self.audits[audit_id] = None
-
-    def renamed(self, old: str, new: str) -> None:
-        """An audit was given another id."""
-        state = self.known.get(old, State.ROWS)
-        self.gone(old)
-        self.new(new)
-        self.stored.pop(new, None)
-        self.known[new] = state
-
-    # ---- what a connection calls ----
-
-    def seal(self) -> None:
-        if self.has_unsealed:
-            seals.renew(self._database, self)
-
-    def before_commit(self) -> bool:
-        if not (self.has_unsealed or self.changes):
-            return False
-        self.seal()
-        if self.changes:
-            number, self.changes = self.changes, 0
-            seals.count_changes(self._database, number)
-            self.trace.count(self._database.state.conn, number)
-        return True
-
-    def is_there(self) -> bool | None:
-        return self.trace.is_there(self._database.state.conn)
-
-    def takes_back(self) -> None:
-        changed = {*self.audits, *self._renewed_audits}
-        for audit_id in [one for one, state in self.known.items() if state is State.ROW]:
-            # By what was added to it, it could be held against its seal; that is forgotten now.
-            if audit_id in changed and self._database.in_whole_transaction:
-                look_at_rows(self._database, self, audit_id)
-            else:
-                del self.known[audit_id]
-        super().takes_back()
-
-    def undone(self, since: Mark | None = None) -> None:
-        self._going = None
-        self.forget_log()
-        self.trace.undone()
-        if since is None:
-            self.known.clear()
-            self.forget_changes()
-        else:
-            self.back_to(since)
 
 
 class LedgerKeeper(Keeping):
@@ -204,7 +88,16 @@ class LedgerKeeper(Keeping):
             self._schema = None
         return _DENY if self.alone else 0
 
+    def changes_audit(self, audit_id: str) -> None:
+        # Where the row has the number of its screenshots already, the trigger that counts them
+        # changes nothing.
+        if not self.own_change or self.changing is not None:
+            super().changes_audit(audit_id)
+
     # ---- what a connection calls ----
+
+    def callers_write(self) -> None:
+        self.followed.clear()
 
     def before(self, sql: str) -> None:
         """Notice a statement that may add events without `log`: such events lack digests."""
@@ -247,9 +140,6 @@ def keep(database: SqliteStore, schema_version: int | None = None) -> LedgerKeep
     return keeper
 
 
-_MODELS = {model._meta.table_name: model for model in (AuditFinding, AuditScreenshot)}
-
-
 @functools.cache
 def _triggers() -> tuple[str, ...]:
     """The SQL of temporary triggers: they belong to one connection, unseen by other programs."""
@@ -266,12 +156,13 @@ def _triggers() -> tuple[str, ...]:
         "WHEN NEW.seal IS NULL OR NEW.sealed_events IS NOT NULL "
         "BEGIN SELECT veritas_new(NEW.id); END",
         f"CREATE TEMP TRIGGER veritas_audit_changed BEFORE UPDATE OF {_columns(Audit)} "
-        "ON main.audits BEGIN SELECT veritas_touch(OLD.id); END",
+        # A change that brings a new seal is ours: who else sets one answers for it.
+        "ON main.audits WHEN NEW.seal IS OLD.seal BEGIN SELECT veritas_touch(OLD.id); END",
         "CREATE TEMP TRIGGER veritas_audit_renamed AFTER UPDATE OF id ON main.audits "
         "WHEN NEW.id IS NOT OLD.id "
         "BEGIN SELECT veritas_renamed(OLD.id, NEW.id); END",
     ]
-    for table, model in _MODELS.items():
+    for table, model in MODELS.items():
         touch = f"SELECT veritas_touch_row('{table}', NEW.id)"
         found += [
             f"CREATE TEMP TRIGGER veritas_{table}_comes BEFORE INSERT ON main.{table} "

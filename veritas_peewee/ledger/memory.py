@@ -11,7 +11,7 @@ from veritas_peewee.database.failures import store_error
 from veritas_peewee.errors import DatabaseCorrupt
 from veritas_peewee.ledger.children import Children
 from veritas_peewee.ledger.contents import MOST_CHAINS, Contents
-from veritas_peewee.ledger.followed import MOST_ROWS, Followed
+from veritas_peewee.ledger.followed import FollowedAudits
 from veritas_peewee.ledger.trace import Trace
 
 MOST_SHORT = 4096
@@ -75,8 +75,10 @@ class Remembered(Contents):
         """What is known of audits that were changed, or looked at before a change."""
         self.stored: dict[str, list[Any]] = {}
         """The rows of unfinished audits as `stored.audit_row` gives them, if they are cached."""
-        self.followed: dict[str, Followed] = {}
-        """Audits of which nothing has to be read; none where reading takes no time."""
+        self.followed = FollowedAudits()
+        """Audits of which nothing has to be read."""
+        self.closed: list[str] = []
+        """Audits of which nothing more is to come, once this transaction is committed."""
         self.long_rows: dict[str, None] = {}
         """The audits whose row is cached though it is long; the one changed last is at the end."""
         self.children: dict[str, Children | None] = {}
@@ -117,11 +119,7 @@ class Remembered(Contents):
         self.touched(audit_id)
         if (children := self.children.get(audit_id)) is not None:
             self.set_children(audit_id, children.with_rows(table, digests))
-        if (followed := self.followed.get(audit_id)) is not None:
-            rows = followed.findings if table == "audit_findings" else followed.screenshots
-            rows += digests
-            if len(rows) > MOST_ROWS:
-                del self.followed[audit_id]
+        self.followed.grow(audit_id, table, digests)
 
     def is_cached(self, audit_id: str) -> bool:
         """Whether an unfinished audit's row is one that is cached."""
@@ -190,6 +188,12 @@ class Remembered(Contents):
         self._children_before.clear()
         self.wrong_rows.clear()
         self.accepted.clear()
+        for audit_id in self.closed:
+            self.followed.drop(audit_id)
+            self.stored.pop(audit_id, None)
+            self.images.pop(audit_id, None)
+            self.forget_contents(audit_id)
+        self.closed.clear()
         if max(len(self.known), len(self.children), len(self.stored)) > MOST_CHAINS:
             self.known.clear()
             self.followed.clear()

@@ -19,7 +19,7 @@ from veritas_peewee.ledger.seals import host_in, seal_running
 from veritas_peewee.ledger.stored import AT, SEAL, stored_audit
 from veritas_peewee.models import Audit
 
-_URL, _SEALED_EVENTS = AT["url"], AT["sealed_events"]
+_URL, _HOST, _SEALED_EVENTS = AT["url"], AT["host"], AT["sealed_events"]
 
 
 def current(database: StoreDatabase, audit_id: str) -> list[Any] | None:
@@ -61,7 +61,7 @@ def write(database: StoreDatabase, audit_id: str, columns: dict[str, Any]) -> bo
     row = list(before)
     for name, value in columns.items():
         row[AT[name]] = value
-    if row[_URL] != before[_URL]:  # the host follows it
+    if row[_URL] != before[_URL] and host_in(row) != before[_HOST]:  # which follows it
         return _update(database, audit_id, columns, is_there=True)
     if not is_unfinished(row):
         sealed = seal_ended(memory, audit_id, before, row[:SEAL])
@@ -71,6 +71,7 @@ def write(database: StoreDatabase, audit_id: str, columns: dict[str, Any]) -> bo
         own = {"seal": sealed[0], "sealed_events": sealed[1]}
         _update(database, audit_id, columns | own, is_there=True)
         memory.changes += 1
+        memory.changed_rows.discard(audit_id)
         memory.stored[audit_id] = row
         return True
     if children is None:

@@ -242,13 +242,13 @@ def begin(audit_id: str, row: bytes, columns: dict[str, Any]) -> None:
     """Note that an audit was just added with these checked values, of which `row` is the
     `first_row`."""
     seal = columns["seal"]
-    memory = remembered(current_database())
+    memory = remembered(database := current_database())
     memory.known[audit_id] = State.ROWS
     memory.chain[audit_id] = audit_id.encode()
     memory.set_children(audit_id, Children(seal, row=memory.if_cached(audit_id, row)))
-    if current_database().reads_ahead:
-        memory.stored[audit_id] = [*first_values(columns), seal, None, columns["host"]]
-        memory.add_contents(audit_id, set())
+    memory.stored[audit_id] = [*first_values(columns), seal, None, columns["host"]]
+    memory.add_contents(audit_id, set())
+    if database.follows:
         memory.followed[audit_id] = Followed()
 
 

@@ -23,7 +23,7 @@ from veritas_peewee.ledger.contents import MOST_CHAINS
 from veritas_peewee.ledger.followed import Aside
 from veritas_peewee.ledger.formulas import is_unfinished
 from veritas_peewee.ledger.heads import HEAD_EVERY
-from veritas_peewee.ledger.keeper import Keeping
+from veritas_peewee.ledger.keeping import Keeping
 from veritas_peewee.ledger.memory import Mark, Remembered, State
 from veritas_peewee.ledger.sent_alone import NEWEST, SEEN
 from veritas_peewee.ledger.stored import SEAL
@@ -183,7 +183,7 @@ class ServerKeeper(Keeping):
             else:
                 self.known[audit_id] = State.ROWS  # None: it was added by this transaction
         self.stored.pop(audit_id, None)
-        self.followed.pop(audit_id, None)
+        self.followed.drop(audit_id)
         if its_rows:
             self.forget_contents(audit_id)
             self.set_children(audit_id, None)

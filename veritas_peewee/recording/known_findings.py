@@ -94,7 +94,7 @@ class KnownFindings:
             if (one := followed.get(self.audit_id)) is not None:
                 one.reported.setdefault(finding_id, event_id)
         else:
-            followed.pop(self.audit_id, None)  # the log takes a number for its text
+            followed.drop(self.audit_id)  # the log takes a number for its text
 
     # ---- by content ----
 

@@ -19,6 +19,7 @@ from veritas_peewee.database.statements import (
 )
 from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.ledger import formulas, log, rows, seals
+from veritas_peewee.ledger.memory import remembered
 from veritas_peewee.ledger.stored import AT
 from veritas_peewee.models import Audit, AuditRunner, AuditStatus
 from veritas_peewee.queries import lookups
@@ -274,6 +275,7 @@ def release(audit_id: str) -> None:
     database = current_database()
     database.execute_sql(_runner_sql()[1], (audit_id,))
     database.session.ran(audit_id)
+    remembered(database).closed.append(audit_id)
 
 
 @per_backend

@@ -128,7 +128,8 @@ def _findings_of(events: Iterable[tuple[str, PreparedEvent]]) -> Iterator[tuple[
 
 def take_over(one: PreparedEvent) -> None:
     """From now on what becomes of an event's image follows the end of the open unit."""
-    if one.files:
+    # What is undone in hope is run again, with its image.
+    if one.files and not current_database().hopes:
         current_database().after_rollback(one.discard)
         one.has_begun = True
 

@@ -45,8 +45,8 @@ def commit(
 
     Afterwards every job of the batch is done or withdrawn. Jobs in neither list were answered by
     a thread that closes the store. If the connection has gone and nothing was saved, the batch is
-    run again, `tries` times in all. A batch that is run `in_hope` waits for no statement, and if
-    anything fails it is undone and run again, each job by itself.
+    run again, `tries` times in all. A batch that is run `in_hope` has no savepoints and, on a
+    server, waits for no statement; if a job fails it is undone and run again, each by itself.
     """
     began = perf_counter()
     done: list[Job] = []
@@ -86,7 +86,8 @@ def commit(
         database.hopes = False
         if tries > 1 and database.can_begin_again(error):
             return _commit_again(database, batch, done, tries - 1)
-        if hopes and database.is_undone and is_known(error) and not database.is_lost(error):
+        is_told_late = hopes and (database.is_spoilt or database.reads_ahead)
+        if is_told_late and database.is_undone and is_known(error) and not database.is_lost(error):
             database.careful = CAREFUL
             return _commit_again(database, batch, done, tries)
         if done is batch:
@@ -113,26 +114,46 @@ def commit(
 
 
 def _can_hope(database: StoreDatabase, batch: list[Job]) -> bool:
-    """Whether it pays to wait for no statement of a batch, and its jobs can be run twice."""
+    """Whether it pays to have no savepoints in a batch, and its jobs can be run twice."""
     if database.careful:
         database.careful -= 1
         return False
-    if not database.reads_ahead or (len(batch) == 1 and batch[0].alone):
+    if len(batch) == 1 and (batch[0].alone or not database.reads_ahead):
         return False
     return all(job.is_ours for job in batch)
 
 
 def _run_in_hope(database: StoreDatabase, jobs: list[Job]) -> None:
     with database.unit():
-        for together, run in groupby(jobs, attrgetter("together")):
-            some = list(run)
-            if together is not None and len(some) > 1:
-                results = together([job.args for job in some])
-                for job, result in zip(some, results, strict=True):
-                    job.result = result
-            else:
-                for job in some:
-                    job.run()
+        try:
+            for together, run in groupby(_beginnings_first(jobs), attrgetter("together")):
+                some = list(run)
+                if together is not None and len(some) > 1:
+                    results = together([job.args for job in some])
+                    for job, result in zip(some, results, strict=True):
+                        job.result = result
+                else:
+                    for job in some:
+                        job.run()
+            database.seal_changes()  # a failure of it is one job's
+        except BaseException:
+            database.is_spoilt = True  # and what fails before and after is nobody's
+            raise
+
+
+def _beginnings_first(jobs: list[Job]) -> list[Job]:
+    """`jobs` with those at the front that add something, so that the others can be done together,
+    unless what was submitted before may have been about the same."""
+    first: list[Job] = []
+    others: list[Job] = []
+    named: set[str | None] = set()
+    for job in jobs:
+        if job.begins and None not in named and (job.about is None or job.about not in named):
+            first.append(job)
+        else:
+            others.append(job)
+            named.add(job.about)
+    return first + others if first else jobs
 
 
 def _commit_again(
@@ -186,6 +207,8 @@ def _run_alone(database: StoreDatabase, job: Job) -> None:
 
 def _run_it(database: StoreDatabase, job: Job) -> None:
     database.runs_callers = not job.is_ours
+    if database.runs_callers and database.keeper is not None:
+        database.keeper.callers_write()
     try:
         job.run()
     finally:

@@ -44,8 +44,8 @@ class Job:
     """A call for the writer and, once its batch has ended, its outcome."""
 
     __slots__ = (
-        "about", "alone", "answered", "args", "error", "fn", "result", "state", "submitted",
-        "together", "undo",
+        "about", "alone", "answered", "args", "begins", "error", "fn", "result", "state",
+        "submitted", "together", "undo",
     )  # fmt: skip
 
     def __init__(
@@ -57,6 +57,7 @@ class Job:
         answered: anyio.Event | asyncio.Future[None],
         alone: bool = False,
         about: str | None = None,
+        begins: bool = False,
     ) -> None:
         self.fn = fn
         self.args = args
@@ -64,6 +65,7 @@ class Job:
         self.together = together
         self.alone = alone  # whether it is a single statement, whole or absent by itself
         self.about = about  # the name of what it writes to, if that is one thing
+        self.begins = begins  # whether it adds what it is about, if that has a name yet
         self.answered = answered  # what its caller waits for
         self.state = QUEUED
         self.result: Any = None

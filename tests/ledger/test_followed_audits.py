@@ -1,0 +1,155 @@
+"""An audit that a writer has begun is followed: its end is recorded without reading it again."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import anyio
+import pytest
+
+from tests.support.loops import anyio_backend
+from tests.support.tracing import traced
+from tests.support.writes import Gate, outcome
+from veritas_peewee import Audit, AuditEvent, AuditNotFound, AuditStore, sync
+from veritas_peewee.database.current import current_database
+from veritas_peewee.ledger import followed
+from veritas_peewee.ledger.memory import remembered
+from veritas_peewee.maintenance.verify import verify
+from veritas_peewee.testing import make_event, make_finding
+
+on_each_loop = anyio_backend()
+END = make_event("audit_complete")
+RESULT = make_event("audit_result")
+RESULT["result"]["findings"] = [make_finding(), make_finding(9, description="another one")]
+
+
+def finding(number):
+    return {
+        "type": "finding",
+        "finding": make_finding(id=f"f{number}", description=f"no. {number}"),
+    }
+
+
+async def begin(store, rows=3):
+    audit = await store.create("https://example.com")
+    await store.record(audit.id, make_event("phase_start"))
+    for number in range(rows):
+        await store.record(audit.id, finding(number))
+        await store.record(audit.id, make_event("screenshot", index=number))
+    return audit.id
+
+
+async def test_of_an_audit_that_a_writer_has_begun_only_its_findings_are_read_for_the_catalog(
+    file_store,
+):
+    database = await file_store.write(current_database)
+    audit_id = await begin(file_store)
+    with traced(database) as told:
+        await file_store.record(audit_id, finding(7))
+        await file_store.record(audit_id, make_event("screenshot", index=7))
+        await file_store.record(audit_id, RESULT)
+        await file_store.record(audit_id, END)
+    own = [sql for sql in told if sql.startswith("SELECT ") and "trigger" not in sql]
+    assert [sql for sql in own if '"audit_events"' in sql or '"audits"' in sql] == []
+    assert (await file_store.read(verify)).ok
+
+
+async def test_what_ends_is_no_longer_held(store):
+    database = await store.write(current_database)
+    ended, runs = await begin(store), await begin(store)
+    assert {ended, runs} <= {*remembered(database).followed}
+    await store.record(ended, END)
+    await store.record(runs, make_event("stats_update"))
+    kept = remembered(database)
+    assert runs in kept.followed
+    assert ended not in {*kept.followed, *kept.stored, *kept.contents}
+
+
+async def test_however_many_rows_there_are_only_so_many_are_held(store, monkeypatch):
+    monkeypatch.setattr(followed, "MOST_FOLLOWED", 10)
+    database = await store.write(current_database)
+    audits = [await begin(store) for _ in range(4)]
+    kept = remembered(database).followed.values()
+    assert sum(len(one.findings) + len(one.screenshots) for one in kept) <= 10
+    for audit_id in audits:
+        await store.record(audit_id, END)
+    assert (await store.read(verify)).ok
+
+
+def take_the_last_event(audit_id):
+    last = AuditEvent.select(AuditEvent.id).where(AuditEvent.audit == audit_id)
+    newest = last.order_by(AuditEvent.id.desc()).limit(1).scalar()
+    current_database().raw.execute(f"DELETE FROM audit_events WHERE id = {newest}")
+
+
+def log_by_hand(audit_id):
+    current_database().raw.execute(
+        "INSERT INTO audit_events (audit_id, event_type, data, timestamp) "
+        f"VALUES ('{audit_id}', 'note', '{{}}', '2026-01-01 00:00:00')"
+    )
+
+
+@pytest.mark.parametrize("change", [take_the_last_event, log_by_hand])
+@pytest.mark.parametrize("at_once", [False, True])
+async def test_what_a_function_of_a_callers_writes_by_the_driver_is_in_the_seal(
+    tmp_path, change, at_once
+):
+    def write():
+        change(audit_id)
+        if at_once:
+            sync.record(audit_id, END)
+
+    def sealed():
+        events = AuditEvent.select().where(AuditEvent.audit == audit_id).count()
+        return events, Audit.get_by_id(audit_id).sealed_events
+
+    async with AuditStore.open(tmp_path / "audits.db") as store:
+        audit_id = await begin(store)
+        await store.write(write)
+        if not at_once:
+            await store.record(audit_id, END)
+        events, covered = await store.read(sealed)
+        assert events == covered
+
+
+async def together(store, *calls):
+    """The outcomes of calls that wait for one another's batch."""
+    gate, results = Gate(), {}
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(outcome, results, "gate", store.write, gate)
+        await gate.wait()
+        for number, (call, *args) in enumerate(calls):
+            tasks.start_soon(lambda n, c, a: outcome(results, n, c, *a), number, call, args)
+            await anyio.wait_all_tasks_blocked()
+        gate.release.set()
+    return [results[number] for number in range(len(calls))]
+
+
+async def test_an_image_stays_when_all_is_run_again_because_of_another_write(store):
+    audit_id = await begin(store, rows=0)
+    other = await store.create("https://other.example")
+    shown, _, absent, _ = await together(
+        store,
+        (store.record, audit_id, make_event("screenshot", index=1)),
+        (store.claim, other.id),
+        (store.record, "absent", make_event("phase_start")),
+        (store.record, audit_id, make_event("stats_update")),
+    )
+    assert isinstance(shown, int)
+    assert isinstance(absent, AuditNotFound)
+    (screenshot,) = (await store.get(audit_id)).screenshots
+    assert await store.screenshot(screenshot.file_path)
+
+
+async def test_of_writes_that_wait_each_sees_those_before_it(store):
+    create = partial(store.create, "https://example.com", id="a")
+    event = make_event("phase_start")
+    early, created, late = await together(
+        store, (store.record, "a", event), (create,), (store.record, "a", event)
+    )
+    assert isinstance(early, AuditNotFound)
+    assert (created.id, type(late)) == ("a", int)
+    gone, again, last = await together(
+        store, (store.delete, "a"), (create,), (store.record, "a", event)
+    )
+    assert (gone, again.id, type(last)) == (None, "a", int)
