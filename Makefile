@@ -15,7 +15,7 @@ DIFFERENT = tests/catalog tests/migrations/test_both_sqlites.py \
 	tests/maintenance/test_lacking_means.py tests/maintenance/test_prune_undated.py \
 	tests/queries/test_odd_stored_values.py tests/store/test_refused_commits.py -k "not server"
 
-.PHONY: demo serve test test-all test-sqlite test-sqlite-quick test-pythons \
+.PHONY: demo serve test test-all test-installed test-sqlite test-sqlite-quick test-pythons \
 	test-without-posix tools check docs bench torture torture-sqlite mutants format clean
 
 demo: $(READY)  ## run the samples as concurrent audits and show what the store kept
@@ -33,6 +33,20 @@ test: check  ## every check and every test
 
 test-all: check  ## the tests with all their cases, of which `make test` runs some (20 minutes)
 	VERITAS_TESTS=all $(BIN)/python $(TESTS)
+
+# The sdist is unpacked, the wheel made of it, and the tests find the package where that installs it.
+test-installed: $(READY)  ## every test with the package as the wheel of the sdist installs it
+	rm -rf build/installed dist
+	$(BIN)/python -m build --outdir dist .
+	mkdir -p build/installed
+	tar -xzf dist/*.tar.gz -C build/installed --strip-components 1
+	rm -r build/installed/veritas_peewee
+	$(PYTHON) -m venv build/installed/.venv
+	build/installed/.venv/bin/python -m pip install --quiet --disable-pip-version-check \
+		"$$(ls dist/*.whl)[cli,docs,test,web]" --constraint constraints.txt
+	ln -s "$$(build/installed/.venv/bin/python -c 'import sysconfig; \
+		print(sysconfig.get_path("purelib"))')/veritas_peewee" build/installed/veritas_peewee
+	cd build/installed && .venv/bin/python $(TESTS)
 
 test-sqlite: $(NEW_READY)  ## every test with the SQLite of PyPI's pysqlite3
 	$(NEW)/python $(TESTS)
