@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -120,6 +122,31 @@ def test_an_interrupt_is_quiet(database: Path, tmp_path: Path) -> None:
     assert AuditStatus.RUNNING not in statuses
     assert stored >= set(acknowledged(ack))
     check_files(database)
+
+
+IN_A_TASK = """
+import signal
+import subprocess
+import sys
+import anyio
+from veritas_peewee.cli.ending import Ending, when_asked
+async def interrupt():
+    signal.raise_signal(signal.SIGINT)
+async def main():
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(interrupt)
+        await anyio.sleep_forever()
+try:
+    with when_asked(Ending()):
+        anyio.run(main)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_an_interrupt_is_quiet_whichever_task_it_comes_in() -> None:
+    done = subprocess.run([sys.executable, "-c", IN_A_TASK], capture_output=True, timeout=DEADLINE)
+    assert (done.stdout.strip(), done.stderr) == (b"interrupted", b"")
 
 
 @pytest.mark.parametrize("moment", [1, 150, 450])

@@ -16,7 +16,8 @@ from typing import Any, Self
 # On Windows a console that is closed, a shutdown and Ctrl-Break are SIGBREAK.
 _NAMES = ("SIGTERM", "SIGHUP", "SIGBREAK")
 _ASKED = tuple(getattr(signal, name) for name in _NAMES if hasattr(signal, name))
-_logger = logging.getLogger("veritas_peewee")
+# The event loop too: an interrupt within a task of a group ends in an error of its own there.
+_LOGGERS = tuple(map(logging.getLogger, ("veritas_peewee", "asyncio")))
 _SOON = 0.05
 """Seconds after which an interrupt that a finalizer has swallowed comes again."""
 
@@ -121,11 +122,13 @@ def when_asked(ending: Ending) -> Iterator[None]:
                 signal.signal(number, ending.ask)
                 replaced.append((number, given))
     hook, sys.unraisablehook = sys.unraisablehook, ending.ask_again
-    _logger.addFilter(ending.is_worth_saying)
+    for logger in _LOGGERS:
+        logger.addFilter(ending.is_worth_saying)
     try:
         yield
     finally:
-        _logger.removeFilter(ending.is_worth_saying)
+        for logger in _LOGGERS:
+            logger.removeFilter(ending.is_worth_saying)
         sys.unraisablehook = hook
         for number, given in replaced:
             signal.signal(number, given)
