@@ -82,10 +82,16 @@ def _event_type(value: object) -> str:
     return text
 
 
+_DERIVED = frozenset(("digest", "host", "screenshots_count", "seal", "sealed_events"))
+"""Columns that follow from the rows: in a model that was read a while ago they can be out of date,
+and a change that brings a seal or a digest is taken for the store's own on a server."""
+
+
 class _Table(Named, Model):
     # Attributes of Peewee's, which its type stubs leave out.
     if TYPE_CHECKING:
         _dirty: set[str]
+        _pk: Any
         _normalize_data: ClassVar[Any]
     else:
         _dirty = Unchanged()
@@ -96,6 +102,13 @@ class _Table(Named, Model):
         def select(cls, *fields: Any) -> Any:
             """Peewee's select; its rows become instances as the store's own do."""
             return Select(cls, fields or cls._meta.sorted_fields, is_default=not fields)
+
+    def save(self, force_insert: bool = False, only: Any = None) -> Any:
+        """Peewee's save, which leaves what the store derives from the rows, unless it was set."""
+        if only is None and not force_insert and self._pk is not None:
+            fields = self._meta.fields
+            only = [fields[name] for name in fields if name not in _DERIVED or name in self._dirty]
+        return super().save(force_insert, only)
 
     def named(self) -> dict[str, Any]:
         """The columns of the row, as far as they were read; first the audit that it belongs to."""

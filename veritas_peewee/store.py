@@ -255,7 +255,8 @@ class AuditStore:
             created_at=created_at,
         )
         about = id if type(id) is str else None
-        audit: Audit = await self._opened().submit(create, url, about=about, begins=True)
+        begins = about is not None or id is None  # of any other name nothing is known before it
+        audit: Audit = await self._opened().submit(create, url, about=about, begins=begins)
         return audit
 
     async def record(self, audit_id: str, event: dict[str, Any], *, lenient: bool = False) -> int:

@@ -10,11 +10,20 @@ import pytest
 from tests.support.loops import anyio_backend
 from tests.support.tracing import traced
 from tests.support.writes import Gate, outcome
-from veritas_peewee import Audit, AuditEvent, AuditNotFound, AuditStore, sync
+from veritas_peewee import (
+    Audit,
+    AuditEvent,
+    AuditFinding,
+    AuditNotFound,
+    AuditStore,
+    InvalidAudit,
+    sync,
+)
 from veritas_peewee.database.current import current_database
 from veritas_peewee.ledger import followed
 from veritas_peewee.ledger.memory import remembered
 from veritas_peewee.maintenance.verify import verify
+from veritas_peewee.recording import recorder
 from veritas_peewee.testing import make_event, make_finding
 
 on_each_loop = anyio_backend()
@@ -153,3 +162,107 @@ async def test_of_writes_that_wait_each_sees_those_before_it(store):
         store, (store.delete, "a"), (create,), (store.record, "a", event)
     )
     assert (gone, again.id, type(last)) == (None, "a", int)
+
+
+@pytest.mark.parametrize("later", [make_event("screenshot", index=7), END], ids=["image", "end"])
+async def test_a_model_that_is_saved_as_it_was_read_before_takes_nothing_back(store, later):
+    def save():
+        audit.narrative = "by hand"
+        audit.save()
+        (one,) = found
+        one.plain_english = "by hand"
+        one.save()
+
+    audit_id = await begin(store, rows=1)
+    audit = await store.read(Audit.get_by_id, audit_id)
+    found = await store.read(lambda: list(AuditFinding.select()))
+    await store.record(audit_id, later)
+    await store.write(save)
+    assert (await store.read(verify)).ok
+    now = await store.get(audit_id)
+    assert (now.narrative, now.findings[0].plain_english) == ("by hand", "by hand")
+    assert now.screenshots_count == len(now.screenshots)
+
+
+async def test_of_writes_that_fail_together_each_is_told_its_own_error(store):
+    await store.create("https://example.com", id="there")
+    event = make_event("phase_start")
+    taken, one, other, fine = await together(
+        store,
+        (partial(store.create, "https://example.com", id="there"),),
+        (store.record, "absent", event),
+        (store.record, "gone", event),
+        (store.record, "there", event),
+    )
+    assert isinstance(taken, InvalidAudit)
+    assert isinstance(one, AuditNotFound)
+    assert isinstance(other, AuditNotFound)
+    assert ("absent" in str(one), "gone" in str(other)) == (True, True)
+    assert isinstance(fine, int)
+
+
+@pytest.mark.parametrize("again", ["ingest", "import"])
+async def test_of_an_audit_in_the_place_of_another_the_findings_are_known(store, again, tmp_path):
+    await store.create("https://example.com", id="a")
+    plain = {"type": "finding", "finding": {**make_finding(), "id": None}}
+    events = [make_event("phase_start"), plain]
+    if again == "import":
+        async with AuditStore.open(tmp_path / "other.db") as other:
+            await other.create("https://example.com", id="a")
+            await other.record_many("a", events)
+            await other.export(tmp_path / "a.jsonl")
+    await store.delete("a")
+    if again == "import":
+        await store.import_(tmp_path / "a.jsonl")
+    else:
+        await store.ingest(events, audit_id="a", url="https://example.com")
+    await store.record("a", plain)
+    assert len((await store.get("a")).findings) == 1
+
+
+@pytest.mark.parametrize("odd", [[], {}, 0, False, 1, [1]], ids=repr)
+async def test_the_log_decides_whether_a_finding_was_reported_under_an_id_that_is_no_text(
+    file_store, odd
+):
+    audit_id = await begin(file_store, rows=0)
+    first = {"type": "finding", "finding": {**make_finding(), "id": odd}}
+    as_text = {"type": "finding", "finding": {**make_finding(description="2"), "id": str(odd)}}
+    events = [make_event("phase_start"), first, as_text]
+    for event in events[1:]:
+        await file_store.record(audit_id, event)
+
+    def again():
+        stored = list(AuditEvent.select().where(AuditEvent.audit == audit_id))
+        sync.create("https://example.com", id="again")
+        recorder.replay("again", stored)
+
+    await file_store.write(again)
+    found = [(await file_store.get(one)).findings for one in (audit_id, "again")]
+    assert len(found[0]) == len(found[1])
+
+
+async def test_what_is_used_up_by_being_read_is_run_once(store):
+    audit_id = await begin(store, rows=0)
+    events = await store.events(audit_id)
+    await store.create("https://example.com", id="again")
+    ids, _ = await together(
+        store,
+        (store.write, recorder.replay, "again", iter(events)),
+        (store.record, "absent", make_event("phase_start")),
+    )
+    assert len(ids) == len(await store.events("again")) == len(events)
+
+
+async def test_what_a_callback_writes_by_the_driver_is_in_the_seal(tmp_path):
+    def call():
+        sync.create("https://example.com", id="a")
+        sync.record("a", make_event("phase_start"))
+        log_by_hand("a")
+
+    def write():
+        current_database().after_commit(call)
+
+    async with AuditStore.open(tmp_path / "audits.db") as store:
+        await store.write(write)
+        await store.record("a", END)
+        assert (await store.read(lambda: Audit.get_by_id("a").sealed_events)) == 3

@@ -57,8 +57,6 @@ class StoreDatabase(Answers):
         self.last_cursor: Any = None
         self.may_stall = False
         """Whether its queries may run on an event loop's own thread."""
-        self.runs_callers = False
-        """Whether a function of a caller's is being run, which may read rows one by one."""
         self.paused = 0.0
         self.work = 0
         self._keep_at = 0.0

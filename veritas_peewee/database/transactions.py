@@ -6,7 +6,8 @@ Longer than most modules: how a transaction ends, for whatever reason, is decide
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from threading import current_thread, main_thread
 from types import TracebackType
 from typing import Any
@@ -76,6 +77,8 @@ class Transactions(peewee.Database):
         """How many of the next transactions are not to hope."""
         self.is_spoilt = False
         """Whether a part of a transaction that hopes has failed."""
+        self.runs_callers = False
+        """Whether a function of a caller's is being run, which may do anything."""
         self.undo: list[Callable[[], object]] = []
         """The `after_rollback` callbacks of the open transaction."""
         self.cursors: list[Any] = []
@@ -280,6 +283,17 @@ class Transactions(peewee.Database):
             self.undo.clear()
             self.finish(commit=False)
 
+    @contextmanager
+    def runs_a_callers(self) -> Iterator[None]:
+        """Within the block a function of a caller's runs, which may write in any way."""
+        before, self.runs_callers = self.runs_callers, True
+        if self.keeper is not None:
+            self.keeper.callers_write()
+        try:
+            yield
+        finally:
+            self.runs_callers = before
+
     # ---- what follows the end ----
 
     def after_rollback(self, fn: Callable[[], object]) -> None:
@@ -309,7 +323,8 @@ class Transactions(peewee.Database):
             # Of the transaction that has ended; a callback may have one of its own.
             ended = self.lost, self.is_undone
             try:
-                fn()
+                with self.runs_a_callers():
+                    fn()
             except BaseException as error:
                 if isinstance(error, Exception) or current_thread() is not main_thread():
                     _logger.exception("%s: a callback after a transaction failed", self.name)

@@ -89,9 +89,9 @@ class LedgerKeeper(Keeping):
         return _DENY if self.alone else 0
 
     def changes_audit(self, audit_id: str) -> None:
-        # Where the row has the number of its screenshots already, the trigger that counts them
-        # changes nothing.
-        if not self.own_change or self.changing is not None:
+        # What changes it with its seal knows of it; and where its row has the number of its
+        # screenshots already, the trigger that counts them changes nothing.
+        if not self.own_change or self.changing not in (None, audit_id):
             super().changes_audit(audit_id)
 
     # ---- what a connection calls ----
@@ -156,8 +156,7 @@ def _triggers() -> tuple[str, ...]:
         "WHEN NEW.seal IS NULL OR NEW.sealed_events IS NOT NULL "
         "BEGIN SELECT veritas_new(NEW.id); END",
         f"CREATE TEMP TRIGGER veritas_audit_changed BEFORE UPDATE OF {_columns(Audit)} "
-        # A change that brings a new seal is ours: who else sets one answers for it.
-        "ON main.audits WHEN NEW.seal IS OLD.seal BEGIN SELECT veritas_touch(OLD.id); END",
+        "ON main.audits BEGIN SELECT veritas_touch(OLD.id); END",
         "CREATE TEMP TRIGGER veritas_audit_renamed AFTER UPDATE OF id ON main.audits "
         "WHEN NEW.id IS NOT OLD.id "
         "BEGIN SELECT veritas_renamed(OLD.id, NEW.id); END",

@@ -53,8 +53,10 @@ class Keeping(Remembered):
             self.rows[table, row_id] = None
 
     def put(self, audit_id: str) -> None:
-        """An audit was added."""
+        """An audit was added, perhaps in the place of another one."""
         self.stored.pop(audit_id, None)
+        self.followed.drop(audit_id)
+        self.forget_contents(audit_id)
 
     def new(self, audit_id: str) -> None:
         """An audit was added without a seal, or by an import."""

@@ -50,21 +50,60 @@ def commit(
     """
     began = perf_counter()
     done: list[Job] = []
-    committed, outcome = False, "not committed"
+    outcome = "not committed"
     database.lost, database.is_undone = False, True
     database.settle()
     if database.reads_ahead:
         database.expected = list({job.about for job in batch if job.about is not None})
     database.hopes = hopes = _can_hope(database, batch) if in_hope is None else in_hope
+    error = _failure_of(database, batch, done, in_hope=hopes)
+    database.hopes = False
+    committed = bool(done) and error is None
+    if committed:
+        outcome = "committed"
+    elif error is not None:
+        if tries > 1 and database.can_begin_again(error):
+            return _commit_again(database, batch, done, tries - 1)
+        is_told = hopes and (database.is_spoilt or database.reads_ahead)
+        if is_told and database.is_undone and is_known(error) and not database.is_lost(error):
+            database.careful = CAREFUL
+            return _commit_again(database, batch, done, tries)
+        if len(batch) == len(done) == 1:
+            is_hidden = database.lost and not isinstance(error, OutcomeUnknown)
+            failure = first_failure(error) if is_hidden else error
+            batch[0].error = store_error(failure, database.location.name) or failure
+        else:
+            for job in move(batch, QUEUED, DONE):
+                done.append(job)
+                job.take_back()  # it has not run, whatever became of the others
+        if not (database.is_undone and is_known(error)):
+            outcome = "not known whether committed"
+        _fail_all(database, done, error)
+    move(done, RUNNING, DONE)
+    gone = [] if len(done) == len(batch) else withdrawn(batch)
+    for job in gone:
+        job.take_back()
+    if _logger.isEnabledFor(logging.DEBUG):
+        milliseconds = (perf_counter() - began) * 1000
+        what = f"batch of {len(batch)}, {outcome}, {milliseconds:.1f} ms"
+        _log_fates(database.location.name, what, batch)
+    return done, gone, committed
+
+
+def _failure_of(
+    database: StoreDatabase, batch: list[Job], done: list[Job], *, in_hope: bool
+) -> BaseException | None:
+    """Run a batch in one transaction, and add to `done` the jobs that have begun; returns what was
+    raised: BEGIN or COMMIT has failed, a job of a batch in hope, or one has ended the transaction.
+    """
     try:
-        if hopes:
-            done = move(batch, QUEUED, RUNNING)
-            done = batch if len(batch) == len(done) == 1 else done
+        if in_hope:
+            done += move(batch, QUEUED, RUNNING)
             if done:
                 _run_in_hope(database, done)
         elif len(batch) == 1:
             if move(batch, QUEUED, RUNNING):
-                done = batch
+                done += batch
                 _run_alone(database, batch[0])
         else:
             with database.unit():
@@ -79,38 +118,9 @@ def commit(
                         done += taken
                         if taken:
                             _run_together(database, together, taken)
-        if done:
-            committed, outcome = True, "committed"
     except BaseException as error:
-        # BEGIN or COMMIT failed, or a write ended the transaction.
-        database.hopes = False
-        if tries > 1 and database.can_begin_again(error):
-            return _commit_again(database, batch, done, tries - 1)
-        is_told_late = hopes and (database.is_spoilt or database.reads_ahead)
-        if is_told_late and database.is_undone and is_known(error) and not database.is_lost(error):
-            database.careful = CAREFUL
-            return _commit_again(database, batch, done, tries)
-        if done is batch:
-            is_hidden = database.lost and not isinstance(error, OutcomeUnknown)
-            failure = first_failure(error) if is_hidden else error
-            batch[0].error = store_error(failure, database.location.name) or failure
-        else:
-            for job in move(batch, QUEUED, DONE):
-                done.append(job)
-                job.take_back()  # it has not run, whatever became of the others
-        if not (database.is_undone and is_known(error)):
-            outcome = "not known whether committed"
-        _fail_all(database, done, error)
-    database.hopes = False
-    move(done, RUNNING, DONE)
-    gone = [] if len(done) == len(batch) else withdrawn(batch)
-    for job in gone:
-        job.take_back()
-    if _logger.isEnabledFor(logging.DEBUG):
-        milliseconds = (perf_counter() - began) * 1000
-        what = f"batch of {len(batch)}, {outcome}, {milliseconds:.1f} ms"
-        _log_fates(database.location.name, what, batch)
-    return done, gone, committed
+        return error  # and not while it is handled: what fails next would have it in its chain
+    return None
 
 
 def _can_hope(database: StoreDatabase, batch: list[Job]) -> bool:
@@ -120,7 +130,7 @@ def _can_hope(database: StoreDatabase, batch: list[Job]) -> bool:
         return False
     if len(batch) == 1 and (batch[0].alone or not database.reads_ahead):
         return False
-    return all(job.is_ours for job in batch)
+    return all(job.can_run_twice for job in batch)
 
 
 def _run_in_hope(database: StoreDatabase, jobs: list[Job]) -> None:
@@ -206,13 +216,8 @@ def _run_alone(database: StoreDatabase, job: Job) -> None:
 
 
 def _run_it(database: StoreDatabase, job: Job) -> None:
-    database.runs_callers = not job.is_ours
-    if database.runs_callers and database.keeper is not None:
-        database.keeper.callers_write()
-    try:
+    with nullcontext() if job.is_ours else database.runs_a_callers():
         job.run()
-    finally:
-        database.runs_callers = False
 
 
 def _run_together(database: StoreDatabase, together: Together, jobs: list[Job]) -> None:
@@ -220,17 +225,16 @@ def _run_together(database: StoreDatabase, together: Together, jobs: list[Job]) 
         _run(database, jobs[0])
         return
     try:
-        results = together([job.args for job in jobs])
+        for job, result in zip(jobs, together([job.args for job in jobs]), strict=True):
+            job.result = result
+        return
     except Exception:
         if not database.in_whole_transaction:
             raise
-        # By halves, until only those that are at fault fail.
-        middle = len(jobs) // 2
-        _run_together(database, together, jobs[:middle])
-        _run_together(database, together, jobs[middle:])
-    else:
-        for job, result in zip(jobs, results, strict=True):
-            job.result = result
+    # By halves, until only those that are at fault fail; none with this error in its chain.
+    middle = len(jobs) // 2
+    _run_together(database, together, jobs[:middle])
+    _run_together(database, together, jobs[middle:])
 
 
 def _run(database: StoreDatabase, job: Job) -> None:

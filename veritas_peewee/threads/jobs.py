@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from enum import Enum
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -94,6 +95,14 @@ class Job:
     def is_ours(self) -> bool:
         """Whether the function is one of the store's own writes."""
         return inside_unit(self.fn) is not self.fn
+
+    @property
+    def can_run_twice(self) -> bool:
+        """Whether it is one of ours, and is given nothing that is used up by being read."""
+        given = self.args
+        if isinstance(self.fn, partial):
+            given = (*given, *self.fn.args, *self.fn.keywords.values())
+        return self.is_ours and not any(hasattr(one, "__next__") for one in given)
 
     def run(self) -> None:
         """Call the function and set `result`; TypeError if it is an async one or a generator."""
