@@ -170,7 +170,8 @@ print(*sorted(name for name in set(sys.modules) - before if "." in name or "veri
         "veritas_peewee.values.states", "veritas_peewee.database.expressions",
         "veritas_peewee.values.image_files", "veritas_peewee.values.json_field",
         "veritas_peewee.values.details", "veritas_peewee.values.nesting",
-        "veritas_peewee.files", "veritas_peewee.files.platform", "veritas_peewee.files.posix",
+        "veritas_peewee.files", "veritas_peewee.files.platform",
+        f"veritas_peewee.files.{'windows' if sys.platform == 'win32' else 'posix'}",
         "veritas_peewee.files.failures", "veritas_peewee.files.identity",
         "veritas_peewee.database.instances",
     }  # fmt: skip

@@ -85,5 +85,6 @@ def test_its_pages_have_their_styles_and_scripts(archive: Path, tmp_path: Path) 
         finally:
             process.send_signal(signal.SIGTERM)
             _, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (128 + signal.SIGTERM, "")
-    assert list((tmp_path / "temporary").iterdir()) == []
+    if sys.platform != "win32":  # where no signal asks a process to end
+        assert (process.returncode, err) == (128 + signal.SIGTERM, "")
+        assert list((tmp_path / "temporary").iterdir()) == []

@@ -84,7 +84,9 @@ async def test_events_of_form_1_are_recorded_too_and_closed_by_the_engine_or_by_
         (["text=2026-01-01 {\"url\": 1}\n"], "disconnected", "last line was '2026-01-01 {"),
         (["progress", "text={\"url\":"], "disconnected", "cut off or damaged"),
         (["progress", "say=one", "say=two", "exit=3"], "error", "ended with exit code 3: one\ntwo"),
-        (["progress", "kill"], "error", "was ended by signal 9 (SIGKILL)"),
+        pytest.param(
+            ["progress", "kill"], "error", "was ended by signal 9 (SIGKILL)", id="killed"
+        ),
         (["say=\u00e4" + "x" * 9000, "exit=1"], "error", "x" * 1000),
     ],
 )  # fmt: skip

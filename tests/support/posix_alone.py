@@ -105,6 +105,12 @@ POSIX_ALONE: dict[str, str] = {
     "tests/cli/test_machines.py::"
     "test_a_live_pipe_whose_program_is_asked_to_end_is_marked": _SIGNALS,
     "tests/cli/test_machines.py::test_a_program_that_waits_ends_when_it_is_asked": _SIGNALS,
+    "tests/cli/test_machines.py::"
+    "test_a_last_line_without_its_newline_is_kept_or_named_too": _SIGNALS,
+    "tests/cli/test_machines.py::"
+    "test_an_event_that_was_read_is_recorded_before_the_signal_is_heeded": _SIGNALS,
+    "tests/cli/test_machines.py::"
+    "test_an_interrupt_of_which_sqlite_makes_another_error_is_one_all_the_same": _FORK,
     "tests/cli/test_machines.py::test_an_input_that_is_not_there_yet_is_waited_for": _WAITING,
     "tests/cli/test_machines.py::"
     "test_what_an_output_that_does_not_wait_has_no_room_for_is_no_success": _WAITING,
@@ -143,10 +149,10 @@ POSIX_ALONE: dict[str, str] = {
     "tests/web/test_older_workers.py": _SIGNALS,
     "tests/running/test_run.py::"
     "test_an_engine_that_gives_no_result_ends_its_audit_with_the_reason"
-    "[asyncio-steps3-error-was ended by signal 9 (SIGKILL)]": _SIGNALS,
+    "[asyncio-killed]": _SIGNALS,
     "tests/running/test_run.py::"
     "test_an_engine_that_gives_no_result_ends_its_audit_with_the_reason"
-    "[trio-steps3-error-was ended by signal 9 (SIGKILL)]": _SIGNALS,
+    "[trio-killed]": _SIGNALS,
 }
 """By a test's file, or `file::test`, or that with one case, `file::test[case]`."""
 

@@ -38,6 +38,10 @@ class Answers(Transactions):
         """Whether no other connection, of any process, has the database open."""
         raise NotImplementedError
 
+    def is_closed_beneath(self) -> bool:
+        """Whether a caller's function has closed the driver's own connection."""
+        return False
+
     def cancel_when(self, asked: Callable[[], bool], steps: int) -> None:
         """Call `asked` now and then while a statement runs; True ends the statement."""
         raise NotImplementedError

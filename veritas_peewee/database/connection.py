@@ -104,7 +104,8 @@ class StoreDatabase(Answers):
             self.dispose()
             self.session.close()
             return False
-        with self.file.closing(last=self.writes(self.role)) as can_be_closed:
+        last = self.writes(self.role) and not self.is_closed_beneath()
+        with self.file.closing(last=last) as can_be_closed:
             if can_be_closed:
                 closed = bool(super().close())
             else:

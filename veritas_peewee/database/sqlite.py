@@ -157,6 +157,13 @@ class SqliteStore(StoreDatabase, SqliteDatabase):
         connection = self.state.conn
         return connection is not None and connection.in_transaction
 
+    def is_closed_beneath(self) -> bool:
+        try:
+            _ = self.transaction_is_open
+        except driver.ProgrammingError:
+            return True
+        return False
+
     def begin_raw(self, lock_type: str | None) -> None:
         connection = self.state.conn
         if connection is None or lock_type is not None:
