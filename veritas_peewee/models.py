@@ -11,7 +11,7 @@ import peewee
 from peewee import SQL, BlobField, ForeignKeyField, Index, Model
 
 from veritas_peewee.database.current import database
-from veritas_peewee.database.expressions import part_of_json, whole_part
+from veritas_peewee.database.expressions import is_text_in_json, part_of_json, whole_part
 from veritas_peewee.database.instances import Select, Unchanged
 from veritas_peewee.values.details import AUDIT_RESULT, ENGINE_RESULT, details_of
 from veritas_peewee.values.fields import (
@@ -82,11 +82,6 @@ def _event_type(value: object) -> str:
     return text
 
 
-_DERIVED = frozenset(("digest", "host", "screenshots_count", "seal", "sealed_events"))
-"""Columns that follow from the rows: in a model that was read a while ago they can be out of date,
-and a change that brings a seal or a digest is taken for the store's own on a server."""
-
-
 class _Table(Named, Model):
     # Attributes of Peewee's, which its type stubs leave out.
     if TYPE_CHECKING:
@@ -95,6 +90,10 @@ class _Table(Named, Model):
         _normalize_data: ClassVar[Any]
     else:
         _dirty = Unchanged()
+
+    _derived: ClassVar[frozenset[str]] = frozenset()
+    """Columns that follow from the rows: in a model that was read a while ago, or is a copy, they
+    are out of date, and a server takes a change that brings a seal or a digest for the store's."""
 
     if not TYPE_CHECKING:  # its types are those of Peewee's stubs
 
@@ -105,9 +104,11 @@ class _Table(Named, Model):
 
     def save(self, force_insert: bool = False, only: Any = None) -> Any:
         """Peewee's save, which leaves what the store derives from the rows, unless it was set."""
-        if only is None and not force_insert and self._pk is not None:
-            fields = self._meta.fields
-            only = [fields[name] for name in fields if name not in _DERIVED or name in self._dirty]
+        if only is None and not self._meta.only_save_dirty:
+            kept = self._derived - self._dirty
+            if kept & self.__data__.keys():
+                names = self.__data__.keys() - kept
+                only = [self._meta.fields[name] for name in names] if len(names) > 1 else None
         return super().save(force_insert, only)
 
     def named(self) -> dict[str, Any]:
@@ -131,6 +132,8 @@ class _Table(Named, Model):
 
 class Audit(_Table):
     """One audit of one site: the projection of its events."""
+
+    _derived = frozenset(("host", "screenshots_count", "seal", "sealed_events"))
 
     if TYPE_CHECKING:  # queries; lists on an audit from `AuditStore`
         findings = RowsOf["AuditFinding"]()
@@ -246,6 +249,8 @@ class Audit(_Table):
 
 
 class _Child(_Table):
+    _derived = frozenset(("digest",))
+
     if TYPE_CHECKING:  # what Peewee adds by itself
         id = peewee.AutoField()
         audit_id = IdField(16)
@@ -539,8 +544,12 @@ of the history."""
 audit_time = peewee.fn.COALESCE(Audit.started_at, Audit.created_at)
 """When an audit ran: the start that its engine reported, or else when it was stored."""
 
-reported_finding_id = part_of_json(AuditEvent.data, "$.finding.id")
+_FINDING_ID = "$.finding.id"
+reported_finding_id = part_of_json(AuditEvent.data, _FINDING_ID)
 """The engine's own id of the finding that a `finding` event reports."""
+
+has_finding_id = is_text_in_json(AuditEvent.data, _FINDING_ID)
+"""Whether that is a text: what is none is no id, also not of the text that shows it."""
 
 
 def _index(model: type[_Table], name: str, *fields: Any, where: Any = None) -> None:

@@ -425,7 +425,8 @@ class AuditStore:
         Inside it the models and the functions of `sync` work on this store. What it wrote is
         committed when this returns. Raises the error of `fn`, which undoes what it wrote.
         """
-        result: T = await self._opened().submit(partial(fn, *args, **kwargs))
+        call = partial(fn, *args, **kwargs)
+        result: T = await self._opened().submit(call, from_caller=True)
         return result
 
     # ---- reading ----

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import partial
 
 import anyio
@@ -184,6 +185,51 @@ async def test_a_model_that_is_saved_as_it_was_read_before_takes_nothing_back(st
     assert now.screenshots_count == len(now.screenshots)
 
 
+async def test_a_copy_of_a_row_is_a_row_of_its_own(store):
+    def copy():
+        (found,) = AuditFinding.select().where(AuditFinding.audit == audit_id)
+        found.id, found.description = None, "another one"
+        found.save()
+        audit = Audit.get_by_id(audit_id)
+        audit.id = "copy"
+        audit.save(force_insert=True)
+
+    audit_id = await begin(store, rows=1)
+    await store.write(copy)
+    await store.record(audit_id, END)
+    assert (await store.read(verify)).ok
+
+
+async def test_where_only_what_was_set_is_saved_nothing_else_is(store, monkeypatch):
+    def save():
+        audit.narrative = "by hand"
+        audit.save()
+
+    monkeypatch.setattr(Audit._meta, "only_save_dirty", True)
+    audit_id = await begin(store, rows=0)
+    audit = await store.read(Audit.get_by_id, audit_id)
+    await store.record(audit_id, END)
+    await store.write(save)
+    now = await store.get(audit_id)
+    assert (now.status, now.narrative) == ("completed", "by hand")
+
+
+@pytest.mark.parametrize("kind", ["finding", "screenshot"])
+async def test_what_a_caller_changes_after_another_store_has_added_rows_is_sealed(
+    database, anyio_backend, kind
+):
+    def change():
+        Audit.update(narrative="by hand").where(Audit.id == audit_id).execute()
+
+    if database == ":memory:":
+        pytest.skip("a store in memory has no other one beside it")
+    async with AuditStore.open(database) as store, AuditStore.open(database) as other:
+        audit_id = await begin(store, rows=1)
+        await other.record(audit_id, make_event(kind))
+        await store.write(change)
+        assert (await store.read(verify)).ok
+
+
 async def test_of_writes_that_fail_together_each_is_told_its_own_error(store):
     await store.create("https://example.com", id="there")
     event = make_event("phase_start")
@@ -221,36 +267,60 @@ async def test_of_an_audit_in_the_place_of_another_the_findings_are_known(store,
 
 
 @pytest.mark.parametrize("odd", [[], {}, 0, False, 1, [1]], ids=repr)
-async def test_the_log_decides_whether_a_finding_was_reported_under_an_id_that_is_no_text(
-    file_store, odd
-):
-    audit_id = await begin(file_store, rows=0)
+async def test_an_id_of_a_finding_that_is_no_text_is_none_however_it_is_recorded(store, odd):
     first = {"type": "finding", "finding": {**make_finding(), "id": odd}}
-    as_text = {"type": "finding", "finding": {**make_finding(description="2"), "id": str(odd)}}
-    events = [make_event("phase_start"), first, as_text]
-    for event in events[1:]:
-        await file_store.record(audit_id, event)
+    as_text = json.dumps(odd, separators=(",", ":"))
+    other = {"type": "finding", "finding": {**make_finding(description="2"), "id": as_text}}
+    result = make_event("audit_result")
+    result["result"]["findings"] = [{**make_finding(description="3"), "id": as_text}]
+    events = [first, other, result]
+    audit_id = await begin(store, rows=0)
+    for event in events:
+        await store.record(audit_id, event)
+    many = (await store.create("https://example.com")).id
+    await store.record_many(many, events)
+    whole = (await store.ingest(events, url="https://example.com/")).id
 
     def again():
         stored = list(AuditEvent.select().where(AuditEvent.audit == audit_id))
         sync.create("https://example.com", id="again")
         recorder.replay("again", stored)
 
-    await file_store.write(again)
-    found = [(await file_store.get(one)).findings for one in (audit_id, "again")]
-    assert len(found[0]) == len(found[1])
+    await store.write(again)
+    for one in (audit_id, many, whole, "again"):
+        found = (await store.get(one)).findings
+        assert len(found) == 2, one  # the result reports the second one again
 
 
-async def test_what_is_used_up_by_being_read_is_run_once(store):
+class Once:
+    """Events that can be read once, though they are no iterator."""
+
+    def __init__(self, events):
+        self._events = events
+
+    def __iter__(self):
+        yield from self._events
+        self._events = []
+
+
+class Attributes(dict):
+    """A dict whose keys are its attributes, as some callers have them."""
+
+    __getattr__ = dict.__getitem__
+
+
+async def test_what_a_caller_gives_is_read_once_and_asked_for_nothing(store):
     audit_id = await begin(store, rows=0)
     events = await store.events(audit_id)
     await store.create("https://example.com", id="again")
-    ids, _ = await together(
+    ids, _, created = await together(
         store,
-        (store.write, recorder.replay, "again", iter(events)),
+        (store.write, recorder.replay, "again", Once(events)),
         (store.record, "absent", make_event("phase_start")),
+        (partial(store.create, "https://example.com", options=Attributes(depth=2)),),
     )
     assert len(ids) == len(await store.events("again")) == len(events)
+    assert [one.data["options"] for one in await store.events(created.id)] == [{"depth": 2}]
 
 
 async def test_what_a_callback_writes_by_the_driver_is_in_the_seal(tmp_path):

@@ -102,6 +102,14 @@ def part_of_json(column: Any, path: str) -> Any:
     return Written(sqlite=fn.json_extract(column, SQL(f"'{path}'")), postgres=NodeList(parts))
 
 
+def is_text_in_json(column: Any, path: str) -> Any:
+    """Whether the part of a JSON column at a path is a text there, and not a number for example."""
+    keys = ",".join(path.split(".")[1:])
+    parts = (SQL("json_typeof(CAST("), column, SQL(f"AS json) #> '{{{keys}}}') = 'string'"))
+    asked = fn.json_type(column, SQL(f"'{path}'"))
+    return Written(sqlite=NodeList((asked, SQL("= 'text'"))), postgres=NodeList(parts))
+
+
 def whole_part(column: Any) -> Any:
     """The whole number at or below a number that is not negative."""
     parts = (SQL("CAST(FLOOR("), column, SQL(") AS bigint)"))

@@ -57,6 +57,13 @@ class FollowedAudits(dict[str, Followed]):
         if self._rows > MOST_FOLLOWED:
             self.clear()
 
+    def put_back(self, audit_id: str, one: Followed) -> None:
+        """Follow an audit again, as far as it was followed before."""
+        self[audit_id] = one
+        self._rows += len(one.findings) + len(one.screenshots)
+        if self._rows > MOST_FOLLOWED:
+            self.clear()
+
     def drop(self, audit_id: str) -> None:
         """Follow an audit no longer."""
         if (one := self.pop(audit_id, None)) is not None:

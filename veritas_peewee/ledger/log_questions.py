@@ -12,7 +12,7 @@ from veritas_peewee.database.expressions import is_not_empty, is_text
 from veritas_peewee.database.statements import MARK, execute, per_backend, text_of
 from veritas_peewee.ledger.contents import Images, image_told
 from veritas_peewee.ledger.memory import remembered
-from veritas_peewee.models import AuditEvent, reported_finding_id
+from veritas_peewee.models import AuditEvent, has_finding_id, reported_finding_id
 
 
 def event_data(audit_id: str, event_type: str) -> list[tuple[int, dict[str, Any]]]:
@@ -96,6 +96,7 @@ def _findings_reported_sql() -> str:
         AuditEvent.audit == MARK,
         AuditEvent.event_type == SQL("'finding'"),
         is_not_empty(reported_finding_id),  # so that only the index of these is read
+        has_finding_id,
         AuditEvent.id < MARK,
     )
     return text_of(query.limit(SQL("1")))
@@ -133,6 +134,7 @@ def _reports_sql() -> str:
         AuditEvent.audit == MARK,
         AuditEvent.event_type == SQL("'finding'"),
         is_text(reported_finding_id, MARK),
+        has_finding_id,
     )
     return text_of(query.order_by(AuditEvent.id))
 
@@ -145,6 +147,7 @@ def finding_reported_sql() -> str:
         # its condition.
         AuditEvent.event_type == SQL("'finding'"),
         is_text(reported_finding_id, MARK),
+        has_finding_id,
         AuditEvent.id < MARK,
     )
     return text_of(query.limit(SQL("1")))

@@ -135,7 +135,7 @@ class ServerKeeper(Keeping):
         self.stored[audit_id], self.chain[audit_id] = one.row, last
         self.known[audit_id] = one.state
         if one.followed is not None:
-            self.followed[audit_id] = one.followed
+            self.followed.put_back(audit_id, one.followed)
         if one.contents is not None:
             self.add_contents(audit_id, one.contents)
 
@@ -177,6 +177,8 @@ class ServerKeeper(Keeping):
 
     def _has_changed(self, audit_id: str, *, its_rows: bool = True) -> None:
         if self.known.get(audit_id) in (None, State.ROW):
+            if audit_id not in self.known:  # what its seal covered may be of another time
+                self.set_children(audit_id, None)
             state = self._ask_beside(partial(_state, audit_id))
             if state is State.WRONG:
                 self.note_wrong(self._database, audit_id)

@@ -49,7 +49,8 @@ _REPORTED = (
     "SELECT w.audit, w.finding, MIN(e.id) FROM json_to_recordset(CAST(? AS json)) "
     "AS w(audit text, finding text) JOIN audit_events AS e ON e.audit_id = w.audit "
     "AND e.event_type = 'finding' "
-    "AND veritas_is(CAST(e.data AS json) #>> '{finding,id}', w.finding) GROUP BY 1, 2"
+    "AND veritas_is(CAST(e.data AS json) #>> '{finding,id}', w.finding) "
+    "AND json_typeof(CAST(e.data AS json) #> '{finding,id}') = 'string' GROUP BY 1, 2"
 )
 
 

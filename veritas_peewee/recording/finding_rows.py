@@ -41,8 +41,6 @@ def add_reported(rows: Projection, event: Event) -> None:
         there = known.is_reported(finding_id, rows.event_id)
         known.report(finding_id, rows.event_id)
     else:
-        if finding_id is not None and not isinstance(finding_id, str):
-            known.report(finding_id, rows.event_id)
         there = known.is_there(row)
     if not there:
         known.add(row)

@@ -86,15 +86,11 @@ class KnownFindings:
             return False
         return log_questions.finding_reported(self.audit_id, finding_id, before)
 
-    def report(self, finding_id: object, event_id: int) -> None:
+    def report(self, finding_id: str, event_id: int) -> None:
         """Take a finding as reported by an event of this call."""
-        followed = self._memory.followed
-        if isinstance(finding_id, str):
-            self._reported.add(finding_id)
-            if (one := followed.get(self.audit_id)) is not None:
-                one.reported.setdefault(finding_id, event_id)
-        else:
-            followed.drop(self.audit_id)  # the log takes a number for its text
+        self._reported.add(finding_id)
+        if (one := self._memory.followed.get(self.audit_id)) is not None:
+            one.reported.setdefault(finding_id, event_id)
 
     # ---- by content ----
 

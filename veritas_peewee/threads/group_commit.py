@@ -130,7 +130,7 @@ def _can_hope(database: StoreDatabase, batch: list[Job]) -> bool:
         return False
     if len(batch) == 1 and (batch[0].alone or not database.reads_ahead):
         return False
-    return all(job.can_run_twice for job in batch)
+    return all(job.is_ours for job in batch)
 
 
 def _run_in_hope(database: StoreDatabase, jobs: list[Job]) -> None:

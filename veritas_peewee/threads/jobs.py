@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from enum import Enum
-from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -45,8 +44,8 @@ class Job:
     """A call for the writer and, once its batch has ended, its outcome."""
 
     __slots__ = (
-        "about", "alone", "answered", "args", "begins", "error", "fn", "result", "state",
-        "submitted", "together", "undo",
+        "about", "alone", "answered", "args", "begins", "error", "fn", "from_caller", "result",
+        "state", "submitted", "together", "undo",
     )  # fmt: skip
 
     def __init__(
@@ -59,6 +58,7 @@ class Job:
         alone: bool = False,
         about: str | None = None,
         begins: bool = False,
+        from_caller: bool = False,
     ) -> None:
         self.fn = fn
         self.args = args
@@ -67,6 +67,7 @@ class Job:
         self.alone = alone  # whether it is a single statement, whole or absent by itself
         self.about = about  # the name of what it writes to, if that is one thing
         self.begins = begins  # whether it adds what it is about, if that has a name yet
+        self.from_caller = from_caller  # whether a caller has named the function
         self.answered = answered  # what its caller waits for
         self.state = QUEUED
         self.result: Any = None
@@ -93,16 +94,9 @@ class Job:
 
     @property
     def is_ours(self) -> bool:
-        """Whether the function is one of the store's own writes."""
-        return inside_unit(self.fn) is not self.fn
-
-    @property
-    def can_run_twice(self) -> bool:
-        """Whether it is one of ours, and is given nothing that is used up by being read."""
-        given = self.args
-        if isinstance(self.fn, partial):
-            given = (*given, *self.fn.args, *self.fn.keywords.values())
-        return self.is_ours and not any(hasattr(one, "__next__") for one in given)
+        """Whether it is one of the store's own writes, with what the store gives it."""
+        # What a caller gives can be used up by being read, or write by itself.
+        return not self.from_caller and inside_unit(self.fn) is not self.fn
 
     def run(self) -> None:
         """Call the function and set `result`; TypeError if it is an async one or a generator."""

@@ -99,14 +99,14 @@ class Writer:
         alone: bool = False,
         about: str | None = None,
         begins: bool = False,
+        from_caller: bool = False,
         has_slot: bool = False,
     ) -> Any:
         """Run `fn(*args)`, whole or absent, and return its result once it is committed.
 
         If the caller is cancelled before the job has begun, the job never runs; after that it
         continues as if nobody had cancelled. `undo` is called if it is to have no effect.
-        `together` does at once what `fn` does for several tuples of arguments; `alone`: `fn` is a
-        statement; `about`: what it writes to, or `begins`; `has_slot`: the caller has a slot.
+        `together` does at once what `fn` does for several tuples of arguments; for more see `Job`.
         Raises StoreClosed, the error of `fn`, or WriteUndone.
         """
         if not has_slot and not self.take_slot():
@@ -120,7 +120,7 @@ class Writer:
                         undo()
                 raise
         answered = self._loop.answer()
-        job = Job(fn, args, undo, together, answered, alone, about, begins)
+        job = Job(fn, args, undo, together, answered, alone, about, begins, from_caller)
         queued = False
         try:
             with self._lock:
