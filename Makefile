@@ -15,7 +15,7 @@ DIFFERENT = tests/catalog tests/migrations/test_both_sqlites.py \
 	tests/maintenance/test_lacking_means.py tests/maintenance/test_prune_undated.py \
 	tests/queries/test_odd_stored_values.py tests/store/test_refused_commits.py -k "not server"
 
-.PHONY: demo serve test test-all test-installed test-sqlite test-sqlite-quick test-pythons \
+.PHONY: audit demo serve test test-all test-installed test-sqlite test-sqlite-quick test-pythons \
 	test-without-posix tools check docs bench torture torture-sqlite mutants format clean
 
 demo: $(READY)  ## run the samples as concurrent audits and show what the store kept
@@ -64,6 +64,13 @@ tools: $(TOOLS)  ## what people open the file with; once it is there, the tests 
 
 test-without-posix: $(READY)  ## the tests on Linux with what only POSIX has taken away (20 minutes)
 	PYTHONPATH=tests/windows_simulated $(BIN)/python -m pytest -n 2 --dist loadfile -k "not server"
+
+# Strict, for with no answer about a package it would say that nothing is known against it.
+audit:  ## whether anything is known against the pinned versions; asks a service on the internet
+	$(PYTHON) -m venv --clear .venv-audit
+	.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1
+	.venv-audit/bin/pip-audit --strict --require-hashes --disable-pip \
+		--requirement requirements-hashed.txt
 
 check: docs  ## format, lint, types, floors, the guide
 	$(BIN)/ruff format --check .
