@@ -4,14 +4,17 @@ known while other processes write."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from threading import Event
 
 import pytest
 from anyio import create_task_group, sleep
+from peewee import PeeweeException
 
 from tests.support.on_server import by_hand
 from tests.support.places import Databases
-from veritas_peewee import AuditNotFound, AuditStore, InvalidAudit
+from veritas_peewee import Audit, AuditNotFound, AuditStore, InvalidAudit, WriteUndone
+from veritas_peewee.database.current import current_database
 from veritas_peewee.database.postgres_driver import Connection
 from veritas_peewee.testing import make_event, make_finding
 from veritas_peewee.threads import group_commit, writer
@@ -156,3 +159,19 @@ async def test_what_another_program_changes_in_between_is_not_taken_for_known(ur
         assert (await store.get(extended)).errors == ["ours", "theirs", "last"]
         assert await store.verify(extended) == []
         assert await store.verify(altered)
+
+
+async def test_what_follows_a_statement_that_failed_is_told_as_undone_and_how_to_go_on(url):
+    """Also of a write whose neighbour's statement has failed, as on a full disk."""
+
+    def passes_over_a_failure():
+        with suppress(PeeweeException):
+            current_database().execute_sql("SELECT 1 / 0").fetchall()
+        return Audit.select().count()
+
+    async with AuditStore.open(url) as store:
+        with pytest.raises(
+            WriteUndone, match=r"a statement before it .* `with database.atomic\(\)`"
+        ):
+            await store.write(passes_over_a_failure)
+        assert (await store.create(URL)).url == URL

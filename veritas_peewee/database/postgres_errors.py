@@ -10,6 +10,7 @@ from veritas_peewee.errors import (
     StoreBusy,
     StoreError,
     StoreFull,
+    WriteUndone,
 )
 
 FOREIGN_KEY = "23503"
@@ -18,6 +19,10 @@ CANCELLED = "57014"
 """The statement was ended by its caller, or for how long it lasted."""
 NOT_ALLOWED = "42501"
 """The user lacks a right."""
+FAILED_BEFORE = "25P02"
+"""A statement before it has failed, and the transaction takes no other."""
+_SKIPPED = "PipelineAborted"
+"""psycopg's error, without a code, for a statement that the server has not looked at."""
 TOO_LONG = "25P04"
 """The server has ended a transaction, and its connection, for how long it lasted."""
 LOST = "08006"
@@ -25,6 +30,7 @@ LOST = "08006"
 
 _BY_STATE: dict[str, type[StoreError]] = {
     "25006": ReadOnlyStore,  # read_only_sql_transaction
+    FAILED_BEFORE: WriteUndone,
     NOT_ALLOWED: ReadOnlyStore,  # insufficient_privilege
     "53": StoreFull,  # insufficient resources: disk, memory, connections
     "53300": StoreBusy,  # too_many_connections
@@ -41,6 +47,9 @@ _OTHER_ENCODING = (
     "copy` the store there"
 )
 _WORDS = {
+    FAILED_BEFORE: "nothing of this write was saved: a statement before it in the same transaction "
+    "has failed, and PostgreSQL then takes no other; try it again, and put what may fail into a "
+    "`with database.atomic()` of its own",
     TOO_LONG: "a transaction lasted longer than it may, and the server has ended it, because it "
     "keeps all others from writing: nothing of it was saved; do less in one write",
     NOT_ALLOWED: "the user of this URL may not do this: let the owner of the tables GRANT it, "
@@ -63,6 +72,8 @@ def state_of(error: BaseException) -> str | None:
             return state
         if getattr(candidate, "connection_lost", False):
             return LOST
+        if type(candidate).__name__ == _SKIPPED:
+            return FAILED_BEFORE
     return None
 
 
