@@ -13,6 +13,8 @@ from time import perf_counter
 from typing import Any
 
 OK = "ok"
+CONTROL_ROUNDS = 100
+"""How many rounds a control that shows no loss is continued at most, unless it has more."""
 MOST_PROBLEMS = 20
 """The most problems that a row lists in full; the others are counted."""
 
@@ -52,6 +54,12 @@ class Row:
     def most(self, name: str, value: float) -> None:
         """Keep the largest value of a figure, rounded to milliseconds."""
         self.figures[name] = max(self.figures.get(name, 0.0), round(value, 3))
+
+    def goes_on(self, rounds: int) -> bool:
+        """Whether more of so many rounds are to be run."""
+        if self.control and not self.missing:  # a short run must not call it broken by chance
+            return self.rounds < max(rounds, CONTROL_ROUNDS)
+        return self.rounds < rounds
 
     @property
     def verdict(self) -> str:

@@ -21,8 +21,6 @@ from veritas_peewee.database.failures import DRIVER_ERRORS
 
 LONGEST = 1.0
 """Seconds for which it records at most before the cut."""
-CONTROL_ROUNDS = 5
-"""A control that shows no loss is continued for this many times its number of rounds."""
 
 
 class Mode(NamedTuple):
@@ -55,9 +53,7 @@ def cuts(run: Run) -> Iterator[Row]:
         begin = perf_counter()
         row = Row(f"power {name}", control=mode.control)
         chance = run.chance
-        while row.rounds < run.rounds or (
-            mode.control and not row.missing and row.rounds < run.rounds * CONTROL_ROUNDS
-        ):
+        while row.goes_on(run.rounds):
             _cut(row, run, mode.options, chance)
             row.rounds += 1
         row.seconds = perf_counter() - begin

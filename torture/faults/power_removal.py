@@ -21,8 +21,6 @@ from veritas_peewee.database.failures import DRIVER_ERRORS
 AUDITS, IMAGES = 40, 3
 LONGEST = 1.0
 """Seconds for which it goes on at most before the cut."""
-CONTROL_ROUNDS = 5
-"""A control that shows no loss is continued for this many times its number of rounds."""
 
 
 class Mode(NamedTuple):
@@ -56,9 +54,7 @@ def cuts(run: Run) -> Iterator[Row]:
     for name, mode in MODES.items():
         begin = perf_counter()
         row = Row(f"power-removal {name}", control="breaks" if mode.unsynced else "")
-        while row.rounds < run.rounds or (
-            mode.unsynced and not row.missing and row.rounds < run.rounds * CONTROL_ROUNDS
-        ):
+        while row.goes_on(run.rounds):
             _cut(row, run, mode)
             row.rounds += 1
         row.seconds = perf_counter() - begin
