@@ -96,6 +96,9 @@ class LedgerKeeper(Keeping):
 
     # ---- what a connection calls ----
 
+    def counted(self, number: int) -> None:
+        self.trace.count(self._database.state.conn, number)
+
     def callers_write(self) -> None:
         self.followed.clear()
 

@@ -101,8 +101,11 @@ class Keeping(Remembered):
         if self.changes:
             number, self.changes = self.changes, 0
             seals.count_changes(self._database, number)
-            self.trace.count(self._database.state.conn, number)
+            self.counted(number)
         return True
+
+    def counted(self, number: int) -> None:
+        """So many changes were counted, by which the transaction could be found again."""
 
     def is_there(self) -> bool | None:
         return self.trace.is_there(self._database.state.conn)

@@ -17,7 +17,7 @@ from veritas_peewee.database.connection import StoreDatabase
 from veritas_peewee.database.failures import DRIVER_ERRORS
 from veritas_peewee.database.transactions import TransactionLost
 from veritas_peewee.errors import StoreError
-from veritas_peewee.ledger import counter, seals
+from veritas_peewee.ledger import counter
 from veritas_peewee.ledger.before_change import look_at_row, state_of
 from veritas_peewee.ledger.contents import MOST_CHAINS
 from veritas_peewee.ledger.followed import Aside
@@ -149,13 +149,7 @@ class ServerKeeper(Keeping):
 
     def before_commit(self) -> bool:
         self._read_changes()
-        if not (self.has_unsealed or self.changes):
-            return False
-        self.seal()
-        if self.changes:
-            number, self.changes = self.changes, 0
-            seals.count_changes(self._database, number)
-        return True
+        return super().before_commit()
 
     def _read_changes(self) -> None:
         if not self._may_be_told:

@@ -93,9 +93,8 @@ def commit(
 def _failure_of(
     database: StoreDatabase, batch: list[Job], done: list[Job], *, in_hope: bool
 ) -> BaseException | None:
-    """Run a batch in one transaction, and add to `done` the jobs that have begun; returns what was
-    raised: BEGIN or COMMIT has failed, a job of a batch in hope, or one has ended the transaction.
-    """
+    """Run a batch in one transaction, and add to `done` the jobs that have begun; returns what the
+    transaction, or a job of a batch in hope, has raised."""
     try:
         if in_hope:
             done += move(batch, QUEUED, RUNNING)
@@ -139,9 +138,7 @@ def _run_in_hope(database: StoreDatabase, jobs: list[Job]) -> None:
             for together, run in groupby(_beginnings_first(jobs), attrgetter("together")):
                 some = list(run)
                 if together is not None and len(some) > 1:
-                    results = together([job.args for job in some])
-                    for job, result in zip(some, results, strict=True):
-                        job.result = result
+                    _do_together(together, some)
                 else:
                     for job in some:
                         job.run()
@@ -225,8 +222,7 @@ def _run_together(database: StoreDatabase, together: Together, jobs: list[Job]) 
         _run(database, jobs[0])
         return
     try:
-        for job, result in zip(jobs, together([job.args for job in jobs]), strict=True):
-            job.result = result
+        _do_together(together, jobs)
         return
     except Exception:
         if not database.in_whole_transaction:
@@ -235,6 +231,11 @@ def _run_together(database: StoreDatabase, together: Together, jobs: list[Job]) 
     middle = len(jobs) // 2
     _run_together(database, together, jobs[:middle])
     _run_together(database, together, jobs[middle:])
+
+
+def _do_together(together: Together, jobs: list[Job]) -> None:
+    for job, result in zip(jobs, together([job.args for job in jobs]), strict=True):
+        job.result = result
 
 
 def _run(database: StoreDatabase, job: Job) -> None:
