@@ -182,7 +182,7 @@ class StoreDatabase(Answers):
         that is needed, as for an error, which `execute_sql` then raises in the right form."""
         if self.role != "reader" or not self.transaction_is_open:
             return None
-        if self.query_hooks or _statements.isEnabledFor(logging.DEBUG):  # Peewee's own observers
+        if self.is_watched:
             return None
         try:
             rows: list[tuple[Any, ...]] = self.state.conn.execute(sql, params).fetchall()
@@ -196,8 +196,20 @@ class StoreDatabase(Answers):
         return DatabaseCorrupt(f"{self.location.name}: {meaning(DatabaseCorrupt)} ({error})")
 
     def execute_sql(self, sql: str, params: Any = None) -> Any:
+        return self._explained(self._execute, sql, params)
+
+    def execute_own(self, sql: str, params: Any) -> Any:
+        """`execute_sql` for a statement of the store's own that changes rows and gives none."""
+        return self.execute_sql(sql, params)
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether Peewee's own observers want to see each statement."""
+        return bool(self.query_hooks) or _statements.isEnabledFor(logging.DEBUG)
+
+    def _explained(self, run: Callable[[str, Any], Any], sql: str, params: Any) -> Any:
         try:
-            return self._execute(sql, params)
+            return run(sql, params)
         except UnicodeDecodeError as error:
             raise self.undecodable(error) from error
         except DRIVER_ERRORS as error:

@@ -108,7 +108,7 @@ def store_rows(
         size = statement_size(left)
         values = list(chain.from_iterable(rows[start : start + size]))
         assert len(values) == size * width
-        database.execute_sql(insert_sql(model, *columns, rows=size), values)
+        database.execute_own(insert_sql(model, *columns, rows=size), values)
         start += size
 
 

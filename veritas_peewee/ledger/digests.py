@@ -29,7 +29,10 @@ def digest_of(values: Iterable[Any]) -> bytes:
 def marked(values: Iterable[Any]) -> bytes:
     """What a digest over values is made of."""
     # The `s` distinguishes the text "1" from the number 1, at a third of the cost of JSON.
-    texts = [f"s{value}" if type(value) is str else repr(value) for value in values]
+    texts = [
+        f"s{value}" if type(value) is str else "None" if value is None else repr(value)
+        for value in values
+    ]
     return "\0".join(texts).encode(errors="surrogatepass")
 
 

@@ -13,18 +13,17 @@ from veritas_peewee.ledger.digests import covered, digest_of, marked
 from veritas_peewee.models import Audit
 
 
+_STATUS = covered(Audit).index("status")
+
+
 def is_unfinished(values: list[Any]) -> bool:
     """Whether an audit has not ended, by its row's stored values."""
-    return values[covered(Audit).index("status")] in UNFINISHED
-
-
-def first_row(values: dict[str, Any]) -> bytes:
-    """A new audit's row as `marked` makes it, from its checked values by column."""
-    return marked(first_values(values))
+    return values[_STATUS] in UNFINISHED
 
 
 def first_values(values: dict[str, Any]) -> list[Any]:
-    """What a seal covers of a new audit's row, as stored values."""
+    """What a seal covers of a new audit's row, as stored values, from its checked values by
+    column."""
     names = covered(Audit)
     row = [values[name] for name in names]
     for position, convert in stored_forms(Audit, names):
@@ -33,7 +32,7 @@ def first_values(values: dict[str, Any]) -> list[Any]:
 
 
 def first_seal(row: bytes) -> str:
-    """The seal of a new audit, which has nothing but its `first_row` yet."""
+    """The seal of a new audit, which has nothing but its row yet, as `marked` makes it."""
     return running_seal_of(row, Children(None))
 
 

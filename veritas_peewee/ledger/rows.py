@@ -105,7 +105,7 @@ def _update(
     memory = remembered(database)
     memory.own_change, memory.changing = "seal" in columns, audit_id
     try:
-        done = database.execute_sql(update_sql(Audit, *names), [*values, audit_id])
+        done = database.execute_own(update_sql(Audit, *names), [*values, audit_id])
         return is_there or bool(done.rowcount)
     finally:
         memory.own_change, memory.changing = False, None

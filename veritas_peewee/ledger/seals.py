@@ -30,7 +30,6 @@ from veritas_peewee.ledger.ending import entry_of, is_followed
 from veritas_peewee.ledger.followed import Followed
 from veritas_peewee.ledger.formulas import (
     ended_seal,
-    first_values,
     is_older_seal,
     is_unfinished,
     running_seal,
@@ -238,15 +237,15 @@ def seal_running_of_before(
         database.state.conn.execute(update_sql(Audit, "seal"), (new, audit_id))
 
 
-def begin(audit_id: str, row: bytes, columns: dict[str, Any]) -> None:
-    """Note that an audit was just added with these checked values, of which `row` is the
-    `first_row`."""
-    seal = columns["seal"]
+def begin(audit_id: str, row: bytes, values: list[Any]) -> None:
+    """Note that an audit was just added with these stored values, as `stored.ROW` has them; `row`
+    is what its seal covers."""
+    seal = values[SEAL]
     memory = remembered(database := current_database())
     memory.known[audit_id] = State.ROWS
     memory.chain[audit_id] = audit_id.encode()
     memory.set_children(audit_id, Children(seal, row=memory.if_cached(audit_id, row)))
-    memory.stored[audit_id] = [*first_values(columns), seal, None, columns["host"]]
+    memory.stored[audit_id] = values
     memory.add_contents(audit_id, set())
     if database.follows:
         memory.followed[audit_id] = Followed()

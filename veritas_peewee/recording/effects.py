@@ -35,6 +35,8 @@ class Kind:
 
     effect: Callable[[Projection, Event], None] | None = None
     """What an event of this type does to the rows; None if it does nothing."""
+    unless: Callable[[Projection], bool] | None = None
+    """Whether the effect would change nothing, whatever the event says: then it is not decoded."""
     closes: bool = False
     """Whether the audit has ended when this event sets a final status. After any other event that
     sets one, its runner has more to tell (`audit_result` comes before `audit_complete`)."""
@@ -51,8 +53,12 @@ class Kind:
     would be taken for the store's own word."""
 
 
+def _is_begun(rows: Projection) -> bool:
+    return bool(rows.state["status"] != AuditStatus.QUEUED)
+
+
 def _phase_start(rows: Projection, event: Event) -> None:
-    if rows.state["status"] == AuditStatus.QUEUED:
+    if not _is_begun(rows):
         rows.changes["status"] = AuditStatus.RUNNING
 
 
@@ -153,7 +159,7 @@ def _audit_update(rows: Projection, event: Event) -> None:
 
 
 KINDS: dict[str, Kind] = {
-    "phase_start": Kind(_phase_start),
+    "phase_start": Kind(_phase_start, unless=_is_begun),
     "phase_error": Kind(_phase_error),
     IMAGE_EVENT: Kind(_screenshot, heavy=True, has_image=True),
     "site_type": Kind(_site_type),

@@ -19,6 +19,7 @@ from veritas_peewee.database.statements import (
 )
 from veritas_peewee.errors import InvalidAudit
 from veritas_peewee.ledger import formulas, log, rows, seals
+from veritas_peewee.ledger.digests import marked
 from veritas_peewee.ledger.memory import remembered
 from veritas_peewee.ledger.stored import AT
 from veritas_peewee.models import Audit, AuditRunner, AuditStatus
@@ -91,13 +92,14 @@ def create(
     )
     try:
         values = {name: getattr(audit, name) for name in Audit._meta.sorted_field_names}
-        row = formulas.first_row(values)
+        stored = formulas.first_values(values)
+        row = marked(stored)
         values["seal"] = formulas.first_seal(row)
         insert(Audit, values)
         current_database().confirm()
     except IntegrityError as error:
         raise InvalidAudit(f"id: there is already an audit {audit.id!r}") from error
-    seals.begin(audit.id, row, values)
+    seals.begin(audit.id, row, [*stored, values["seal"], None, audit.host])
     if event:
         log.append_event(audit.id, OPTIONS_EVENT, event, now)
     audit.__data__ = values
@@ -259,7 +261,7 @@ def write_row(audit_id: str, columns: dict[str, Any], runs: bool | None) -> None
         if isinstance(value, Collected):
             value.remember(stored[name])
     if runs is True:
-        database.execute_sql(_runner_sql()[0], (audit_id, database.session.runs(audit_id)))
+        database.execute_own(_runner_sql()[0], (audit_id, database.session.runs(audit_id)))
     elif runs is False:
         release(audit_id)
 
@@ -273,7 +275,7 @@ def runner_of(audit_id: str) -> Any:
 def release(audit_id: str) -> None:
     """From now on nobody runs the audit."""
     database = current_database()
-    database.execute_sql(_runner_sql()[1], (audit_id,))
+    database.execute_own(_runner_sql()[1], (audit_id,))
     database.session.ran(audit_id)
     remembered(database).closed.append(audit_id)
 

@@ -43,7 +43,9 @@ class PreparedEvent:
     """An event in its stored form; its image, if it has one, is in the folder already, or is here
     until a transaction stores it."""
 
-    __slots__ = ("decoded", "event", "files", "has_begun", "images", "kind", "text", "waiting")
+    __slots__ = (
+        "decoded", "event", "files", "has_begun", "has_effect", "images", "kind", "text", "waiting"
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -62,6 +64,8 @@ class PreparedEvent:
         """Those of its images that are stored with its row."""
         self.has_begun = False
         """Whether a transaction has taken it over: what becomes of it follows that one's end."""
+        self.has_effect: bool | None = None
+        """Whether it can change other rows than its own; None if that was not looked at yet."""
         self.decoded: dict[str, Any] | None = None
         """What its text decodes to, if that is known and nobody else has it."""
 

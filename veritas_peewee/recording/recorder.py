@@ -37,7 +37,11 @@ _logger = logging.getLogger("veritas_peewee")
 
 def has_effect(prepared: PreparedEvent) -> bool:
     """Whether the event can change other rows than its own."""
-    return kind_named(prepared.kind).effect is not None or NOTES in prepared.text
+    found = prepared.has_effect
+    if found is None:
+        found = kind_named(prepared.kind).effect is not None or NOTES in prepared.text
+        prepared.has_effect = found
+    return found
 
 
 def is_single(prepared: PreparedEvent) -> bool:
@@ -62,7 +66,7 @@ def apply_together(jobs: list[tuple[str, PreparedEvent]]) -> list[int]:
             images.insert(waiting)
         projections: dict[str, Projection] = {}
         for event_id, (audit_id, one) in zip(ids, events, strict=True):
-            if not has_effect(one):
+            if not one.has_effect and not has_effect(one):
                 continue
             projection = projections.get(audit_id)
             if projection is None:
@@ -142,6 +146,8 @@ def project(projection: Projection, event_id: int, one: PreparedEvent, when: dat
     if not has_effect(one):
         return
     kind = kind_named(one.kind)
+    if kind.unless is not None and kind.unless(projection) and NOTES not in one.text:
+        return
     event = one.stored_event()
     projection.begin(event_id, when, closes=kind.closes)
     if kind.effect is not None:

@@ -11,6 +11,8 @@ from veritas_peewee.values.plain import invalid, plain_number, plain_text
 _AGO = re.compile(r"(\d{1,6})([hdw])", re.ASCII)
 _STORED = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}", re.ASCII)
 _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
+_formatted: tuple[datetime | None, str] = None, ""
+"""The moment that was made text last; both at once, for several threads do so."""
 DATES = "2026-01-31, 2026-01, 2026-01-31T18:00+01:00, or 7d ago (h, d, w)"
 
 
@@ -21,7 +23,12 @@ def utc_now() -> datetime:
 
 def format_datetime(value: datetime) -> str:
     """A datetime as it is stored: text in UTC, with six fractional digits and no zone suffix."""
-    return datetime.isoformat(datetime.astimezone(value, UTC), " ", "microseconds")[:26]
+    global _formatted
+    moment, text = _formatted
+    if moment is not value:  # the time of an event is stored with each row that it changes
+        text = datetime.isoformat(datetime.astimezone(value, UTC), " ", "microseconds")[:26]
+        _formatted = value, text
+    return text
 
 
 def rfc3339(value: datetime) -> str:
