@@ -61,14 +61,16 @@ def main() -> int:
         return 0
     seed = random.randrange(1_000_000) if chosen.seed is None else chosen.seed
     rows: list[Row] = []
-    for name in chosen.fault:
-        one = FAULTS[name]
-        rounds = chosen.rounds or (one.quick if chosen.quick else one.rounds)
-        print(f"{name}: {one.title}, {rounds} rounds, seed {seed}", file=sys.stderr)
-        rows += one.run(rounds, seed)
-    if chosen.out:
-        chosen.out.write_text(report.as_json(rows, seed))
-    print(report.as_table(rows))
+    try:
+        for name in chosen.fault:
+            one = FAULTS[name]
+            rounds = chosen.rounds or (one.quick if chosen.quick else one.rounds)
+            print(f"{name}: {one.title}, {rounds} rounds, seed {seed}", file=sys.stderr)
+            rows += one.run(rounds, seed)
+    finally:  # a run of hours that is broken off has found something too
+        if chosen.out:
+            chosen.out.write_text(report.as_json(rows, seed))
+        print(report.as_table(rows))
     bad = [row for row in rows if row.verdict != OK]
     if chosen.allow_missing:
         bad = [row for row in bad if not row.not_run]

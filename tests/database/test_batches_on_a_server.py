@@ -9,7 +9,7 @@ from threading import Event
 
 import pytest
 from anyio import create_task_group, sleep
-from peewee import PeeweeException
+from peewee import IntegrityError, PeeweeException
 
 from tests.support.on_server import by_hand
 from tests.support.places import Databases
@@ -175,3 +175,26 @@ async def test_what_follows_a_statement_that_failed_is_told_as_undone_and_how_to
         ):
             await store.write(passes_over_a_failure)
         assert (await store.create(URL)).url == URL
+
+
+FAILS = "INSERT INTO store_images (file_path, data) VALUES ('a', '\\x01'), ('a', '\\x02')"
+
+
+@pytest.mark.parametrize("scope", ["unit", "atomic"])
+async def test_a_part_that_comes_after_a_statement_that_failed_does_not_begin(url, scope, caplog):
+    # Its savepoint would not be made, and what went back would go back to that of the whole write,
+    # and take the others along.
+    def parted():
+        database = current_database()
+        database.raw.execute(FAILS)  # sent, and not waited for
+        with getattr(database, scope)():
+            return Audit.select().count()
+
+    async with AuditStore.open(url) as store:
+        audit = await store.create(URL)
+        stats = recording(store, audit.id, STATS)
+        found = await together(store, [stats, lambda: store.write(parted), stats, stats])
+        assert isinstance(found[1], IntegrityError)
+        assert [type(one) for one in found if one is not found[1]] == [int, int, int]
+        assert await store.verify(audit.id) == []
+    assert "roll-back failed" not in caplog.text

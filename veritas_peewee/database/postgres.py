@@ -291,6 +291,9 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
                 if connection.in_transaction:  # one that SQL given to the driver has begun
                     connection.execute("ROLLBACK")
 
+    def before_savepoint(self) -> None:
+        self.state.conn.settle_but_for_release()
+
     def before_going_back(self) -> None:
         # The error of a statement that was sent is known, or is that of another one.
         with suppress(*DRIVER_ERRORS):

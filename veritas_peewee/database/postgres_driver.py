@@ -94,6 +94,8 @@ class _Cursor(psycopg.RawCursor[Any]):
             if query.startswith(PLANNED_ANEW):
                 rest = {**rest, "prepare": False}
             if not params:
+                if query.startswith("RELEASE "):
+                    connection.released = connection.sent
                 super().execute(query, None, **{**rest, "prepare": False})
             elif connection.pipelined is not None:
                 self._put(numbered(query), params, rest)
@@ -192,8 +194,9 @@ class Connection(psycopg.Connection[Any]):
     ends = False
     """Whether what is executed now ends the transaction for whoever began it."""
     _is_over = False
-    sent = came = 0
-    """How many statements were sent, and the last of them whose outcome has come."""
+    sent = came = released = 0
+    """How many statements were sent, the last of them whose outcome has come, and the last one that
+    has released a savepoint."""
 
     def begin_pipeline(self) -> None:
         """From now on send statements without waiting for each."""
@@ -227,6 +230,12 @@ class Connection(psycopg.Connection[Any]):
                 self.pipelined.sync()
             self._is_over = self.info.transaction_status is TransactionStatus.IDLE
             self.came = self.sent
+
+    def settle_but_for_release(self) -> None:
+        """Do what `settle` does, unless nothing was sent but the end of a savepoint, which does not
+        fail."""
+        if self.sent != self.came + 1 or self.released != self.sent:
+            self.settle()
 
     def let_forget(self) -> None:
         """To be called once a roll-back has come: psycopg then has the server forget all prepared

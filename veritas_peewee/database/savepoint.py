@@ -13,6 +13,7 @@ class Savepoint(peewee._savepoint):
     """
 
     def _begin(self) -> None:
+        self.db.before_savepoint()
         super()._begin()  # type: ignore[misc]
         self.callbacks = len(self.db.state.commit_callbacks)
         self.undo = len(self.db.undo)

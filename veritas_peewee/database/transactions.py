@@ -128,6 +128,10 @@ class Transactions(peewee.Database):
     def clear_raw(self) -> None:
         """Leave nothing of a transaction that is over: that was not ended by `end_raw`."""
 
+    def before_savepoint(self) -> None:
+        """Raise the error of what was sent and has failed: it is not one of the part that is about
+        to begin, whose savepoint would not be made."""
+
     def before_going_back(self) -> None:
         """Make ready to go back to a savepoint, or to the beginning, whatever has failed."""
 
@@ -363,6 +367,7 @@ class Unit:
             # Outside a transaction, a savepoint would begin one of its own.
             database.refuse_after_end()
             if self.is_marked:
+                database.before_savepoint()
                 state.conn.execute("SAVEPOINT unit")
         self.callbacks = len(state.commit_callbacks)
         self.undo = len(database.undo)

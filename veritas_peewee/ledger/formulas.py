@@ -12,7 +12,6 @@ from veritas_peewee.ledger.children import Children
 from veritas_peewee.ledger.digests import covered, digest_of, marked
 from veritas_peewee.models import Audit
 
-
 _STATUS = covered(Audit).index("status")
 
 

@@ -70,10 +70,7 @@ class PreparedEvent:
         """What its text decodes to, if that is known and nobody else has it."""
 
     def stored_event(self) -> dict[str, Any]:
-        """The event as its text has it.
-
-        Not the dict that was given: the caller may have changed that since.
-        """
+        """The event as its text has it, whatever its caller has made of the dict since."""
         event: dict[str, Any] = json.loads(self.text) if self.decoded is None else self.decoded
         return event
 
