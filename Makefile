@@ -10,7 +10,7 @@ NEW := $(VENV)-sqlite/bin
 NEW_READY := $(VENV)-sqlite/.ready
 # An environment of its own, as large as all the rest: pandas, polars, DuckDB, Datasette.
 TOOLS := .venv-tools/.ready
-TESTS = -m pytest -n 2 --dist loadfile
+TESTS = -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 DIFFERENT = tests/catalog tests/migrations/test_both_sqlites.py \
 	tests/maintenance/test_lacking_means.py tests/maintenance/test_prune_undated.py \
 	tests/queries/test_odd_stored_values.py tests/store/test_refused_commits.py -k "not server"
@@ -63,7 +63,7 @@ test-pythons:  ## every test with each of several Pythons: make test-pythons PYT
 tools: $(TOOLS)  ## what people open the file with; once it is there, the tests try it (750 MB)
 
 test-without-posix: $(READY)  ## the tests on Linux with what only POSIX has taken away (20 minutes)
-	PYTHONPATH=tests/windows_simulated $(BIN)/python -m pytest -n 2 --dist loadfile -k "not server"
+	PYTHONPATH=tests/windows_simulated $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -k "not server"
 
 # Strict, for with no answer about a package it would say that nothing is known against it.
 audit:  ## whether anything is known against the pinned versions; asks a service on the internet

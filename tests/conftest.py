@@ -45,6 +45,11 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
 
 EACH_CASE = ("tests/torture/", "tests/guide/", "tests/tools/")
 """Rooms each of whose cases is a thing of its own: a fault, a page, a tool."""
+LONG_FILES = (
+    *EACH_CASE, "tests/web/test_browser.py", "tests/cli/test_serve.py",
+    "tests/test_public_surface.py", "tests/test_testing.py", "tests/files/test_hostile_files.py",
+)  # fmt: skip
+"""Files that take longest. They are run first: of several processes none is left alone with one."""
 ONE_FILE = re.compile(r"tests/(queries|recording|web|test_\w+\.py)\b")
 """Rooms that do not know whether a store is in memory or in a file, by the ids of their tests."""
 
@@ -81,7 +86,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         left += more
     if left:
         config.hook.pytest_deselected(items=left)
-        items[:] = kept
+    items[:] = sorted(kept, key=lambda item: not item.nodeid.startswith(LONG_FILES))
     if sys.platform == "win32":
         for item in items:
             if reason := posix_alone(item.nodeid):
