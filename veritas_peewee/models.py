@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import peewee
-from peewee import SQL, BlobField, ForeignKeyField, Index, Model
+from peewee import SQL, BlobField, ForeignKeyField, Index, Model, ModelInsert
 
 from veritas_peewee.database.current import database
+from veritas_peewee.database.derived import rows_without, without
 from veritas_peewee.database.expressions import is_text_in_json, part_of_json, whole_part
 from veritas_peewee.database.instances import Select, Unchanged
 from veritas_peewee.values.details import AUDIT_RESULT, ENGINE_RESULT, details_of
@@ -102,10 +103,23 @@ class _Table(Named, Model):
             """Peewee's select; its rows become instances as the store's own do."""
             return Select(cls, fields or cls._meta.sorted_fields, is_default=not fields)
 
+        @classmethod
+        def insert(cls, __data: Any = None, **insert: Any) -> Any:
+            """Peewee's insert, without what the store derives from the rows."""
+            data = cls._normalize_data(__data, insert)
+            if isinstance(data, dict):
+                data = without(cls._derived, data)
+            return ModelInsert(cls, data)
+
+        @classmethod
+        def insert_many(cls, rows: Any, fields: Any = None) -> Any:
+            """Peewee's insert of many rows, without what the store derives from them."""
+            return ModelInsert(cls, *rows_without(cls._derived, rows, fields))
+
     def save(self, force_insert: bool = False, only: Any = None) -> Any:
         """Peewee's save, which leaves what the store derives from the rows, unless it was set."""
         if only is None and not self._meta.only_save_dirty:
-            kept = self._derived - self._dirty
+            kept = self._derived if force_insert else self._derived - self._dirty
             if kept & self.__data__.keys():
                 names = self.__data__.keys() - kept
                 only = [self._meta.fields[name] for name in names] if len(names) > 1 else None

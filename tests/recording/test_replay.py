@@ -11,6 +11,7 @@ from tests.support.events import event, result
 from veritas_peewee import InvalidAudit, connect
 from veritas_peewee.queries import lookups
 from veritas_peewee.recording import ingest, operations, recorder, removal
+from veritas_peewee.testing import make_event, make_finding
 
 
 def state(audit_id):
@@ -77,6 +78,30 @@ def test_updates_and_disconnections_are_in_the_log_too(replay_store):
     recorder.end_of_output(audit.id, "gone")
     operations.update(audit.id, errors=["replaced"], narrative=None)
     check_replay(audit.id)
+
+
+def test_what_an_effect_asks_of_the_log_before_it_is_the_same_in_a_replay(replay_store):
+    def shot(number):
+        return make_event("screenshot", index=number, url=f"/p/{number}.png")
+
+    def found(number, **more):
+        told = make_finding(number, description=f"of {number}") | more
+        return {"type": "finding", "finding": told}
+
+    aborted = make_event("audit_result", result={"status": "aborted"})
+    logs = [
+        [one for n in range(2) for one in (shot(n), found(n, screenshot_path=f"/p/{n}.png"))],
+        [make_event("audit_error"), make_event("audit_complete"), aborted,
+         make_event("audit_complete")],
+        [*(found(n) for n in range(12)), shot(5),
+         *(found(n, description="other", screenshot_index=5) for n in range(12)),
+         found(20), found(20, description="other", screenshot_index=5)],
+    ]  # fmt: skip
+    for log in logs:
+        audit = operations.create("https://example.com")
+        for one in log:
+            recorder.record(audit.id, one)
+        check_replay(audit.id)
 
 
 def test_a_log_is_not_replayed_over_another(replay_store):

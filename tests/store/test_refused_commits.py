@@ -193,6 +193,21 @@ def test_an_event_that_could_not_be_added_is_not_what_is_looked_for(tmp_path: Pa
         assert verify().problems == []
 
 
+@pytest.mark.parametrize("first", ["a", "nobody"])
+def test_an_event_beside_one_that_was_undone_is_what_is_looked_for(
+    tmp_path: Path, first: str
+) -> None:
+    with connect(tmp_path / "audits.db") as opened:
+        sync.create("https://example.com", id="a")
+        Unreliable.put(opened).fails = ["COMMIT but done"]
+        with pytest.raises(StoreError, match="is not known"), opened.unit():
+            for one in (first, "nobody" if first == "a" else "a"):
+                with contextlib.suppress(AuditNotFound), opened.unit():
+                    sync.record(one, LOG)
+        assert len(sync.events("a")) == 1
+        assert verify().problems == []
+
+
 def test_ctrl_c_while_the_outcome_is_looked_for_takes_no_image_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,8 +21,6 @@ class Answers(Transactions):
     reads_ahead: ClassVar[bool]
     """Whether each statement is a way to a server and back, so that it pays to ask many things at
     once."""
-    fails_alone: ClassVar[bool]
-    """Whether a statement that fails leaves its transaction as it was before it."""
     ends_late: ClassVar[bool]
     """Whether `interrupt` can end another statement than the one that ran when it was called."""
     holds_any_type: ClassVar[bool]

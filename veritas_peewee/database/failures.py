@@ -82,6 +82,12 @@ def is_missing_parent(error: BaseException) -> bool:
     )
 
 
+def is_duplicate(error: BaseException) -> bool:
+    """Whether a row was refused because there is one with its key."""
+    codes = (*sqlite_errors.DUPLICATES, postgres_errors.DUPLICATE)
+    return isinstance(error, peewee.IntegrityError) and error_code(error) in codes
+
+
 def is_of_the_data(error: BaseException) -> bool:
     """Whether a statement failed for what it found in the file, and not for want of a disk, a lock
     or memory."""

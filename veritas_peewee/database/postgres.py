@@ -67,7 +67,6 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
     storage = "the database"
     counts_events = False
     holds_any_type = False
-    fails_alone = False
     ends_late = True
     reads_ahead = True
     begin_snapshot = _BEGIN_READING

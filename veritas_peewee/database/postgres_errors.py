@@ -15,6 +15,8 @@ from veritas_peewee.errors import (
 
 FOREIGN_KEY = "23503"
 """A row's parent does not exist."""
+DUPLICATE = "23505"
+"""There is such a row already."""
 CANCELLED = "57014"
 """The statement was ended by its caller, or for how long it lasted."""
 NOT_ALLOWED = "42501"

@@ -42,7 +42,6 @@ class SqliteStore(StoreDatabase, SqliteDatabase):
     storage = "the file"
     counts_events = True
     holds_any_type = True
-    fails_alone = True
     ends_late = False
     reads_ahead = False
     begin_snapshot = "BEGIN DEFERRED"
@@ -379,6 +378,7 @@ def pragmas_of(
         "wal_autocheckpoint": 1000 if role in ("writer", "script") else 0,
     }
     if role in ("writer", "script"):
+        values["recursive_triggers"] = "ON"  # else a row that REPLACE removes is told nobody
         values["synchronous"] = "FULL" if durability == "full" else "NORMAL"
     else:
         values["query_only"] = "ON"

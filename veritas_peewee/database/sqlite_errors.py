@@ -17,6 +17,8 @@ from veritas_peewee.errors import (
 
 FOREIGN_KEY = 787
 """SQLITE_CONSTRAINT_FOREIGNKEY: a row's parent does not exist."""
+DUPLICATES = (1555, 2067)
+"""SQLITE_CONSTRAINT_PRIMARYKEY and SQLITE_CONSTRAINT_UNIQUE: there is such a row already."""
 AUTH = 23
 """SQLITE_AUTH: a statement that the connection's own callback has refused to compile."""
 INTERRUPTED = 9

@@ -26,6 +26,7 @@ _SCHEMA_CHANGES = frozenset(
         "DROP_INDEX", "DROP_TABLE", "DROP_TRIGGER", "DROP_VIEW", "DROP_VTABLE", "ALTER_TABLE",
     )
 )  # fmt: skip
+_NEW_TRIGGER: int = driver.SQLITE_CREATE_TEMP_TRIGGER
 _DENY: int = driver.SQLITE_DENY
 _CALL = re.compile(r"\b(veritas_\w+)\(")
 _INSERT = re.compile(r"\s*(?:INSERT|REPLACE|WITH)\b", re.I)
@@ -86,12 +87,16 @@ class LedgerKeeper(Keeping):
         # It is called for each column that a statement names.
         if action in _SCHEMA_CHANGES or name == "writable_schema":
             self._schema = None
+        elif action == _NEW_TRIGGER:
+            self.has_triggers = True
         return _DENY if self.alone else 0
 
     def changes_audit(self, audit_id: str) -> None:
         # What changes it with its seal knows of it; and where its row has the number of its
         # screenshots already, the trigger that counts them changes nothing.
-        if not self.own_change or self.changing not in (None, audit_id):
+        if left := self.expected.get(audit_id):
+            self.expected[audit_id] = left - 1
+        else:
             super().changes_audit(audit_id)
 
     # ---- what a connection calls ----

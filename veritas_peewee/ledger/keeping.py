@@ -54,6 +54,7 @@ class Keeping(Remembered):
 
     def put(self, audit_id: str) -> None:
         """An audit was added, perhaps in the place of another one."""
+        self.chain.pop(audit_id, None)
         self.stored.pop(audit_id, None)
         self.followed.drop(audit_id)
         self.forget_contents(audit_id)

@@ -74,6 +74,11 @@ def append_events(events: list[tuple[str, str, str]], when: datetime) -> list[in
         return []
     database = current_database()
     memory = remembered(database)
+    is_alone = len(events) == 1 and not database.transaction_is_open
+    if is_alone and (memory.has_triggers or database.query_hooks):
+        # What a caller's trigger changes is sealed with it; what a hook of his raises undoes it.
+        with database.unit():
+            return append_events(events, when)
     if memory.unchained_after is not None:
         chain_raw(database, memory)
     if not memory.next_head:
@@ -92,7 +97,7 @@ def append_events(events: list[tuple[str, str, str]], when: datetime) -> list[in
             values += audit_id, kind, text, moment, digest
         memory.trace.newest = audit_id, digest
         memory.appending = True
-        if len(events) == 1 and not database.transaction_is_open:
+        if is_alone:
             ids = _append_alone(database, memory, values, before)
         else:
             ids = _insert(memory, values)

@@ -30,7 +30,7 @@ class State(Enum):
     WRONG = "it was not: its seal is not renewed"
 
 
-Mark = tuple[int, int, int, int, int, int | None, int]
+Mark = tuple[int, int, int, int, int, int | None, int, tuple[str, bytes] | None]
 """How far a transaction was when a savepoint began; see `Remembered.mark`."""
 
 
@@ -69,6 +69,11 @@ class Remembered(Contents):
         """Whether the statement that is running changes an audit's row in a way that is known."""
         self.changing: str | None = None
         """The audit whose row, and nothing else of ours, the statement that is running changes."""
+        self.expected: dict[str, int] = {}
+        """How many changes of each audit's row that statement makes by itself: any more are those
+        of a caller's trigger."""
+        self.has_triggers = False
+        """Whether a caller has given this connection triggers of its own."""
         self.alone = False
         """Whether the statement that is running adds an event without a transaction around it."""
         self.known: dict[str, State] = {}
@@ -238,11 +243,13 @@ class Remembered(Contents):
             len(self._children_before),
             self.unchained_after,
             self.changes,
+            self.trace.newest,
         )
 
     def back_to(self, mark: Mark) -> None:
         """What was to be renewed is again what it was at the mark: the rest was rolled back."""
-        audits, renewed_audits, rows, renewed_rows, children, unchained_after, changes = mark
+        audits, renewed_audits, rows, renewed_rows, children, unchained_after, changes = mark[:7]
+        self.trace.newest = mark[7]  # what came before the mark is still to be looked for
         self.stored.clear()
         self.accepted.clear()
         # If there was a renewal since, the first one took all that was to be renewed at the mark.

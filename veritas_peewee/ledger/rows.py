@@ -71,16 +71,15 @@ def write(database: StoreDatabase, audit_id: str, columns: dict[str, Any]) -> bo
         own = {"seal": sealed[0], "sealed_events": sealed[1]}
         _update(database, audit_id, columns | own, is_there=True)
         memory.changes += 1
-        memory.changed_rows.discard(audit_id)
-        memory.stored[audit_id] = row
+        if audit_id not in memory.changed_rows:  # as it is where a caller's trigger has changed it
+            memory.stored[audit_id] = row
         return True
     if children is None:
         return _update(database, audit_id, columns, is_there=True)
     row[SEAL] = seal_running(memory, audit_id, row[:SEAL], children)
     _update(database, audit_id, columns | {"seal": row[SEAL]}, is_there=True)
     memory.changes += row[SEAL] != before[SEAL]
-    if memory.is_cached(audit_id):
-        memory.changed_rows.discard(audit_id)
+    if memory.is_cached(audit_id) and audit_id not in memory.changed_rows:
         memory.stored[audit_id] = row
     else:
         memory.stored.pop(audit_id, None)
@@ -104,11 +103,12 @@ def _update(
     values = [columns[name] for name in names]
     memory = remembered(database)
     memory.own_change, memory.changing = "seal" in columns, audit_id
+    memory.expected = {audit_id: 1} if memory.own_change else {}
     try:
         done = database.execute_own(update_sql(Audit, *names), [*values, audit_id])
         return is_there or bool(done.rowcount)
     finally:
-        memory.own_change, memory.changing = False, None
+        memory.own_change, memory.changing, memory.expected = False, None, {}
 
 
 @functools.cache

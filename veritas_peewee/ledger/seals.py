@@ -238,13 +238,14 @@ def seal_running_of_before(
 
 
 def begin(audit_id: str, row: bytes, values: list[Any]) -> None:
-    """Note that an audit was just added with these stored values, as `stored.ROW` has them; `row`
-    is what its seal covers."""
-    seal = values[SEAL]
+    """Note that an audit was just added with these values, as in `stored.ROW`; its seal covers
+    `row`."""
     memory = remembered(database := current_database())
     memory.known[audit_id] = State.ROWS
     memory.chain[audit_id] = audit_id.encode()
-    memory.set_children(audit_id, Children(seal, row=memory.if_cached(audit_id, row)))
+    if audit_id in memory.audits:  # a caller's trigger has changed it, or added to it, already
+        return
+    memory.set_children(audit_id, Children(values[SEAL], row=memory.if_cached(audit_id, row)))
     memory.stored[audit_id] = values
     memory.add_contents(audit_id, set())
     if database.follows:

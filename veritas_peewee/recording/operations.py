@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 from peewee import IntegrityError
 
 from veritas_peewee.database.current import atomic, current_database
+from veritas_peewee.database.failures import is_duplicate
 from veritas_peewee.database.statements import (
     MARK,
     execute,
@@ -98,6 +99,8 @@ def create(
         insert(Audit, values)
         current_database().confirm()
     except IntegrityError as error:
+        if not is_duplicate(error):  # a trigger of a caller's has refused it
+            raise
         raise InvalidAudit(f"id: there is already an audit {audit.id!r}") from error
     seals.begin(audit.id, row, [*stored, values["seal"], None, audit.host])
     if event:

@@ -197,16 +197,18 @@ def replay(audit_id: str, events: Iterable[AuditEvent]) -> list[int]:
     """
     if AuditEvent.select().where(AuditEvent.audit == audit_id).exists():
         raise InvalidAudit(f"audit {audit_id!r} already has events: replay into an empty one")
-    ids = []
-    projection = Projection(audit_id)
+    added = []
     for stored in events:
         data = stored.data or {}
         text = encode_json(data, "event")
         when = stored.timestamp or utc_now()
-        ids.append(log.append_event(audit_id, stored.event_type, text, when))
-        project(projection, ids[-1], PreparedEvent(data, text, stored.event_type), when)
+        event_id = log.append_event(audit_id, stored.event_type, text, when)
+        added.append((event_id, PreparedEvent(data, text, stored.event_type), when))
+    projection = Projection(audit_id)  # it reads what it asks of the log once: all has to be there
+    for event_id, one, when in added:
+        project(projection, event_id, one, when)
     write_all([projection])
-    return ids
+    return [event_id for event_id, _, _ in added]
 
 
 @atomic

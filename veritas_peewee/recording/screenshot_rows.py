@@ -37,7 +37,9 @@ def add_screenshots(new: dict[str, list[tuple[Any, ...]]], *, are_counted: bool 
     columns = (*seals.covered(AuditScreenshot), "digest")
     memory = remembered(current_database())
     memory.own_change = are_counted
+    if are_counted:
+        memory.expected = {audit_id: len(made) for audit_id, made in new.items()}
     try:
         store_rows(AuditScreenshot, columns, [row for made in new.values() for row in made])
     finally:
-        memory.own_change = False
+        memory.own_change, memory.expected = False, {}

@@ -240,7 +240,7 @@ def _do_together(together: Together, jobs: list[Job]) -> None:
 
 def _run(database: StoreDatabase, job: Job) -> None:
     try:
-        with nullcontext() if job.alone and database.fails_alone else database.unit():
+        with database.unit():
             _run_it(database, job)
             database.seal_changes()  # a failure of it is this job's
     except TransactionLost:
