@@ -15,7 +15,7 @@ from tests.support.on_server import by_hand
 from tests.support.places import Databases
 from veritas_peewee import Audit, AuditNotFound, AuditStore, StoreError, connect, sync
 from veritas_peewee.database import postgres
-from veritas_peewee.database.current import bound
+from veritas_peewee.database.current import bound, current_database
 from veritas_peewee.database.failures import DRIVER_ERRORS, is_lost
 from veritas_peewee.database.postgres import PostgresStore
 from veritas_peewee.database.postgres_driver import translated
@@ -435,3 +435,31 @@ def test_a_script_that_was_idle_does_not_notice_that_its_connection_has_gone(url
             with database.atomic():
                 sync.record(audit.id, log("within"))
             assert verify().problems == []
+
+
+@pytest.mark.anyio
+async def test_a_read_whose_connection_goes_at_its_end_waits_for_nobody_who_writes(
+    url, monkeypatch
+):
+    # It has nothing that could have been saved, so nobody has to be asked whether it was.
+    cut = []
+
+    def count():
+        found = Audit.select().count()
+        if not cut:
+            cut.append(found)
+            by_hand(url, f"{_CUT}'veritas-peewee reader'")
+        return found
+
+    def asks(*_):
+        raise AssertionError("it waits for the lock of the store")
+
+    async with AuditStore.open(url) as store:
+        audit = await store.create("https://shop.example/")
+        monkeypatch.setattr(PostgresStore, "ask_again", asks)
+        key = await store.read(lambda: current_database().key)
+        with psycopg.connect(url) as other:  # which writes, and does not end
+            other.execute("SELECT pg_advisory_xact_lock(%s, 0)", (key,))
+            assert await store.read(count) == 1
+        assert cut == [1]
+        assert (await store.get(audit.id)).id == audit.id

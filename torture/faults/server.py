@@ -286,11 +286,10 @@ def fills(run: Run) -> Iterator[Row]:
 
 def _fill(point: Path, chance: random.Random) -> Path:
     ballast = point / "ballast"
-    with ballast.open("wb") as file:
+    with ballast.open("wb", buffering=0) as file:
         try:
             while True:
                 file.write(bytes(1 << 16))
-                file.flush()
         except OSError:
             pass
     os.truncate(ballast, max(0, ballast.stat().st_size - chance.randrange(1 << 18)))

@@ -385,7 +385,7 @@ class PostgresStore(StoreDatabase, PostgresqlDatabase):
         return True
 
     def was_committed(self, error: BaseException) -> bool:
-        if not self.is_lost(error):
+        if not (self.is_lost(error) and self.writes(self.role)):
             return False
         callbacks = list(self.state.commit_callbacks)
         keeper = self.keeper
