@@ -36,6 +36,8 @@ FILTERS: dict[str, Any] = {
     "since": "2026-06-01", "until": "2026-03-01", "pattern_type": "nagging",
     "min_severity": "critical",
 }  # fmt: skip
+NEVER_TOGETHER = [("min_score", "max_score"), ("since", "until")]
+"""Of these values nothing can meet both, and the server is not asked."""
 
 _CHANCE = (
     "CREATE FUNCTION pg_temp.chance(bigint, integer) RETURNS integer LANGUAGE sql IMMUTABLE AS "
@@ -137,7 +139,7 @@ def test_a_page_reads_few_rows_by_index(plans: list[Plan], order: Any, size: int
         for position in (None, cursor):
             plans.clear()
             history(**filters, limit=5, order=order, cursor=position)
-            assert plans
+            assert plans or names in NEVER_TOGETHER
             for text, nodes in plans:
                 case = (filters, order, position, text, nodes)
                 assert scanned(nodes) == [], case
