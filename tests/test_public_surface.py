@@ -173,7 +173,7 @@ print(*sorted(name for name in set(sys.modules) - before if "." in name or "veri
         "veritas_peewee.files", "veritas_peewee.files.platform",
         f"veritas_peewee.files.{'windows' if sys.platform == 'win32' else 'posix'}",
         "veritas_peewee.files.failures", "veritas_peewee.files.identity",
-        "veritas_peewee.database.instances",
+        "veritas_peewee.database.instances", "veritas_peewee.database.derived",
     }  # fmt: skip
     opening = {"veritas_peewee.config", "veritas_peewee.startup", "veritas_peewee.sync"}
     opening |= {"veritas_peewee.database.backends"}
