@@ -104,6 +104,22 @@ async def test_a_batch_waits_for_its_beginning_and_for_its_end(url, monkeypatch)
             assert await store.verify(one) == []
 
 
+async def test_a_lone_event_is_one_statement_also_of_an_audit_that_has_ended(url, monkeypatch):
+    sent = []
+    async with AuditStore.open(url) as store:
+        audit = await store.create(URL)
+        for event in WHOLE:
+            await store.record(audit.id, event)
+        connection = await store.write(lambda: current_database().raw)
+        watch = connection.watch
+        monkeypatch.setattr(connection, "watch", lambda sql: (sent.append(sql), watch(sql)))
+        for _ in range(3):
+            await store.record(audit.id, {"type": "log_entry"})
+        asked = [sql for sql in sent if not sql.startswith(("NOTIFY", "UPDATE store_sessions"))]
+        assert [sql[:28] for sql in asked] == ["SELECT * FROM veritas_append"] * 3
+        assert await store.verify(audit.id) == []
+
+
 async def test_one_that_fails_does_so_alone_and_leaves_no_gap(url):
     async with AuditStore.open(url) as store:
         audit = await store.create(URL, id="there")

@@ -102,7 +102,6 @@ def _apply(
     audit_id: str, events: list[PreparedEvent], when: datetime, *, whole: bool = False
 ) -> list[int]:
     if len(events) == 1 and is_single(events[0]):  # the most frequent kind: no row but its own
-        warm(current_database(), [audit_id])
         return [log.append_event(audit_id, events[0].kind, events[0].text, when)]
     for one in events:
         take_over(one)
